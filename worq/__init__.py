@@ -1,0 +1,1 @@
+"""WorQ, an embeddable task queue."""

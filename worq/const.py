@@ -1,0 +1,97 @@
+"""The words and numbers of WorQ: states, the table of a task's life, defaults.
+
+``TRANSITIONS`` is the law. Both backends obey it, the documentation prints it and
+``test/test_life.py`` walks every (state, verb) pair of it on every backend.
+"""
+from typing import NamedTuple
+
+__all__ = [
+    'MINUTE', 'HOUR', 'DAY', 'DEFAULT', 'PENDING', 'SCHEDULED', 'ENQUEUED',
+    'PROCESSING', 'COMPLETED', 'STATUS_VALUES', 'TASK_EXPIRED', 'TRANSITIONS',
+    'Transition',
+]
+
+MINUTE = 60  # seconds
+HOUR = MINUTE * 60
+DAY = HOUR * 24
+
+#: Name of the queue that is meant when none is given.
+DEFAULT = 'default'
+
+# -- states, as ``Deferred.status`` and ``TaskQueue.status`` answer them --------
+PENDING = 'pending'        # some argument is open, or a tail call is under way
+SCHEDULED = 'scheduled'    # due later: a delay, or the pause before a redelivery
+ENQUEUED = 'enqueued'      # ready: a pool may take it
+PROCESSING = 'processing'  # leased to a pool
+COMPLETED = 'completed'    # has an outcome
+
+STATUS_VALUES = [PENDING, SCHEDULED, ENQUEUED, PROCESSING, COMPLETED]
+
+# -- how a completed task ended, as ``Deferred.status`` answers it --------------
+SUCCESS = 'success'
+FAILED = 'failed'
+
+
+class TASK_EXPIRED:
+    """Kept for programs written for WorQ 1.x, which could compare with it."""
+
+
+class Transition(NamedTuple):
+    """One line of the table: in state `source`, `event` leads to state `target`."""
+
+    source: str
+    event: str
+    target: str
+
+
+NEW = '(new)'
+FORGOTTEN = 'forgotten'
+
+TRANSITIONS = [Transition(*line) for line in [
+    (NEW, 'put, no open argument, due now', ENQUEUED),
+    (NEW, 'put, due later', SCHEDULED),
+    (NEW, 'put, some argument open', PENDING),
+    (NEW, 'put, an argument has failed and on_error is fail', COMPLETED),
+    (PENDING, 'its last argument completes', ENQUEUED),
+    (PENDING, 'its last argument completes, due later', SCHEDULED),
+    (PENDING, 'an argument fails and on_error is fail', COMPLETED),
+    (PENDING, 'the Deferred it returned completes', COMPLETED),
+    (SCHEDULED, 'its time comes', ENQUEUED),
+    (ENQUEUED, 'take', PROCESSING),
+    (PROCESSING, 'settle: value or failure', COMPLETED),
+    (PROCESSING, 'settle: retry', SCHEDULED),
+    (PROCESSING, 'settle: a Deferred (tail call)', PENDING),
+    (PROCESSING, 'settle: release (never started)', ENQUEUED),
+    (PROCESSING, 'settle: refuse, and other pools may know it', SCHEDULED),
+    (PROCESSING, 'settle: refuse, and no pool knows it', COMPLETED),
+    (PROCESSING, 'lease lost, first time', ENQUEUED),
+    (PROCESSING, 'lease lost, again', SCHEDULED),
+    (PROCESSING, 'lease lost, no delivery left', COMPLETED),
+    (PENDING, 'cancel', COMPLETED),
+    (SCHEDULED, 'cancel', COMPLETED),
+    (ENQUEUED, 'cancel', COMPLETED),
+    (PROCESSING, 'cancel', COMPLETED),
+    (COMPLETED, 'result_timeout over and no dependent left', FORGOTTEN),
+    (COMPLETED, 'put with the same id', '(new)'),
+]]
+
+# -- numbers --------------------------------------------------------------------
+NONCE = 12                  #: characters of a nonce: one life of an id
+LEASE = 15_000              #: ms that a pool owns a task before it must beat again
+MAX_DELIVERIES = 3          #: then a task that loses its workers fails
+RESULT_TIMEOUT = HOUR       #: seconds that a result is kept
+PRIORITIES = {'high': 0, 'normal': 1, 'low': 2}
+
+TICK = 1_000                #: ms between two ticks of a queue
+TICK_LIMIT = 100            #: due tasks, and lost leases, handled by one tick
+BUDGET = 200                #: units of leftover work that one verb does along
+GAP = 5_000                 #: ms without a tick after which nothing is reaped ...
+GRACE = 30_000              #: ... for this long, so that live pools beat first,
+COOLDOWN = 60_000           #: ... and not again for this long
+PUT_LIMIT = 1_000           #: tasks in one put
+PUT_BYTES = 8 << 20         #: bytes in one put
+INLINE = 64 << 10           #: bytes of a body that ``take`` carries through the script
+SMALL = 4 << 10             #: bytes of an outcome that travels with its announcement
+MAX_PAYLOAD = 32 << 20      #: bytes of a body or an outcome, unless set otherwise
+INBOX_TTL = 10 * MINUTE     #: seconds that an inbox outlives its last reader
+POOL_TTL = HOUR             #: seconds that a silent pool is remembered

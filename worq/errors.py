@@ -1,0 +1,101 @@
+"""All that WorQ raises. ::
+
+    Exception
+     +-- WorqError                   everything below
+          +-- TaskFailure            a task ended without a value
+          |    +-- TaskExpired       lost with its workers, or its result is gone
+          |    +-- TaskCancelled     somebody did not want it any more
+          |    +-- TaskTimeout       ran longer than it may
+          |    +-- DuplicateTask     a live task has this id already
+          +-- QueueError             the backend cannot do it, or cannot be reached
+          +-- EncodeError            an object cannot be turned into a message
+          +-- DecodeError            a message cannot be turned into an object
+               +-- UntrustedMessage  it is not signed by anyone we trust
+"""
+from __future__ import annotations
+
+__all__ = [
+    'WorqError', 'TaskFailure', 'TaskExpired', 'TaskCancelled', 'TaskTimeout',
+    'DuplicateTask', 'QueueError', 'EncodeError', 'DecodeError', 'UntrustedMessage',
+]
+
+
+class WorqError(Exception):
+    """The root of WorQ's exceptions."""
+
+
+class TaskFailure(WorqError):
+    """A task that ended without a value: who, where and why.
+
+    It is raised by ``Deferred.value``, and is itself the value that a task with
+    ``on_error=Task.PASS`` gets in place of an argument that failed. Two failures are
+    equal if they are of one type and their four fields are.
+
+    :param task_name: dotted name of the task.
+    :param queue: name of its queue.
+    :param task_id: its id.
+    :param error: what happened, one line: ``'ValueError: too low'``.
+    :param traceback: the remote traceback as text, empty if there was none. Not a part
+        of the failure's value: equality and ``str`` ignore it.
+    """
+
+    def __init__(self, task_name: str, queue: str, task_id: str, error: str,
+                 traceback: str = '') -> None:
+        super().__init__(task_name, queue, task_id, error)
+        self.task_name = task_name
+        self.queue = queue
+        self.task_id = task_id
+        self.error = error
+        self.traceback = traceback
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (*self.args, self.traceback)
+
+    def __str__(self) -> str:
+        return f'{self.task_name} [{self.queue}:{self.task_id}] {self.error}'
+
+    def __repr__(self) -> str:
+        return f'<{type(self).__name__} {self}>'
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TaskFailure):
+            return NotImplemented
+        return type(self) is type(other) and self.args == other.args
+
+    def __hash__(self) -> int:
+        return hash((type(self).__name__, self.args))
+
+
+class TaskExpired(TaskFailure):
+    """The task lost its workers too often, or its outcome is no longer known."""
+
+
+class TaskCancelled(TaskFailure):
+    """The task was cancelled, or purged from its queue."""
+
+
+class TaskTimeout(TaskFailure):
+    """The task ran longer than its time limit."""
+
+
+class DuplicateTask(TaskFailure):
+    """A task was put whose id belongs to a task that is not done with yet."""
+
+
+class QueueError(WorqError):
+    """The backend refused an operation or could not be reached."""
+
+
+class EncodeError(WorqError):
+    """An argument, a result or an exception cannot be made into a message."""
+
+
+class DecodeError(WorqError):
+    """A message is damaged, or names something that does not exist here."""
+
+
+class UntrustedMessage(DecodeError):
+    """A message whose signature is missing, wrong, or of a key unknown here.
+
+    It has not been unpickled, nor has any of it been run.
+    """

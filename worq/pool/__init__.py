@@ -1,0 +1,1 @@
+"""Pools: they take tasks, run them on their workers, and settle them."""

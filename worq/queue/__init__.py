@@ -1,0 +1,1 @@
+"""Backends: queue and result store in one, for ids and bytes."""

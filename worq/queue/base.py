@@ -1,0 +1,424 @@
+"""The contract of a task queue. These docstrings are the law; a backend obeys them.
+
+A queue stores ids, numbers and bytes. It knows nothing of functions, pickles or secrets.
+``worq.queue.memory`` and ``worq.queue.redis`` both implement it, answer alike to the last
+word, and are held to it by one suite of tests and one model.
+
+**Life and nonce.** An id may be used again once its task is done with. Each use is a *life*
+and has a nonce of its own, `const.NONCE` characters that the caller makes. Edges, pins and
+tokens name the life, so that nothing left over from an old one touches a new one.
+
+**Token.** ``take`` gives each delivery a token: the nonce, then the number of the delivery
+(its epoch) in decimal. Together with the pool's id it fences: an outcome or a heartbeat
+whose token is not the one in force is refused.
+
+**Outcome on record.** What a completed task left, as bytes that carry their origin:
+
+* ``nonce kind data`` for an outcome of the task's own;
+* ``nonce KIND origin_nonce length ':' origin_id data`` for one that came to it along an edge:
+  the failure of an argument, or whatever the Deferred it returned came to.
+
+`nonce` is the life's; `kind` is one letter (`VALUE`, `FAILURE`, `EXPIRED`, `CANCELLED`), in
+upper case when an origin follows; `length` counts the bytes of `origin_id` in decimal.
+`VALUE` and `FAILURE` data are envelopes of the codec. `EXPIRED` and `CANCELLED` are made by
+the queue itself, so their data is text: the name of the task, a line feed, what happened.
+``unpack`` reads them. A task put with `IGNORE_RESULT` leaves none.
+
+**Same twice.** Every verb may be sent again by a caller that did not get the reply. The
+second answer is the first one, except where a verb says how it differs.
+
+**All or nothing.** Every verb is atomic. A verb never raises for what its caller can cause
+(an unknown id, a lost lease): it answers a word. It raises `QueueError` if the backend is
+out of reach or refuses to store, and `ValueError` for arguments that no caller should send.
+
+**Time.** All times are the backend's, in milliseconds; callers pass spans, never moments.
+
+**Ticks.** ``take``, ``beat`` and ``turn`` bring along what is due, at most every `const.TICK`:
+up to `const.TICK_LIMIT` scheduled tasks, up to as many lost leases, and a budget of
+leftover work (`const.BUDGET` units), so that no step is ever long. A tick that finds that none
+ran for `const.GAP` reaps no lease for `const.GRACE`: the backend was away, so live pools
+could not beat. Such a pause does not begin again within `const.COOLDOWN` of its end.
+"""
+from __future__ import annotations
+
+from typing import Any, Iterable, Mapping, NamedTuple, Protocol, Sequence
+
+from worq import const
+
+__all__ = [
+    'TaskQueue', 'Message', 'Argument', 'Refusal', 'Delivery', 'Outcome', 'Lost', 'Turn',
+    'Bell', 'Record', 'unpack',
+]
+
+# kinds of an outcome on record
+VALUE, FAILURE, EXPIRED, CANCELLED = b'v', b'f', b'x', b'c'
+
+# flags of a message
+IGNORE_RESULT = 1    #: keep no outcome, forget the task when it is done
+PASS = 2             #: a failed argument is a value like any other
+
+
+class Argument(NamedTuple):
+    """A task whose outcome is an argument of another."""
+
+    id: str
+    nonce: str           #: the life that is meant; empty: whichever there is
+
+
+class Message(NamedTuple):
+    """A task as it is put."""
+
+    id: str
+    nonce: str
+    header: bytes        #: its first line is the task's name; readable, never secret
+    body: bytes
+    arguments: tuple[Argument, ...] = ()   #: distinct ids, none of them its own
+    flags: int = 0
+    priority: int = const.PRIORITIES['normal']
+    delay: int = 0                         #: ms until it is due
+    ttl: int = const.RESULT_TIMEOUT * 1000  #: ms that its outcome is kept once unpinned
+    lease: int = 0                         #: ms; 0: as the pool takes it
+    max_deliveries: int = const.MAX_DELIVERIES
+
+
+class Refusal(NamedTuple):
+    """Why a message of a put cannot be stored.
+
+    `word` is ``'duplicate'`` (the id is live, or twice in the put), ``'pinned'`` (its
+    last life is over, but its outcome is still an argument of something, or its
+    dependents have not all been told), or ``'unknown'`` (`argument` does not exist, is of
+    another life, or left no outcome).
+    """
+
+    id: str
+    word: str
+    argument: str = ''
+
+
+class Delivery(NamedTuple):
+    """A task as a pool gets it."""
+
+    id: str
+    token: bytes
+    number: int          #: the how-manieth delivery this is, from 1
+    header: bytes
+    body: bytes
+    arguments: tuple[tuple[str, bytes], ...] = ()  #: id and outcome on record
+
+
+class Outcome(NamedTuple):
+    """What came of a delivery.
+
+    ======== ======================================= ==================================
+    word     data                                    leads to
+    ======== ======================================= ==================================
+    value    envelope                                completed
+    failure  envelope of a failure                   completed
+    retry    (none), `delay` in ms                   scheduled; deliveries count anew
+    delegate (none), `target`                        pending, then what that one comes to
+    release  (none)                                  enqueued at the front, not counted
+    refuse   envelope of a failure                   scheduled 1 s later for another pool, or
+                                                     that failure if there is no other pool
+                                                     alive or no delivery left
+    lost     text: how the worker died               as if the lease had run out: enqueued at
+                                                     the front, later times scheduled, at
+                                                     last completed as expired
+    ======== ======================================= ==================================
+    """
+
+    id: str
+    token: bytes
+    word: str
+    data: bytes = b''
+    delay: int = 0
+    target: Argument | None = None
+
+
+class Lost(NamedTuple):
+    """A delivery that is not the pool's any more: kill its worker or drop its outcome."""
+
+    id: str
+    token: bytes
+    word: str            #: 'cancelled', or 'lost' for anything else
+
+
+class Turn(NamedTuple):
+    """The answer of a turn: a word for each outcome, what was lost, what was taken."""
+
+    settled: list[str]
+    lost: list[Lost]
+    deliveries: list[Delivery]
+
+
+class Record(NamedTuple):
+    """An outcome on record, unpacked. `origin` is where it comes from: (id, nonce)."""
+
+    nonce: str
+    kind: bytes          #: lower case
+    data: bytes
+    origin: tuple[str, str] | None
+
+
+class Bell(Protocol):
+    """Tells a select loop that there may be something to take.
+
+    A bell rings too often rather than not at all: it may ring for a task that another
+    pool gets, and it rings by itself within two seconds, so that a lost wake-up is short.
+    """
+
+    def fileno(self) -> int:
+        """The descriptor to select for reading. May differ after each ``arm``."""
+
+    def arm(self) -> None:
+        """Begin to listen; does nothing while it listens already."""
+
+    def clear(self) -> None:
+        """Take what made the descriptor readable. After it, ``arm`` anew and ``take``."""
+
+    def close(self) -> None:
+        """Stop listening. May be called twice."""
+
+
+def unpack(raw: bytes) -> Record:
+    """Read an outcome on record; ValueError if it is none."""
+    head = const.NONCE
+    nonce, kind = raw[:head], raw[head:head + 1]
+    if kind in (VALUE, FAILURE, EXPIRED, CANCELLED):
+        return Record(nonce.decode('ascii'), kind, raw[head + 1:], None)
+    if kind.lower() not in (VALUE, FAILURE, EXPIRED, CANCELLED) or len(kind) != 1:
+        raise ValueError('not an outcome on record')
+    rest = raw[head + 1:]
+    size, colon, tail = rest[head:].partition(b':')
+    if not colon or not size.isdigit() or len(tail) < int(size):
+        raise ValueError('not an outcome on record')
+    origin = tail[:int(size)].decode(), rest[:head].decode('ascii')
+    return Record(nonce.decode('ascii'), kind.lower(), tail[int(size):], origin)
+
+
+class TaskQueue:
+    """Queue and result store in one. Every method may be called from any thread.
+
+    :param url: where the backend is.
+    :param name: which of its queues this is. Queues of different names share nothing.
+    """
+
+    def __init__(self, url: str, name: str = const.DEFAULT) -> None:
+        self.url = url
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f'<{type(self).__module__}.{type(self).__name__} {self.url} [{self.name}]>'
+
+    # -- producers ------------------------------------------------------------
+
+    def put(self, messages: Sequence[Message]) -> list[Refusal]:
+        """Store tasks with their dependencies: all of them, or none.
+
+        A message may name earlier messages of the same put among its arguments. A message
+        whose nonce is that of the task stored under its id has been put before: it counts as
+        stored and changes nothing. Otherwise an id is free if it is unknown, or if its task is
+        completed, unpinned and has told all its dependents; a new life then replaces the
+        old one and its outcome. An argument must be known in the life that is meant,
+        not ignore its result, and have its outcome on record if it is completed.
+
+        Messages are judged in order, each as if the ones before it had been stored: a
+        message that takes an old life as its argument pins it, so a later message of the
+        same put cannot replace it.
+
+        A task with a failed argument and without `PASS` is completed at once with that
+        failure (its first failed argument's), and so are the later ones that depend on it. A task
+        with an open argument is pending; with none it is scheduled if it has a delay, else
+        enqueued. Tasks of equal priority are taken in the order in which they became
+        enqueued, and here they do so in the order of `messages`.
+
+        :param messages: at most `const.PUT_LIMIT` of them, `const.PUT_BYTES` in all (a
+            single message may be larger).
+        :returns: empty if all are stored; else at least the first refusal, and
+            nothing is stored.
+        """
+        raise NotImplementedError
+
+    def cancel(self, ids: Sequence[str]) -> list[str]:
+        """Complete tasks as cancelled, and their dependents by the way of failed arguments.
+
+        A task that is being processed is fenced at once; its pool learns of it from its next
+        ``beat``, which reports the delivery as lost with the word 'cancelled'.
+
+        :returns: for each id 'cancelled', 'completed' (too late; also the answer when it
+            is sent twice) or 'unknown'.
+        """
+        raise NotImplementedError
+
+    def purge(self) -> int:
+        """Cancel whatever has not begun: enqueued, scheduled and pending tasks.
+
+        None of them is taken any more once the call has begun. Tasks that are being
+        processed go on. Tasks put meanwhile are not touched.
+
+        :returns: how many were cancelled.
+        """
+        raise NotImplementedError
+
+    # -- readers --------------------------------------------------------------
+
+    def status(self, ids: Sequence[str]) -> list[str | None]:
+        """The state of each task, a word of ``const.STATUS_VALUES``; None if unknown."""
+        raise NotImplementedError
+
+    def results(self, ids: Sequence[str]) -> list[bytes | None]:
+        """The outcome on record of each task; None if there is none (yet, or any more)."""
+        raise NotImplementedError
+
+    def watch(self, client: str, ids: Sequence[str]) -> list[tuple[str, bytes | None]]:
+        """Ask for news about tasks; what has ended already is the answer.
+
+        Each id that is live is registered with the client's inbox, which gets an entry
+        when it completes. To watch twice is harmless, and heals an inbox that was lost.
+
+        :returns: for each id that will bring no news: (id, outcome on record), with None for an
+            id that is unknown or left no outcome, and b'' where the outcome is longer
+            than `const.SMALL` and is to be had from ``results``.
+        """
+        raise NotImplementedError
+
+    def wait(self, client: str, timeout: float) -> list[tuple[str, bytes | None]]:
+        """Wait for the client's inbox to fill, then empty it.
+
+        One call serves any number of watched tasks. Only one thread may wait for a client.
+
+        :param timeout: seconds, at most; a backend may return earlier with nothing.
+        :returns: what became completed, in the form of ``watch``. An id may come twice.
+        """
+        raise NotImplementedError
+
+    def ring(self, client: str) -> None:
+        """End the ``wait`` of a client that is under way, or the next one, with nothing."""
+        raise NotImplementedError
+
+    def forget(self, ids: Sequence[str]) -> list[str]:
+        """Drop outcomes before their time.
+
+        :returns: for each id 'forgotten', 'pinned' (something still needs it), 'live', or
+            'unknown' (also when it is sent twice).
+        """
+        raise NotImplementedError
+
+    # -- pools ----------------------------------------------------------------
+
+    def join(self, pool: str, info: Mapping[str, str]) -> None:
+        """Make a pool known: `info` has its host, boot id, pid, start time, version."""
+        raise NotImplementedError
+
+    def leave(self, pool: str) -> None:
+        """Forget a pool that has settled or released all it had."""
+        raise NotImplementedError
+
+    def pools(self) -> dict[str, dict[str, str]]:
+        """The pools that joined, by id: `info`, and 'seen', the ms since they last beat."""
+        raise NotImplementedError
+
+    def take(self, pool: str, limit: int, timeout: float = 0,
+             lease: int = const.LEASE) -> list[Delivery]:
+        """Lease up to `limit` tasks, waiting for the first.
+
+        Higher priorities first, within one the order in which they were enqueued. Each
+        becomes processing, and this its next delivery. Each delivery brings the outcome
+        of each of the task's arguments.
+
+        To take is not idempotent: after a call whose reply was lost, ``reconcile``.
+
+        :param limit: at least 1.
+        :param timeout: seconds to wait for the first one; 0: do not wait. A backend may
+            return earlier with nothing.
+        :param lease: ms, for tasks that ask for none of their own.
+        """
+        raise NotImplementedError
+
+    def beat(self, pool: str, held: Iterable[tuple[str, bytes]] = (),
+             lease: int = const.LEASE) -> list[Lost]:
+        """Renew the leases of deliveries (id, token), and keep the pool known.
+
+        :returns: those whose token is not in force: cancelled, or given to another pool.
+        """
+        raise NotImplementedError
+
+    def settle(self, pool: str, outcomes: Sequence[Outcome]) -> list[str]:
+        """Give outcomes back, see `Outcome`.
+
+        With the outcome its dependents become enqueued or fail, its waiters are told, and
+        its arguments are unpinned: at once as far as the budget reaches, else with the next
+        ticks. This works even when the backend can store nothing more.
+
+        :returns: for each 'ok'; 'again' if this very delivery was settled by this pool
+            before; 'stale' if another delivery, or a cancel, came in between; 'gone' if
+            the task is unknown (its result was ignored, or it has been forgotten).
+        """
+        raise NotImplementedError
+
+    def turn(self, pool: str, outcomes: Sequence[Outcome] = (),
+             held: Iterable[tuple[str, bytes]] = (), limit: int = 0,
+             lease: int = const.LEASE) -> Turn:
+        """Settle, then beat (if anything is `held`), then take (if `limit`): in one step."""
+        raise NotImplementedError
+
+    def reconcile(self, pool: str, known: Iterable[bytes]) -> int:
+        """After a lost reply: release every task of this pool whose token it does not know.
+
+        :returns: how many were released.
+        """
+        raise NotImplementedError
+
+    def abandon(self, pool: str, cause: str) -> int:
+        """Take over from a pool that is proved dead: its deliveries are lost now.
+
+        :param cause: text, how it died.
+        :returns: how many were lost.
+        """
+        raise NotImplementedError
+
+    def bell(self, pool: str) -> Bell:
+        """A bell for a select loop; the caller closes it."""
+        raise NotImplementedError
+
+    # -- keepers --------------------------------------------------------------
+
+    def size(self) -> int:
+        """How many tasks are not completed: pending, scheduled, enqueued, processing."""
+        raise NotImplementedError
+
+    def stats(self) -> dict[str, int]:
+        """Sizes and counters, read in one step.
+
+        'pending', 'scheduled', 'enqueued', 'processing': how many there are now.
+        'succeeded', 'failed', 'expired', 'cancelled': how many ended so, ever, those that
+        ended by a failed argument or a tail call among them; 'redelivered': how many
+        times a lease was lost and the task went back; 'stale': outcomes refused.
+        """
+        raise NotImplementedError
+
+    def audit(self) -> list[str]:
+        """Check the invariants of the store.
+
+        1. processing if and only if leased; scheduled iff in the schedule; pending iff waiting.
+        2. An enqueued task is in a ready list.
+        3. A pending task's count of open arguments is that of the live edges to this life
+           of it, and above 0; a tail call has its edge at the task it returned.
+        4. A completed task that does not ignore its result has its outcome, which expires
+           if and only if nothing pins it.
+        5. The pins of a task are as many as the argument lists that name it.
+        6. With nothing ready, due or leased and no work left over, nothing is pending.
+        7. Everything kept for a task has an owner or an end.
+
+        :returns: what is wrong, a line each; empty if all is well. It may be called on a
+            busy queue; then what changed meanwhile may be reported, so ask twice.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of connections. The queue's content stays. May be called twice."""
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
