@@ -1,0 +1,1 @@
+"""The tests. Run them with ``nosetests`` or ``pytest`` from the folder above."""
