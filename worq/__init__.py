@@ -1,1 +1,100 @@
-"""WorQ, an embeddable task queue."""
+"""WorQ, a task queue to embed.
+
+>>> import worq
+>>> broker = worq.get_broker('memory://', 'doctest')
+>>> @broker.expose
+... def double(number):
+...     return 2 * number
+>>> from worq.pool.thread import WorkerPool
+>>> q = worq.get_queue('memory://', 'doctest')
+>>> with WorkerPool(broker):
+...     q.double(q.double(1)).result(timeout=10)
+4
+"""
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from worq.codec import UNSIGNED, Codec, keyring_for
+from worq.const import DEFAULT, MAX_PAYLOAD
+from worq.core import Broker
+from worq.errors import (
+    DecodeError, DuplicateTask, EncodeError, QueueError, TaskCancelled, TaskExpired,
+    TaskFailure, TaskTimeout, UntrustedMessage, WorqError,
+)
+from worq.queue.base import TaskQueue
+from worq.task import Deferred, Queue, Task, TaskSpace
+
+__version__ = '2.0.0'
+
+__all__ = [
+    'get_broker', 'get_queue', 'Broker', 'Deferred', 'Queue', 'Task', 'TaskSpace', 'TaskQueue',
+    'TaskFailure', 'TaskExpired', 'TaskCancelled', 'TaskTimeout', 'DuplicateTask',
+    'WorqError', 'QueueError', 'EncodeError', 'DecodeError', 'UntrustedMessage', 'UNSIGNED',
+]
+
+#: The module of each backend, by the scheme of its url; imported when it is first needed.
+SCHEMES = {
+    'memory': 'worq.queue.memory',
+    'redis': 'worq.queue.redis',
+    'rediss': 'worq.queue.redis',
+    'unix': 'worq.queue.redis',
+}
+
+
+def get_broker(url: str, name: str = DEFAULT, *, secret: Any = None, codec: str = 'pickle',
+               max_payload: int = MAX_PAYLOAD, **options: Any) -> Broker:
+    """Make a broker.
+
+    :param url: where the queue is: ``memory://`` (in this process; the same url and name
+        is the same queue anywhere in it), ``redis://host:6379/0``, ``rediss://`` (TLS) or
+        ``unix:///path/to/redis.sock``.
+    :param name: which queue there; queues of different names share nothing.
+    :param secret: signs messages, and verifies them; a string or bytes of at least 16
+        bytes, or a list of them, of which the first signs. By default ``WORQ_SECRET``, or
+        for a Redis on this machine a key file of the user. `UNSIGNED` does without.
+    :param codec: 'pickle' (any Python object), 'json' or 'msgpack'.
+    :param max_payload: bytes of a call or a result, at most.
+    :param options: of the backend, see its `TaskQueue`.
+    :raises ValueError: for a url that no backend understands, or a bad option; and for a
+        Redis on another machine without a secret.
+    :raises ImportError: if a package is missing; it says which to install.
+    """
+    backend = _backend(url, name, options)
+    keys = keyring_for(url, secret)
+    return Broker(backend, Codec(name, format=codec, keys=keys, max_payload=max_payload))
+
+
+def get_queue(url: str, name: str = DEFAULT, target: str = '', *, secret: Any = None,
+              codec: str = 'pickle', max_payload: int = MAX_PAYLOAD,
+              **task_options: Any) -> Queue:
+    """Make a queue to call tasks through, with a broker of its own.
+
+    :param url: see `get_broker`, as for `secret`, `codec` and `max_payload`.
+    :param name: which queue there. Something must run a pool for that name.
+    :param target: dotted name to start from, of a task or a namespace; empty: the root.
+    :param task_options: defaults of the calls made through it, see `Task`.
+    """
+    broker = get_broker(url, name, secret=secret, codec=codec, max_payload=max_payload)
+    return broker.queue(target, **task_options)
+
+
+def _backend(url: str, name: str, options: dict[str, Any]) -> TaskQueue:
+    if not isinstance(url, str):
+        raise TypeError(f'a broker URL is a string, not {url!r}')
+    if not isinstance(name, str) or not name:
+        raise ValueError(f'invalid queue name: {name!r}; it is a string')
+    scheme, separator, _ = url.partition('://')
+    if not separator or scheme not in SCHEMES:
+        raise ValueError(f'invalid broker URL: {url!r}; write memory://, redis://HOST:PORT/DB, '
+                         'rediss://HOST:PORT/DB or unix:///PATH')
+    try:
+        module = import_module(SCHEMES[scheme])
+    except ModuleNotFoundError as error:
+        if error.name not in ('redis', 'hiredis'):
+            raise
+        raise ImportError(f"{scheme}:// needs the package {error.name!r}: "
+                          'pip install "WorQ[redis]"') from error
+    backend: TaskQueue = module.TaskQueue.open(url, name, **options)
+    return backend

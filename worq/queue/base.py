@@ -41,6 +41,7 @@ could not beat. Such a pause does not begin again within `const.COOLDOWN` of its
 """
 from __future__ import annotations
 
+import re
 from typing import Any, Iterable, Mapping, NamedTuple, Protocol, Sequence
 
 from worq import const
@@ -206,8 +207,13 @@ class TaskQueue:
         self.url = url
         self.name = name
 
+    @property
+    def address(self) -> str:
+        """The url with its password hidden, for people and logs."""
+        return re.sub(r'(://[^/@]*:)[^/@]+@', r'\1***@', self.url)
+
     def __repr__(self) -> str:
-        return f'<{type(self).__module__}.{type(self).__name__} {self.url} [{self.name}]>'
+        return f'<TaskQueue {self.address} [{self.name}]>'
 
     # -- producers ------------------------------------------------------------
 

@@ -1,0 +1,266 @@
+"""The Broker: it turns calls into messages, and what comes back into values."""
+from __future__ import annotations
+
+import logging
+from typing import Any, Callable, Self, TypeVar
+
+from worq.codec import Codec
+from worq.errors import (
+    DecodeError, DuplicateTask, EncodeError, TaskCancelled, TaskExpired, TaskFailure,
+)
+from worq.inbox import Inbox
+from worq.queue import base
+from worq.queue.base import Argument, Delivery, Message, TaskQueue
+from worq.task import ByValue, Call, Deferred, Options, Queue, TaskSpace, new_nonce
+
+__all__ = ['Broker']
+
+log = logging.getLogger(__name__)
+
+T = TypeVar('T')
+
+HAND_LEASE = 60_000  # ms that a task taken by hand is leased; a thread pool renews it
+
+
+class Broker:
+    """Owns one task queue, the codec of its messages, and the tasks that are exposed.
+
+    ``worq.get_broker(url)`` makes one. A program that only calls tasks needs no more than
+    ``worq.get_queue(url)``; the one that runs them exposes functions here and
+    gives the broker to a pool. It may be used by many threads.
+
+    Duties: 1. expose; 2. enqueue; 3. bring results; 4. keep the queue; 5. work by hand.
+
+    :param backend: the queue.
+    :param codec: turns calls and outcomes into bytes and back.
+    """
+
+    def __init__(self, backend: TaskQueue, codec: Codec) -> None:
+        self.backend = backend
+        self.codec = codec
+        self.inbox = Inbox(backend)
+        self.tasks: dict[str, Callable[..., Any]] = {}
+        self.name = backend.name
+        self.hand = f'hand:{new_nonce()}'
+
+    @property
+    def url(self) -> str:
+        """Where the queue is."""
+        return self.backend.url
+
+    # 1. -- expose ------------------------------------------------------------
+
+    def expose(self, obj: T, replace: bool = False) -> T:
+        """Let the tasks of a TaskSpace, or one callable, be called through the queue.
+
+        A callable is known by its ``__name__``. Usable as a decorator.
+
+        :param replace: replace a task of the same name, in place of raising ValueError.
+        :returns: `obj`, unchanged.
+        """
+        function: Any = obj
+        if isinstance(function, TaskSpace):
+            space = function
+        else:
+            space = TaskSpace()
+            space.task(function)
+        taken = [name for name in space.tasks if name in self.tasks]
+        if taken and not replace:
+            raise ValueError(f'task {taken[0]!r} conflicts with existing task')
+        self.tasks.update(space.tasks)
+        return obj
+
+    # 2. -- enqueue -----------------------------------------------------------
+
+    def queue(self, target: str = '', **options: Any) -> Queue:
+        """A `Queue` of this broker, see there."""
+        return Queue(self, target, **options)
+
+    def enqueue(self, name: str, args: tuple[Any, ...], kw: dict[str, Any],
+                options: Options) -> Deferred | None:
+        """Put one call. Queues and Tasks do this when they are called.
+
+        :returns: its Deferred, or None if its result is ignored.
+        :raises DuplicateTask: if the id belongs to a task that is not done with yet.
+        :raises EncodeError: if an argument cannot be made into a message, or is a Deferred
+            of another queue.
+        :raises TaskFailure: if the outcome of an argument is not known any more.
+        :raises QueueError: if the queue cannot be reached, or can store nothing more.
+        """
+        if not name:
+            raise TypeError('a queue is no task: name one, as in q.module.function(...)')
+        nonce = new_nonce()
+        id = nonce if options.id is None else self._own_id(options.id, args, kw)
+        call = Call(id, name, args, kw, options)
+        by_value: set[str] = set()
+        while True:
+            message, used = self._message(call, nonce, by_value)
+            refusals = self.backend.put([message])
+            if not refusals:
+                break
+            refusal = refusals[0]
+            if refusal.word != 'unknown' or refusal.argument in by_value:
+                raise self._refused(name, refusal)
+            # Its record is gone, but the result may have arrived here before: then it
+            # goes along by value.
+            by_value.add(refusal.argument)
+        for argument in used:
+            argument.task.args = argument.task.kw = None
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug('put %s [%s:%s]', name, self.name, id)
+        if options.ignore_result:
+            return None
+        deferred = Deferred(self, call, nonce)
+        self.inbox.note(deferred)
+        return deferred
+
+    def _own_id(self, id: str | Callable[..., str], args: tuple[Any, ...],
+                kw: dict[str, Any]) -> str:
+        if not isinstance(id, str):
+            id = id(*args, **kw)
+        if not isinstance(id, str) or not 0 < len(id.encode()) <= 512:
+            raise ValueError(f'invalid task id: {id!r}; '
+                             'it is a string of 1 to 512 bytes in UTF-8')
+        return id
+
+    def _message(self, call: Call, nonce: str,
+                 by_value: set[str]) -> tuple[Message, list[Deferred]]:
+        arguments: dict[str, Argument] = {}
+        used: list[Deferred] = []
+
+        def reference(obj: object) -> tuple[str, str]:
+            if not isinstance(obj, Deferred):
+                raise TypeError(f'{type(obj).__name__!r} is no Deferred')
+            if obj.broker is not self and \
+                    (obj.broker.url, obj.broker.name) != (self.url, self.name):
+                raise EncodeError(
+                    f'the Deferred {obj.name} [{obj.broker.name}:{obj.id}] is of another queue '
+                    f'({obj.broker.backend!r}); only a Deferred of {self.backend!r} '
+                    'can be an argument here')
+            if obj.id in by_value:
+                raise ByValue(self._kept(call, obj))
+            nonce = obj._nonce
+            known = arguments.get(obj.id)
+            if known is not None and known.nonce != nonce:
+                if nonce and known.nonce:
+                    raise EncodeError(f'two lives of the task {obj.id!r} are among the arguments; '
+                                      'the older result has been replaced by the newer one')
+                nonce = nonce or known.nonce
+            arguments[obj.id] = Argument(obj.id, nonce)
+            used.append(obj)
+            return obj.id, nonce
+
+        options = call.options
+        header = call.name.encode()
+        body = self.codec.encode_call(call.id, nonce, header, call.args or (), call.kw or {},
+                                      reference)
+        return Message(call.id, nonce, header, body, tuple(arguments.values()),
+                       options.flags, ttl=int(options.result_timeout * 1000),
+                       lease=options.lease, max_deliveries=options.max_deliveries), used
+
+    def _kept(self, call: Call, deferred: Deferred) -> Any:
+        """The value of an argument that only this process still knows."""
+        if deferred.has_value():
+            try:
+                return deferred.value
+            except TaskFailure as failure:
+                if call.options.flags & base.PASS:
+                    return failure
+                raise
+        raise self._refused(call.name, base.Refusal(call.id, 'unknown', deferred.id))
+
+    def _refused(self, name: str, refusal: base.Refusal) -> TaskFailure:
+        if refusal.word == 'unknown':
+            return TaskFailure(name, self.name, refusal.id,
+                               f'task [{self.name}:{refusal.argument}] result is not available')
+        error = 'cannot enqueue task with duplicate id'
+        if refusal.word == 'pinned':
+            error += ': its last result is still an argument of other tasks'
+        return DuplicateTask(name, self.name, refusal.id, error)
+
+    # 3. -- bring results -----------------------------------------------------
+
+    def deferred(self, task_id: str) -> Deferred:
+        """Take up the result of a task by its id, whichever process has put it."""
+        if not isinstance(task_id, str) or not task_id:
+            raise ValueError(f'invalid task id: {task_id!r}; it is a string')
+        return Deferred(self, Call(task_id, '?', None, None, Options()))
+
+    def read(self, id: str, raw: bytes, name: str = '?') -> Any:
+        """The value in an outcome on record, or the TaskFailure that it is (not raised).
+
+        :param id: of the task whose record it is.
+        :param name: its name, for the text of a failure to read it.
+        """
+        try:
+            record = base.unpack(raw)
+            id, nonce = record.origin or (id, record.nonce)
+            if record.kind == base.VALUE:
+                return self.codec.decode_value(id, nonce, record.data)
+            if record.kind == base.FAILURE:
+                return self.codec.decode_failure(id, nonce, record.data)
+            failure = TaskExpired if record.kind == base.EXPIRED else TaskCancelled
+            made_by, _, text = record.data.decode('utf-8', 'replace').partition('\n')
+            return failure(made_by, self.name, id, text)
+        except (DecodeError, ValueError) as error:
+            return TaskFailure(name, self.name, id, f'{type(error).__name__}: {error}')
+
+    def outcome(self, deferred: Deferred, raw: bytes) -> Any:
+        """What a Deferred came to: the value, or the TaskFailure (not raised)."""
+        return self.read(deferred.id, raw, deferred.name)
+
+    def status(self, deferred: Deferred) -> str | None:
+        """The state of a task, a word of ``worq.const.STATUS_VALUES``; None if unknown."""
+        return self.backend.status([deferred.id])[0]
+
+    def cancel(self, task_id: str) -> bool:
+        """Cancel a task by its id, with all that depends on it.
+
+        :returns: whether it was cancelled; False if it had completed or is unknown.
+        """
+        return self.backend.cancel([task_id])[0] == 'cancelled'
+
+    # 4. -- keep the queue ----------------------------------------------------
+
+    def __len__(self) -> int:
+        """How many tasks of the queue are not done yet, pending ones among them."""
+        return self.backend.size()
+
+    def discard_pending_tasks(self) -> None:
+        """Cancel all tasks that have not begun; those that run go on."""
+        self.backend.purge()
+
+    def close(self) -> None:
+        """Let go of threads and connections. Tasks and results stay in the queue."""
+        self.inbox.close()
+        self.backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f'<Broker {self.backend.address} [{self.name}]>'
+
+    # 5. -- work by hand ------------------------------------------------------
+
+    def next_task(self, timeout: float | None = None) -> Delivery | None:
+        """Take one task by hand, under the pool id ``broker.hand``.
+
+        A pool of threads whose broker has had this method replaced calls it for each
+        task, so that a program can hold back or count what its workers take.
+
+        :param timeout: seconds to wait for one; None: as long as it takes.
+        """
+        while True:
+            deliveries = self.backend.take(self.hand, 1, 2 if timeout is None else timeout,
+                                           lease=HAND_LEASE)
+            if deliveries or timeout is not None:
+                return deliveries[0] if deliveries else None
+
+    def task_failed(self, deferred: Deferred) -> None:
+        """Give a task up: it is cancelled, and this Deferred of it has expired."""
+        self.backend.cancel([deferred.id])
+        deferred.arrive(None)

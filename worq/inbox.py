@@ -1,0 +1,323 @@
+"""The inbox: one listener for all the threads and event loops that wait in a process.
+
+A thread that waits does not get a connection or a helper thread of its own. Among the threads
+that wait, one leads: it blocks on the client's inbox, and hands out what arrives to all.
+When it has what it wanted, it wakes another one to lead. So a single waiting thread blocks on
+the queue itself, with no hand-over between threads, and ten thousand Deferreds cost one
+blocking call at a time. (The pattern is Leader/Followers: Schmidt et al., *Pattern-Oriented
+Software Architecture*, volume 2, 2000.) Only when coroutines wait, and no thread leads, a
+background thread does.
+"""
+from __future__ import annotations
+
+import logging
+import os
+from threading import Event, Lock, Thread
+import time
+from typing import Callable, Iterable
+from weakref import WeakSet, ref
+
+from worq.errors import QueueError
+from worq.queue.base import TaskQueue
+from worq.task import Deferred, new_nonce
+
+__all__ = ['Inbox']
+
+log = logging.getLogger(__name__)
+
+REWATCH = 10.0      # seconds after which all that is awaited is watched again
+LOOK_AHEAD = 1000   # Deferreds that one look asks for, at most
+PAUSE = 0.05, 2.0   # seconds between tries to reach a lost queue: first and last
+
+_inboxes: WeakSet[Inbox] = WeakSet()
+
+
+class Waiter:
+    """Somebody who waits for a Deferred, or (with none) the background thread."""
+
+    __slots__ = ('deferred', 'wake')
+
+    def __init__(self, deferred: Deferred | None, wake: Callable[[], None]) -> None:
+        self.deferred = deferred
+        self.wake = wake
+
+
+class Inbox:
+    """Duties: 1. know what is open; 2. look; 3. wait, lead and follow; 4. await.
+
+    :param backend: the queue whose tasks are waited for.
+    """
+
+    def __init__(self, backend: TaskQueue) -> None:
+        self.backend = backend
+        self._begin()
+        _inboxes.add(self)
+
+    def _begin(self) -> None:
+        # Also in a forked child, where the parent's threads are not, and the parent's
+        # client name would take away its news.
+        self.client = new_nonce()
+        self._lock = Lock()
+        self._fresh: dict[str, ref[Deferred]] = {}    # never asked for yet
+        self._asked: dict[str, ref[Deferred]] = {}    # watched along with others
+        self._waiting: dict[str, list[Waiter]] = {}
+        self._crowd = 1024                            # sweep when there are more
+        self._ahead = 1
+        self._leader: Waiter | None = None
+        self._rewatch_at = 0.0
+        self._listener: Thread | None = None
+        self._idlers: list[Waiter] = []               # the background thread, asleep
+        self._subscribed = 0
+
+    # 1. -- what is open ------------------------------------------------------
+
+    def note(self, deferred: Deferred) -> None:
+        """Remember a new Deferred, so that a look for another one can ask for it too."""
+        self._fresh[deferred.id] = ref(deferred)
+        if len(self._fresh) + len(self._asked) > self._crowd:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        with self._lock:
+            self._fresh = {id: r for id, r in list(self._fresh.items()) if r() is not None}
+            self._asked = {id: r for id, r in list(self._asked.items()) if r() is not None}
+            self._crowd = 2 * (len(self._fresh) + len(self._asked)) + 1024
+
+    # 2. -- look --------------------------------------------------------------
+
+    def look(self, deferred: Deferred) -> bool:
+        """Ask the queue for a Deferred, and for more that may be wanted next.
+
+        Each Deferred is asked for along with another at most once; how many go along
+        doubles from look to look. So waiting for ten thousand, one after the other, costs
+        some twenty round trips, and who waits for one does not pay for thousands.
+
+        :returns: whether its outcome is there.
+        :raises QueueError: if the queue cannot be reached.
+        """
+        ids = [deferred.id]
+        with self._lock:
+            self._asked[deferred.id] = ref(deferred)
+            if self._fresh.pop(deferred.id, None) is not None:
+                self._ahead = min(2 * self._ahead, LOOK_AHEAD)
+                while self._fresh and len(ids) < self._ahead:
+                    id = next(iter(self._fresh))
+                    self._asked[id] = self._fresh.pop(id)
+                    ids.append(id)
+        self._hand_out(self.backend.watch(self.client, ids), deferred)
+        return deferred.has_value()
+
+    def _hand_out(self, news: Iterable[tuple[str, bytes | None]],
+                  wanted: Deferred | None = None) -> None:
+        long: list[str] = []
+        for id, raw in news:
+            if raw == b'':
+                long.append(id)
+            else:
+                self._deliver(id, raw, wanted)
+        if long:
+            # Long outcomes are fetched only for those who wait for them now; the others
+            # will have to look again.
+            with self._lock:
+                for id in long:
+                    self._asked.pop(id, None)
+            long = [id for id in long
+                    if id in self._waiting or wanted is not None and id == wanted.id]
+            for id, raw in zip(long, self.backend.results(long)):
+                self._deliver(id, raw, wanted)
+
+    def _deliver(self, id: str, raw: bytes | None, wanted: Deferred | None) -> None:
+        if wanted is not None and wanted.id == id:
+            wanted.arrive(raw)
+        with self._lock:
+            waiters = self._waiting.pop(id, ())
+            others = self._asked.pop(id, None)
+        other = others() if others is not None else None
+        if other is not None:
+            other.arrive(raw)
+        for waiter in waiters:
+            if waiter.deferred is not None:
+                waiter.deferred.arrive(raw)
+            waiter.wake()
+
+    # 3. -- wait, lead and follow ---------------------------------------------
+
+    def wait(self, deferred: Deferred, timeout: float | None) -> bool:
+        """Wait until the outcome of a Deferred has arrived there.
+
+        A queue that goes away while we wait is waited for as well.
+
+        :param timeout: seconds; None: as long as it takes; 0: look once.
+        :returns: whether it has.
+        :raises QueueError: if at the end of the timeout the queue cannot be reached.
+        """
+        if timeout == 0:
+            return self.look(deferred)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        event = Event()
+        waiter = Waiter(deferred, event.set)
+        with self._lock:
+            self._waiting.setdefault(deferred.id, []).append(waiter)
+        try:
+            # After we are registered here: what comes between this look and the
+            # first wait is handed to us by whoever leads. If it has been asked for along
+            # with another one, its news is on the way, and needs no look.
+            if deferred.id not in self._asked:
+                self._insist(lambda: self.look(deferred), deadline)
+            self._follow(waiter, event, deferred.has_value, deadline)
+        finally:
+            self._withdraw(deferred.id, waiter)
+            self._promote()
+        return deferred.has_value()
+
+    def _follow(self, waiter: Waiter, event: Event, done: Callable[[], bool],
+                deadline: float | None) -> None:
+        while not done():
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return
+            event.clear()
+            with self._lock:
+                leads = self._leader is None
+                if leads:
+                    self._leader = waiter
+            if not leads:
+                # `done` once more: our news may have come before the event was cleared
+                if not done():
+                    event.wait(left)
+                continue
+            try:
+                self._lead(done, deadline)
+            finally:
+                with self._lock:
+                    self._leader = None
+                self._promote()
+
+    def _lead(self, done: Callable[[], bool], deadline: float | None) -> None:
+        while not done():
+            left = REWATCH if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                return
+            self._insist(lambda: self._listen_once(min(left, REWATCH)), deadline)
+
+    def _listen_once(self, timeout: float) -> None:
+        now = time.monotonic()
+        if now >= self._rewatch_at:
+            # The inbox is only a hint: it may have been lost with the server's memory.
+            self._rewatch_at = now + REWATCH
+            ids = list(self._waiting)
+            try:
+                for start in range(0, len(ids), LOOK_AHEAD):
+                    chunk = ids[start:start + LOOK_AHEAD]
+                    self._hand_out(self.backend.watch(self.client, chunk))
+            except QueueError:
+                self._rewatch_at = 0.0
+                raise
+            if not all(id in self._waiting for id in ids):
+                return  # somebody, maybe we, got news
+        self._hand_out(self.backend.wait(self.client, timeout))
+
+    def _insist(self, step: Callable[[], object], deadline: float | None) -> None:
+        """Do a step, again and again while the queue cannot be reached, to the deadline."""
+        pause, last = PAUSE
+        while True:
+            try:
+                step()
+                return
+            except QueueError:
+                self._rewatch_at = 0.0
+                if deadline is not None and time.monotonic() + pause > deadline:
+                    raise
+                log.warning('cannot reach %r, and will try again', self.backend,
+                            exc_info=log.isEnabledFor(logging.DEBUG))
+            time.sleep(pause)
+            pause = min(2 * pause, last)
+
+    def _promote(self) -> None:
+        """Wake somebody to lead, if nobody does.
+
+        Whoever stops waiting does this, not only the leader: it may have been woken to
+        lead just when its own time was up.
+        """
+        with self._lock:
+            if self._leader is not None:
+                return
+            heir = next((w for waiters in self._waiting.values() for w in waiters
+                         if not isinstance(w, Subscriber)), None)
+            if heir is None and self._idlers:
+                heir = self._idlers[0]
+        if heir is not None:
+            heir.wake()
+
+    def _withdraw(self, id: str, waiter: Waiter) -> None:
+        with self._lock:
+            waiters = self._waiting.get(id)
+            if waiters and waiter in waiters:
+                waiters.remove(waiter)
+                if not waiters:
+                    del self._waiting[id]
+
+    # 4. -- await -------------------------------------------------------------
+
+    def subscribe(self, deferred: Deferred, announce: Callable[[], None]) -> None:
+        """Call `announce`, in some thread, once the outcome of a Deferred has arrived.
+
+        It asks the queue at once, which is a round trip in the calling thread.
+        """
+        waiter = Subscriber(deferred, announce)
+        with self._lock:
+            self._waiting.setdefault(deferred.id, []).append(waiter)
+            self._subscribed += 1
+            if self._listener is None:
+                self._listener = Thread(target=self._listen, name='worq-inbox', daemon=True)
+                self._listener.start()
+        if self.look(deferred):
+            announce()
+
+    def unsubscribe(self, deferred: Deferred, announce: Callable[[], None]) -> None:
+        """The counterpart of every `subscribe`, whether it was called back or not."""
+        with self._lock:
+            self._subscribed = max(0, self._subscribed - 1)
+            waiters = self._waiting.get(deferred.id, [])
+            waiters[:] = [w for w in waiters if w.wake is not announce]
+            if not waiters:
+                self._waiting.pop(deferred.id, None)
+
+    def _listen(self) -> None:
+        event = Event()
+        me = Waiter(None, event.set)
+        with self._lock:
+            self._idlers.append(me)
+        while True:
+            try:
+                self._follow(me, event, lambda: self._subscribed == 0, None)
+            except Exception:
+                log.exception('the inbox of %r failed, and goes on', self.backend)
+            with self._lock:
+                if self._subscribed == 0:
+                    self._idlers.remove(me)
+                    self._listener = None
+                    return
+
+    def close(self) -> None:
+        """End the background thread, if there is one."""
+        with self._lock:
+            listener = self._listener
+            self._subscribed = 0
+        if listener is not None:
+            self.backend.ring(self.client)
+            listener.join(REWATCH)
+
+
+class Subscriber(Waiter):
+    """A coroutine that waits; it cannot lead."""
+
+    __slots__ = ()
+
+
+def _after_fork() -> None:
+    for inbox in list(_inboxes):
+        inbox._begin()
+
+
+os.register_at_fork(after_in_child=_after_fork)
