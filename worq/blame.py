@@ -1,0 +1,118 @@
+"""Which part of an object cannot be encoded: asked only when encoding has failed.
+
+An encoder's error says what it could not do, and never where. ``find`` tries the parts of
+the object one by one and descends into the first that fails alone.
+"""
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+__all__ = ['find', 'failure_of', 'describe']
+
+Attempt = Callable[[object], object]
+
+# Guesses. Each step encodes what it tries, so a large object could take very long.
+DEPTH = 50
+TRIALS = 5_000
+
+
+def find(obj: object, error: Exception, attempt: Attempt) -> tuple[str, Exception]:
+    """Where in `obj` the trouble is, and what it is.
+
+    :param error: what encoding `obj` raised.
+    :param attempt: encodes an object, or raises.
+    :returns: a path such as ``['key'][0].lock``, empty for `obj` itself; and the error
+        that the part at its end raises.
+    """
+    path = ''
+    trials = iter(range(TRIALS))
+    for _ in range(DEPTH):
+        # Each level of too deep a nesting fails: the path would say nothing.
+        if isinstance(error, (RecursionError, MemoryError)):
+            break
+        for step, part in parts(obj):
+            if next(trials, None) is None:
+                return path, error
+            cause = failure_of(part, attempt)
+            if cause is not None:
+                path, obj, error = path + step, part, cause
+                break
+        else:
+            break
+    return path, error
+
+
+def failure_of(obj: object, attempt: Attempt) -> Exception | None:
+    """What encoding `obj` raises, if anything."""
+    try:
+        attempt(obj)
+    except Exception as err:
+        return err
+    return None
+
+
+def parts(obj: object) -> Iterator[tuple[str, object]]:
+    """What `obj` is made of, each with the step that leads there."""
+    if isinstance(obj, (str, bytes, bytearray, int, float, type(None), type)):
+        return
+    if isinstance(obj, dict):
+        for key, value in list(obj.items()):
+            yield f'[key {name(key)}]', key
+            yield f'[{name(key)}]', value
+    elif isinstance(obj, (list, tuple)):
+        for index, value in enumerate(list(obj)):
+            yield f'[{index}]', value
+    elif isinstance(obj, (set, frozenset)):
+        for value in list(obj):
+            yield f'[{name(value)}]', value
+    else:
+        yield from reduced_parts(obj)
+
+
+def reduced_parts(obj: object) -> Iterator[tuple[str, object]]:
+    """The parts that pickle would take: what an object leaves out of its state is no part."""
+    try:
+        reduced: Any = obj.__reduce_ex__(5)
+        if not isinstance(reduced, tuple):
+            return
+        _, arguments, state, items, pairs = (*reduced[:5], None, None, None)[:5]
+        for attributes in state if isinstance(state, tuple) else (state,):
+            if isinstance(attributes, dict):
+                for key, value in attributes.items():
+                    yield f'.{key}', value
+        for index, value in enumerate(islice(items or (), TRIALS)):
+            yield f'[{index}]', value
+        for key, value in islice(pairs or (), TRIALS):
+            yield f'[{name(key)}]', value
+        for value in arguments:
+            if value is not obj and not isinstance(value, type):
+                yield '', value
+    except Exception:  # an object that cannot be taken apart is blamed itself
+        return
+
+
+def name(key: object) -> str:
+    """A key as it is written, if that is short and cannot fail."""
+    if isinstance(key, (str, bytes, int, float, bool, type(None))):
+        text = repr(key)
+        return text if len(text) <= 60 else f'{text[:57]}...'
+    return f'a {type(key).__name__}'
+
+
+def describe(error: BaseException) -> str:
+    """An exception as part of a sentence; also one whose ``str`` fails."""
+    kind = type(error).__name__
+    if isinstance(error, RecursionError):
+        return 'nested too deeply'
+    if isinstance(error, MemoryError):
+        return 'not enough memory'
+    try:
+        text = str(error)
+    except Exception:
+        return kind
+    if isinstance(error, (TypeError, pickle.PicklingError)) and text:
+        return text  # says it all: "cannot pickle '_thread.lock' object"
+    return f'{kind}: {text}' if text else kind

@@ -1,0 +1,455 @@
+"""Calls, values and failures to bytes and back: pickle, json, msgpack; signed.
+
+An envelope is ::
+
+    0        1        2        3            7                 23
+    +--------+--------+--------+------------+------------------+-----------+
+    | magic  | kind   | format | key id     | signature        | payload   |
+    +--------+--------+--------+------------+------------------+-----------+
+
+An unsigned one has key id zero and no signature. The signature is HMAC-SHA256, cut to 16 bytes
+(RFC 2104, section 5), over bytes 0 to 7, the context and the payload. The context is what the
+reader knows anyway, hence not stored: queue, task id, nonce and, for a call, its
+header, each with its length before it. So an envelope that is altered, or moved to another
+queue, task, life or role, does not verify; and nothing is loaded before it has verified.
+
+This is the only module that loads pickles. It knows Deferreds only as objects whose
+``__reduce__`` calls ``reduce_reference``, so ordinary objects pay nothing for them.
+"""
+from __future__ import annotations
+
+import hmac
+import json
+import pickle
+import threading
+from collections.abc import Callable
+from struct import Struct
+from typing import Any, NamedTuple, NoReturn
+
+from worq import blame, const, errors
+from worq.errors import DecodeError, EncodeError, TaskFailure, UntrustedMessage, WorqError
+from worq.trust import CALL, FAILURE, KINDS, UNSIGNED, VALUE, Key, Keyring, keyring_for
+
+try:
+    import msgpack
+except ImportError:
+    msgpack = None
+
+__all__ = ['UNSIGNED', 'Keyring', 'keyring_for', 'Codec', 'UnknownKey', 'reduce_reference']
+
+Reference = Callable[[object], tuple[str, str]]
+Resolve = Callable[[str, str], object]
+
+MAGIC = 0xA1  # the low digit is the version
+HEAD = 7
+SIGNED = HEAD + 16
+NO_KEY = bytes(4)
+LENGTHS = Struct('>III').pack
+LENGTH = Struct('>I').pack
+ONE_SHOT = 64 << 10   # bytes; a larger payload is hashed in place and not copied first
+
+WORDS = {CALL: 'call', VALUE: 'value', FAILURE: 'failure'}
+ERROR_LIMIT = 10_000      # characters of a failure's text ...
+TRACEBACK_LIMIT = 64_000  # ... and of its traceback that are kept
+FAILURES = {kind.__name__: kind for kind in (
+    errors.TaskFailure, errors.TaskExpired, errors.TaskCancelled, errors.TaskTimeout,
+    errors.DuplicateTask)}
+
+#: Called once, before a pickle that names something of ``__main__`` is tried again. A pool's
+#: child sets it, to import the main script of its parent only when something needs it.
+main_loader: Callable[[], None] | None = None
+
+
+class UnknownKey(UntrustedMessage):
+    """It is signed, but with a key that is not known here; elsewhere it may be."""
+
+    unknown_key = True
+
+
+# -- references ----------------------------------------------------------------------
+
+
+class _Here(threading.local):
+    """What this thread is encoding or decoding: how it treats references."""
+
+    reference: Reference | None = None
+    resolve: Resolve | None = None
+
+
+_here = _Here()
+
+
+def reduce_reference(obj: object) -> tuple[Callable[[str, str], object], tuple[str, str]]:
+    """What ``Deferred.__reduce__`` returns: the Deferred as a reference to its task.
+
+    :raises TypeError: unless the arguments of a call are being encoded.
+    """
+    reference = _here.reference
+    if reference is None:
+        raise TypeError('a Deferred can be pickled only as an argument of a task '
+                        '(or keep its id, and ask broker.deferred(id))')
+    return resolve_reference, reference(obj)
+
+
+def resolve_reference(id: str, nonce: str) -> object:
+    """What a reference becomes when it is loaded. Its name is written in every pickle."""
+    resolve = _here.resolve
+    if resolve is None:
+        raise TypeError('a Deferred that is not an argument of a task')
+    return resolve(id, nonce)
+
+
+# -- formats -------------------------------------------------------------------------
+
+
+class Format(NamedTuple):
+    """How objects become a payload. Both look up in `_here` what a reference is."""
+
+    number: int
+    dump: Callable[[object], bytes]
+    load: Callable[[bytes], object]
+    reads: frozenset[int]  #: numbers of the formats that a broker of this one accepts
+
+
+def dump_pickle(obj: object) -> bytes:
+    return pickle.dumps(obj, 5)
+
+
+def load_pickle(payload: bytes) -> object:
+    try:
+        return pickle.loads(payload)
+    except (AttributeError, ImportError) as err:
+        if '__main__' not in str(err) or not load_main():
+            raise
+    return pickle.loads(payload)
+
+
+_main_lock = threading.RLock()
+_main_loaded: Callable[[], None] | None = None
+
+
+def load_main() -> bool:
+    """Whether there is a `main_loader`; it has been called then."""
+    global _main_loaded
+    with _main_lock:
+        if main_loader is not _main_loaded and main_loader is not None:
+            _main_loaded = main_loader  # first: the script may well load pickles itself
+            main_loader()
+    return main_loader is not None
+
+
+#: The key of a reference in json: ``{"$worq": [id, nonce]}``
+MARK = '$worq'
+_MARK_KEY = f'"{MARK}":'  # cannot stand inside a string, where its quotes would be escaped
+
+
+def dump_json(obj: object) -> bytes:
+    references = 0
+
+    def default(part: object) -> dict[str, tuple[str, str]]:
+        nonlocal references
+        if _here.reference is None:
+            raise TypeError(f'json cannot hold an object of type {type(part).__name__}')
+        found = {MARK: _here.reference(part)}
+        references += 1
+        return found
+
+    text = json.dumps(obj, default=default, separators=(',', ':'))
+    if _here.reference is not None and text.count(_MARK_KEY) != references:
+        raise ValueError(f'a dict with the key {MARK!r}, which means a reference in json')
+    return text.encode('ascii')
+
+
+def load_json(payload: bytes) -> object:
+    if _here.resolve is None or _MARK_KEY.encode() not in payload:
+        return json.loads(payload)
+    return json.loads(payload, object_hook=_from_mark)
+
+
+def _from_mark(found: dict[str, Any]) -> object:
+    return resolve_reference(*found[MARK]) if MARK in found else found
+
+
+#: The extension type of a reference in msgpack; its data is ``[id, nonce]``
+EXTENSION = 87
+
+
+def dump_msgpack(obj: object) -> bytes:
+    def default(part: object) -> object:
+        if _here.reference is None:
+            raise TypeError(f'msgpack cannot hold an object of type {type(part).__name__}')
+        return msgpack.ExtType(EXTENSION, msgpack.packb(_here.reference(part)))
+
+    packed: bytes = msgpack.packb(obj, default=default)
+    return packed
+
+
+def load_msgpack(payload: bytes) -> object:
+    if msgpack is None:
+        raise ImportError('msgpack is not installed: pip install WorQ[msgpack]')
+    hook = msgpack.ExtType if _here.resolve is None else _from_extension
+    return msgpack.unpackb(payload, ext_hook=hook, strict_map_key=False)
+
+
+def _from_extension(code: int, data: bytes) -> object:
+    if code != EXTENSION:
+        return msgpack.ExtType(code, data)
+    return resolve_reference(*msgpack.unpackb(data))
+
+
+# Only who asked for pickles ever loads one: with json or msgpack, and unsigned, a pickle that
+# somebody slips into the queue stays a string of bytes.
+FORMATS = {
+    'pickle': Format(1, dump_pickle, load_pickle, frozenset([1, 2, 3])),
+    'json': Format(2, dump_json, load_json, frozenset([2, 3])),
+    'msgpack': Format(3, dump_msgpack, load_msgpack, frozenset([2, 3])),
+}
+LOADS = {format.number: format.load for format in FORMATS.values()}
+JSON = FORMATS['json'].number
+
+
+# -- the codec -----------------------------------------------------------------------
+
+
+class Codec:
+    """Encodes and decodes for one queue. Its methods may be called from any thread.
+
+    It (1) turns objects into payloads and says what could not be, (2) signs and verifies, (3)
+    turns payloads into objects.
+
+    :param queue: name of the queue; a message of one queue does not verify in another.
+    :param format: ``'pickle'`` for any object; ``'json'`` or ``'msgpack'``, which run no code
+        when they are read, for plain data: tuples become lists and, in json, the
+        keys of dicts become strings.
+    :param keys: who signs and verifies; with None nothing is signed, nor read if it is.
+    :param max_payload: bytes that a message may have.
+    :raises ValueError: for a format that does not exist.
+    :raises ImportError: for msgpack where it is not installed.
+    """
+
+    def __init__(self, queue: str, *, format: str = 'pickle', keys: Keyring | None = None,
+                 max_payload: int = const.MAX_PAYLOAD) -> None:
+        if format not in FORMATS:
+            raise ValueError(f'codec is one of {", ".join(FORMATS)}, not {format!r}')
+        if format == 'msgpack' and msgpack is None:
+            raise ImportError("codec='msgpack' needs a package: pip install WorQ[msgpack]")
+        self.queue = queue
+        self.format = format
+        self.keys = keys
+        self.max_payload = max_payload
+        self._number, self._dump, _, self._reads = FORMATS[format]
+        name = queue.encode()
+        self._queue = LENGTH(len(name)) + name
+        key_id = keys.signs.id if keys else NO_KEY
+        self._heads = {kind: bytes([MAGIC, kind, self._number]) + key_id for kind in KINDS}
+        self._text_head = bytes([MAGIC, FAILURE, JSON]) + key_id
+
+    def __repr__(self) -> str:
+        trust = 'unsigned' if self.keys is None else 'signed'
+        return f'<Codec {self.format} {trust} [{self.queue}]>'
+
+    def encode_call(self, id: str, nonce: str, header: bytes, args: tuple[Any, ...],
+                    kwargs: dict[str, Any], reference: Reference) -> bytes:
+        """The body of a task.
+
+        :param header: travels beside the body, readable; the signature holds it too.
+        :param reference: (id, nonce) for a Deferred; raises TypeError for anything else.
+        :raises EncodeError: naming the argument, and the part of it, that is the matter.
+        """
+        try:
+            payload = self._dump_with(reference, (args, kwargs))
+        except WorqError:
+            raise
+        except Exception as err:
+            self._blame_call(header, args, kwargs, reference, err)
+        if len(payload) > self.max_payload:
+            self._too_large(f'the arguments of {task_name(header)}', payload)
+        return self._seal(self._heads[CALL], id, nonce, header, payload)
+
+    def decode_call(self, id: str, nonce: str, header: bytes, body: bytes, resolve: Resolve,
+                    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a task: positional ones, and those by name.
+
+        :param resolve: gives the value that stands for a Deferred, by (id, nonce). It is asked
+            once for each, so that what was one object is one object again.
+        :raises UntrustedMessage: before anything is loaded, if it does not verify.
+        :raises DecodeError: if it cannot be loaded here. A WorqError that `resolve`
+            raises passes as it is.
+        """
+        known: dict[tuple[str, str], object] = {}
+
+        def resolve_once(id: str, nonce: str) -> object:
+            found = (id, nonce)
+            if found not in known:
+                known[found] = resolve(id, nonce)
+            return known[found]
+
+        what = f'the arguments of {task_name(header)}'
+        loaded: Any = self._load(CALL, id, nonce, header, body, resolve_once, what)
+        try:
+            args, kwargs = loaded
+            return tuple(args), dict(kwargs)
+        except (TypeError, ValueError) as err:
+            raise DecodeError(f'{what} [{self.queue}:{id}] are not those of a call') from err
+
+    def encode_value(self, id: str, nonce: str, value: object) -> bytes:
+        """The value that a task came to.
+
+        :raises EncodeError: naming the part of it that is the matter.
+        """
+        try:
+            payload = self._dump_with(None, value)
+        except WorqError:
+            raise
+        except Exception as err:
+            path, cause = blame.find(value, err, lambda part: self._dump_with(None, part))
+            raise EncodeError(f'the result{path}: {blame.describe(cause)}') from err
+        if len(payload) > self.max_payload:
+            self._too_large('the result', payload)
+        return self._seal(self._heads[VALUE], id, nonce, b'', payload)
+
+    def decode_value(self, id: str, nonce: str, data: bytes) -> object:
+        """The value in an envelope. It raises what ``decode_call`` does."""
+        return self._load(VALUE, id, nonce, b'', data, None, 'the result')
+
+    def encode_failure(self, nonce: str, failure: TaskFailure) -> bytes:
+        """A failure as text, never as a pickle: any reader can read it and it runs nothing.
+
+        What is too long loses its middle. A subclass that WorQ does not know becomes
+        the nearest one that it does. It is signed for the task ``failure.task_id``.
+        """
+        kind = next(base for base in type(failure).__mro__ if base.__name__ in FAILURES)
+        payload = json.dumps({
+            'type': kind.__name__,
+            'name': str(failure.task_name),
+            'queue': str(failure.queue),
+            'id': str(failure.task_id),
+            'error': shorten(str(failure.error), ERROR_LIMIT),
+            'traceback': shorten(str(failure.traceback), TRACEBACK_LIMIT),
+        }, separators=(',', ':')).encode('ascii')
+        return self._seal(self._text_head, failure.task_id, nonce, b'', payload)
+
+    def decode_failure(self, id: str, nonce: str, data: bytes) -> TaskFailure:
+        """The failure in an envelope; it raises what ``decode_call`` does."""
+        payload = self._open(FAILURE, id, nonce, b'', data)
+        try:
+            record = json.loads(payload)
+            kind = FAILURES.get(record['type'], TaskFailure)
+            return kind(*(str(record[field]) for field in (
+                'name', 'queue', 'id', 'error', 'traceback')))
+        except Exception as err:
+            raise DecodeError(f'the failure of [{self.queue}:{id}] is damaged') from err
+
+    # -- objects and payloads --
+
+    def _dump_with(self, reference: Reference | None, obj: object) -> bytes:
+        # What is pickled may pickle something itself, so the outer state comes back.
+        outer = _here.reference
+        _here.reference = reference
+        try:
+            return self._dump(obj)
+        finally:
+            _here.reference = outer
+
+    def _load(self, kind: int, id: str, nonce: str, header: bytes, data: bytes,
+              resolve: Resolve | None, what: str) -> object:
+        payload = self._open(kind, id, nonce, header, data)
+        if data[2] not in self._reads:
+            raise UntrustedMessage(
+                f'{what} [{self.queue}:{id}] came in another format than codec='
+                f'{self.format!r} reads; all who use a queue must use the same')
+        outer = _here.resolve
+        _here.resolve = resolve
+        try:
+            return LOADS[data[2]](payload)
+        except WorqError:
+            raise
+        except Exception as err:
+            raise DecodeError(f'{what} [{self.queue}:{id}] cannot be loaded here: '
+                              f'{blame.describe(err)}') from err
+        finally:
+            _here.resolve = outer
+
+    def _blame_call(self, header: bytes, args: tuple[Any, ...], kwargs: dict[str, Any],
+                    reference: Reference, error: Exception) -> NoReturn:
+        named = [(f'argument {n}', arg) for n, arg in enumerate(args, 1)]
+        named += [(f'argument {name!r}', arg) for name, arg in kwargs.items()]
+
+        def attempt(part: object) -> bytes:
+            return self._dump_with(reference, part)
+
+        for which, arg in named:
+            if (cause := blame.failure_of(arg, attempt)) is not None:
+                path, cause = blame.find(arg, cause, attempt)
+                at = f', at {path}' if path else ''
+                raise EncodeError(f'{which} of {task_name(header)}{at}: '
+                                  f'{blame.describe(cause)}') from error
+        raise EncodeError(f'the arguments of {task_name(header)}: '
+                          f'{blame.describe(error)}') from error
+
+    def _too_large(self, what: str, payload: bytes) -> NoReturn:
+        raise EncodeError(f'{what}: {len(payload):,} bytes are more than the '
+                          f'{self.max_payload:,} that max_payload allows')
+
+    # -- envelopes --
+
+    def _seal(self, head: bytes, id: str, nonce: str, header: bytes, payload: bytes) -> bytes:
+        if self.keys is None:
+            return head + payload
+        signature = self._sign(self.keys.signs, head, id, nonce, header, payload)
+        return b''.join((head, signature, payload))
+
+    def _open(self, kind: int, id: str, nonce: str, header: bytes, data: bytes) -> bytes:
+        """The payload of an envelope, once it has verified."""
+        head = data[:HEAD]
+        if len(head) < HEAD or head[0] != MAGIC or head[1] != kind:
+            self._distrust(kind, id, 'it is damaged, or of another version of WorQ')
+        key_id = head[3:]
+        if self.keys is None:
+            if key_id != NO_KEY:
+                self._distrust(kind, id, 'it is signed, and this broker knows no secret: '
+                               'give it the secret of those who sign')
+            return data[HEAD:]
+        if key_id == NO_KEY:
+            self._distrust(kind, id, 'it is not signed: whoever sent it needs the secret too')
+        key = self.keys.find(key_id)
+        if key is None:
+            raise UnknownKey(f'the {WORDS[kind]} of [{self.queue}:{id}] is signed with a key '
+                             f'({key_id.hex()}) that is unknown here: set the same secret, '
+                             'WORQ_SECRET or secret=, on both sides')
+        payload = data[SIGNED:]
+        signature = self._sign(key, head, id, nonce, header, payload)
+        if not hmac.compare_digest(signature, data[HEAD:SIGNED]):
+            self._distrust(kind, id, 'its signature does not fit: it was altered, or '
+                           'belongs elsewhere')
+        return payload
+
+    def _distrust(self, kind: int, id: str, why: str) -> NoReturn:
+        raise UntrustedMessage(
+            f'the {WORDS[kind]} of [{self.queue}:{id}] is not trusted: {why}')
+
+    def _sign(self, key: Key, head: bytes, id: str, nonce: str, header: bytes,
+              payload: bytes) -> bytes:
+        task, life = id.encode(), nonce.encode()
+        context = b''.join((head, self._queue, LENGTHS(len(task), len(life), len(header)),
+                            task, life, header))
+        derived = key.derived[head[1]]
+        if len(payload) <= ONE_SHOT:
+            return hmac.digest(derived, context + payload, 'sha256')[:16]
+        running = hmac.new(derived, context, 'sha256')
+        running.update(payload)
+        return running.digest()[:16]
+
+
+def task_name(header: bytes) -> str:
+    """The first line of a header."""
+    return header.partition(b'\n')[0].decode('utf-8', 'replace') or 'a task'
+
+
+def shorten(text: str, limit: int) -> str:
+    """`text` with at most about `limit` characters: its head and its tail."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    left_out = f'{len(text) - 2 * half:,} characters left out'
+    return f'{text[:half]}\n... {left_out} ...\n{text[-half:]}'

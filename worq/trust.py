@@ -1,0 +1,263 @@
+"""Whose messages are believed: secrets, the keys derived from them, and where they come from.
+
+A pickle can run any code when it is loaded, so whoever may write to the Redis of a queue could
+run code in every worker and reader of it. Hence messages are signed, and what is not signed by
+somebody who knows the secret is never unpickled. This module finds the secret and
+makes keys of it; ``worq.codec`` signs and verifies.
+
+======================== =======================================================
+address                  secret, unless ``secret=`` is given
+======================== =======================================================
+``memory://``            none is needed: nothing leaves the process and its children
+loopback, unix socket    ``WORQ_SECRET``, else the user's key file, made when missing
+any other host           ``WORQ_SECRET``, else an error that says how to set it
+``secret=UNSIGNED``      none: anything in the queue is believed, after one warning
+======================== =======================================================
+"""
+from __future__ import annotations
+
+import enum
+import hmac
+import ipaddress
+import os
+import secrets as randomness
+import stat
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+__all__ = ['UNSIGNED', 'Unsigned', 'Key', 'Keyring', 'Secrets', 'keyring_for']
+
+#: kinds of signed messages: the body of a task, its value, its failure
+CALL, VALUE, FAILURE = KINDS = b'cvf'
+
+VARIABLE = 'WORQ_SECRET'
+SHORTEST = 16  #: bytes of a secret; fewer could be found by trying
+MAKE_ONE = 'python -c "import secrets; print(secrets.token_hex(32))"'
+
+
+class Unsigned(enum.Enum):
+    """The type of `UNSIGNED`. (An enumeration, so that it is one object after a pickle too.)"""
+
+    UNSIGNED = 'UNSIGNED'
+
+    def __repr__(self) -> str:
+        return 'worq.UNSIGNED'
+
+
+UNSIGNED: Final = Unsigned.UNSIGNED
+
+Secret = bytes | str
+Secrets = Secret | Iterable[Secret] | Unsigned
+
+
+class Key(NamedTuple):
+    """What one secret signs with."""
+
+    id: bytes                  #: 4 bytes, never zero; readable in every message
+    derived: dict[int, bytes]  #: by kind of message, so that no kind passes for another
+
+
+class Keyring:
+    """The secrets of a broker: the first signs, all of them verify.
+
+    To change a secret while everything runs: add the new one behind the old one everywhere,
+    then put it first everywhere, then take the old one away.
+
+    :param secrets: text or bytes, at least 16 bytes each, in order.
+    :raises ValueError: if there is none, or one is too short.
+    """
+
+    def __init__(self, secrets: Iterable[Secret]) -> None:
+        keys = [derive(secret) for secret in secrets]
+        if not keys:
+            raise ValueError('a keyring needs at least one secret')
+        self.signs = keys[0]
+        self._keys = {key.id: key for key in reversed(keys)}
+
+    def __repr__(self) -> str:
+        return f'<Keyring signs {self.signs.id.hex()}, verifies {len(self._keys)}>'
+
+    def find(self, key_id: bytes) -> Key | None:
+        """The key that messages with this key id are to be verified with."""
+        return self._keys.get(key_id)
+
+
+def derive(secret: Secret) -> Key:
+    """Make the keys of a secret: HKDF (RFC 5869) with SHA-256, one `info` for each purpose.
+
+    The secret should be random. HKDF does not stretch, so a passphrase of ordinary words can
+    be found by whoever sees one signed message.
+    """
+    if not isinstance(secret, (str, bytes)):
+        raise TypeError(f'a secret is text or bytes, not {type(secret).__name__}')
+    material = secret.encode() if isinstance(secret, str) else secret
+    if len(material) < SHORTEST:
+        raise ValueError(f'a secret has {len(material)} bytes, and needs {SHORTEST} at least. '
+                         f'Make one with: {MAKE_ONE}')
+    extracted = hmac.digest(b'worq', material, 'sha256')
+
+    def expand(info: bytes) -> bytes:  # one block of HKDF-Expand is all that is needed
+        return hmac.digest(extracted, info + b'\x01', 'sha256')
+
+    key_id = expand(b'worq key id')[:4]
+    if not any(key_id):  # zero means unsigned
+        key_id = b'\x00\x00\x00\x01'
+    return Key(key_id, {kind: expand(b'worq message ' + bytes([kind])) for kind in KINDS})
+
+
+def keyring_for(url: str, secret: Secrets | None = None,
+                environ: Mapping[str, str] = os.environ) -> Keyring | None:
+    """The keyring for the queues at an address, by the table above.
+
+    :param secret: text or bytes; or several of them, of which the first signs; or
+        `UNSIGNED`. It counts before ``WORQ_SECRET``, which separates several by commas.
+    :param environ: where ``WORQ_SECRET``, ``XDG_STATE_HOME`` and ``HOME`` are looked up.
+    :returns: None if messages are not to be signed.
+    :raises ValueError: if no secret can be had, saying what to do.
+    """
+    if urlsplit(url).scheme == 'memory':
+        return None
+    if isinstance(secret, Unsigned):
+        warn_once(url)
+        return None
+    if secret is not None:
+        return Keyring([secret] if isinstance(secret, (str, bytes)) else secret)
+    given = [part.strip() for part in environ.get(VARIABLE, '').split(',')]
+    if any(given):
+        return Keyring(part for part in given if part)
+    if is_local(url):
+        return Keyring([read_key_file(key_path(environ))])
+    raise ValueError(
+        f'{without_password(url)} is another machine, so its messages must be signed.\n'
+        f'Set {VARIABLE} (or secret=) to the same secret wherever this queue is used; '
+        f'make one with: {MAKE_ONE}\n'
+        f'If whoever can write to that server may run code here, opt out: secret=worq.UNSIGNED')
+
+
+_warned = False
+
+
+def warn_once(url: str) -> None:
+    """Warn that messages are not verified, the first time in this process."""
+    global _warned
+    if not _warned:
+        _warned = True
+        warnings.warn(f'messages of {without_password(url)} are not verified: whoever can '
+                      'write there can run code here (secret=worq.UNSIGNED)', stacklevel=3)
+
+
+# -- addresses ----------------------------------------------------------------------
+
+
+def is_local(url: str) -> bool:
+    """Whether an address is this machine, as far as its text says; in doubt it is not."""
+    parts = urlsplit(url)
+    if parts.scheme == 'unix':
+        return True
+    hosts = [without_port(host) for host in parts.netloc.rpartition('@')[2].split(',')]
+    if hosts == ['']:  # then Redis clients read it from the query
+        hosts = parse_qs(parts.query).get('host', ['localhost'])
+    return all(is_loopback(host) for host in hosts)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is a loopback address, or named localhost. No name is resolved."""
+    if host.lower() == 'localhost':
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def without_port(host: str) -> str:
+    """The host of ``host:port``, ``[v6]:port`` or a bare IPv6 address."""
+    if host.startswith('['):
+        return host[1:].partition(']')[0]
+    return host if host.count(':') > 1 else host.partition(':')[0]
+
+
+def without_password(url: str) -> str:
+    """An address that may be shown and logged."""
+    parts = urlsplit(url)
+    return f'{parts.scheme}://{parts.netloc.rpartition("@")[2]}{parts.path}'
+
+
+# -- the key file --------------------------------------------------------------------
+
+
+def key_path(environ: Mapping[str, str]) -> str:
+    """Where the key of this user is kept.
+
+    :raises ValueError: if the environment does not say where the user's files are.
+    """
+    state = environ.get('XDG_STATE_HOME', '')
+    if not os.path.isabs(state):  # the XDG rules: a relative one is to be ignored
+        home = environ.get('HOME', '')
+        if not os.path.isabs(home):
+            raise ValueError('there is no place for a key to sign messages with, for HOME is '
+                             f'not set. Set HOME, or {VARIABLE}; make one with: {MAKE_ONE}')
+        state = os.path.join(home, '.local', 'state')
+    return os.path.join(state, 'worq', 'key')
+
+
+def read_key_file(path: str) -> bytes:
+    """The secret in a user's key file, which is made if there is none.
+
+    :raises ValueError: if it cannot be made or read, is not ours, is not ours alone, or
+        is damaged.
+    """
+    try:
+        try:
+            return open_key_file(path)
+        except FileNotFoundError:
+            make_key_file(path)
+            return open_key_file(path)
+    except OSError as err:
+        raise ValueError(f'the key to sign messages with cannot be kept in {path}: '
+                         f'{err.strerror}. Make that possible, or set {VARIABLE}; '
+                         f'make one with: {MAKE_ONE}') from err
+
+
+def open_key_file(path: str) -> bytes:
+    """Read the file, having asked the open file itself (not its name) whose it is."""
+    # O_NONBLOCK: a FIFO in this place must not hang us.
+    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), 'rb') as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f'{path} is not a file: remove it, or set {VARIABLE}')
+        if status.st_uid != os.geteuid():
+            raise ValueError(f'{path} belongs to user {status.st_uid}, not to user '
+                             f'{os.geteuid()} who runs this: set {VARIABLE} for both')
+        if status.st_mode & 0o077:
+            raise ValueError(f'{path} can be read or written by others. Remove it for '
+                             'a new one to be made, or if you trust it: chmod 600 ' + path)
+        secret = file.read(4096).strip()
+    if len(secret) < SHORTEST:
+        raise ValueError(f'{path} is damaged: remove it, and a new one is made')
+    return secret
+
+
+def make_key_file(path: str) -> None:
+    """Make the file with a new secret, unless another process makes it first.
+
+    It is written under a name of its own and then linked into place. A link fails if the
+    name is taken, so all processes agree on one secret, and nobody ever reads half of it;
+    a process that dies in between leaves no damaged key behind.
+    """
+    folder = os.path.dirname(path)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    draft = f'{path}.{randomness.token_hex(8)}'
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with open(os.open(draft, flags, 0o600), 'w', encoding='ascii') as file:
+        try:
+            file.write(randomness.token_hex(32) + '\n')
+            file.flush()
+            os.fsync(file.fileno())
+            os.link(draft, path)
+        except FileExistsError:
+            pass  # somebody was faster: theirs is the key
+        finally:
+            os.unlink(draft)
