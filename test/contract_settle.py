@@ -1,0 +1,254 @@
+"""The contract of a task queue as tests: what the outcomes of a delivery lead to."""
+from __future__ import annotations
+
+from test.contract import Contract, message, nonce, outcome
+from worq import const
+from worq.queue import base
+from worq.queue.base import Argument, Lost, Outcome, unpack
+
+
+class Settle(Contract):
+
+    def test_value(self) -> None:
+        """A value completes the task; told again by the same pool it is 'again'."""
+        a = message('a')
+        self.put(a)
+        value = outcome(self.take_one('a'), data=b'x')
+        self.assertEqual(self.settle(value), ['ok'])
+        self.assertEqual(self.settle(value, value), ['again', 'again'])
+        self.assertEqual(self.settle(value._replace(data=b'y')), ['again'])
+        self.assertEqual(self.q.results(['a']), [a.nonce.encode() + b'vx'])
+
+    def test_twice_in_one(self) -> None:
+        """Of two outcomes for one delivery the first one counts."""
+        self.put(message('a'))
+        delivery = self.take_one('a')
+        words = self.settle(outcome(delivery, data=b'1'), outcome(delivery, 'failure', b'2'))
+        self.assertEqual(words, ['ok', 'again'])
+        self.assertEqual(self.outcome_of('a'), (b'v', b'1'))
+
+    def test_failure(self) -> None:
+        """A failure completes the task, and its dependents in turn."""
+        self.put(message('a'), message('b', 'a'), message('p', 'a', flags=base.PASS))
+        self.complete('a', b'because', 'failure')
+        self.assertEqual(self.status('a', 'b', 'p'), ['completed', 'completed', 'enqueued'])
+        self.assertEqual(self.outcome_of('a'), (b'f', b'because'))
+        self.assertEqual((self.outcome_of('b'), self.origin_of('b')), ((b'f', b'because'), 'a'))
+        self.assertEqual(self.q.stats()['failed'], 2)
+
+    def test_fenced(self) -> None:
+        """An outcome with a wrong token, or by another pool, is stale and changes nothing."""
+        self.put(message('a'))
+        delivery = self.take_one('a')
+        other = nonce().encode()
+        self.assertEqual(self.settle(outcome(delivery), pool='p2'), ['stale'])
+        self.assertEqual(self.settle(outcome(delivery._replace(token=other + b'1'))), ['stale'])
+        self.assertEqual(
+            self.settle(outcome(delivery._replace(token=delivery.token + b'0'))), ['stale'])
+        self.assertEqual(self.status('a'), ['processing'])
+        self.assertEqual(self.settle(outcome(delivery)), ['ok'])
+        self.assertEqual(self.settle(outcome(delivery), pool='p2'), ['stale'])
+        self.assertEqual(self.q.stats()['stale'], 4)
+
+    def test_gone(self) -> None:
+        """An outcome of a task that is unknown is gone."""
+        self.put(message('a'), message('b', flags=base.IGNORE_RESULT))
+        a, b = self.take(2)
+        self.assertEqual(self.settle(outcome(a), outcome(b)), ['ok', 'ok'])
+        self.q.forget(['a'])
+        self.assertEqual(self.settle(outcome(a), outcome(b)), ['gone', 'gone'])
+
+    def test_old_life(self) -> None:
+        """An outcome of an old life does not touch the new one."""
+        self.put(message('a'))
+        old = self.take_one('a')
+        self.q.cancel(['a'])
+        self.put(message('a'))
+        self.assertEqual(self.settle(outcome(old)), ['stale'])
+        new = self.take_one('a')
+        self.assertEqual(self.settle(outcome(old)), ['stale'])
+        self.assertEqual(self.settle(outcome(new)), ['ok'])
+
+    def test_retry(self) -> None:
+        """A retry is scheduled, and its deliveries count anew; the epoch goes on."""
+        self.put(message('a'))
+        self.take_one('a')
+        self.lose()
+        retry = outcome(self.take_one('a'), 'retry', delay=3_000)
+        self.assertEqual(self.settle(retry), ['ok'])
+        self.assertEqual(self.settle(retry), ['again'])
+        self.assertEqual(self.status('a'), ['scheduled'])
+        self.tick(4_000)
+        self.assertEqual(self.settle(retry), ['again'])
+        delivery = self.take_one('a')
+        self.assertEqual((delivery.number, delivery.token[const.NONCE:]), (1, b'3'))
+        self.assertEqual(self.settle(retry), ['stale'])
+
+    def test_retry_at_once(self) -> None:
+        """A retry without a delay goes to the back."""
+        self.put(message('a'), message('b'))
+        self.settle(outcome(self.take_one('a'), 'retry'))
+        self.assertEqual(self.ids(), ['b', 'a'])
+
+    def test_release(self) -> None:
+        """Released tasks are at the front again in their order, and this did not count."""
+        self.put(*[message(f'a{i}') for i in range(4)], message('high', priority=0))
+        self.take_one('high')
+        taken = self.take(3)
+        releases = [outcome(d, 'release') for d in taken]
+        self.assertEqual(self.settle(*releases), ['ok'] * 3)
+        self.assertEqual(self.settle(*releases), ['again'] * 3)
+        again = self.take(9)
+        self.assertEqual([(d.id, d.number) for d in again],
+                         [('a0', 1), ('a1', 1), ('a2', 1), ('a3', 1)])
+        self.assertEqual(again[0].token[const.NONCE:], b'2')
+        self.assertEqual(self.settle(*releases), ['stale'] * 3)
+
+    def test_lost(self) -> None:
+        """A worker that died: at the front, then scheduled, then expired with the cause."""
+        self.put(message('a'), message('b'))
+        for state in ['enqueued', 'scheduled', 'completed']:
+            lost = outcome(self.take_one('a'), 'lost', b'killed by signal 11')
+            self.assertEqual(self.settle(lost), ['ok'])
+            self.assertEqual(self.settle(lost), ['again'])
+            self.assertEqual(self.status('a'), [state])
+            self.tick(2 * const.TICK)
+            self.assertEqual(self.settle(lost), ['again'])
+        self.assertEqual(self.outcome_of('a'),
+                         (b'x', b'mod.func\nkilled by signal 11 (delivery 3 of 3)'))
+
+    def test_refuse(self) -> None:
+        """A refused task waits for another pool, if one is alive and deliveries are left."""
+        info = {'host': 'h', 'pid': '1'}
+        self.q.join('p1', info)
+        self.put(message('alone'))
+        self.complete('alone', b'no such task', 'refuse')
+        self.assertEqual(self.outcome_of('alone'), (b'f', b'no such task'))
+
+        self.q.join('p2', info)
+        self.put(message('a'))
+        for number in [1, 2]:
+            delivery = self.take_one('a')
+            self.assertEqual(delivery.number, number)
+            refuse = outcome(delivery, 'refuse', b'no such task')
+            self.assertEqual(self.settle(refuse), ['ok'])
+            self.assertEqual(self.settle(refuse), ['again'])
+            self.assertEqual(self.status('a'), ['scheduled'])
+            self.tick(2 * const.TICK)
+        self.complete('a', b'no such task', 'refuse')
+        self.assertEqual(self.outcome_of('a'), (b'f', b'no such task'))
+
+    def test_refuse_with_dead_pool(self) -> None:
+        """A pool that has been silent for 15 seconds does not count as another pool."""
+        self.q.join('p2', {})
+        self.tick(16_000)
+        self.put(message('a'))
+        self.complete('a', b'no such task', 'refuse')
+        self.assertEqual(self.status('a'), ['completed'])
+        self.q.beat('p2')
+        self.put(message('b'))
+        self.complete('b', b'no such task', 'refuse')
+        self.assertEqual(self.status('b'), ['scheduled'])
+
+    def test_nonsense(self) -> None:
+        """What no pool should send raises ValueError."""
+        self.put(message('a'))
+        delivery = self.take_one('a')
+        for wrong in [outcome(delivery, 'nonsense'), outcome(delivery, 'delegate')]:
+            with self.assertRaises(ValueError):
+                self.settle(outcome(delivery), wrong)
+        self.assertEqual(self.status('a'), ['processing'])
+
+    def test_turn(self) -> None:
+        """A turn settles, beats and takes, in this order."""
+        self.put(message('a'), message('b', 'a'), message('c'), message('d'))
+        a, c = self.take(2)
+        turn = self.q.turn('p1', [outcome(a, data=b'x')], [(c.id, c.token), ('x', a.token)], 2)
+        self.assertEqual(turn.settled, ['ok'])
+        self.assertEqual(turn.lost, [Lost('x', a.token, 'lost')])
+        self.assertEqual([d.id for d in turn.deliveries], ['d', 'b'])
+        self.assertEqual(unpack(turn.deliveries[1].arguments[0][1]).data, b'x')
+        self.assertEqual(self.q.turn('p1'), base.Turn([], [], []))
+
+    def test_turn_gets_what_it_gives(self) -> None:
+        """A turn that releases may take the same task again."""
+        self.put(message('a'), message('b'))
+        turn = self.q.turn('p1', [outcome(self.take_one('a'), 'release')], limit=1)
+        self.assertEqual([(d.id, d.number) for d in turn.deliveries], [('a', 1)])
+
+
+class Delegate(Contract):
+
+    def delegate(self, id: str, target: str, life: str = '') -> Outcome:
+        delivery = self.take_one(id)
+        it = outcome(delivery, 'delegate', target=Argument(target, life))
+        self.assertEqual(self.settle(it), ['ok'])
+        return it
+
+    def test_delegate(self) -> None:
+        """A tail call is pending until its target completes, and then has its outcome."""
+        inner = message('inner')
+        self.put(message('outer'), message('after', 'outer'), inner)
+        it = self.delegate('outer', 'inner', inner.nonce)
+        self.assertEqual(self.status('outer', 'after'), ['pending', 'pending'])
+        self.assertEqual(self.settle(it), ['again'])
+        self.complete('inner', b'x')
+        self.assertEqual(self.status('outer', 'after'), ['completed', 'enqueued'])
+        self.assertEqual((self.outcome_of('outer'), self.origin_of('outer')),
+                         ((b'v', b'x'), 'inner'))
+        self.assertEqual(self.settle(it), ['again'])
+        (_, raw), = self.take_one('after').arguments
+        self.assertEqual(unpack(raw).data, b'x')
+        self.assertEqual(self.q.forget(['inner']), ['forgotten'])
+
+    def test_delegate_chain(self) -> None:
+        """A tail call of a tail call ends with the first origin named."""
+        self.put(message('o1'), message('o2'), message('i'))
+        self.delegate('o1', 'o2')
+        self.delegate('o2', 'i')
+        self.complete('i', b'because', 'failure')
+        for id in ['o1', 'o2']:
+            self.assertEqual((self.outcome_of(id), self.origin_of(id)), ((b'f', b'because'), 'i'))
+
+    def test_delegate_to_completed(self) -> None:
+        """A tail call to what has completed is completed at once."""
+        self.put(message('i'), message('o'))
+        self.complete('i', b'x')
+        self.delegate('o', 'i')
+        self.assertEqual((self.outcome_of('o'), self.origin_of('o')), ((b'v', b'x'), 'i'))
+
+    def test_delegate_to_unknown(self) -> None:
+        """A tail call to what is unknown, of another life or without a result, expires."""
+        self.put(message('o1'), message('o2'), message('o3'),
+                 message('i'), message('ignored', flags=base.IGNORE_RESULT))
+        self.delegate('o1', 'none')
+        self.delegate('o2', 'i', nonce())
+        self.delegate('o3', 'ignored')
+        for id in ['o1', 'o2', 'o3']:
+            self.assertEqual(self.outcome_of(id),
+                             (b'x', b'mod.func\nthe Deferred it returned is unknown'))
+
+    def test_delegate_to_itself(self) -> None:
+        """A tail call that would wait for itself expires: directly, by arguments, by calls."""
+        why = (b'x', b'mod.func\nit returned a Deferred that waits for itself')
+        self.put(message('o'))
+        self.delegate('o', 'o')
+        self.assertEqual(self.outcome_of('o'), why)
+        self.put(message('a'), message('b', 'a'), message('c', 'b'), message('o2'))
+        self.delegate('a', 'c')
+        self.assertEqual(self.outcome_of('a'), why)
+        self.assertEqual(self.outcome_of('c'), why)
+        self.put(message('o3'))
+        self.delegate('o2', 'o3')
+        self.delegate('o3', 'o2')
+        self.assertEqual((self.outcome_of('o3'), self.outcome_of('o2')), (why, why))
+
+    def test_delegate_and_cancel(self) -> None:
+        """A tail call may be cancelled, and so may its target."""
+        self.put(message('o1'), message('o2'), message('i'))
+        self.delegate('o1', 'i')
+        self.delegate('o2', 'i')
+        self.assertEqual(self.q.cancel(['o1']), ['cancelled'])
+        self.assertEqual(self.q.cancel(['i']), ['cancelled'])
+        self.assertEqual((self.outcome_of('o1')[0], self.origin_of('o1')), (b'c', None))
+        self.assertEqual((self.outcome_of('o2')[0], self.origin_of('o2')), (b'c', 'i'))

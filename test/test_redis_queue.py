@@ -1,0 +1,43 @@
+"""The Redis queue obeys the contract."""
+from __future__ import annotations
+
+import time
+import unittest
+
+from test import support
+from test.contract_pools import QueueContract
+from worq.queue import redis
+
+
+class RedisQueueTest(QueueContract, unittest.TestCase):
+
+    now = 1_000_000
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.url = support.redis_url()
+        import redis as client
+        cls.client = client.Redis.from_url(cls.url)
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.client.close()
+
+    def open(self, name: str) -> redis.TaskQueue:
+        self.addCleanup(self.remove, name)
+        self.client.set(f'worq:{{{name}}}:clock', self.now)
+        return redis.TaskQueue(self.url, name, clock_key=True)
+
+    def remove(self, name: str) -> None:
+        keys = list(self.client.scan_iter(match=f'worq:{{{name}}}:*'))
+        if keys:
+            self.client.delete(*keys)
+
+    def advance(self, ms: int) -> None:
+        self.now += ms
+        self.client.set(f'worq:{{{self.q.name}}}:clock', self.now)
+
+    def outlast(self, ms: int) -> None:
+        # Redis ends keys by its own clock
+        self.advance(ms)
+        time.sleep(ms / 1_000)
