@@ -1,0 +1,70 @@
+"""The examples run as the README says, each in a process of its own."""
+import os
+from pathlib import Path
+import re
+import tempfile
+import unittest
+
+from test.programs import ROOT, python, running, shown_redis
+
+
+class Examples(unittest.TestCase):
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        # the key that signs messages is made anew, as on a newcomer's machine
+        self.state = {'XDG_STATE_HOME': folder.name}
+        self.folder = Path(folder.name)
+
+    def test_quickstart(self):
+        """The quickstart prints the receipt and both ways to deal with a failure, and its tasks
+        have run in other processes than the one that called them."""
+        out = python('examples/quickstart.py')
+        self.assertRegex(out, r'total +10\.05\n')
+        self.assertIn("] KeyError: 'dragon'\n", out)
+        self.assertIn("Handled: no receipt: KeyError: 'dragon'\n", out)
+        mine = re.search(r'This is process (\d+)', out)[1]
+        workers = set(re.findall(r'by process (\d+)', out))
+        self.assertTrue(workers)
+        self.assertNotIn(mine, workers)
+
+    def test_three_files(self):
+        """pool.py in one process answers main.py in another, and ends well at SIGTERM."""
+        url = shown_redis()
+        with running('examples/pool.py', url, **self.state):
+            self.assertEqual(python('examples/main.py', url, **self.state), '13 words\n')
+
+    def count_words(self, *args):
+        for number in range(30):
+            (self.folder / f'{number}.txt').write_text('two words ' * number + f'word{number}')
+        (self.folder / 'sub').mkdir()
+        (self.folder / 'sub' / 'deep.py').write_text('# Two WORDS\n')
+        (self.folder / 'image.png').write_bytes(b'two words')
+        out = python('examples/wordcount.py', str(self.folder), *args, **self.state)
+        self.assertIn('      436  two\n      436  words\n', out)
+        self.assertIn(f'{2 * 436 + 30} words in 31 files', out)
+        # 31 files, then merged by eights: 4 and 1
+        self.assertRegex(out, r'36 tasks on .*: [\d.]+ s\nthis process alone: [\d.]+ s\n$')
+
+    def test_wordcount_in_memory(self):
+        """Words of text and source files are counted, those of others are not."""
+        self.count_words()
+
+    def test_wordcount_on_redis(self):
+        """The word count is the same on Redis."""
+        self.count_words('--url', shown_redis())
+
+    def test_wordcount_of_nothing(self):
+        """A folder without text gives an error that says so, not a traceback."""
+        empty = self.folder / 'empty'
+        empty.mkdir()
+        with self.assertRaisesRegex(AssertionError, 'error: there is no text or source file'):
+            python('examples/wordcount.py', str(empty))
+
+
+def test_all_are_tested():
+    """Each example is named in this file."""
+    text = Path(__file__).read_text('utf-8')
+    for name in os.listdir(ROOT / 'examples'):
+        assert not name.endswith('.py') or name == 'tasks.py' or f'examples/{name}' in text, name
