@@ -75,6 +75,10 @@ TRANSITIONS = [Transition(*line) for line in [
     (COMPLETED, 'put with the same id', '(new)'),
 ]]
 
+# -- flags of a stored task -----------------------------------------------------
+IGNORE_RESULT = 1           #: keep no outcome, forget the task when it is done
+PASS = 2                    #: a failed argument is a value like any other
+
 # -- numbers --------------------------------------------------------------------
 NONCE = 12                  #: characters of a nonce: one life of an id
 LEASE = 15_000              #: ms that a pool owns a task before it must beat again

@@ -8,10 +8,12 @@ from worq.codec import Codec
 from worq.errors import (
     DecodeError, DuplicateTask, EncodeError, TaskCancelled, TaskExpired, TaskFailure,
 )
+from worq.ids import new_nonce
 from worq.inbox import Inbox
+from worq.options import Options
 from worq.queue import base
 from worq.queue.base import Argument, Delivery, Message, TaskQueue
-from worq.task import ByValue, Call, Deferred, Options, Queue, TaskSpace, new_nonce
+from worq.task import ByValue, Call, Deferred, Queue, TaskSpace
 
 __all__ = ['Broker']
 

@@ -10,16 +10,20 @@ background thread does.
 """
 from __future__ import annotations
 
+from functools import partial
 import logging
 import os
 from threading import Event, Lock, Thread
 import time
-from typing import Callable, Iterable
+from typing import TYPE_CHECKING, Callable, Iterable
 from weakref import WeakSet, ref
 
 from worq.errors import QueueError
+from worq.ids import new_nonce
 from worq.queue.base import TaskQueue
-from worq.task import Deferred, new_nonce
+
+if TYPE_CHECKING:  # an inbox works on Deferreds, but makes none
+    from worq.task import Deferred
 
 __all__ = ['Inbox']
 
@@ -198,7 +202,7 @@ class Inbox:
             left = REWATCH if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 return
-            self._insist(lambda: self._listen_once(min(left, REWATCH)), deadline)
+            self._insist(partial(self._listen_once, min(left, REWATCH)), deadline)
 
     def _listen_once(self, timeout: float) -> None:
         now = time.monotonic()

@@ -8,14 +8,12 @@ broker at all.
 from __future__ import annotations
 
 import asyncio
-from base64 import urlsafe_b64encode
 import builtins
-from itertools import count
-import os
-from typing import TYPE_CHECKING, Any, Callable, Generator, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Callable, Generator, TypeVar, overload
 
 from worq import codec, const
 from worq.errors import TaskExpired, TaskFailure
+from worq.options import FAIL, PASS, UNSET, Options
 from worq.queue import base
 
 if TYPE_CHECKING:  # the arrow points up only for the type checker
@@ -24,73 +22,6 @@ if TYPE_CHECKING:  # the arrow points up only for the type checker
 __all__ = ['Queue', 'Task', 'TaskSpace', 'Deferred']
 
 F = TypeVar('F', bound=Callable[..., Any])
-
-
-class _Unset:
-    """Stands for an option that was not given, so that the queue's default holds."""
-
-    def __repr__(self) -> str:
-        return '<default>'
-
-
-UNSET: Any = _Unset()
-
-
-class Options(NamedTuple):
-    """The options of a call, checked. `Task` tells what they mean."""
-
-    id: str | Callable[..., str] | None = None
-    on_error: str = 'fail'
-    ignore_result: bool = False
-    result_timeout: float = const.RESULT_TIMEOUT
-    heartrate: float = 30
-    max_deliveries: int = const.MAX_DELIVERIES
-
-    def updated(self, given: dict[str, Any]) -> Options:
-        """These options with some replaced.
-
-        :raises ValueError: for a value that makes no sense.
-        :raises TypeError: for an option that does not exist.
-        """
-        unknown = given.keys() - set(self._fields)
-        if unknown:
-            raise TypeError(f'unknown task option: {min(unknown)!r}; '
-                            f'there are {", ".join(self._fields)}')
-        if given.get('ignore_result') and 'result_timeout' in given \
-                and given['result_timeout'] != const.RESULT_TIMEOUT:
-            raise ValueError('ignore_result is incompatible with result_timeout')
-        options = self._replace(**given)
-        if options.id is not None and not isinstance(options.id, str) \
-                and not callable(options.id):
-            raise ValueError(f'invalid id: {options.id!r}; '
-                             'it is a string, or a function of the arguments that returns one')
-        if options.on_error not in (Task.FAIL, Task.PASS):
-            raise ValueError(f'invalid on_error: {options.on_error!r}; '
-                             'it is Task.FAIL or Task.PASS')
-        _positive('result_timeout', options.result_timeout)
-        _positive('heartrate', options.heartrate)
-        if not isinstance(options.max_deliveries, int) or options.max_deliveries < 1:
-            raise ValueError(f'invalid max_deliveries: {options.max_deliveries!r}; '
-                             'it is a whole number from 1')
-        return options._replace(ignore_result=bool(options.ignore_result))
-
-    @property
-    def flags(self) -> int:
-        """As the queue knows them."""
-        return (base.IGNORE_RESULT if self.ignore_result else 0) \
-            | (base.PASS if self.on_error == Task.PASS else 0)
-
-    @property
-    def lease(self) -> int:
-        """ms of the task's lease: three heartbeats; 0 (as the pool likes) by default."""
-        return 0 if self.heartrate == 30 else max(1000, int(self.heartrate * 3000))
-
-
-def _positive(name: str, value: object) -> None:
-    # bool is an int, and True seconds is a mistake; so is nan, which is not above 0
-    if isinstance(value, bool) or not isinstance(value, (int, float)) \
-            or not 0 < value < float('inf'):
-        raise ValueError(f'invalid {name}: {value!r}; it is a number of seconds above 0')
 
 
 class Queue:
@@ -185,8 +116,8 @@ class Task:
     :raises ValueError: for an option that makes no sense.
     """
 
-    PASS = 'pass'
-    FAIL = 'fail'
+    PASS = PASS
+    FAIL = FAIL
 
     def __init__(self, queue: Queue, id: str | Callable[..., str] | None = UNSET,
                  on_error: str = UNSET, ignore_result: bool = UNSET,
@@ -492,29 +423,3 @@ class TaskSpace:
 
     def __repr__(self) -> str:
         return f'<TaskSpace {self.name or "(root)"}: {", ".join(self.tasks) or "empty"}>'
-
-
-# -- ids ------------------------------------------------------------------------
-
-class Nonces:
-    """Makes nonces: a random number of 72 bits, and the ones after it, in 12 letters.
-
-    Two processes draw from 2**72 numbers where each uses a stretch of some millions, so
-    they do not meet. A nonce tells lives apart; it is no secret. One call costs
-    a third of a microsecond, where ``uuid4`` costs three.
-    """
-
-    def __init__(self) -> None:
-        self.reseed()
-
-    def reseed(self) -> None:
-        """Begin anew somewhere else: for a forked child, which would repeat its parent."""
-        self._next = count(int.from_bytes(os.urandom(9), 'big')).__next__
-
-    def __call__(self) -> str:
-        number = self._next() & 0xffffffffffffffffff
-        return urlsafe_b64encode(number.to_bytes(9, 'big')).decode('ascii')
-
-
-new_nonce = Nonces()
-os.register_at_fork(after_in_child=new_nonce.reseed)

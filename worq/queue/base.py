@@ -55,8 +55,7 @@ __all__ = [
 VALUE, FAILURE, EXPIRED, CANCELLED = b'v', b'f', b'x', b'c'
 
 # flags of a message
-IGNORE_RESULT = 1    #: keep no outcome, forget the task when it is done
-PASS = 2             #: a failed argument is a value like any other
+IGNORE_RESULT, PASS = const.IGNORE_RESULT, const.PASS
 
 
 class Argument(NamedTuple):
