@@ -16,6 +16,7 @@ version = release = worq.__version__
 
 extensions = ['sphinx.ext.autodoc']
 exclude_patterns = ['_build']
+default_role = 'py:obj'
 html_theme = 'alabaster'
 html_theme_options = {
     'description': 'An embeddable task queue',
