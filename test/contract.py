@@ -8,7 +8,6 @@ the latter has them all.
 from __future__ import annotations
 
 import itertools
-import threading
 import uuid
 from typing import Any
 
@@ -59,7 +58,7 @@ class Contract:
     def tearDown(self) -> None:
         try:
             self.drain()
-            assert self.q.audit() == []
+            self.assertEqual(self.q.audit(), [])
         finally:
             self.q.close()
 

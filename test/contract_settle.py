@@ -106,7 +106,7 @@ class Settle(Contract):
 
     def test_lost(self) -> None:
         """A worker that died: at the front, then scheduled, then expired with the cause."""
-        self.put(message('a'), message('b'))
+        self.put(message('a'), message('b', priority=2))
         for state in ['enqueued', 'scheduled', 'completed']:
             lost = outcome(self.take_one('a'), 'lost', b'killed by signal 11')
             self.assertEqual(self.settle(lost), ['ok'])
@@ -116,6 +116,13 @@ class Settle(Contract):
             self.assertEqual(self.settle(lost), ['again'])
         self.assertEqual(self.outcome_of('a'),
                          (b'x', b'mod.func\nkilled by signal 11 (delivery 3 of 3)'))
+
+    def test_lost_in_order(self) -> None:
+        """What was lost for the first time stands before what was not taken, in its order."""
+        self.put(*[message(f'a{i}') for i in range(4)])
+        self.settle(*[outcome(d, word) for d, word in
+                      zip(self.take(3), ['lost', 'release', 'lost'], strict=True)])
+        self.assertEqual(self.ids(), ['a0', 'a1', 'a2', 'a3'])
 
     def test_refuse(self) -> None:
         """A refused task waits for another pool, if one is alive and deliveries are left."""

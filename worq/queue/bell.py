@@ -1,0 +1,122 @@
+"""Bells of a queue in memory: pipes for a select loop, and one thread that rings in time."""
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Callable
+
+__all__ = ['Bell', 'Bells']
+
+PAUSE = 2.0   # seconds after which an armed bell rings by itself
+
+
+class Bells:
+    """All bells of one queue.
+
+    ``ring`` costs nothing while no bell is armed. A thread runs while there are bells, for
+    what comes due without anybody calling the queue; it sleeps until then.
+
+    :param pending: answers whether there is something to take now, and in how many
+        seconds something may come due (None: nothing will).
+    """
+
+    def __init__(self, pending: Callable[[], tuple[bool, float | None]]) -> None:
+        self._pending = pending
+        self._changed = threading.Condition()
+        self._open: set[Bell] = set()
+        self._thread: threading.Thread | None = None
+        self.armed: set[Bell] = set()
+
+    def bell(self) -> Bell:
+        bell = Bell(self)
+        with self._changed:
+            self._open.add(bell)
+        return bell
+
+    def ring(self) -> None:
+        """Ring all that are armed."""
+        if self.armed:
+            with self._changed:
+                for bell in self.armed:
+                    bell.strike()
+                self.armed.clear()
+
+    def arm(self, bell: Bell) -> None:
+        with self._changed:
+            if bell in self.armed or bell not in self._open:
+                return
+            bell.until = time.monotonic() + PAUSE
+            self.armed.add(bell)
+        # Armed first and looked at then: a put in between rings it, one before is seen here.
+        ready, soon = self._pending()
+        if ready:
+            self.ring()
+            return
+        with self._changed:
+            if soon is not None:
+                bell.until = min(bell.until, time.monotonic() + soon)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name='worq-memory-bell', daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def close(self, bell: Bell) -> bool:
+        """Take the bell out; False if that has been done."""
+        with self._changed:
+            if bell not in self._open:
+                return False
+            self._open.discard(bell)
+            self.armed.discard(bell)
+            thread = None if self._open else self._thread
+            self._changed.notify()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(PAUSE)
+        return True
+
+    def _run(self) -> None:
+        with self._changed:
+            while self._open:
+                now = time.monotonic()
+                for bell in [bell for bell in self.armed if bell.until <= now]:
+                    bell.strike()
+                    self.armed.discard(bell)
+                first = min((bell.until for bell in self.armed), default=None)
+                self._changed.wait(None if first is None else max(first - now, 0.001))
+            self._thread = None
+
+
+class Bell:
+    """See `worq.queue.base.Bell`."""
+
+    def __init__(self, bells: Bells) -> None:
+        self._bells = bells
+        self._out, self._in = os.pipe()
+        os.set_blocking(self._out, False)
+        os.set_blocking(self._in, False)
+        self.until = 0.0
+
+    def fileno(self) -> int:
+        return self._out
+
+    def arm(self) -> None:
+        self._bells.arm(self)
+
+    def strike(self) -> None:
+        """Make the descriptor readable. Only `Bells` does so, under its lock."""
+        try:
+            os.write(self._in, b'!')
+        except BlockingIOError:   # it is readable more than enough
+            pass
+
+    def clear(self) -> None:
+        try:
+            os.read(self._out, 4096)
+        except BlockingIOError:
+            pass
+
+    def close(self) -> None:
+        if self._bells.close(self):
+            os.close(self._out)
+            os.close(self._in)

@@ -1,0 +1,62 @@
+"""What no caller should send to a task queue, refused alike by every backend."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from worq import const
+
+if TYPE_CHECKING:
+    from worq.queue.base import Message, Outcome
+
+__all__ = ['check_messages', 'check_outcomes', 'check_limit']
+
+WORDS = frozenset(['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'lost'])
+ID_BYTES = 512
+PRIORITIES = frozenset(const.PRIORITIES.values())
+
+
+def check_messages(messages: Sequence[Message]) -> None:
+    """ValueError if the messages cannot be a put."""
+    if len(messages) > const.PUT_LIMIT:
+        raise ValueError(f'{len(messages)} messages in one put; at most {const.PUT_LIMIT}')
+    size = 0
+    for message in messages:
+        _check_message(message)
+        size += len(message.header) + len(message.body)
+    if size > const.PUT_BYTES and len(messages) > 1:
+        raise ValueError(f'{size} bytes in one put of several; at most {const.PUT_BYTES}')
+
+
+def _check_message(message: Message) -> None:
+    id, arguments = message.id, message.arguments
+    # A character takes four bytes at most, so most ids need not be encoded here.
+    if not id or (len(id) * 4 > ID_BYTES and len(id.encode()) > ID_BYTES):
+        raise ValueError(f'not an id: {id!r}; it has 1 to {ID_BYTES} bytes as UTF-8')
+    if len(message.nonce) != const.NONCE:
+        raise ValueError(f'not a nonce: {message.nonce!r}; it has {const.NONCE} characters')
+    if message.priority not in PRIORITIES:
+        raise ValueError(f'not a priority: {message.priority!r}')
+    if message.delay < 0 or message.ttl < 0 or message.lease < 0 or message.max_deliveries < 1:
+        raise ValueError(f'{id!r}: spans cannot be negative, and it needs a delivery')
+    if arguments:
+        names = {argument.id for argument in arguments}
+        if len(names) < len(arguments) or id in names:
+            raise ValueError(f'{id!r}: its arguments must be distinct, and other than itself')
+
+
+def check_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """ValueError if one of them cannot be settled."""
+    for outcome in outcomes:
+        if outcome.word not in WORDS:
+            raise ValueError(f'not an outcome: {outcome.word!r}')
+        if outcome.word == 'delegate' and outcome.target is None:
+            raise ValueError(f'{outcome.id!r}: to delegate needs a target')
+        if outcome.delay < 0:
+            raise ValueError(f'{outcome.id!r}: a delay cannot be negative')
+
+
+def check_limit(limit: int) -> None:
+    """ValueError if so many cannot be taken."""
+    if limit < 1:
+        raise ValueError(f'limit is {limit}; it must be at least 1')

@@ -1,0 +1,127 @@
+"""What the memory queue keeps of a task: one object for each life of an id."""
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Callable
+
+from worq import const
+
+if TYPE_CHECKING:
+    from worq.queue.base import Message
+
+__all__ = ['Life', 'Agenda']
+
+
+class Life:
+    """A task, from its put until its outcome is forgotten.
+
+    Edges and pins are references to such objects, never ids: so nothing that is left over
+    from one life can touch the next one.
+    """
+
+    __slots__ = (
+        'id', 'nonce', 'state', 'header', 'body', 'arguments', 'flags',
+        'priority', 'due', 'ttl', 'lease', 'max_deliveries',
+        'epoch', 'deliveries', 'owner', 'deadline',
+        'open', 'pins', 'dependents', 'target', 'watchers',
+        'kind', 'data', 'origin', 'expires',
+    )
+
+    def __init__(self, message: Message, arguments: tuple[Life, ...], now: int) -> None:
+        self.id = message.id
+        self.nonce = message.nonce
+        self.state = const.PENDING
+        self.header = message.header
+        self.body = message.body
+        self.arguments = arguments          # pinned; let go when it completes
+        self.flags = message.flags
+        self.priority = message.priority
+        self.due = now + message.delay      # ms
+        self.ttl = message.ttl
+        self.lease = message.lease
+        self.max_deliveries = message.max_deliveries
+        self.epoch = 0                      # deliveries ever: the token's number
+        self.deliveries = 0                 # those that count
+        self.owner: str | None = None       # whose settle may be repeated, or holds it now
+        self.deadline = 0                   # of the lease, ms
+        self.open = 0                       # arguments that have not completed
+        self.pins = 0                       # argument lists that name this life
+        self.dependents: list[Life] = []    # whom to tell; stale ones are told in vain
+        self.target: Life | None = None     # what a tail call waits for
+        self.watchers: set[str] | None = None
+        self.kind = b''
+        self.data = b''
+        self.origin: tuple[str, str] | None = None
+        self.expires = 0                    # ms; 0: it does not
+
+    @property
+    def token(self) -> bytes:
+        """That of its last delivery."""
+        return b'%b%d' % (self.nonce.encode(), self.epoch)
+
+    @property
+    def source(self) -> tuple[str, str]:
+        """Where its outcome comes from: itself, if it has an own one."""
+        return self.origin or (self.id, self.nonce)
+
+    def sources(self) -> list[Life]:
+        """What it waits for."""
+        if self.target is not None:
+            return [self.target]
+        return [life for life in self.arguments if life.state != const.COMPLETED]
+
+    def record(self) -> bytes | None:
+        """The outcome on record. It is put together on demand, since ten thousand
+        dependents of one failure then share its data."""
+        if not self.kind:
+            return None
+        if self.origin is None:
+            return b'%b%b%b' % (self.nonce.encode(), self.kind, self.data)
+        id, nonce = self.origin
+        name = id.encode()
+        return b'%b%b%b%d:%b%b' % (
+            self.nonce.encode(), self.kind.upper(), nonce.encode(), len(name), name, self.data)
+
+    def news(self) -> bytes | None:
+        """The outcome as ``watch`` and ``wait`` tell it."""
+        raw = self.record()
+        return b'' if raw is not None and len(raw) > const.SMALL else raw
+
+
+class Agenda:
+    """Lives by a moment, the earliest first.
+
+    Removal is lazy: an entry counts only if `moment(life)` is still the entry's time when it
+    comes up, and of those that do not count no more are kept than of those that do.
+    """
+
+    def __init__(self, moment: Callable[[Life], int]) -> None:
+        self._moment = moment
+        self._heap: list[tuple[int, str, int, Life]] = []
+        self._serial = 0
+
+    def add(self, life: Life, live: int) -> None:
+        """Enter the life at its moment; `live` is how many entries count, about."""
+        self._serial += 1
+        heapq.heappush(self._heap, (self._moment(life), life.id, self._serial, life))
+        if len(self._heap) > 2 * live + 1_000:
+            self._heap = [entry for entry in self._heap if self._moment(entry[3]) == entry[0]]
+            heapq.heapify(self._heap)
+
+    def next(self) -> int | None:
+        """The moment of the first entry, in ms; it may be one that counts no more."""
+        return self._heap[0][0] if self._heap else None
+
+    def pop(self, now: int, limit: int) -> list[Life]:
+        """Take off up to `limit` lives whose moment has come."""
+        lives: list[Life] = []
+        heap = self._heap
+        while heap and heap[0][0] <= now and len(lives) < limit:
+            at, _, _, life = heapq.heappop(heap)
+            if self._moment(life) == at:
+                lives.append(life)
+        return lives
+
+    def lives(self) -> set[Life]:
+        """Those whose entry counts."""
+        return {life for at, _, _, life in self._heap if self._moment(life) == at}

@@ -1,0 +1,307 @@
+"""The queue in this process's memory: nothing to install, and the same answers as Redis.
+
+It obeys `worq.queue.base` to the last word, which one suite and one model hold it to. Where
+Redis works in bounded steps it does the same work at once, but never recursively: a step is
+cheap here, and nobody else waits for this process.
+"""
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+import threading
+import time
+from typing import ClassVar
+
+from worq import const
+from worq.const import COMPLETED
+from worq.errors import QueueError
+from worq.queue import base
+from worq.queue.base import Delivery, Lost, Message, Outcome, Refusal, Turn
+from worq.queue.bell import Bell, Bells
+from worq.queue.checks import check_limit, check_messages, check_outcomes
+from worq.queue.store import Store
+
+__all__ = ['TaskQueue']
+
+#: True in a child of a pool, whose memory is a copy: what it put would be lost.
+orphan = False
+
+
+def monotonic() -> int:
+    """The clock, in ms. Nothing here outlives the process, so it need not tell the date."""
+    return time.monotonic_ns() // 1_000_000
+
+
+class Inbox:
+    """What became of the tasks that a client watches, until it waits for the news."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self.changed = threading.Condition(lock)
+        self.news: list[tuple[str, bytes | None]] = []
+        self.rung = False
+        self.waiting = False
+        self.used = 0    # ms, when the client was last here
+
+
+class TaskQueue(base.TaskQueue):
+    """A queue in memory: one lock around a `Store`, and those who wait.
+
+    :param clock: tells ms; tests move it.
+    """
+
+    _opened: ClassVar[dict[tuple[str, str], TaskQueue]] = {}
+    _opening: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, url: str, name: str = const.DEFAULT,
+                 clock: Callable[[], int] = monotonic) -> None:
+        super().__init__(url, name)
+        self.clock = clock
+        self._lock = threading.Lock()
+        self._store = Store(self._tell)
+        self._enqueued = threading.Condition(self._lock)
+        self._takers = 0
+        self._bells = Bells(self._outlook)
+        self._inboxes: OrderedDict[str, Inbox] = OrderedDict()   # the longest unused first
+
+    @classmethod
+    def open(cls, url: str, name: str = const.DEFAULT) -> TaskQueue:
+        """The queue of this url and name in this process, always the same."""
+        key = url, name
+        with cls._opening:
+            if key not in cls._opened:
+                cls._opened[key] = cls(url, name)
+            return cls._opened[key]
+
+    @classmethod
+    def after_fork(cls) -> None:
+        """A child begins with nothing: the queues, and locks held meanwhile, are its parent's."""
+        cls._opened = {}
+        cls._opening = threading.Lock()
+
+    def _end(self) -> None:
+        """End a verb after which something may be ready: wake as many as may get some."""
+        store = self._store
+        store.end()
+        if store.woken:
+            if self._takers:
+                self._enqueued.notify(store.woken)
+            self._bells.ring()
+
+    # -- producers ------------------------------------------------------------
+
+    def put(self, messages: Sequence[Message]) -> list[Refusal]:
+        if orphan:
+            raise QueueError(
+                'this process is a pool child; the memory queue lives in its parent')
+        check_messages(messages)
+        with self._lock:
+            self._store.begin(self.clock())
+            refusals = self._store.put(messages)
+            self._end()
+        return refusals
+
+    def cancel(self, ids: Sequence[str]) -> list[str]:
+        with self._lock:
+            self._store.begin(self.clock())
+            words = [self._store.cancel(id) for id in ids]
+            self._end()
+        return words
+
+    def purge(self) -> int:
+        with self._lock:
+            self._store.begin(self.clock())
+            n = self._store.purge()
+            self._end()
+        return n
+
+    # -- readers --------------------------------------------------------------
+
+    def status(self, ids: Sequence[str]) -> list[str | None]:
+        with self._lock:
+            self._store.begin(self.clock())
+            return [life.state if life else None for life in map(self._store.find, ids)]
+
+    def results(self, ids: Sequence[str]) -> list[bytes | None]:
+        with self._lock:
+            self._store.begin(self.clock())
+            return [life.record() if life else None for life in map(self._store.find, ids)]
+
+    def watch(self, client: str, ids: Sequence[str]) -> list[tuple[str, bytes | None]]:
+        ended: list[tuple[str, bytes | None]] = []
+        with self._lock:
+            self._store.begin(self.clock())
+            self._inbox(client)
+            for id in ids:
+                life = self._store.find(id)
+                if life is None or life.state == COMPLETED:
+                    ended.append((id, life.news() if life else None))
+                elif life.watchers is None:
+                    life.watchers = {client}
+                else:
+                    life.watchers.add(client)
+        return ended
+
+    def wait(self, client: str, timeout: float) -> list[tuple[str, bytes | None]]:
+        with self._lock:
+            self._store.begin(self.clock())
+            inbox = self._inbox(client)
+            if not inbox.news and not inbox.rung and timeout > 0:
+                inbox.waiting = True
+                inbox.changed.wait_for(lambda: inbox.news or inbox.rung, timeout)
+                inbox.waiting = False
+            inbox.rung = False
+            news, inbox.news = inbox.news, []
+        return news
+
+    def ring(self, client: str) -> None:
+        with self._lock:
+            self._store.begin(self.clock())
+            inbox = self._inbox(client)
+            inbox.rung = True
+            inbox.changed.notify()
+
+    def _inbox(self, client: str) -> Inbox:
+        """The client's inbox, which is in use. One that no client comes for ends meanwhile."""
+        inboxes, now = self._inboxes, self._store.now
+        if client not in inboxes:
+            inboxes[client] = Inbox(self._lock)
+        inboxes[client].used = now
+        inboxes.move_to_end(client)
+        oldest = next(iter(inboxes))
+        if inboxes[oldest].waiting:
+            inboxes.move_to_end(oldest)
+        elif inboxes[oldest].used < now - const.INBOX_TTL * 1_000:
+            del inboxes[oldest]
+        return inboxes[client]
+
+    def _tell(self, client: str, id: str, news: bytes | None) -> None:
+        inbox = self._inboxes.get(client)
+        if inbox is not None:
+            inbox.news.append((id, news))
+            if inbox.waiting:
+                inbox.changed.notify()
+
+    def forget(self, ids: Sequence[str]) -> list[str]:
+        with self._lock:
+            self._store.begin(self.clock())
+            return [self._store.forget(id) for id in ids]
+
+    # -- pools ----------------------------------------------------------------
+
+    def join(self, pool: str, info: Mapping[str, str]) -> None:
+        with self._lock:
+            self._store.pools[pool] = dict(info), self.clock()
+
+    def leave(self, pool: str) -> None:
+        with self._lock:
+            self._store.pools.pop(pool, None)
+
+    def pools(self) -> dict[str, dict[str, str]]:
+        with self._lock:
+            now, pools = self.clock(), self._store.pools
+            for pool, (_, seen) in list(pools.items()):
+                if now - seen >= const.POOL_TTL * 1_000:
+                    del pools[pool]
+            return {pool: {**info, 'seen': str(now - seen)}
+                    for pool, (info, seen) in pools.items()}
+
+    def take(self, pool: str, limit: int, timeout: float = 0,
+             lease: int = const.LEASE) -> list[Delivery]:
+        check_limit(limit)
+        end = time.monotonic() + timeout
+        with self._lock:
+            while True:
+                self._store.begin(self.clock())
+                self._store.tick()
+                taken = self._store.take(pool, limit, lease)
+                self._end()
+                left = end - time.monotonic()
+                if taken or left <= 0:
+                    return taken
+                soon = self._next_tick()
+                self._takers += 1
+                try:
+                    self._enqueued.wait(left if soon is None else min(left, soon))
+                finally:
+                    self._takers -= 1
+
+    def _next_tick(self) -> float | None:
+        """In how many seconds something may come due."""
+        at = self._store.next_tick()
+        return None if at is None else max(at - self.clock(), 1) / 1_000
+
+    def _outlook(self) -> tuple[bool, float | None]:
+        with self._lock:
+            return self._store.ready(), self._next_tick()
+
+    def beat(self, pool: str, held: Iterable[tuple[str, bytes]] = (),
+             lease: int = const.LEASE) -> list[Lost]:
+        with self._lock:
+            self._store.begin(self.clock())
+            # Renewed first: a pool's own late beat loses it nothing.
+            lost = self._store.beat(pool, held, lease)
+            self._store.tick()
+            self._end()
+        return lost
+
+    def settle(self, pool: str, outcomes: Sequence[Outcome]) -> list[str]:
+        check_outcomes(outcomes)
+        with self._lock:
+            self._store.begin(self.clock())
+            words = [self._store.settle(pool, outcome) for outcome in outcomes]
+            self._end()
+        return words
+
+    def turn(self, pool: str, outcomes: Sequence[Outcome] = (),
+             held: Iterable[tuple[str, bytes]] = (), limit: int = 0,
+             lease: int = const.LEASE) -> Turn:
+        check_outcomes(outcomes)
+        held = list(held)
+        with self._lock:
+            store = self._store
+            store.begin(self.clock())
+            words = [store.settle(pool, outcome) for outcome in outcomes]
+            lost = store.beat(pool, held, lease) if held else []
+            store.tick()
+            taken = store.take(pool, limit, lease) if limit > 0 else []
+            self._end()
+        return Turn(words, lost, taken)
+
+    def reconcile(self, pool: str, known: Iterable[bytes]) -> int:
+        with self._lock:
+            self._store.begin(self.clock())
+            n = self._store.reconcile(pool, set(known))
+            self._end()
+        return n
+
+    def abandon(self, pool: str, cause: str) -> int:
+        with self._lock:
+            self._store.begin(self.clock())
+            n = self._store.abandon(pool, cause)
+            self._end()
+        return n
+
+    def bell(self, pool: str) -> Bell:
+        return self._bells.bell()
+
+    # -- keepers --------------------------------------------------------------
+
+    def size(self) -> int:
+        with self._lock:
+            counts = self._store.counts
+            return sum(counts.values()) - counts[COMPLETED]
+
+    def stats(self) -> dict[str, int]:
+        with self._lock:
+            sizes = {state: n for state, n in self._store.counts.items() if state != COMPLETED}
+            return {**sizes, **self._store.counters}
+
+    def audit(self) -> list[str]:
+        with self._lock:
+            self._store.begin(self.clock())
+            return self._store.audit()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=TaskQueue.after_fork)
