@@ -10,39 +10,47 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-__all__ = ['find', 'failure_of', 'describe']
+__all__ = ['find', 'failure_of', 'parts', 'plain_parts', 'describe']
 
 Attempt = Callable[[object], object]
+Parts = Iterator[tuple[str, object]]
 
 # Guesses. Each step encodes what it tries, so a large object could take very long.
 DEPTH = 50
 TRIALS = 5_000
 
 
-def find(obj: object, error: Exception, attempt: Attempt) -> tuple[str, Exception]:
+def find(obj: object, error: Exception, attempt: Attempt,
+         parts: Callable[[object], Parts]) -> tuple[str, Exception]:
     """Where in `obj` the trouble is, and what it is.
 
     :param error: what encoding `obj` raised.
     :param attempt: encodes an object, or raises.
+    :param parts: ``parts`` or ``plain_parts``, as the encoder goes into objects or does not.
     :returns: a path such as ``['key'][0].lock``, empty for `obj` itself; and the error
         that the part at its end raises.
     """
-    path = ''
     trials = iter(range(TRIALS))
-    for _ in range(DEPTH):
+
+    def search(obj: object, error: Exception, above: list[object],
+               path: str) -> tuple[str, Exception] | None:
         # Each level of too deep a nesting fails: the path would say nothing.
-        if isinstance(error, (RecursionError, MemoryError)):
-            break
+        if too_deep(error) or isinstance(error, MemoryError) or len(above) == DEPTH:
+            return path, error
+        dead_end = False
         for step, part in parts(obj):
-            if next(trials, None) is None:
-                return path, error
-            cause = failure_of(part, attempt)
-            if cause is not None:
-                path, obj, error = path + step, part, cause
+            if any(part is seen for seen in above):
+                dead_end = True  # a cycle: what is the matter lies elsewhere
+            elif next(trials, None) is None:
                 break
-        else:
-            break
-    return path, error
+            elif (cause := failure_of(part, attempt)) is not None:
+                found = search(part, cause, [*above, part], path + step)
+                if found is not None:
+                    return found
+                dead_end = True
+        return None if dead_end else (path, error)
+
+    return search(obj, error, [obj], '') or ('', error)
 
 
 def failure_of(obj: object, attempt: Attempt) -> Exception | None:
@@ -54,10 +62,19 @@ def failure_of(obj: object, attempt: Attempt) -> Exception | None:
     return None
 
 
-def parts(obj: object) -> Iterator[tuple[str, object]]:
-    """What `obj` is made of, each with the step that leads there."""
-    if isinstance(obj, (str, bytes, bytearray, int, float, type(None), type)):
-        return
+def parts(obj: object) -> Parts:
+    """What pickle makes of `obj`, each part with the step that leads there."""
+    if isinstance(obj, (dict, list, tuple)):
+        yield from plain_parts(obj)
+    elif isinstance(obj, (set, frozenset)):
+        for value in list(obj):
+            yield f'[{name(value)}]', value
+    elif not isinstance(obj, (str, bytes, bytearray, int, float, type(None), type)):
+        yield from reduced_parts(obj)
+
+
+def plain_parts(obj: object) -> Parts:
+    """What is in the containers that every format has."""
     if isinstance(obj, dict):
         for key, value in list(obj.items()):
             yield f'[key {name(key)}]', key
@@ -65,15 +82,10 @@ def parts(obj: object) -> Iterator[tuple[str, object]]:
     elif isinstance(obj, (list, tuple)):
         for index, value in enumerate(list(obj)):
             yield f'[{index}]', value
-    elif isinstance(obj, (set, frozenset)):
-        for value in list(obj):
-            yield f'[{name(value)}]', value
-    else:
-        yield from reduced_parts(obj)
 
 
-def reduced_parts(obj: object) -> Iterator[tuple[str, object]]:
-    """The parts that pickle would take: what an object leaves out of its state is no part."""
+def reduced_parts(obj: object) -> Parts:
+    """What an object gives pickle: what it leaves out of its state is no part."""
     try:
         reduced: Any = obj.__reduce_ex__(5)
         if not isinstance(reduced, tuple):
@@ -94,6 +106,13 @@ def reduced_parts(obj: object) -> Iterator[tuple[str, object]]:
         return
 
 
+def too_deep(error: BaseException) -> bool:
+    """Whether an object was nested deeper than its encoder goes."""
+    if isinstance(error, RecursionError):
+        return True
+    return type(error) is ValueError and 'recursion limit' in str(error)  # msgpack's
+
+
 def name(key: object) -> str:
     """A key as it is written, if that is short and cannot fail."""
     if isinstance(key, (str, bytes, int, float, bool, type(None))):
@@ -105,7 +124,7 @@ def name(key: object) -> str:
 def describe(error: BaseException) -> str:
     """An exception as part of a sentence; also one whose ``str`` fails."""
     kind = type(error).__name__
-    if isinstance(error, RecursionError):
+    if too_deep(error):
         return 'nested too deeply'
     if isinstance(error, MemoryError):
         return 'not enough memory'

@@ -35,7 +35,10 @@ try:
 except ImportError:
     msgpack = None
 
-__all__ = ['UNSIGNED', 'Keyring', 'keyring_for', 'Codec', 'UnknownKey', 'reduce_reference']
+__all__ = [
+    'UNSIGNED', 'Keyring', 'keyring_for', 'Codec', 'UnknownKey', 'ByValue',
+    'reduce_reference',
+]
 
 Reference = Callable[[object], tuple[str, str]]
 Resolve = Callable[[str, str], object]
@@ -69,6 +72,14 @@ class UnknownKey(UntrustedMessage):
 # -- references ----------------------------------------------------------------------
 
 
+class ByValue(Exception):
+    """Raised by a `reference` callable: `value` is to stand in the place of that Deferred."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__(value)
+        self.value = value
+
+
 class _Here(threading.local):
     """What this thread is encoding or decoding: how it treats references."""
 
@@ -79,7 +90,7 @@ class _Here(threading.local):
 _here = _Here()
 
 
-def reduce_reference(obj: object) -> tuple[Callable[[str, str], object], tuple[str, str]]:
+def reduce_reference(obj: object) -> tuple[Callable[..., object], tuple[object, ...]]:
     """What ``Deferred.__reduce__`` returns: the Deferred as a reference to its task.
 
     :raises TypeError: unless the arguments of a call are being encoded.
@@ -88,7 +99,10 @@ def reduce_reference(obj: object) -> tuple[Callable[[str, str], object], tuple[s
     if reference is None:
         raise TypeError('a Deferred can be pickled only as an argument of a task '
                         '(or keep its id, and ask broker.deferred(id))')
-    return resolve_reference, reference(obj)
+    try:
+        return resolve_reference, reference(obj)
+    except ByValue as this:
+        return stands_for, (this.value,)
 
 
 def resolve_reference(id: str, nonce: str) -> object:
@@ -97,6 +111,25 @@ def resolve_reference(id: str, nonce: str) -> object:
     if resolve is None:
         raise TypeError('a Deferred that is not an argument of a task')
     return resolve(id, nonce)
+
+
+def stands_for(value: object) -> object:
+    """What a Deferred that goes by value becomes. Its name is written in pickles too."""
+    return value
+
+
+def plain_reference(obj: object, format: str) -> tuple[str, str]:
+    """What stands for `obj` in a format of plain data.
+
+    :raises TypeError: if it is no Deferred, or not in the arguments of a call.
+    :raises ByValue: if its value is to stand there.
+    """
+    try:
+        if _here.reference is not None:
+            return _here.reference(obj)
+    except TypeError:
+        pass  # no Deferred
+    raise TypeError(f'{format} cannot hold an object of type {type(obj).__name__}')
 
 
 # -- formats -------------------------------------------------------------------------
@@ -146,17 +179,18 @@ _MARK_KEY = f'"{MARK}":'  # cannot stand inside a string, where its quotes would
 def dump_json(obj: object) -> bytes:
     references = 0
 
-    def default(part: object) -> dict[str, tuple[str, str]]:
+    def default(part: object) -> object:
         nonlocal references
-        if _here.reference is None:
-            raise TypeError(f'json cannot hold an object of type {type(part).__name__}')
-        found = {MARK: _here.reference(part)}
+        try:
+            found = plain_reference(part, 'json')
+        except ByValue as this:
+            return this.value
         references += 1
-        return found
+        return {MARK: found}
 
     text = json.dumps(obj, default=default, separators=(',', ':'))
     if _here.reference is not None and text.count(_MARK_KEY) != references:
-        raise ValueError(f'a dict with the key {MARK!r}, which means a reference in json')
+        raise TypeError(f'json cannot hold a dict with the key {MARK!r}, which means a Deferred')
     return text.encode('ascii')
 
 
@@ -176,9 +210,11 @@ EXTENSION = 87
 
 def dump_msgpack(obj: object) -> bytes:
     def default(part: object) -> object:
-        if _here.reference is None:
-            raise TypeError(f'msgpack cannot hold an object of type {type(part).__name__}')
-        return msgpack.ExtType(EXTENSION, msgpack.packb(_here.reference(part)))
+        try:
+            found = plain_reference(part, 'msgpack')
+        except ByValue as this:
+            return this.value
+        return msgpack.ExtType(EXTENSION, msgpack.packb(found))
 
     packed: bytes = msgpack.packb(obj, default=default)
     return packed
@@ -276,13 +312,12 @@ class Codec:
         :raises DecodeError: if it cannot be loaded here. A WorqError that `resolve`
             raises passes as it is.
         """
-        known: dict[tuple[str, str], object] = {}
+        known: dict[str, object] = {}  # by id: a call has no two lives of one
 
         def resolve_once(id: str, nonce: str) -> object:
-            found = (id, nonce)
-            if found not in known:
-                known[found] = resolve(id, nonce)
-            return known[found]
+            if id not in known:
+                known[id] = resolve(id, nonce)
+            return known[id]
 
         what = f'the arguments of {task_name(header)}'
         loaded: Any = self._load(CALL, id, nonce, header, body, resolve_once, what)
@@ -302,7 +337,7 @@ class Codec:
         except WorqError:
             raise
         except Exception as err:
-            path, cause = blame.find(value, err, lambda part: self._dump_with(None, part))
+            path, cause = self._blame(value, err, lambda part: self._dump_with(None, part))
             raise EncodeError(f'the result{path}: {blame.describe(cause)}') from err
         if len(payload) > self.max_payload:
             self._too_large('the result', payload)
@@ -380,12 +415,17 @@ class Codec:
 
         for which, arg in named:
             if (cause := blame.failure_of(arg, attempt)) is not None:
-                path, cause = blame.find(arg, cause, attempt)
+                path, cause = self._blame(arg, cause, attempt)
                 at = f', at {path}' if path else ''
                 raise EncodeError(f'{which} of {task_name(header)}{at}: '
                                   f'{blame.describe(cause)}') from error
         raise EncodeError(f'the arguments of {task_name(header)}: '
                           f'{blame.describe(error)}') from error
+
+    def _blame(self, obj: object, error: Exception,
+               attempt: blame.Attempt) -> tuple[str, Exception]:
+        parts = blame.parts if self.format == 'pickle' else blame.plain_parts
+        return blame.find(obj, error, attempt, parts)
 
     def _too_large(self, what: str, payload: bytes) -> NoReturn:
         raise EncodeError(f'{what}: {len(payload):,} bytes are more than the '
