@@ -1,0 +1,587 @@
+"""Who is believed: signatures, keys, the key file; nothing unverified is ever loaded."""
+from __future__ import annotations
+
+import ast
+import hashlib
+import hmac
+import os
+import pickle
+import stat
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import TestCase, mock
+
+import worq
+from worq import codec, trust
+from worq.codec import UNSIGNED, Codec, Keyring, UnknownKey, keyring_for
+from worq.errors import DecodeError, TaskFailure, UntrustedMessage
+
+NONCE = 'abcdefghijkl'
+HEADER = b'mod.func\n{}'
+SECRET = 'sixteen bytes or more'
+KEYS = Keyring([SECRET])
+
+
+def no_reference(obj: object) -> tuple[str, str]:
+    raise TypeError
+
+
+def no_resolve(id: str, nonce: str) -> object:
+    raise AssertionError('there is no reference')
+
+
+def call(c: Codec, id: str = 'id', nonce: str = NONCE, header: bytes = HEADER) -> bytes:
+    return c.encode_call(id, nonce, header, (1, 'two'), {'x': None}, no_reference)
+
+
+def read_call(c: Codec, data: bytes, id: str = 'id', nonce: str = NONCE,
+              header: bytes = HEADER) -> Any:
+    return c.decode_call(id, nonce, header, data, no_resolve)
+
+
+def envelopes(c: Codec) -> list[tuple[bytes, Callable[[bytes], object]]]:
+    """One envelope of each kind, and how it is read."""
+    failure = TaskFailure('mod.func', c.queue, 'id', 'ValueError: no', 'Traceback')
+    return [
+        (call(c), lambda data: read_call(c, data)),
+        (c.encode_value('id', NONCE, [1, 'two']), lambda data: c.decode_value('id', NONCE, data)),
+        (c.encode_failure(NONCE, failure), lambda data: c.decode_failure('id', NONCE, data)),
+    ]
+
+
+class Tripwire:
+    """While it stands, nothing is loaded; whoever tries is counted."""
+
+    def __init__(self) -> None:
+        self.loaded = 0
+
+    def trip(self, *args: object, **kw: object) -> object:
+        self.loaded += 1
+        raise AssertionError('loaded something that had not verified')
+
+    def __enter__(self) -> Tripwire:
+        self.patches = [
+            mock.patch.object(pickle, 'loads', self.trip),
+            mock.patch.object(codec.json, 'loads', self.trip),
+            mock.patch.object(codec.msgpack, 'unpackb', self.trip)]
+        for patch in self.patches:
+            patch.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for patch in self.patches:
+            patch.stop()
+        assert not self.loaded
+
+
+class Signatures(TestCase):
+
+    def assert_refused(self, read: Callable[[bytes], object], data: bytes) -> None:
+        with self.assertRaises(UntrustedMessage):
+            read(data)
+
+    def test_tripwire(self) -> None:
+        """The tripwire of these tests does trip over a message that verifies."""
+        for format in codec.FORMATS:
+            for data, read in envelopes(Codec('q', format=format, keys=KEYS)):
+                read(data)
+                wire = Tripwire()
+                with self.assertRaises(AssertionError), wire, self.assertRaises(DecodeError):
+                    read(data)
+                self.assertEqual(wire.loaded, 1)
+
+    def test_every_bit(self) -> None:
+        """A message with any one bit flipped is refused and not loaded."""
+        for format in codec.FORMATS:
+            for data, read in envelopes(Codec('q', format=format, keys=KEYS)):
+                with Tripwire():
+                    for bit in range(8 * len(data)):
+                        flipped = bytearray(data)
+                        flipped[bit // 8] ^= 1 << bit % 8
+                        self.assert_refused(read, bytes(flipped))
+
+    def test_cut_and_extended(self) -> None:
+        """A message cut anywhere, or with anything before or behind it, is refused."""
+        for data, read in envelopes(Codec('q', keys=KEYS)):
+            with Tripwire():
+                for size in range(len(data)):
+                    self.assert_refused(read, data[:size])
+                    self.assert_refused(read, data[size + 1:])
+                for more in [b'\0', b'.', data]:
+                    self.assert_refused(read, data + more)
+                    self.assert_refused(read, more + data)
+
+    def test_transplanted(self) -> None:
+        """A message is good for its own queue, task, life, header and role, and nowhere else."""
+        c, other = Codec('q', keys=KEYS), Codec('r', keys=KEYS)
+        body, value, failure = (data for data, _ in envelopes(c))
+        with Tripwire():
+            for read in [
+                lambda: read_call(other, body),
+                lambda: read_call(c, body, id='ie'),
+                lambda: read_call(c, body, nonce='abcdefghijkm'),
+                lambda: read_call(c, body, header=b'mod.other\n{}'),
+                lambda: read_call(c, body, header=HEADER + b' '),
+                lambda: read_call(c, body, header=b''),
+                lambda: read_call(c, value), lambda: read_call(c, failure),
+                lambda: other.decode_value('id', NONCE, value),
+                lambda: c.decode_value('ie', NONCE, value),
+                lambda: c.decode_value('id', 'abcdefghijkm', value),
+                lambda: c.decode_value('id', NONCE, body),
+                lambda: c.decode_value('id', NONCE, failure),
+                lambda: other.decode_failure('id', NONCE, failure),
+                lambda: c.decode_failure('ie', NONCE, failure),
+                lambda: c.decode_failure('id', 'abcdefghijkm', failure),
+                lambda: c.decode_failure('id', NONCE, body),
+                lambda: c.decode_failure('id', NONCE, value),
+            ]:
+                self.assertRaises(UntrustedMessage, read)
+
+    def test_relabelled(self) -> None:
+        """A message of one kind that is labelled as another has the wrong key."""
+        c = Codec('q', keys=KEYS)
+        body = c.encode_call('id', NONCE, b'', (1,), {}, no_reference)
+        with Tripwire():
+            relabelled = bytes([body[0], codec.VALUE]) + body[2:]
+            self.assertRaises(UntrustedMessage, c.decode_value, 'id', NONCE, relabelled)
+
+    def test_borders(self) -> None:
+        """Characters cannot move between queue, id, nonce, header and payload."""
+        def sign(queue: str, id: str, nonce: str, header: bytes, payload: bytes) -> bytes:
+            c = Codec(queue, keys=KEYS)
+            return c._sign(KEYS.signs, c._heads[codec.CALL], id, nonce, header, payload)
+
+        contexts = [('qq', 'i', 'n', b'h', b'p'), ('q', 'qi', 'n', b'h', b'p'),
+                    ('qqi', '', 'n', b'h', b'p'), ('qq', 'in', '', b'h', b'p'),
+                    ('qq', 'i', 'nh', b'', b'p'), ('qq', 'i', 'n', b'hp', b''),
+                    ('qq', 'i', 'n', b'', b'hp'), ('', 'qqi', 'n', b'h', b'p')]
+        self.assertEqual(len({sign(*context) for context in contexts}), len(contexts))
+
+    def test_any_name(self) -> None:
+        """Names and ids may hold any characters."""
+        c = Codec('queue: ü\n', keys=KEYS)
+        for id in ['ü' * 250, 'a b:c\nd', '\0', '{}']:
+            self.assertEqual(c.decode_value(id, NONCE, c.encode_value(id, NONCE, id)), id)
+
+    def test_large(self) -> None:
+        """Large payloads are signed like small ones."""
+        c = Codec('q', keys=KEYS)
+        for size in [codec.ONE_SHOT - 50, codec.ONE_SHOT + 50, 1 << 20]:
+            data = c.encode_value('id', NONCE, bytes(size))
+            self.assertEqual(c.decode_value('id', NONCE, data), bytes(size))
+            with Tripwire():
+                self.assert_refused(lambda raw: c.decode_value('id', NONCE, raw),
+                                    data[:-40] + b'\1' + data[-39:])
+        signed = []
+        for one_shot in [0, 1 << 20]:
+            with mock.patch.object(codec, 'ONE_SHOT', one_shot):
+                signed.append(call(c))
+        self.assertEqual(*signed)
+
+    def test_by_the_book(self) -> None:
+        """The signature is what delivery, RFC 2104 and RFC 5869 say, computed here by hand."""
+        def sized(text: bytes) -> bytes:
+            return len(text).to_bytes(4, 'big') + text
+
+        data = call(Codec('q', format='json', keys=KEYS))
+        extracted = hmac.new(b'worq', SECRET.encode(), hashlib.sha256).digest()
+        key_id = hmac.new(extracted, b'worq key id\1', hashlib.sha256).digest()[:4]
+        key = hmac.new(extracted, b'worq message c\1', hashlib.sha256).digest()
+        payload = b'[[1,"two"],{"x":null}]'
+        head = b'\xa1c\x02' + key_id
+        lengths = b''.join(len(part).to_bytes(4, 'big') for part in [b'id', NONCE, HEADER])
+        signed = head + sized(b'q') + lengths + b'id' + NONCE.encode() + HEADER + payload
+        signature = hmac.new(key, signed, hashlib.sha256).digest()[:16]
+        self.assertEqual(data, head + signature + payload)
+
+    def test_golden(self) -> None:
+        """Messages that this version has written are written and read like that for ever."""
+        for format, golden in GOLDEN.items():
+            found = envelopes(Codec('q', format=format, keys=KEYS))
+            self.assertEqual([data.hex() for data, _ in found], golden)
+            args, value, failure = (read(bytes.fromhex(text))
+                                    for (_, read), text in zip(found, golden, strict=True))
+            self.assertEqual(args, ((1, 'two'), {'x': None}))
+            self.assertEqual(value, [1, 'two'])
+            self.assertEqual(failure, TaskFailure('mod.func', 'q', 'id', 'ValueError: no'))
+
+
+class Canary:
+    """Sings if it is ever loaded."""
+
+    sang = 0
+
+    def __reduce__(self) -> Any:
+        return sing, ()
+
+
+def sing() -> None:
+    Canary.sang += 1
+
+
+class Canaries(TestCase):
+
+    def test_raw_pickles(self) -> None:
+        """A pickle written into a queue, bare or in any unsigned envelope, never runs."""
+        canary = pickle.dumps(Canary())
+        heads = [b'', *(bytes([codec.MAGIC, kind, number]) + key_id + signature
+                        for kind in trust.KINDS for number in (0, 1, 2, 3, 255)
+                        for key_id in (bytes(4), KEYS.signs.id, b'\xff' * 4)
+                        for signature in (b'', bytes(16), b'\xff' * 16))]
+        for format in codec.FORMATS:
+            c = Codec('q', format=format, keys=KEYS)
+            for head in heads:
+                for read in [lambda data, c=c: read_call(c, data),
+                             lambda data, c=c: c.decode_value('id', NONCE, data),
+                             lambda data, c=c: c.decode_failure('id', NONCE, data)]:
+                    self.assertRaises(UntrustedMessage, read, head + canary)
+        self.assertEqual(Canary.sang, 0)
+
+    def test_bird_can_sing(self) -> None:
+        """The canary of these tests sings where messages are believed unsigned."""
+        before = Canary.sang
+        data = Codec('q').encode_value('id', NONCE, Canary())
+        Codec('q').decode_value('id', NONCE, data)
+        self.assertEqual(Canary.sang, before + 1)
+        Canary.sang = before
+
+    def test_plain_formats(self) -> None:
+        """A broker of json or msgpack never loads a pickle, signed or not."""
+        for keys in [None, KEYS]:
+            data = Codec('q', keys=keys).encode_value('id', NONCE, Canary())
+            for format in ['json', 'msgpack']:
+                c = Codec('q', format=format, keys=keys)
+                self.assertRaises(UntrustedMessage, c.decode_value, 'id', NONCE, data)
+        self.assertEqual(Canary.sang, 0)
+
+    def test_one_place(self) -> None:
+        """Only the codec loads pickles, and only there where it has verified them.
+
+        A child's first frame is an exception: it comes over a pipe from its own parent.
+        """
+        found = []
+        loaders = {'pickle', '_pickle', 'cPickle', 'marshal', 'shelve', 'dill', 'cloudpickle'}
+        root = Path(worq.__file__).parent
+        for path in sorted(root.rglob('*.py')):
+            for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                    if node.value.id in loaders and node.attr in ('load', 'loads', 'Unpickler'):
+                        found.append(path.relative_to(root).as_posix())
+                elif isinstance(node, ast.ImportFrom) and node.module in loaders:
+                    self.assertNotIn('load', ' '.join(alias.name for alias in node.names), path)
+                elif isinstance(node, ast.Import):
+                    for alias in node.names:  # under its own name, so that we can see it
+                        self.assertFalse(alias.name in loaders and alias.asname, path)
+        self.assertLessEqual(set(found), {'codec.py', 'pool/child.py'})
+        self.assertEqual(found.count('codec.py'), 2)
+        self.assertLessEqual(found.count('pool/child.py'), 1)
+
+
+class Keys(TestCase):
+
+    def test_rotation(self) -> None:
+        """Secrets change without a gap: the first signs, all verify."""
+        old, new = 'the old secret, 16 bytes', 'the new secret, 16 bytes'
+        steps = [Codec('q', keys=Keyring(secrets))
+                 for secrets in ([old], [old, new], [new, old], [new])]
+        for before, after in zip(steps, steps[1:], strict=False):
+            for writer, reader in [(before, after), (after, before)]:
+                self.assertEqual(read_call(reader, call(writer)), ((1, 'two'), {'x': None}))
+        self.assertEqual(call(steps[0]), call(steps[1]))
+        self.assertEqual(call(steps[2]), call(steps[3]))
+
+    def test_unknown(self) -> None:
+        """A message of an unknown key says so, for a pool to hand it on to others."""
+        data = call(Codec('q', keys=Keyring(['some other secret, 16'])))
+        with Tripwire(), self.assertRaises(UnknownKey) as caught:
+            read_call(Codec('q', keys=KEYS), data)
+        self.assertIs(caught.exception.unknown_key, True)
+        self.assertIn('WORQ_SECRET', str(caught.exception))
+        self.assertIn('[q:id]', str(caught.exception))
+
+    def test_forged_is_not_unknown(self) -> None:
+        """A wrong signature of a known key is nothing to hand on."""
+        data = call(Codec('q', keys=KEYS))
+        with self.assertRaises(UntrustedMessage) as caught:
+            read_call(Codec('q', keys=KEYS), data[:-1] + b'x')
+        self.assertFalse(getattr(caught.exception, 'unknown_key', False))
+
+    def test_mixed(self) -> None:
+        """Signed and unsigned brokers refuse each other's messages, and say what to do."""
+        signed, unsigned = Codec('q', keys=KEYS), Codec('q')
+        with Tripwire():
+            with self.assertRaisesRegex(UntrustedMessage, 'not signed.*needs the secret'):
+                read_call(signed, call(unsigned))
+            with self.assertRaisesRegex(UntrustedMessage, 'knows no secret: give it'):
+                read_call(unsigned, call(signed))
+
+    def test_garbage_unsigned(self) -> None:
+        """Where nothing is signed, garbage is a DecodeError too."""
+        for data in [b'', b'x', bytes(30), pickle.dumps(1)]:
+            self.assertRaises(DecodeError, Codec('q').decode_value, 'id', NONCE, data)
+
+    def test_short(self) -> None:
+        """A secret that could be guessed, or none, is refused; so is what is no secret."""
+        for secrets in [['x' * 15], [SECRET, 'short'], [''], [b''], []]:
+            self.assertRaises(ValueError, Keyring, secrets)
+        self.assertRaises(TypeError, Keyring, [5])
+        self.assertEqual(Keyring([b'x' * 16]).signs, Keyring(['x' * 16]).signs)
+
+    def test_shown(self) -> None:
+        """No secret and no derived key can be read where things are shown."""
+        shown = repr(KEYS) + repr(Codec('q', keys=KEYS)) + str(vars(Codec('q', keys=KEYS)))
+        self.assertNotIn(SECRET, shown)
+        for derived in KEYS.signs.derived.values():
+            self.assertNotIn(repr(derived), shown)
+
+    def test_unsigned_sentinel(self) -> None:
+        """UNSIGNED is itself after a pickle, so that a child can be given it."""
+        self.assertIs(pickle.loads(pickle.dumps(UNSIGNED)), UNSIGNED)
+        self.assertEqual(repr(UNSIGNED), 'worq.UNSIGNED')
+
+
+LOCAL = ['redis://localhost', 'redis://localhost:6379/0', 'redis://LOCALHOST', 'redis://',
+         'redis:///1', 'redis://127.0.0.1:1', 'redis://127.8.8.8', 'redis://[::1]:6379/0',
+         'rediss://user:pa@ss@localhost:6379', 'unix:///run/redis.sock?db=1',
+         'unix://user:password@/run/redis.sock', 'redis://:6379',
+         'redis+sentinel://localhost:1,127.0.0.1:2,[::1]:3/mymaster',
+         'redis+cluster://127.0.0.1:7000,127.0.0.1:7001']
+REMOTE = ['redis://example.org', 'redis://10.0.0.1:6379', 'redis://localhost@example.org',
+          'redis://localhost.example.org', 'redis://[fe80::1]:6379', 'redis://0.0.0.0',
+          'redis://127.0.0.1.example.org', 'rediss://user:localhost@10.1.1.1/0',
+          'redis+sentinel://localhost:1,10.0.0.2:2/mymaster', 'redis:///0?host=example.org',
+          'redis+cluster://127.0.0.1:7000,example.org:7001', 'redis://localhost,example.org']
+
+
+class Addresses(TestCase):
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.home = folder.name
+        self.environ = {'HOME': folder.name}
+        self.key = Path(folder.name, '.local', 'state', 'worq', 'key')
+
+    def test_memory(self) -> None:
+        """In memory nothing is signed, asked for or written."""
+        for secret in [None, SECRET, UNSIGNED]:
+            self.assertIsNone(keyring_for('memory://', secret, {'WORQ_SECRET': SECRET}))
+
+    def test_local(self) -> None:
+        """On this machine a key of the user is made and used, without configuration."""
+        for url in LOCAL:
+            keys = keyring_for(url, environ=self.environ)
+            self.assertIsNotNone(keys, url)
+            self.assertEqual(keys.signs, Keyring([self.key.read_text().strip()]).signs)
+
+    def test_remote(self) -> None:
+        """Any other machine needs a secret; the error of three lines says how to set it."""
+        for url in REMOTE:
+            with self.assertRaises(ValueError) as caught:
+                keyring_for(url, environ=self.environ)
+            lines = str(caught.exception).splitlines()
+            self.assertEqual(len(lines), 3, url)
+            self.assertIn('WORQ_SECRET', lines[1])
+            self.assertIn('secret=worq.UNSIGNED', lines[2])
+        self.assertFalse(self.key.exists())
+
+    def test_password(self) -> None:
+        """The password of an address is in no error and no warning."""
+        url = 'redis://user:hunter2@example.org:6379/0'
+        with self.assertRaises(ValueError) as caught:
+            keyring_for(url, environ={})
+        self.assertNotIn('hunter2', str(caught.exception))
+        self.assertIn('redis://example.org:6379/0', str(caught.exception))
+        with mock.patch.object(trust, '_warned', False), warnings.catch_warnings(record=True) as w:
+            warnings.simplefilter('always')
+            keyring_for(url, UNSIGNED, {})
+        self.assertNotIn('hunter2', str(w[0].message))
+
+    def test_given(self) -> None:
+        """secret= counts first, then WORQ_SECRET, then the key file, wherever the Redis is."""
+        environ = {'WORQ_SECRET': 'of the environment', 'HOME': self.home}
+        for url in ['redis://localhost', 'redis://example.org']:
+            for secret in [SECRET, SECRET.encode(), [SECRET], (SECRET, 'and an older one..')]:
+                keys = keyring_for(url, secret, environ)
+                self.assertEqual(keys.signs, KEYS.signs)
+            keys = keyring_for(url, None, environ)
+            self.assertEqual(keys.signs, Keyring(['of the environment']).signs)
+        self.assertFalse(self.key.exists())
+
+    def test_given_several(self) -> None:
+        """WORQ_SECRET may hold several, separated by commas; an empty one is none."""
+        environ = {'WORQ_SECRET': f' {SECRET} , the older secret, 16,'}
+        with self.assertRaisesRegex(ValueError, 'has 2 bytes'):
+            keyring_for('redis://example.org', None, environ)
+        environ = {'WORQ_SECRET': f' {SECRET} , the older secret of 16,'}
+        keys = keyring_for('redis://example.org', None, environ)
+        self.assertEqual(keys.signs, KEYS.signs)
+        self.assertIsNotNone(keys.find(Keyring(['the older secret of 16']).signs.id))
+        with self.assertRaises(ValueError):
+            keyring_for('redis://example.org', None, {'WORQ_SECRET': ' , '})
+
+    def test_short(self) -> None:
+        """A secret that is too short is refused and never shown."""
+        for secret, environ in [('hunter2', {}), (None, {'WORQ_SECRET': 'hunter2'}), ('', {})]:
+            with self.assertRaises(ValueError) as caught:
+                keyring_for('redis://localhost', secret, environ)
+            self.assertIn('needs 16', str(caught.exception))
+            self.assertNotIn('hunter2', str(caught.exception))
+
+    def test_unsigned(self) -> None:
+        """Who opts out gets no keys, and one warning in the whole process."""
+        with mock.patch.object(trust, '_warned', False), warnings.catch_warnings(record=True) as w:
+            warnings.simplefilter('always')
+            for _ in range(3):
+                self.assertIsNone(keyring_for('redis://example.org', UNSIGNED, self.environ))
+                self.assertIsNone(keyring_for('redis://localhost', UNSIGNED, self.environ))
+        self.assertEqual(len(w), 1)
+        self.assertIn('redis://example.org', str(w[0].message))
+
+
+class KeyFile(TestCase):
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.key = self.folder / 'worq' / 'key'
+
+    def keys(self) -> Keyring:
+        keys = keyring_for('redis://localhost', environ={'XDG_STATE_HOME': str(self.folder)})
+        assert keys is not None
+        return keys
+
+    def refused(self, text: str) -> None:
+        with self.assertRaisesRegex(ValueError, text):
+            self.keys()
+
+    def test_made_once(self) -> None:
+        """It is made with 0600 in a folder of 0700, and the same key is found again."""
+        for umask in [0, 0o077]:
+            before = os.umask(umask)
+            try:
+                first = self.keys()
+            finally:
+                os.umask(before)
+            self.assertEqual(first.signs, self.keys().signs)
+            self.assertEqual(stat.S_IMODE(self.key.stat().st_mode), 0o600)
+            self.assertEqual(stat.S_IMODE(self.key.parent.stat().st_mode), 0o700)
+            self.assertEqual([path.name for path in self.key.parent.iterdir()], ['key'])
+            self.assertEqual(len(self.key.read_text().strip()), 64)
+            self.key.unlink()
+            self.key.parent.rmdir()
+
+    def test_race(self) -> None:
+        """Many that start at once agree on one key, and none reads half of one."""
+        for _ in range(20):
+            found: list[object] = []
+            start = threading.Barrier(6)
+
+            def work(found: list[object] = found, start: threading.Barrier = start) -> None:
+                start.wait()
+                try:
+                    found.append(self.keys().signs.id)
+                except ValueError as err:
+                    found.append(err)
+
+            threads = [threading.Thread(target=work) for _ in range(6)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(found, [self.keys().signs.id] * 6)
+            self.assertEqual(len(list(self.key.parent.iterdir())), 1)
+            self.key.unlink()
+
+    def test_slower(self) -> None:
+        """Whose file comes second uses the first one's key."""
+        theirs = 'the key of the faster one'
+
+        def link(*paths: object) -> None:
+            self.key.write_text(theirs)
+            self.key.chmod(0o600)
+            raise FileExistsError
+
+        with mock.patch.object(os, 'link', link):
+            self.assertEqual(self.keys().signs, Keyring([theirs]).signs)
+        self.assertEqual([path.name for path in self.key.parent.iterdir()], ['key'])
+
+    def test_readable_by_others(self) -> None:
+        """A key that others can read or write is refused, with what to do."""
+        self.keys()
+        for mode in [0o640, 0o604, 0o620, 0o601]:
+            self.key.chmod(mode)
+            self.refused('by others.*chmod 600')
+        self.key.chmod(0o600)
+        self.keys()
+
+    def test_not_ours(self) -> None:
+        """A key that belongs to somebody else is refused."""
+        self.keys()
+        with mock.patch.object(os, 'geteuid', return_value=os.geteuid() + 1):
+            self.refused('belongs to user')
+
+    def test_damaged(self) -> None:
+        """An empty key, a folder, or a pipe in its place is refused, and nothing hangs."""
+        self.keys()
+        self.key.write_text('short\n')
+        self.refused('damaged')
+        self.key.unlink()
+        os.mkfifo(self.key, 0o600)
+        self.refused('is not a file')
+        self.key.unlink()
+        self.key.mkdir()
+        self.refused('is not a file|directory')
+
+    def test_no_place(self) -> None:
+        """Without HOME, or where nothing can be written, the error names WORQ_SECRET."""
+        for environ in [{}, {'HOME': ''}, {'HOME': 'relative'}, {'XDG_STATE_HOME': 'relative'}]:
+            with self.assertRaisesRegex(ValueError, 'HOME is not set.*WORQ_SECRET'):
+                keyring_for('redis://localhost', environ=environ)
+        blocked = self.folder / 'file'
+        blocked.write_text('')
+        for state in [str(blocked), '/proc/nowhere']:
+            with self.assertRaisesRegex(ValueError, 'cannot be kept in.*WORQ_SECRET'):
+                keyring_for('redis://localhost', environ={'XDG_STATE_HOME': state})
+
+    def test_no_space(self) -> None:
+        """When writing fails no half-made key is left."""
+        with mock.patch.object(os, 'fsync', side_effect=OSError(28, 'No space left on device')):
+            self.refused('No space left on device')
+        self.assertEqual(list(self.key.parent.iterdir()), [])
+
+
+GOLDEN = {
+    'pickle': [
+        'a16301a84abd8e1df4a37cf087350f415da8e1a73ea0bc80059515000000000000004b018c037477'
+        '6f9486947d948c0178944e7386942e',
+        'a17601a84abd8e3368fc9ea9b5a20e991170a22946b2df8005950d000000000000005d94284b018c'
+        '0374776f94652e',
+        'a16602a84abd8ee68eded853c7caa7a393b52f952af3da7b2274797065223a225461736b4661696c'
+        '757265222c226e616d65223a226d6f642e66756e63222c227175657565223a2271222c226964223a'
+        '226964222c226572726f72223a2256616c75654572726f723a206e6f222c2274726163656261636b'
+        '223a2254726163656261636b227d',
+    ],
+    'json': [
+        'a16302a84abd8ecc454776089ab48c12ed73968a518fa55b5b312c2274776f225d2c7b2278223a6e'
+        '756c6c7d5d',
+        'a17602a84abd8e66a28e9d79361fe8c7b8087a3515895b5b312c2274776f225d',
+        'a16602a84abd8ee68eded853c7caa7a393b52f952af3da7b2274797065223a225461736b4661696c'
+        '757265222c226e616d65223a226d6f642e66756e63222c227175657565223a2271222c226964223a'
+        '226964222c226572726f72223a2256616c75654572726f723a206e6f222c2274726163656261636b'
+        '223a2254726163656261636b227d',
+    ],
+    'msgpack': [
+        'a16303a84abd8ed56a2d5d06406c055d3ea5b67ba8562a929201a374776f81a178c0',
+        'a17603a84abd8eb717dd0d162197909481763eebe334429201a374776f',
+        'a16602a84abd8ee68eded853c7caa7a393b52f952af3da7b2274797065223a225461736b4661696c'
+        '757265222c226e616d65223a226d6f642e66756e63222c227175657565223a2271222c226964223a'
+        '226964222c226572726f72223a2256616c75654572726f723a206e6f222c2274726163656261636b'
+        '223a2254726163656261636b227d',
+    ],
+}
