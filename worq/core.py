@@ -244,7 +244,7 @@ class Broker:
         self.close()
 
     def __repr__(self) -> str:
-        return f'<Broker {self.backend.address} [{self.name}]>'
+        return f'<Broker {self.backend.safe_url} [{self.name}]>'
 
     # 5. -- work by hand ------------------------------------------------------
 

@@ -207,12 +207,12 @@ class TaskQueue:
         self.name = name
 
     @property
-    def address(self) -> str:
+    def safe_url(self) -> str:
         """The url with its password hidden, for people and logs."""
         return re.sub(r'(://[^/@]*:)[^/@]+@', r'\1***@', self.url)
 
     def __repr__(self) -> str:
-        return f'<TaskQueue {self.address} [{self.name}]>'
+        return f'<TaskQueue {self.safe_url} [{self.name}]>'
 
     # -- producers ------------------------------------------------------------
 
