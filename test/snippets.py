@@ -28,13 +28,14 @@ def run(path: Path, redis_url: str | None = None) -> int:
         text = text.replace('redis://localhost:6379/0', redis_url)
     module = sys.modules['snippets'] = ModuleType('snippets')
     parser = doctest.DocTestParser()
-    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.FAIL_FAST)
     total = end = 0
     for block in [*BLOCK.finditer(text), None]:
         between = text[end:block.start() if block else len(text)]
         line = text.count('\n', 0, end)
-        runner.run(parser.get_doctest(between, vars(module), path.name, str(path), line),
-                   clear_globs=False)
+        examples = parser.get_doctest(between, {}, path.name, str(path), line)
+        examples.globs = vars(module)   # itself, where get_doctest would take a copy
+        runner.run(examples, clear_globs=False)
         if runner.failures:
             raise SystemExit(f'{path}: not what the document says')
         if block:

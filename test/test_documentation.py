@@ -8,6 +8,8 @@ import tempfile
 from textwrap import dedent
 import unittest
 
+import docutils.core
+
 from test import snippets
 from test.programs import ROOT, python, shown_redis
 
@@ -69,6 +71,10 @@ class Readme(unittest.TestCase):
     """The README says what the repository has."""
 
     text = (ROOT / 'README.rst').read_text('utf-8')
+
+    def test_is_valid(self):
+        """The README is reStructuredText without mistakes, as package indexes want it."""
+        docutils.core.publish_doctree(self.text, settings_overrides={'halt_level': 2})
 
     def test_two_commands(self):
         """The two commands of a newcomer are there, word for word."""
