@@ -233,30 +233,29 @@ class References(TestCase):
 
     def test_threads(self) -> None:
         """Threads that share a codec get their own references, not each other's."""
-        wrong: list[object] = []
-        start = threading.Barrier(4)
+        both = threading.Barrier(2, timeout=10)  # both are in the midst of it, all the time
+        got = {}
 
         def work(mine: str) -> None:
-            start.wait()
-            for _ in range(300):
-                body = self.codec.encode_call('id', NONCE, HEADER, ([Stand('x')] * 20,), {},
-                                              lambda obj: (mine, NONCE))
-                args, _ = self.codec.decode_call('id', NONCE, HEADER, body,
-                                                 lambda id, nonce: (mine, id))
-                if args != ([(mine, mine)] * 20,):
-                    wrong.append(args)
+            def refer(obj: object) -> tuple[str, str]:
+                both.wait()
+                return f'{mine} {reference(obj)[0]}', NONCE
 
-        threads = [threading.Thread(target=work, args=(str(n),)) for n in range(4)]
-        interval = sys.getswitchinterval()
-        sys.setswitchinterval(1e-5)
-        try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        finally:
-            sys.setswitchinterval(interval)
-        self.assertEqual(wrong, [])
+            def find(id: str, nonce: str) -> object:
+                both.wait()
+                return mine, id
+
+            body = self.codec.encode_call('id', NONCE, HEADER, tuple(map(Stand, 'abc')), {},
+                                          refer)
+            got[mine], _ = self.codec.decode_call('id', NONCE, HEADER, body, find)
+
+        threads = [threading.Thread(target=work, args=(name,)) for name in ('one', 'two')]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(got, {name: tuple((name, f'{name} {id}') for id in 'abc')
+                               for name in ('one', 'two')})
 
 
 class What(TestCase):
@@ -308,7 +307,7 @@ class What(TestCase):
     def test_cycle(self) -> None:
         """A cycle does not send the search round and round."""
         node = Holder()
-        node.__dict__.update(itself=node, near=[node], bad=threading.Lock())
+        node.__dict__.update(itself=node, near=[[node]], bad=threading.Lock())
         self.assertEqual(self.refused(node), 'argument 1 of mod.func, at .bad: '
                                              "cannot pickle '_thread.lock' object")
 
