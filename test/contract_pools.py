@@ -275,22 +275,19 @@ class Keepers(Contract):
         self.assertEqual(self.q.size(), 0)
 
     def test_bell(self) -> None:
-        """An armed bell rings for a put, for what is there already, and by itself."""
+        """An armed bell rings for what becomes enqueued, and by itself within two seconds."""
         bell = self.q.bell('p1')
         try:
             bell.arm()
             bell.arm()
-            self.assertTrue(self.rings(bell, 5), 'it rings by itself within two seconds')
+            self.assertTrue(self.rings(bell, 5))
             bell.clear()
             bell.arm()
             self.put(message('a'))
             self.assertTrue(self.rings(bell, 1))
             bell.clear()
             bell.arm()
-            self.assertTrue(self.rings(bell, 1), 'there is still something to take')
-            bell.clear()
             delivery = self.take_one('a')
-            bell.arm()
             self.settle(outcome(delivery, 'release'))
             self.assertTrue(self.rings(bell, 1))
             bell.clear()

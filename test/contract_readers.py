@@ -145,7 +145,7 @@ class Readers(Contract):
         self.put(message('a', ttl=60))
         self.complete('a')
         self.assertEqual(self.status('a'), ['completed'])
-        self.outlast(80)
+        self.advance(80)
         self.assertEqual(self.status('a'), [None])
         self.assertEqual(self.q.results(['a']), [None])
         self.assertEqual(self.q.watch('c', ['a']), [('a', None)])
@@ -156,11 +156,11 @@ class Readers(Contract):
         """A result does not expire while it is an argument; its time begins when unpinned."""
         self.put(message('a', ttl=60), message('b', 'a'))
         self.complete('a')
-        self.outlast(80)
+        self.advance(80)
         self.assertEqual(self.status('a'), ['completed'])
         self.complete('b')
         self.assertEqual(self.status('a'), ['completed'])
-        self.outlast(80)
+        self.advance(80)
         self.assertEqual(self.status('a'), [None])
 
     def test_completed_result_is_pinned_again(self) -> None:
@@ -168,7 +168,7 @@ class Readers(Contract):
         self.put(message('a', ttl=60))
         self.complete('a')
         self.put(message('b', 'a'))
-        self.outlast(80)
+        self.advance(80)
         self.assertEqual(self.status('a'), ['completed'])
         self.complete('b')
 

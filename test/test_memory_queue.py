@@ -1,9 +1,15 @@
-"""The memory queue obeys the contract."""
+"""The memory queue obeys the contract, and what only it can promise."""
 from __future__ import annotations
 
+import itertools
+import os
+import threading
 import unittest
 
+from test.contract import message, outcome
 from test.contract_pools import QueueContract
+from worq import const
+from worq.errors import QueueError
 from worq.queue import memory
 
 
@@ -18,3 +24,135 @@ class MemoryQueueTest(QueueContract, unittest.TestCase):
 
     def advance(self, ms: int) -> None:
         self.now += ms
+
+    def tearDown(self) -> None:
+        super().tearDown()
+        memory.TaskQueue._opened.pop(('memory://', self.q.name), None)
+
+    def test_open(self) -> None:
+        """The same url and name are the same queue anywhere in the process."""
+        self.assertIs(memory.TaskQueue.open('memory://', self.q.name), self.q)
+        other = memory.TaskQueue.open('memory://other', self.q.name)
+        self.assertIsNot(other, self.q)
+        del memory.TaskQueue._opened['memory://other', self.q.name]
+
+    def test_orphan(self) -> None:
+        """A pool's child cannot put: nobody would take it."""
+        memory.orphan = True
+        try:
+            with self.assertRaisesRegex(QueueError, 'pool child'):
+                self.q.put([message('a')])
+        finally:
+            memory.orphan = False
+        self.assertEqual(self.q.size(), 0)
+
+    @unittest.skipUnless(hasattr(os, 'fork'), 'needs fork')
+    def test_fork(self) -> None:
+        """A forked child opens a queue of its own, even if a lock was held meanwhile."""
+        self.put(message('a'))
+        with memory.TaskQueue._opening, self.q._lock:
+            pid = os.fork()
+            if not pid:
+                try:
+                    mine = memory.TaskQueue.open('memory://', self.q.name)
+                    os._exit(int(mine.put([message('a')]) != [] or mine.size() != 1))
+                finally:
+                    os._exit(9)
+        _, status = os.waitpid(pid, 0)
+        self.assertEqual(os.waitstatus_to_exitcode(status), 0)
+
+    def test_long_chain(self) -> None:
+        """A failure goes down a chain of 100,000, which would overflow a recursion."""
+        ids = [f'c{i}' for i in range(100_000)]
+        self.put(message('c0'))
+        for start in range(0, len(ids) - 1, const.PUT_LIMIT):
+            pairs = itertools.pairwise(ids[start:start + const.PUT_LIMIT + 1])
+            self.put(*[message(b, a) for a, b in pairs])
+        self.assertEqual(self.q.size(), 100_000)
+        self.complete('c0', b'because', 'failure')
+        self.assertEqual(self.q.size(), 0)
+        self.assertEqual(self.origin_of('c99999'), 'c0')
+        self.assertEqual(self.q.purge(), 0)
+
+    def test_delayed_wakes_take(self) -> None:
+        """A take that waits gets what becomes due meanwhile, and what is put with a delay."""
+        self.q.clock = memory.monotonic
+        got: list[str] = []
+        ready = threading.Event()
+
+        def work() -> None:
+            ready.set()
+            got.extend(d.id for d in self.q.take('p1', 1, 20))
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        ready.wait(10)
+        self.put(message('a', delay=30))
+        thread.join(10)
+        self.assertEqual(got, ['a'])
+
+    def test_bell_thread(self) -> None:
+        """The thread that rings bells ends with the last of them."""
+        bells = [self.q.bell('p1') for _ in range(3)]
+        for bell in bells:
+            bell.arm()
+        count = sum(thread.name == 'worq-memory-bell' for thread in threading.enumerate())
+        self.assertEqual(count, 1)
+        for bell in bells:
+            bell.close()
+        names = [thread.name for thread in threading.enumerate()]
+        self.assertNotIn('worq-memory-bell', names)
+
+    def test_stale_entries_are_few(self) -> None:
+        """What was cancelled, renewed or forgotten leaves no growing heap behind."""
+        for _ in range(3_000):
+            self.put(message('later', delay=10**9))
+            self.q.cancel(['later'])
+            self.q.forget(['later'])
+        for agenda in [self.q._store._schedule, self.q._store._expiry]:
+            self.assertLess(len(agenda._heap), 1_100)
+
+    def test_idle_inbox_ends(self) -> None:
+        """An inbox that no client comes for ends, and does not fill for ever."""
+        self.put(message('a'))
+        self.q.watch('gone', ['a'])
+        self.advance(const.INBOX_TTL * 1_000 + 1)
+        self.q.watch('here', ['a'])
+        self.complete('a')
+        self.assertEqual(list(self.q._inboxes), ['here'])
+
+    def test_audit_can_fail(self) -> None:
+        """The audit sees each thing that may be wrong."""
+        self.put(message('a'), message('b', 'a'), message('c', delay=99), message('d'))
+        self.complete('a')
+        self.take_one('d')
+        store = self.q._store
+        b, d = store.lives['b'], store.lives['d']
+        self.assertEqual(self.q.audit(), [])
+
+        def check(what: str) -> None:
+            self.assertIn(what, '\n'.join(self.q.audit()))
+
+        store.lives['a'].pins += 1
+        check("'a' (completed): pins: 2, but should be 1")
+        store.lives['a'].pins -= 1
+        b.open = 1
+        check("'b' (enqueued): open arguments")
+        b.open = 0
+        b.state = 'pending'
+        check("'b' (pending): something to wait for")
+        check("'b' (pending): place in a lane")
+        b.state = 'enqueued'
+        del store._leased[d]
+        check("'d' (processing): lease")
+        store._leased[d] = None
+        del store.lives['d']
+        check("'d': is forgotten, but kept")
+        store.lives['d'] = d
+        store.counts['pending'] += 1
+        check('1 are pending, but should be 0')
+        store.counts['pending'] -= 1
+        store.lives['a'].expires = 5_000_000
+        check("'a' (completed): end")
+        store.lives['a'].expires = 0
+        self.settle(outcome(self.take_one('b')))

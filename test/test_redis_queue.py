@@ -1,7 +1,6 @@
 """The Redis queue obeys the contract."""
 from __future__ import annotations
 
-import time
 import unittest
 
 from test import support
@@ -36,8 +35,3 @@ class RedisQueueTest(QueueContract, unittest.TestCase):
     def advance(self, ms: int) -> None:
         self.now += ms
         self.client.set(f'worq:{{{self.q.name}}}:clock', self.now)
-
-    def outlast(self, ms: int) -> None:
-        # Redis ends keys by its own clock
-        self.advance(ms)
-        time.sleep(ms / 1_000)

@@ -17,16 +17,16 @@ class Bells:
     ``ring`` costs nothing while no bell is armed. A thread runs while there are bells, for
     what comes due without anybody calling the queue; it sleeps until then.
 
-    :param pending: answers whether there is something to take now, and in how many
-        seconds something may come due (None: nothing will).
+    :param next_due: answers in how many seconds something may come due; None: never.
     """
 
-    def __init__(self, pending: Callable[[], tuple[bool, float | None]]) -> None:
-        self._pending = pending
+    def __init__(self, next_due: Callable[[], float | None]) -> None:
+        self._next_due = next_due
         self._changed = threading.Condition()
         self._open: set[Bell] = set()
+        self._armed: set[Bell] = set()
         self._thread: threading.Thread | None = None
-        self.armed: set[Bell] = set()
+        self._wakes = 0.0   # when the thread looks again, at the latest
 
     def bell(self) -> Bell:
         bell = Bell(self)
@@ -36,31 +36,28 @@ class Bells:
 
     def ring(self) -> None:
         """Ring all that are armed."""
-        if self.armed:
+        if self._armed:
             with self._changed:
-                for bell in self.armed:
+                for bell in self._armed:
                     bell.strike()
-                self.armed.clear()
+                self._armed.clear()
 
     def arm(self, bell: Bell) -> None:
-        with self._changed:
-            if bell in self.armed or bell not in self._open:
-                return
-            bell.until = time.monotonic() + PAUSE
-            self.armed.add(bell)
-        # Armed first and looked at then: a put in between rings it, one before is seen here.
-        ready, soon = self._pending()
-        if ready:
-            self.ring()
+        if bell in self._armed:
             return
+        due = self._next_due()
+        now = time.monotonic()
         with self._changed:
-            if soon is not None:
-                bell.until = min(bell.until, time.monotonic() + soon)
+            if bell not in self._open:
+                return
+            bell.until = now + (PAUSE if due is None else min(due, PAUSE))
+            self._armed.add(bell)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name='worq-memory-bell', daemon=True)
                 self._thread.start()
-            self._changed.notify()
+            elif bell.until < self._wakes:   # a wake-up costs more than all of the rest
+                self._changed.notify()
 
     def close(self, bell: Bell) -> bool:
         """Take the bell out; False if that has been done."""
@@ -68,7 +65,7 @@ class Bells:
             if bell not in self._open:
                 return False
             self._open.discard(bell)
-            self.armed.discard(bell)
+            self._armed.discard(bell)
             thread = None if self._open else self._thread
             self._changed.notify()
         if thread is not None and thread is not threading.current_thread():
@@ -79,11 +76,11 @@ class Bells:
         with self._changed:
             while self._open:
                 now = time.monotonic()
-                for bell in [bell for bell in self.armed if bell.until <= now]:
+                for bell in [bell for bell in self._armed if bell.until <= now]:
                     bell.strike()
-                    self.armed.discard(bell)
-                first = min((bell.until for bell in self.armed), default=None)
-                self._changed.wait(None if first is None else max(first - now, 0.001))
+                    self._armed.discard(bell)
+                self._wakes = min((bell.until for bell in self._armed), default=now + PAUSE)
+                self._changed.wait(self._wakes - now)
             self._thread = None
 
 

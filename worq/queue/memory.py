@@ -27,6 +27,8 @@ __all__ = ['TaskQueue']
 #: True in a child of a pool, whose memory is a copy: what it put would be lost.
 orphan = False
 
+PAUSE = 2.0   # seconds that a take sleeps at most: others' leases run out meanwhile
+
 
 def monotonic() -> int:
     """The clock, in ms. Nothing here outlives the process, so it need not tell the date."""
@@ -59,9 +61,9 @@ class TaskQueue(base.TaskQueue):
         self.clock = clock
         self._lock = threading.Lock()
         self._store = Store(self._tell)
-        self._enqueued = threading.Condition(self._lock)
+        self._changed = threading.Condition(self._lock)
         self._takers = 0
-        self._bells = Bells(self._outlook)
+        self._bells = Bells(self._next_due)
         self._inboxes: OrderedDict[str, Inbox] = OrderedDict()   # the longest unused first
 
     @classmethod
@@ -80,12 +82,15 @@ class TaskQueue(base.TaskQueue):
         cls._opening = threading.Lock()
 
     def _end(self) -> None:
-        """End a verb after which something may be ready: wake as many as may get some."""
+        """End a verb after which something may be ready: wake as many as may get some.
+
+        What was scheduled wakes them too, for they sleep until what was due first before.
+        """
         store = self._store
         store.end()
         if store.woken:
             if self._takers:
-                self._enqueued.notify(store.woken)
+                self._changed.notify(store.woken)
             self._bells.ring()
 
     # -- producers ------------------------------------------------------------
@@ -222,7 +227,7 @@ class TaskQueue(base.TaskQueue):
                 soon = self._next_tick()
                 self._takers += 1
                 try:
-                    self._enqueued.wait(left if soon is None else min(left, soon))
+                    self._changed.wait(min(left, PAUSE, soon or PAUSE))
                 finally:
                     self._takers -= 1
 
@@ -231,9 +236,9 @@ class TaskQueue(base.TaskQueue):
         at = self._store.next_tick()
         return None if at is None else max(at - self.clock(), 1) / 1_000
 
-    def _outlook(self) -> tuple[bool, float | None]:
+    def _next_due(self) -> float | None:
         with self._lock:
-            return self._store.ready(), self._next_tick()
+            return self._next_tick()
 
     def beat(self, pool: str, held: Iterable[tuple[str, bytes]] = (),
              lease: int = const.LEASE) -> list[Lost]:

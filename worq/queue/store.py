@@ -36,7 +36,7 @@ class Store:
         self.counts = dict.fromkeys(const.STATUS_VALUES, 0)
         self.counters = dict.fromkeys([*COUNTERS.values(), 'redelivered', 'stale'], 0)
         self.now = 0
-        self.woken = 0         # became enqueued since `begin`
+        self.woken = 0         # became enqueued or scheduled since `begin`
 
         self._lanes: list[OrderedDict[Life, None]] = [OrderedDict() for _ in const.PRIORITIES]
         self._schedule = Agenda(lambda life: life.due if life.state == SCHEDULED else -1)
@@ -182,6 +182,7 @@ class Store:
         life.due = due
         self._move(life, SCHEDULED)
         self._schedule.add(life, self.counts[SCHEDULED])
+        self.woken += 1
 
     def finish(self, life: Life, kind: bytes, data: bytes,
                origin: tuple[str, str] | None = None, owner: str | None = None) -> None:
