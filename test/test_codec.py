@@ -16,7 +16,7 @@ import msgpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worq import codec
+from worq import blame, codec
 from worq.codec import ByValue, Codec, Keyring
 from worq.errors import (DecodeError, DuplicateTask, EncodeError, TaskCancelled, TaskExpired,
                          TaskFailure, TaskTimeout)
@@ -303,6 +303,13 @@ class What(TestCase):
         finally:
             del globals()['Partial']
         self.assertIn('argument 1 of mod.func, at .bad[0]: ', text)
+
+    def test_in_time(self) -> None:
+        """The search goes through a long list, and gives up when it has taken too long."""
+        long = [*range(20_000), [threading.Lock()]]
+        self.assertIn(', at [20000][0]: cannot', self.refused(long))
+        with mock.patch.object(blame, 'SECONDS', 0):
+            self.assertIn('argument 1 of mod.func: cannot', self.refused(long))
 
     def test_cycle(self) -> None:
         """A cycle does not send the search round and round."""

@@ -6,8 +6,8 @@ the object one by one and descends into the first that fails alone.
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Any
 
 __all__ = ['find', 'failure_of', 'parts', 'plain_parts', 'describe']
@@ -15,9 +15,10 @@ __all__ = ['find', 'failure_of', 'parts', 'plain_parts', 'describe']
 Attempt = Callable[[object], object]
 Parts = Iterator[tuple[str, object]]
 
-# Guesses. Each step encodes what it tries, so a large object could take very long.
+# Guesses. Each step encodes what it tries, so a large object could take very long; then
+# the path ends early.
 DEPTH = 50
-TRIALS = 5_000
+SECONDS = 2.0
 
 
 def find(obj: object, error: Exception, attempt: Attempt,
@@ -30,7 +31,7 @@ def find(obj: object, error: Exception, attempt: Attempt,
     :returns: a path such as ``['key'][0].lock``, empty for `obj` itself; and the error
         that the part at its end raises.
     """
-    trials = iter(range(TRIALS))
+    until = time.monotonic() + SECONDS
 
     def search(obj: object, error: Exception, above: list[object],
                path: str) -> tuple[str, Exception] | None:
@@ -41,7 +42,7 @@ def find(obj: object, error: Exception, attempt: Attempt,
         for step, part in parts(obj):
             if any(part is seen for seen in above):
                 dead_end = True  # a cycle: what is the matter lies elsewhere
-            elif next(trials, None) is None:
+            elif time.monotonic() > until:
                 break
             elif (cause := failure_of(part, attempt)) is not None:
                 found = search(part, cause, [*above, part], path + step)
@@ -95,9 +96,9 @@ def reduced_parts(obj: object) -> Parts:
             if isinstance(attributes, dict):
                 for key, value in attributes.items():
                     yield f'.{key}', value
-        for index, value in enumerate(islice(items or (), TRIALS)):
+        for index, value in enumerate(items or ()):
             yield f'[{index}]', value
-        for key, value in islice(pairs or (), TRIALS):
+        for key, value in pairs or ():
             yield f'[{name(key)}]', value
         for value in arguments:
             if value is not obj and not isinstance(value, type):

@@ -140,12 +140,12 @@ _warned = False
 
 
 def warn_once(url: str) -> None:
-    """Warn that messages are not verified, the first time in this process."""
+    """Warn the caller of ``get_broker``, the first time in this process."""
     global _warned
     if not _warned:
         _warned = True
         warnings.warn(f'messages of {without_password(url)} are not verified: whoever can '
-                      'write there can run code here (secret=worq.UNSIGNED)', stacklevel=3)
+                      'write there can run code here (secret=worq.UNSIGNED)', stacklevel=4)
 
 
 # -- addresses ----------------------------------------------------------------------
