@@ -1,0 +1,7 @@
+-- beat(P; pool, lease: int, {id, token}, ...) -> {{id, token, word}, ...}
+-- (no change) The leases of these deliveries are renewed; those not in force are named.
+insist()
+local gone = beat(pool, lease, rest, #ARGV)
+tick()
+flush()
+return gone

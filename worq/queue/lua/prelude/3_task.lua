@@ -1,0 +1,61 @@
+-- A task as a table of its fields, what it left, and where it goes.
+local meta = call('HMGET', META, 'tick', 'calm', 'purges', 'more')
+local purges = tonumber(meta[3] or 0)
+
+local function read(id)
+  local flat = call('HGETALL', P .. 't:' .. id)
+  if #flat == 0 then
+    return nil
+  end
+  local T = {}
+  for i = 1, #flat, 2 do
+    T[flat[i]] = flat[i + 1]
+  end
+  return T
+end
+
+local function purged(T)
+  return T.s ~= COMPLETED and T.s ~= PROCESSING and tonumber(T.g or 0) < purges
+end
+
+-- A field is written only once there was a purge, and only if it is not there yet.
+local function generation(T)
+  if purges > 0 then
+    return 'g', purges
+  end
+end
+
+local function ignored(T)
+  return tonumber(T.f or 0) % 2 == IGNORE_RESULT
+end
+
+local function deliveries(T)
+  return tonumber(T.d or T.e or 0)
+end
+
+local function header(id, T)
+  return T.h or call('GETRANGE', P .. 'b:' .. id, 0, T.c - 1)
+end
+
+local function outcome(id, T)
+  return T.r or call('GET', P .. 'r:' .. id)
+end
+
+local function kind(id, T)
+  local at = NONCE
+  return T.r and T.r:sub(at + 1, at + 1) or call('GETRANGE', P .. 'r:' .. id, at, at)
+end
+
+-- An outcome that the queue makes itself.
+local function verdict(id, T, letter, text)
+  return T.n .. letter .. header(id, T):match('^[^\n]*') .. '\n' .. text
+end
+
+-- The outcome `raw` of `id` as it comes along an edge to the life `nonce` of another.
+local function inherit(nonce, id, raw)
+  local letter, data = raw:sub(NONCE + 1, NONCE + 1), raw:sub(NONCE + 2)
+  if letter == letter:upper() then
+    return nonce .. letter .. data
+  end
+  return nonce .. letter:upper() .. raw:sub(1, NONCE) .. #id .. ':' .. id .. data
+end

@@ -1,0 +1,91 @@
+-- The one way to become ready, to be counted, and to tell those who wait.
+-- Each gathers; `flush` writes, so that a batch costs a few commands.
+local counted, back, front, news = {}, {}, {}, {}
+
+local function count(name, by)
+  counted[name] = (counted[name] or 0) + (by or 1)
+end
+
+local function line_up(id, T, side)
+  local p = tonumber(T.p or 1)
+  side[p] = side[p] or {}
+  table.insert(side[p], T.n .. id)
+end
+
+local function enqueue(id, T, side)
+  call('HSET', P .. 't:' .. id, 's', ENQUEUED, generation(T))
+  T.s = ENQUEUED
+  line_up(id, T, side)
+end
+
+local function schedule(id, T, due)
+  call('HSET', P .. 't:' .. id, 's', SCHEDULED, generation(T))
+  T.s = SCHEDULED
+  call('ZADD', P .. 'sched', due, id)
+end
+
+local function tell(id, T, record)
+  local entry = #id .. ':' .. id
+  if not record then
+    entry = 'n' .. entry
+  elseif #record > SMALL then
+    entry = 'l' .. entry
+  else
+    entry = 'r' .. entry .. record
+  end
+  local clients = call('SMEMBERS', P .. 'w:' .. id)
+  if #clients > 0 then
+    drop(P .. 'w:' .. id)
+  end
+  table.insert(clients, T.w)
+  for _, client in ipairs(clients) do
+    news[client] = news[client] or {}
+    table.insert(news[client], entry)
+  end
+end
+
+-- At most WAKES tokens: each wakes one idle pool, which passes the baton if work remains.
+local function wake(n)
+  n = math.min(n, WAKES - call('LLEN', P .. 'wake'))
+  if n > 0 then
+    local tokens = {}
+    for i = 1, n do
+      tokens[i] = ''
+    end
+    call('RPUSH', P .. 'wake', unpack(tokens))
+  end
+end
+
+local function flush_ready()
+  local n = 0
+  for p = 0, 2 do
+    if back[p] then
+      push('RPUSH', P .. 'q:' .. p, back[p])
+      n = n + #back[p]
+    end
+    if front[p] then
+      local list, reverse = front[p], {}
+      for i = #list, 1, -1 do
+        table.insert(reverse, list[i])
+      end
+      push('LPUSH', P .. 'q:' .. p, reverse)
+      n = n + #list
+    end
+  end
+  back, front = {}, {}
+  if n > 0 then
+    wake(n)
+  end
+end
+
+local function flush()
+  flush_ready()
+  for name, by in pairs(counted) do
+    call('HINCRBY', META, name, by)
+  end
+  for client, entries in pairs(news) do
+    push('RPUSH', P .. 'in:' .. client, entries)
+    expire(now + INBOX_TTL * 1000, P .. 'in:' .. client)
+  end
+  counted, news = {}, {}
+end

@@ -1,0 +1,110 @@
+-- One end for every cause, and what it leaves to be done, in bounded steps.
+local budget = BUDGET
+local todo, at = {}, 1   -- completed tasks whose dependents are to be told; the next of them
+
+-- The outcome of a completed task ends unless something pins it or has yet to be told of it.
+local function let_end(id)
+  local key = P .. 't:' .. id
+  local s, pins, ttl = unpack(call('HMGET', key, 's', 'i', 't'))
+  if s == COMPLETED and not pins and call('EXISTS', P .. 'd:' .. id) == 0 then
+    local moment = now + (ttl or RESULT_TTL)
+    expire(moment, key)
+    expire(moment, P .. 'r:' .. id)
+  end
+end
+
+-- A live task keeps a count of 0: it has edges, though they lead to what waits no more.
+local function unpin(id)
+  local key = P .. 't:' .. id
+  local s, pins = unpack(call('HMGET', key, 's', 'i'))
+  if pins and (s ~= COMPLETED or tonumber(pins) > 1) then
+    call('HINCRBY', key, 'i', -1)
+  else
+    call('HDEL', key, 'i')
+    let_end(id)
+  end
+  budget = budget - 1
+end
+
+-- The list is renamed where it is too long for now, for the id may soon have a new life.
+local function let_go(id, T)
+  local key, n = P .. 'a:' .. id, tonumber(T.a)
+  if n > math.max(budget, 1) then
+    call('RENAME', key, P .. 'u:' .. T.n .. id)
+    call('RPUSH', P .. 'unpin', T.n .. id)
+    call('HSET', META, 'more', 1)
+    meta[4] = '1'
+    return
+  end
+  for _, argument in ipairs(call('LPOP', key, n) or {}) do
+    unpin(argument)
+  end
+end
+
+-- `owner` stays if it gave this outcome, so that it hears 'again' when it gives it twice.
+local INDEX = {[PENDING] = 'wait', [SCHEDULED] = 'sched', [PROCESSING] = 'lease'}
+local ENDED = {'h', 'b', 'c', 'd', 'm', 'l', 'p', 'u', 'v', 'x', 'g', 'w', 'a', 'k'}
+local function finish(id, T, record, owner)
+  local key = P .. 't:' .. id
+  if INDEX[T.s] then
+    call('ZREM', P .. INDEX[T.s], id)
+  elseif T.s == ENQUEUED and not purged(T) then
+    count('dead')   -- its entry stays in a ready list, to be skipped
+  end
+  if not T.b then   -- it is too long for the hash
+    drop(P .. 'b:' .. id)
+  end
+  count(record:sub(NONCE + 1, NONCE + 1):lower())
+  T.s = COMPLETED
+  local edges = (T.i or T.k) and call('EXISTS', P .. 'd:' .. id) == 1
+  if ignored(T) then
+    drop(key)
+    record = nil
+  else
+    local ended = not owner and T.o and {'o'} or {}
+    if T.i == '0' then
+      table.insert(ended, 'i')
+      T.i = nil
+    end
+    for _, name in ipairs(ENDED) do
+      if T[name] then
+        table.insert(ended, name)
+      end
+    end
+    if #ended > 0 then
+      call('HDEL', key, unpack(ended))
+    end
+    if #record <= FIELD then
+      call('HSET', key, 's', COMPLETED, 'r', record)
+      T.r = record
+    else
+      call('HSET', key, 's', COMPLETED)
+      call('SET', P .. 'r:' .. id, record)
+    end
+    if edges then
+      table.insert(todo, id)
+    elseif not T.i then
+      local moment = now + (T.t or RESULT_TTL)
+      expire(moment, key)
+      if not T.r then
+        expire(moment, P .. 'r:' .. id)
+      end
+    end
+  end
+  if T.w then
+    tell(id, T, record)
+  end
+  if T.a then
+    let_go(id, T)
+  end
+end
+
+-- A task as it is. One that was purged and is met before its turn ends now.
+local function task(id)
+  local T = read(id)
+  if T and purged(T) then
+    finish(id, T, verdict(id, T, 'c', 'cancelled: the queue was purged'))
+    return not ignored(T) and T or nil
+  end
+  return T
+end

@@ -1,0 +1,108 @@
+-- What each word of an outcome does.
+
+local function others_alive(pool)
+  local alive = call('ZRANGEBYSCORE', P .. 'pools', now - LEASE, '+inf', 'LIMIT', 0, 2)
+  return alive[1] and (alive[1] ~= pool or alive[2])
+end
+
+-- Would `target` wait for `id`? The search is bounded: a longer cycle goes unseen.
+local function waits_for(target, id)
+  local stack, seen, nodes = {target}, {}, 0
+  while #stack > 0 and nodes < BUDGET do
+    local node = table.remove(stack)
+    if node == id then
+      return true
+    end
+    nodes = nodes + 1
+    local T = not seen[node] and read(node)
+    seen[node] = true
+    if T and T.s == PENDING and T.x then
+      table.insert(stack, T.x)
+    elseif T and T.s == PENDING then
+      for _, argument in ipairs(call('LRANGE', P .. 'a:' .. node, 0, BUDGET - 1)) do
+        table.insert(stack, argument)
+      end
+    end
+  end
+  return false
+end
+
+local settled = {}   -- what each word of an outcome does
+
+function settled.value(id, T, pool, data)
+  finish(id, T, data, pool)
+end
+
+settled.failure = settled.value
+
+function settled.retry(id, T, pool, delay)
+  call('ZREM', P .. 'lease', id)
+  call('HSET', P .. 't:' .. id, 'd', 0)
+  if tonumber(delay) > 0 then
+    schedule(id, T, now + delay)
+  else
+    enqueue(id, T, back)
+  end
+end
+
+function settled.release(id, T, pool)
+  call('ZREM', P .. 'lease', id)
+  call('HSET', P .. 't:' .. id, 'd', deliveries(T) - 1)
+  enqueue(id, T, front)
+end
+
+function settled.refuse(id, T, pool, data)
+  if deliveries(T) >= tonumber(T.m or MAX_DELIVERIES) or not others_alive(pool) then
+    return finish(id, T, data, pool)
+  end
+  call('ZREM', P .. 'lease', id)
+  schedule(id, T, now + 1000)
+end
+
+function settled.lost(id, T, pool, cause)
+  lost(id, T, cause, pool)
+end
+
+-- No pin: the edge alone keeps the outcome of `target` until it has been copied.
+function settled.delegate(id, T, pool, data)
+  local nonce, target = data:sub(1, NONCE), data:sub(NONCE + 1)
+  local U = task(target)
+  local known = U and (nonce == (' '):rep(NONCE) or U.n == nonce) and not ignored(U)
+  local raw = known and U.s == COMPLETED and outcome(target, U)
+  if raw then
+    return finish(id, T, inherit(T.n, target, raw), pool)
+  elseif not known or U.s == COMPLETED then
+    return finish(id, T, verdict(id, T, 'x', 'the Deferred it returned is unknown'), pool)
+  elseif waits_for(target, id) then
+    return finish(id, T, verdict(id, T, 'x', 'it returned a Deferred that waits for itself'),
+                  pool)
+  end
+  call('ZREM', P .. 'lease', id)
+  call('HSET', P .. 't:' .. id, 's', PENDING, 'x', target, generation(T))
+  call('ZADD', P .. 'wait', now, id)
+  call('RPUSH', P .. 'd:' .. target, T.n .. id)
+  call('HSET', P .. 't:' .. target, 'k', 1)
+end
+
+local function settle(pool, from, n)
+  local words = {}
+  for i = from, from + 4 * n - 1, 4 do
+    local id, token = ARGV[i], ARGV[i + 1]
+    local T = read(id)
+    local word = 'ok'
+    if not T then
+      word = 'gone'
+    elseif T.n .. (T.e or 0) ~= token or T.o ~= pool then
+      word = 'stale'
+      count('stale')
+    elseif T.s ~= PROCESSING then
+      word = 'again'
+    else
+      settled[ARGV[i + 2]](id, T, pool, ARGV[i + 3])
+      work()
+    end
+    table.insert(words, word)
+  end
+  flush_ready()
+  return words
+end

@@ -1,0 +1,65 @@
+-- From the ready lists into the hands of a pool.
+
+-- The outcomes of a task's arguments as id, outcome, ...; false where there is no room for it.
+local room = INLINE
+local function arguments(id, T)
+  local list = {}
+  for _, argument in ipairs(T.a and call('LRANGE', P .. 'a:' .. id, 0, -1) or {}) do
+    local raw = room > 0 and call('HGET', P .. 't:' .. argument, 'r')
+    if not raw and room > 0 and call('STRLEN', P .. 'r:' .. argument) <= room then
+      raw = call('GET', P .. 'r:' .. argument)
+    end
+    room = room - (raw and #raw or 0) - INLINE / BUDGET
+    table.insert(list, argument)
+    table.insert(list, raw)
+  end
+  return list
+end
+
+-- The body, or false and where it begins in its key: then the client fetches it by itself.
+local function body(id, T)
+  local key, start = P .. 'b:' .. id, tonumber(T.c or 0)
+  if T.b then
+    return T.b, start
+  elseif call('STRLEN', key) - start > INLINE then
+    return false, start
+  end
+  return call('GETRANGE', key, start, -1), start
+end
+
+-- Entries whose life is over, or that are taken, cost budget, so that a step stays bounded.
+local function take(pool, limit, lease)
+  local taken, leases = {}, {}
+  local p, skips = 0, BUDGET
+  while p <= 2 and #taken < limit and skips > 0 do
+    local entries = call('LPOP', P .. 'q:' .. p, math.min(limit - #taken, BUDGET))
+    p = entries and p or p + 1
+    for _, entry in ipairs(entries or {}) do
+      local nonce, id = entry:sub(1, NONCE), entry:sub(NONCE + 1)
+      local T = read(id)
+      if T and T.s == ENQUEUED and T.n == nonce then
+        local d, e = deliveries(T) + 1, (T.e or 0) + 1
+        call('HSET', P .. 't:' .. id, 's', PROCESSING, 'e', e, 'o', pool)
+        if T.d then   -- it is not the epoch, as it is for most tasks
+          call('HSET', P .. 't:' .. id, 'd', d)
+        end
+        table.insert(leases, now + (T.l or lease))
+        table.insert(leases, id)
+        local bytes, start = body(id, T)
+        table.insert(taken, {id, nonce .. e, d, header(id, T), bytes, start,
+                             arguments(id, T)})
+      else
+        count('dead', -1)
+        skips = skips - 1
+      end
+    end
+  end
+  push('ZADD', P .. 'lease', leases)
+  if p > 2 then
+    drop(P .. 'wake')   -- nothing is left, so these tokens are stale
+  elseif call('EXISTS', P .. 'wake') == 0
+      and call('EXISTS', P .. 'q:0', P .. 'q:1', P .. 'q:2') > 0 then
+    wake(1)             -- the baton
+  end
+  return taken
+end

@@ -1,0 +1,27 @@
+-- purge(P;) -> n
+-- pending | scheduled | enqueued -> completed, later and in steps, but none is taken any more
+-- What is renamed away is of an older generation than `purges`; whoever meets such a task
+-- before its turn ends it, see `task`.
+insist()
+local keys = {'q:0', 'q:1', 'q:2', 'wait', 'sched'}
+local n = -(call('HGET', META, 'dead') or 0)
+for _, name in ipairs(keys) do
+  local key = P .. name
+  n = n + call(name:sub(1, 1) == 'q' and 'LLEN' or 'ZCARD', key)
+end
+if n == 0 then
+  return 0
+end
+for _, name in ipairs(keys) do
+  if call('EXISTS', P .. name) == 1 then
+    local lane = 'x:' .. purges .. ':' .. name
+    call('RENAME', P .. name, P .. lane)
+    call('RPUSH', P .. 'trash', lane)
+  end
+end
+purges = purges + 1
+call('HSET', META, 'purges', purges, 'dead', 0, 'more', 1)
+meta[4] = '1'
+work()
+flush()
+return n

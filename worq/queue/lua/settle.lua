@@ -1,0 +1,7 @@
+-- settle(P; pool, {id, token, word, data}, ...) -> {word, ...}
+-- processing -> completed | scheduled | pending | enqueued
+insist()
+local words = settle(pool, rest, (#ARGV - rest + 1) / 4)
+work()
+flush()
+return words

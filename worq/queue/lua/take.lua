@@ -1,0 +1,12 @@
+-- take(P; pool, limit: int, lease: int) -> {{delivery, ...}, pause}
+-- enqueued -> processing. A delivery is {id, token, number, header, body, start, arguments};
+-- `pause` is how many ms may pass before something else may be due.
+insist()
+tick()
+local taken = take(pool, limit, lease)
+flush()
+local pause = TICK
+if #taken == 0 and call('EXISTS', P .. 'q:0', P .. 'q:1', P .. 'q:2') > 0 then
+  pause = 0
+end
+return {taken, pause}

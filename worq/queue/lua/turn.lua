@@ -1,0 +1,11 @@
+-- turn(P; pool, lease: int, limit: int, n: int, ...) -> {words, lost, deliveries}
+-- settle n times {id, token, word, data}, beat the rest, {id, token}, do what is due, take
+insist()
+local words = settle(pool, rest, n)
+local held = rest + 4 * n
+local gone = held <= #ARGV and beat(pool, lease, held, #ARGV) or {}
+tick()
+local taken = limit > 0 and take(pool, limit, lease) or {}
+work()
+flush()
+return {words, gone, taken}

@@ -1,0 +1,369 @@
+"""The queue on Redis 6.2 or newer, and on Valkey.
+
+Each verb is one script, see ``lua/``; a task is one small hash, and all else are indexes of
+ids. What is long goes past Lua: scripts answer where it is, and it is fetched by itself.
+
+Verbs that may be sent twice are sent again, for up to `retry_for` seconds, while Redis is
+out of reach. ``take`` and ``turn`` are not: whoever calls them has to ``reconcile`` first.
+"""
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from typing import Any, Iterable, Mapping, Sequence
+
+from redis import exceptions as errors
+from redis.connection import AbstractConnection
+
+from worq import const
+from worq.errors import QueueError
+from worq.queue import base, script
+from worq.queue.audit import audit
+from worq.queue.base import Delivery, Lost, Message, Outcome, Refusal, Turn
+from worq.queue.checks import check_limit, check_messages, check_outcomes
+from worq.queue.connect import BLOCK, Link, parse, sender
+
+__all__ = ['TaskQueue', 'Bell']
+
+CHUNK = 1000        # ids in one call
+
+STATES = {b'p': const.PENDING, b's': const.SCHEDULED, b'e': const.ENQUEUED,
+          b'a': const.PROCESSING, b'c': const.COMPLETED}
+RECORDED = {'value': base.VALUE, 'failure': base.FAILURE, 'refuse': base.FAILURE}
+
+News = list[tuple[str, bytes | None]]
+
+
+class TaskQueue(base.TaskQueue):
+    """A queue on a Redis server.
+
+    :param url: ``redis://``, ``rediss://`` or ``unix://``, see `worq.queue.connect.parse`.
+    :param name: which of its queues this is.
+    :param retry_for: seconds for which a verb is sent again while Redis is out of reach.
+    :param clock_key: for tests: the time is what the key `clock` says, in ms.
+    :raises ValueError: if there is a mistake in the URL. Nothing is connected yet.
+    """
+
+    def __init__(self, url: str, name: str = const.DEFAULT, *, retry_for: float = 5,
+                 clock_key: bool = False) -> None:
+        super().__init__(url, name)
+        self.prefix = f'worq:{{{name}}}:'
+        self._key = f'{self.prefix}m'
+        self._link = Link(parse(url), retry_for)
+        self._scripts = scripts(clock_key)
+        _queues.add(self)
+
+    @classmethod
+    def open(cls, url: str, name: str = const.DEFAULT, **options: Any) -> TaskQueue:
+        """A queue for this URL and name; `options` are those of the class."""
+        return cls(url, name, **options)
+
+    # -- producers ------------------------------------------------------------
+
+    def put(self, messages: Sequence[Message]) -> list[Refusal]:
+        check_messages(messages)
+        argv: list[Any] = []
+        for message in messages:
+            argv += (message.id, message.nonce, message.header, message.body, options(message))
+            for argument in message.arguments:
+                argv += argument
+        answer = self._run('put', *argv) if argv else None
+        if not answer:
+            return []
+        id, word, argument = (part.decode() for part in answer)
+        return [Refusal(id, word, argument)]
+
+    def cancel(self, ids: Sequence[str]) -> list[str]:
+        return [word.decode() for word in self._chunked('cancel', ids)]
+
+    def purge(self) -> int:
+        return int(self._run('purge'))
+
+    # -- readers --------------------------------------------------------------
+
+    def status(self, ids: Sequence[str]) -> list[str | None]:
+        return [letter and STATES[letter] for letter in self._chunked('status', ids)]
+
+    def results(self, ids: Sequence[str]) -> list[bytes | None]:
+        found: list[bytes | None] = self._chunked('results', ids)
+        long = [i for i, record in enumerate(found) if record == b'']
+        for i in long:   # one at a time: together they may be more than memory holds
+            found[i] = self._link.call('GET', f'{self.prefix}r:{ids[i]}')
+        return found
+
+    def watch(self, client: str, ids: Sequence[str]) -> News:
+        return [(id.decode(), record) for id, record in self._chunked('watch', ids, client)]
+
+    def wait(self, client: str, timeout: float) -> News:
+        key = f'{self.prefix}in:{client}'
+        limit = time.monotonic() + timeout
+        while True:
+            first = self._pop(key, limit - time.monotonic())
+            if first is not None:
+                rest = self._link.call('LPOP', key, CHUNK) or []
+                return [news(entry) for entry in [first, *rest] if entry]
+            if time.monotonic() >= limit:
+                return []
+
+    def ring(self, client: str) -> None:
+        self._run('ring', client)
+
+    def forget(self, ids: Sequence[str]) -> list[str]:
+        return [word.decode() for word in self._chunked('forget', ids)]
+
+    # -- pools ----------------------------------------------------------------
+
+    def join(self, pool: str, info: Mapping[str, str]) -> None:
+        self._run('join', pool, *(part for item in info.items() for part in item))
+
+    def leave(self, pool: str) -> None:
+        self._run('leave', pool)
+
+    def pools(self) -> dict[str, dict[str, str]]:
+        found = {}
+        for pool, seen, flat in self._run('pools'):
+            fields = [part.decode() for part in flat]
+            info = dict(zip(fields[::2], fields[1::2]))
+            found[pool.decode()] = {**info, 'seen': str(seen)}
+        return found
+
+    def take(self, pool: str, limit: int, timeout: float = 0,
+             lease: int = const.LEASE) -> list[Delivery]:
+        check_limit(limit)
+        until = time.monotonic() + timeout
+        while True:
+            found, pause = self._run('take', pool, limit, lease, again=False)
+            deliveries = self._deliveries(found)
+            left = until - time.monotonic()
+            if deliveries or left <= 0:
+                return deliveries
+            if pause:
+                self._pop(f'{self.prefix}wake', min(left, pause / 1000))
+
+    def beat(self, pool: str, held: Iterable[tuple[str, bytes]] = (),
+             lease: int = const.LEASE) -> list[Lost]:
+        pairs = list(held)
+        gone: list[Lost] = []
+        for start in range(0, len(pairs) or 1, CHUNK):
+            flat = [part for pair in pairs[start:start + CHUNK] for part in pair]
+            gone += losses(self._run('beat', pool, lease, *flat))
+        return gone
+
+    def settle(self, pool: str, outcomes: Sequence[Outcome]) -> list[str]:
+        if not outcomes:
+            return []
+        return [word.decode() for word in self._run('settle', pool, *flatten(outcomes))]
+
+    def turn(self, pool: str, outcomes: Sequence[Outcome] = (),
+             held: Iterable[tuple[str, bytes]] = (), limit: int = 0,
+             lease: int = const.LEASE) -> Turn:
+        argv = flatten(outcomes)
+        for pair in held:
+            argv += pair
+        words, gone, found = self._run(
+            'turn', pool, lease, limit, len(outcomes), *argv, again=not limit)
+        return Turn([word.decode() for word in words], losses(gone), self._deliveries(found))
+
+    def reconcile(self, pool: str, known: Iterable[bytes]) -> int:
+        return int(self._run('reconcile', pool, *known))
+
+    def abandon(self, pool: str, cause: str) -> int:
+        return int(self._run('abandon', pool, cause))
+
+    def bell(self, pool: str) -> Bell:
+        bell = Bell(self._link, f'{self.prefix}wake')
+        _bells.add(bell)
+        return bell
+
+    # -- keepers --------------------------------------------------------------
+
+    def size(self) -> int:
+        stats = self.stats()
+        return stats['pending'] + stats['scheduled'] + stats['enqueued'] + stats['processing']
+
+    def stats(self) -> dict[str, int]:
+        flat = self._run('stats')
+        return {name.decode(): number for name, number in zip(flat[::2], flat[1::2])}
+
+    def audit(self) -> list[str]:
+        return audit(self._link.calls, self.prefix)
+
+    def close(self) -> None:
+        self._link.close()
+
+    # -- inside ---------------------------------------------------------------
+
+    def _run(self, verb: str, *argv: Any, again: bool = True) -> Any:
+        verb_script = self._scripts[verb]
+        return self._link.run(
+            lambda connection: verb_script(sender(connection), self._key, *argv), again)
+
+    def _chunked(self, verb: str, ids: Sequence[str], *first: Any) -> list[Any]:
+        found: list[Any] = []
+        for start in range(0, len(ids), CHUNK):
+            found += self._run(verb, *first, *ids[start:start + CHUNK])
+        return found
+
+    def _pop(self, key: str, timeout: float) -> bytes | None:
+        """Wait for the next entry of a list that may lose one: they are only hints."""
+        if timeout <= 0:
+            return self._link.call('LPOP', key)   # type: ignore[no-any-return]
+        seconds = max(0.01, min(timeout, BLOCK))   # 0 would be for ever
+        found = self._link.call('BLPOP', key, f'{seconds:.3f}')
+        return found and found[1]   # type: ignore[no-any-return]
+
+    def _deliveries(self, found: list[Any]) -> list[Delivery]:
+        """Deliveries as scripts answer them, with what was too long fetched by itself.
+
+        One whose body or argument is gone by now has been cancelled, or is another
+        pool's: it is left out, and reaped if it should be neither.
+        """
+        deliveries = []
+        for raw_id, token, number, header, body, start, flat in found:
+            id = raw_id.decode()
+            if body is None:
+                body = self._link.call('GETRANGE', f'{self.prefix}b:{id}', start, -1)
+                if not body:
+                    continue
+            arguments: Sequence[tuple[str, bytes]] = ()
+            if flat:
+                names = [name.decode() for name in flat[::2]]
+                records = flat[1::2]
+                missing = [name for name, raw in zip(names, records) if raw is None]
+                if missing:
+                    late = iter(self.results(missing))
+                    records = [next(late) if raw is None else raw for raw in records]
+                    if None in records:
+                        continue
+                arguments = tuple(zip(names, records))
+            deliveries.append(Delivery(id, token, number, header, body, tuple(arguments)))
+        return deliveries
+
+
+class Bell:
+    """Listens for wake-up tokens on a connection of its own, see `base.Bell`."""
+
+    def __init__(self, link: Link, key: str) -> None:
+        self._link = link
+        self._key = key
+        self._connection: AbstractConnection | None = None
+        self._armed = False
+
+    def fileno(self) -> int:
+        """The descriptor of the socket; QueueError before the first ``arm``."""
+        sock = self._connection and self._connection._get_socket()
+        if not sock:
+            raise QueueError('the bell is not armed')
+        return int(sock.fileno())
+
+    def arm(self) -> None:
+        """Begin to listen, on a new connection if the last one broke.
+
+        :raises QueueError: if Redis is out of reach. It is tried once, not for long.
+        """
+        if self._armed:
+            return
+        try:
+            if self._connection is None:
+                self._connection = self._link.open()
+            self._connection.send_command(
+                'BLPOP', self._key, f'{BLOCK:.3f}', check_health=False)
+        except errors.RedisError as error:
+            self._drop()
+            raise QueueError(
+                f'Redis at {self._link.address.label} is out of reach: {error}') from error
+        self._armed = True
+
+    def clear(self) -> None:
+        """Take the reply: Redis gives one within a second. A broken connection is dropped."""
+        if not self._armed or self._connection is None:
+            return
+        self._armed = False
+        try:
+            self._connection.read_response()
+        except errors.RedisError:
+            self._drop()
+
+    def close(self) -> None:
+        """Stop listening. May be called twice."""
+        self._drop()
+
+    def _drop(self) -> None:
+        connection, self._connection, self._armed = self._connection, None, False
+        if connection is not None:
+            connection.disconnect()
+
+
+# -- between Python and flat lists of arguments -------------------------------------
+
+_scripts: dict[bool, dict[str, script.Script]] = {}
+_scripts_lock = threading.Lock()
+
+
+def scripts(clock_key: bool) -> dict[str, script.Script]:
+    """The verbs; the files are read once in a process."""
+    with _scripts_lock:
+        if clock_key not in _scripts:
+            _scripts[clock_key] = script.load(clock_key)
+        return _scripts[clock_key]
+
+
+def options(message: Message) -> str:
+    """What differs from a plain task, as `put.lua` reads it; empty if nothing does."""
+    key = message[5:]
+    if key == PLAIN and not message.arguments:
+        return ''
+    flags, priority, delay, ttl, lease, most = key
+    return f'{flags} {priority} {delay} {ttl} {lease} {most} {len(message.arguments)}'
+
+
+PLAIN = Message('', '', b'', b'')[5:]
+
+
+def flatten(outcomes: Sequence[Outcome]) -> list[Any]:
+    """Outcomes as `settle.lua` reads them: id, token, word, data.
+
+    An outcome on record is put together here, since in Lua that would copy it once more.
+    """
+    check_outcomes(outcomes)
+    argv: list[Any] = []
+    for id, token, word, data, delay, target in outcomes:
+        if word in RECORDED:
+            data = b'%b%b%b' % (token[:const.NONCE], RECORDED[word], data)
+        elif word == 'retry':
+            data = b'%d' % delay
+        elif target is not None and word == 'delegate':
+            data = (target.nonce.ljust(const.NONCE) + target.id).encode()
+        argv += (id, token, word, data)
+    return argv
+
+
+def losses(found: list[Any]) -> list[Lost]:
+    return [Lost(id.decode(), token, word.decode()) for id, token, word in found]
+
+
+def news(entry: bytes) -> tuple[str, bytes | None]:
+    """Read an entry of an inbox: letter, length of the id, colon, id, outcome."""
+    size, _, rest = entry[1:].partition(b':')
+    id, record = rest[:int(size)].decode(), rest[int(size):]
+    return id, None if entry[:1] == b'n' else record
+
+
+# -- fork: the child gets copies of the descriptors, and must not use them -----------
+
+_queues: weakref.WeakSet[TaskQueue] = weakref.WeakSet()
+_bells: weakref.WeakSet[Bell] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    global _scripts_lock
+    _scripts_lock = threading.Lock()
+    for queue in list(_queues):
+        queue._link.forked()
+    for bell in list(_bells):
+        bell.close()
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -1,0 +1,128 @@
+"""Lua files made callable.
+
+Line 1 of ``lua/VERB.lua`` is the verb's signature, and its binding::
+
+    -- take(P; pool, limit: int, lease: int) -> {{delivery, ...}, pause}
+
+The plain names after the semicolon become locals, numbers where they are `int`; what comes
+in braces is repeated, and `rest` is the index where that begins. Line 2 is what the verb
+does to a task.
+
+Both are comments, and these two lines are where everything goes that Redis gets beside the
+file itself: Dragonfly's flags must be a comment in a line of their own, the first; the
+parts of ``lua/prelude/`` are folded to one line, the second. So the number of a line in an
+error is its true number in the file.
+"""
+from __future__ import annotations
+
+import re
+from hashlib import sha1
+from pathlib import Path
+from typing import Any, Callable, NamedTuple, Sequence
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from worq import const
+
+__all__ = ['Script', 'load']
+
+FOLDER = Path(__file__).parent / 'lua'
+FLAGS = '--!df flags=allow-undeclared-keys'
+
+SIGNATURE = re.compile(r'-- (\w+)\(P; ?(.*?)\) -> ')
+PARAMETER = re.compile(r'(\w+)(: int)?')
+DEFINED = re.compile(r'^local (?:function )?([\w, ]+)', re.MULTILINE)
+WORD = re.compile(r'[A-Za-z_]\w*')
+
+#: Numbers of ``const`` that Lua knows by the same name, and a few made of them.
+NUMBERS: dict[str, int] = {
+    name: getattr(const, name) for name in (
+        'NONCE', 'LEASE', 'MAX_DELIVERIES', 'TICK', 'TICK_LIMIT', 'BUDGET', 'GAP', 'GRACE',
+        'COOLDOWN', 'INLINE', 'SMALL', 'INBOX_TTL', 'POOL_TTL')}
+NUMBERS.update(RESULT_TTL=const.RESULT_TIMEOUT * 1000, WAKES=32, SCHEMA=1)
+
+
+class Script(NamedTuple):
+    """One verb. Called with a function that sends a command and returns its reply."""
+
+    name: str
+    source: str
+    sha: str
+
+    def __call__(self, send: Callable[..., Any], key: str, *args: Any) -> Any:
+        """Run it by its digest; a server that does not know it gets it, once.
+
+        :raises ResponseError: what Redis says, with lines of the Lua file by its name.
+        """
+        try:
+            try:
+                return send('EVALSHA', self.sha, 1, key, *args)
+            except NoScriptError:
+                send('SCRIPT', 'LOAD', self.source)
+                return send('EVALSHA', self.sha, 1, key, *args)
+        except ResponseError as error:
+            text = re.sub(r'@?user_script: ?(\d+)', rf'{self.name}.lua:\1', str(error))
+            raise type(error)(text) from None
+
+
+class Part(NamedTuple):
+    """A file of the prelude: its text in one line, and the names that it has for others."""
+
+    text: str
+    names: set[str]
+
+
+def load(test_clock: bool = False) -> dict[str, Script]:
+    """All verbs by name; with a clock that tests move, if they ask for it."""
+    parts = prelude(test_clock)
+    files = FOLDER.glob('*.lua')
+    return {file.stem: assemble(file.read_text('utf-8'), parts) for file in files}
+
+
+def prelude(test_clock: bool = False) -> list[Part]:
+    """The parts that scripts share, in their order."""
+    other = '2_clock.lua' if test_clock else '2_clock.test.lua'
+    paths = sorted((FOLDER / 'prelude').glob('*.lua'))
+    return [part(path.read_text('utf-8')) for path in paths if path.name != other]
+
+
+def part(text: str) -> Part:
+    """Fold a file of the prelude; no string of ours has two dashes in a row."""
+    lines = (re.sub(r'--.*', '', line).strip() for line in text.split('\n'))
+    names = set(WORD.findall(' '.join(DEFINED.findall(text))))
+    return Part(' '.join(line for line in lines if line), names)
+
+
+def assemble(text: str, parts: Sequence[Part]) -> Script:
+    """What Redis gets for the file of a verb: the flags, what it needs, the file itself."""
+    signature, _, body = text.split('\n', 2)
+    match = SIGNATURE.match(signature)
+    if match is None:
+        raise ValueError(f'no signature: {signature!r}')
+    name, parameters = match.groups()
+    words = set(WORD.findall(body)) | {'now'}   # a clock of tests ends keys by the way
+    needed: list[str] = []
+    for part in reversed(parts):
+        if words & part.names:
+            words.update(WORD.findall(part.text))
+            needed.insert(0, part.text)
+    numbers = [f'local {key} = {value}' for key, value in NUMBERS.items() if key in words]
+    head = ' '.join(['local P = KEYS[1]:sub(1, -2)', *numbers, *needed, bind(parameters)])
+    source = f'{FLAGS}\n{head}\n{body}'
+    return Script(name, source, sha1(source.encode()).hexdigest())
+
+
+def bind(parameters: str) -> str:
+    """The locals of a signature's parameters, and `rest`."""
+    bound = ''
+    count = 0
+    for count, parameter in enumerate(parameters.split(', ')):
+        match = PARAMETER.fullmatch(parameter)
+        if match is None:
+            break
+        name, number = match.groups()
+        value = f'ARGV[{count + 1}]'
+        bound += f'local {name} = {f"tonumber({value})" if number else value} '
+    else:
+        count += 1
+    return f'{bound}local rest = {count + 1}'
