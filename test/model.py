@@ -1,0 +1,337 @@
+"""A model of a task queue's users, for `hypothesis`: it drives queues with random steps.
+
+All queues of a `Side` get the same calls; their answers must be equal. What each step must
+leave behind is checked from outside as far as it can be seen there, and by ``audit``.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+import uuid
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from test.contract import message, nonce
+from worq import const
+from worq.queue import base, memory
+from worq.queue.base import Argument, Delivery, Message, Outcome, TaskQueue, unpack
+
+IDS = ['a', 'b:', 'c c', 'd\n', 'é', 'f']
+POOLS = ['p1', 'p2', 'p3']
+CLIENTS = ['c1', 'c2']
+LONG = 10 * const.DAY * 1_000    # ms: no result expires while the model runs
+WORDS = ['value', 'value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'lost']
+FINAL = ['value', 'failure']
+
+ids = st.sampled_from(IDS)
+some_ids = st.lists(ids, min_size=1, max_size=3)
+pools = st.sampled_from(POOLS)
+clients = st.sampled_from(CLIENTS)
+picks = st.integers(0, 11)     # which of the latest deliveries, messages or lives
+plans = st.fixed_dictionaries({
+    'id': ids,
+    'arguments': st.lists(st.tuples(ids, st.sampled_from(['', '', 'now', 'wrong'])), max_size=3,
+                          unique_by=lambda argument: argument[0]),
+    'flags': st.sampled_from([0, 0, 0, base.PASS, base.IGNORE_RESULT, 3]),
+    'priority': st.sampled_from([1, 1, 0, 2]),
+    'delay': st.sampled_from([0, 0, 0, 300, 1_500, 9_000]),
+    'lease': st.sampled_from([0, 0, 4_000, 40_000]),
+    'max_deliveries': st.sampled_from([3, 1, 2, 5]),
+    'body': st.sampled_from([b'', b'short', bytes(100)]),
+})
+endings = st.tuples(picks, st.sampled_from(WORDS), ids, st.sampled_from([0, 700, 5_000]))
+
+
+class Sides:
+    """Queues that get the same calls and must give the same answers."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000
+        self.name = uuid.uuid4().hex
+        self.queues: list[TaskQueue] = [self.open_memory()]
+
+    def open_memory(self) -> TaskQueue:
+        return memory.TaskQueue('memory://', self.name, clock=lambda: self.now)
+
+    def advance(self, ms: int) -> None:
+        self.now += ms
+
+    def close(self) -> None:
+        for queue in self.queues:
+            queue.close()
+
+    def __call__(self, verb: str, *args: Any) -> Any:
+        answers = [getattr(queue, verb)(*args) for queue in self.queues]
+        if verb == 'wait':   # several may become completed in one step, in any order
+            answers = [sorted(answer, key=repr) for answer in answers]
+        for answer, queue in zip(answers[1:], self.queues[1:], strict=True):
+            assert answer == answers[0], \
+                f'{verb}{args!r}:\n {self.queues[0]!r} says {answers[0]!r},\n' \
+                f' {queue!r} says {answer!r}'
+        return answers[0]
+
+
+class Users(RuleBasedStateMachine):
+    """Producers, pools and waiting clients that crash, repeat themselves and lose replies."""
+
+    def sides(self) -> Sides:
+        return Sides()
+
+    @initialize()
+    def begin(self) -> None:
+        self.q = self.sides()
+        self.messages: list[Message] = []        # all that were stored
+        self.lives: dict[str, Message] = {}      # the last one stored of each id
+        self.edges: dict[str, list[str]] = {}    # by nonce: the nonces of its arguments
+        self.taken: list[tuple[str, Delivery]] = []           # all that was ever delivered
+        self.held: dict[str, dict[bytes, str]] = {pool: {} for pool in POOLS}
+        self.accepted: set[str] = set()          # nonces whose final outcome was accepted
+        self.delegated: set[str] = set()         # nonces
+        self.records: dict[str, bytes] = {}      # by nonce
+
+    def teardown(self) -> None:
+        if hasattr(self, 'q'):
+            try:
+                self.drain()
+            finally:
+                self.q.close()
+
+    # -- producers ------------------------------------------------------------
+
+    @rule(plans=st.lists(plans, min_size=1, max_size=4), twice=st.booleans())
+    def put(self, plans: list[dict[str, Any]], twice: bool) -> None:
+        messages = [self.message(**plan) for plan in plans]
+        refused = self.q('put', messages)
+        if not refused:
+            for one in messages:
+                self.lives[one.id] = one
+                self.edges[one.nonce] = [self.lives[a.id].nonce for a in one.arguments]
+            self.messages += messages
+        if twice and not any(one.flags & base.IGNORE_RESULT for one in messages):
+            assert self.q('put', messages) == refused
+
+    def message(self, id: str, arguments: list[tuple[str, str]], **options: Any) -> Message:
+        edges = []
+        for name, life in arguments:
+            if name == id:
+                continue
+            if life == 'now':
+                life = self.lives[name].nonce if name in self.lives else ''
+            edges.append(Argument(name, nonce() if life == 'wrong' else life))
+        return message(id, *edges, ttl=LONG, **options)
+
+    @rule(pick=picks)
+    def put_again(self, pick: int) -> None:
+        """A resend that comes late: its life may be over, or another one may have begun."""
+        for one in self.latest(self.messages, pick):
+            if self.lives[one.id] is one and self.q('status', [one.id]) != [None]:
+                assert self.q('put', [one]) == []
+
+    @rule(ids=some_ids, twice=st.booleans())
+    def cancel(self, ids: list[str], twice: bool) -> None:
+        self.q('cancel', ids)
+        if twice:
+            assert not {'cancelled'} & set(self.q('cancel', ids))
+
+    @rule()
+    def purge(self) -> None:
+        processing = self.q('stats')['processing']
+        assert self.q('purge') >= 0
+        assert self.q('purge') == 0
+        assert self.q('size') == processing
+
+    @rule(ids=some_ids, twice=st.booleans())
+    def forget(self, ids: list[str], twice: bool) -> None:
+        words = self.q('forget', ids)
+        if twice:
+            again = [{'forgotten': 'unknown'}.get(word, word) for word in words]
+            assert self.q('forget', ids) == again
+
+    # -- those who wait -------------------------------------------------------
+
+    @rule(client=clients, ids=some_ids, twice=st.booleans())
+    def watch(self, client: str, ids: list[str], twice: bool) -> None:
+        ended = self.q('watch', client, ids)
+        if twice:
+            assert self.q('watch', client, ids) == ended
+        states = dict(zip(ids, self.q('status', ids), strict=True))
+        for id, _ in ended:
+            assert states[id] in (None, 'completed')
+
+    @rule(client=clients)
+    def wait(self, client: str) -> None:
+        self.q('wait', client, 0)
+        assert self.q('wait', client, 0) == []
+
+    # -- pools ----------------------------------------------------------------
+
+    @rule(pool=pools, limit=st.integers(1, 4), lost=st.booleans())
+    def take(self, pool: str, limit: int, lost: bool) -> None:
+        self.received(pool, self.q('take', pool, limit), lost)
+
+    @rule(pool=pools, endings=st.lists(endings, max_size=3), limit=st.integers(0, 3),
+          lost=st.booleans())
+    def turn(self, pool: str, endings: list[tuple[Any, ...]], limit: int, lost: bool) -> None:
+        outcomes = self.outcomes(endings)
+        held = [(id, token) for token, id in self.held[pool].items()]
+        turn = self.q('turn', pool, outcomes, held, limit)
+        self.settled(pool, outcomes, turn.settled)
+        self.drop(pool, turn.lost)
+        self.received(pool, turn.deliveries, lost)
+
+    def received(self, pool: str, deliveries: list[Delivery], lost: bool) -> None:
+        for delivery in deliveries:
+            life = delivery.token[:const.NONCE].decode()
+            one = next(one for one in self.messages if one.nonce == life)
+            assert (delivery.id, delivery.header, delivery.body) == (one.id, one.header, one.body)
+            assert life not in self.accepted | self.delegated
+            assert [id for id, _ in delivery.arguments] == [a.id for a in one.arguments]
+            got = [unpack(raw).nonce for _, raw in delivery.arguments]
+            assert got == self.edges[life], 'taken before its arguments had completed'
+            self.taken.append((pool, delivery))
+            if not lost:
+                self.held[pool][delivery.token] = delivery.id
+        if lost:
+            self.q('reconcile', pool, list(self.held[pool]))
+
+    @rule(pool=pools, endings=st.lists(endings, min_size=1, max_size=3), twice=st.booleans(),
+          other=st.sampled_from([None, None, None, *POOLS]))
+    def settle(self, pool: str, endings: list[tuple[Any, ...]], twice: bool,
+               other: str | None) -> None:
+        """Outcomes of deliveries that are in force, or were some time ago."""
+        outcomes = self.outcomes(endings)
+        if outcomes and not other:   # mostly it is the pool's own
+            pool = next(p for p, d in self.taken if d.token == outcomes[0].token)
+        words = self.q('settle', pool, outcomes)
+        self.settled(pool, outcomes, words)
+        if twice:
+            for first, again in zip(words, self.q('settle', pool, outcomes), strict=True):
+                assert again == first or (first, again) in [('ok', 'again'), ('ok', 'gone')] \
+                    or first == 'again', (first, again)
+
+    def outcomes(self, endings: list[tuple[Any, ...]]) -> list[Outcome]:
+        outcomes = []
+        for pick, word, target, delay in endings:
+            for _, d in self.latest(self.taken, pick):
+                life = self.lives[target].nonce if pick % 2 and target in self.lives else ''
+                outcomes.append(Outcome(d.id, d.token, word, f'{word} {pick}'.encode(), delay,
+                                        Argument(target, life)))
+        return outcomes
+
+    def settled(self, pool: str, outcomes: list[Outcome], words: list[str]) -> None:
+        assert len(words) == len(outcomes)
+        for outcome, word in zip(outcomes, words, strict=True):
+            self.held[pool].pop(outcome.token, None)
+            life = outcome.token[:const.NONCE].decode()
+            if word != 'ok':
+                continue
+            assert life not in self.accepted, 'a second outcome was accepted'
+            if outcome.word in FINAL:
+                self.accepted.add(life)
+            elif outcome.word == 'delegate':
+                self.delegated.add(life)
+
+    @rule(pool=pools, twice=st.booleans())
+    def beat(self, pool: str, twice: bool) -> None:
+        held = [(id, token) for token, id in self.held[pool].items()]
+        lost = self.q('beat', pool, held)
+        if twice:
+            assert self.q('beat', pool, held) == lost
+        self.drop(pool, lost)
+
+    def drop(self, pool: str, lost: list[base.Lost]) -> None:
+        for one in lost:
+            self.held[pool].pop(one.token, None)
+
+    @rule(pool=pools, pick=picks)
+    def stale_beat(self, pool: str, pick: int) -> None:
+        for _, d in self.latest(self.taken, pick):
+            self.q('beat', pool, [(d.id, d.token)])
+
+    @rule(pool=pools)
+    def restart(self, pool: str) -> None:
+        """A pool of this name that knows nothing of what it had."""
+        self.held[pool].clear()
+        self.q('reconcile', pool, [])
+        assert self.q('reconcile', pool, []) == 0
+
+    @rule(pool=pools)
+    def abandon(self, pool: str) -> None:
+        self.held[pool].clear()
+        self.q('abandon', pool, 'killed')
+        assert self.q('abandon', pool, 'killed') == 0
+
+    @rule(pool=pools)
+    def join(self, pool: str) -> None:
+        self.q('join', pool, {'host': pool})
+
+    @rule(pool=pools)
+    def leave(self, pool: str) -> None:
+        self.q('leave', pool)
+
+    @rule(ms=st.sampled_from([1, 300, 1_000, 1_100, 1_100, 2_000, 3_900]))
+    def time_passes(self, ms: int) -> None:
+        self.q.advance(ms)
+
+    @rule(seconds=st.integers(5, 20))
+    def lease_runs_out(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.tick()
+
+    @rule(ms=st.sampled_from([5_500, 16_000, 45_000, 95_000]))
+    def gap(self, ms: int) -> None:
+        """The backend was away, or no pool was there."""
+        self.q.advance(ms)
+
+    def tick(self) -> None:
+        self.q.advance(const.TICK)
+        self.q('beat', 'ticker')
+
+    # -- what always holds ----------------------------------------------------
+
+    @invariant()
+    def agreed(self) -> None:
+        """All queues are sound and show the same."""
+        for queue in self.q.queues:
+            assert queue.audit() == [], repr(queue)
+        for verb in ['stats', 'size', 'pools']:
+            self.q(verb)
+        states = dict(zip(IDS, self.q('status', IDS), strict=True))
+        for id, raw in zip(IDS, self.q('results', IDS), strict=True):
+            assert (raw is not None) == (states[id] == 'completed'), (id, raw)
+            if raw is not None:
+                life = unpack(raw).nonce
+                assert life == self.lives[id].nonce
+                assert self.records.setdefault(life, raw) == raw, 'an outcome has changed'
+        self.check_edges(states)
+
+    def check_edges(self, states: dict[str, str | None]) -> None:
+        """What is ready has all its arguments; what is pending lacks some, or has called."""
+        for id, state in states.items():
+            if state in (None, 'completed'):
+                continue
+            one = self.lives[id]
+            lacks = [a.id for a in one.arguments if states[a.id] != 'completed']
+            if state == 'pending':
+                assert lacks or one.nonce in self.delegated, id
+            else:
+                assert not lacks, (id, lacks)
+
+    def drain(self) -> None:
+        """Pools that do their work finish everything; nothing waits for ever, nothing leaks."""
+        for _ in range(300):
+            self.tick()
+            while deliveries := self.q('take', 'drain', 10):
+                self.q('settle', 'drain', [
+                    Outcome(d.id, d.token, 'value') for d in deliveries])
+            if not self.q('size'):
+                break
+        assert self.q('size') == 0, self.q('status', IDS)
+        self.agreed()
+        assert set(self.q('forget', IDS)) <= {'forgotten', 'unknown'}
+        self.agreed()
+
+    def latest(self, things: Sequence[Any], pick: int) -> Sequence[Any]:
+        """The one that is `pick`-th from the end, if there are so many."""
+        return things[-1 - pick:][:1] if pick < len(things) else []
