@@ -32,14 +32,22 @@ FLAGS = '--!df flags=allow-undeclared-keys'
 SIGNATURE = re.compile(r'-- (\w+)\(P; ?(.*?)\) -> ')
 PARAMETER = re.compile(r'(\w+)(: int)?')
 DEFINED = re.compile(r'^local (?:function )?([\w, ]+)', re.MULTILINE)
+CONSTANT = re.compile(r'\b[A-Z][A-Z_]+\b')
 WORD = re.compile(r'[A-Za-z_]\w*')
 
-#: Numbers of ``const`` that Lua knows by the same name, and a few made of them.
-NUMBERS: dict[str, int] = {
+#: What Lua knows by name. They are replaced by their values in the text, since a local
+#: would be captured by function after function, at each call of a script.
+CONSTANTS: dict[str, int | str] = {
     name: getattr(const, name) for name in (
         'NONCE', 'LEASE', 'MAX_DELIVERIES', 'TICK', 'TICK_LIMIT', 'BUDGET', 'GAP', 'GRACE',
-        'COOLDOWN', 'INLINE', 'SMALL', 'INBOX_TTL', 'POOL_TTL')}
-NUMBERS.update(RESULT_TTL=const.RESULT_TIMEOUT * 1000, WAKES=32, SCHEMA=1)
+        'COOLDOWN', 'INLINE', 'SMALL', 'INBOX_TTL', 'POOL_TTL', 'IGNORE_RESULT', 'PASS')}
+CONSTANTS.update(
+    PENDING='p', SCHEDULED='s', ENQUEUED='e', PROCESSING='a', COMPLETED='c',   # states
+    RESULT_TTL=const.RESULT_TIMEOUT * 1000,   # ms
+    WAKES=32,       # tokens at most: each wakes one idle pool
+    FIELD=64,       # bytes: a longer value would make a hash a hashtable, of twice the size
+    CHUNK=4000,     # an even number of arguments that fits the stack of Lua
+    SCHEMA=1)
 
 
 class Script(NamedTuple):
@@ -106,10 +114,14 @@ def assemble(text: str, parts: Sequence[Part]) -> Script:
         if words & part.names:
             words.update(WORD.findall(part.text))
             needed.insert(0, part.text)
-    numbers = [f'local {key} = {value}' for key, value in NUMBERS.items() if key in words]
-    head = ' '.join(['local P = KEYS[1]:sub(1, -2)', *numbers, *needed, bind(parameters)])
-    source = f'{FLAGS}\n{head}\n{body}'
+    head = ' '.join(['local P = KEYS[1]:sub(1, -2)', *needed, bind(parameters)])
+    source = CONSTANT.sub(lambda match: value(match[0]), f'{FLAGS}\n{head}\n{body}')
     return Script(name, source, sha1(source.encode()).hexdigest())
+
+
+def value(name: str) -> str:
+    """A name in capitals as Lua gets it; those of Lua stay as they are."""
+    return repr(CONSTANTS[name]) if name in CONSTANTS else name
 
 
 def bind(parameters: str) -> str:

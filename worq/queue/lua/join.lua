@@ -2,6 +2,7 @@
 -- (no change) The pool is known, and alive as of now.
 local key = P .. 'pool:' .. pool
 insist()
+call('HSET', KEYS[1], 'version', SCHEMA)
 call('ZADD', P .. 'pools', now, pool)
 drop(key)
 if rest <= #ARGV then

@@ -4,7 +4,7 @@
 -- before its turn ends it, see `task`.
 insist()
 local keys = {'q:0', 'q:1', 'q:2', 'wait', 'sched'}
-local n = -(call('HGET', META, 'dead') or 0)
+local n = -(call('HGET', KEYS[1], 'dead') or 0)
 for _, name in ipairs(keys) do
   local key = P .. name
   n = n + call(name:sub(1, 1) == 'q' and 'LLEN' or 'ZCARD', key)
@@ -20,7 +20,7 @@ for _, name in ipairs(keys) do
   end
 end
 purges = purges + 1
-call('HSET', META, 'purges', purges, 'dead', 0, 'more', 1)
+call('HSET', KEYS[1], 'purges', purges, 'dead', 0, 'more', 1)
 meta[4] = '1'
 work()
 flush()

@@ -137,8 +137,9 @@ local function store(M)
   end
 end
 
-if #messages > 0 then
-  call('HSET', META, 'version', SCHEMA)   -- needs memory: a full Redis refuses it all here
+if messages[1] and messages[1].old then
+  -- A full Redis refuses the first write only if it needs memory, and `drop` does not.
+  call('HSET', KEYS[1], 'version', SCHEMA)
 end
 for _, M in ipairs(messages) do
   store(M)

@@ -7,7 +7,7 @@ for i = rest, #ARGV do
 end
 each_lease(pool, function(id, T)
   if not tokens[T.n .. T.e] then
-    settled.release(id, T, pool)
+    release(id, T)
     call('HDEL', P .. 't:' .. id, 'o')   -- it was not settled: to do so now comes too late
     n = n + 1
   end

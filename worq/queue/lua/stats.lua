@@ -1,7 +1,7 @@
 -- stats(P;) -> {name, number, ...}
 -- (no change)
 local names = {'v', 'f', 'x', 'c', 'redelivered', 'stale', 'dead'}
-local found = call('HMGET', META, unpack(names))
+local found = call('HMGET', KEYS[1], unpack(names))
 for i = 1, #found do
   found[i] = tonumber(found[i] or 0)
 end

@@ -1,10 +1,5 @@
--- Words, and lists longer than the stack.
--- A task's hash leaves out what has its default value; see `delivery.rst` for the fields.
-local PENDING, SCHEDULED, ENQUEUED, PROCESSING, COMPLETED = 'p', 's', 'e', 'a', 'c'
-local IGNORE_RESULT, PASS = 1, 2
-local META = P .. 'm'
-local FIELD = 64     -- bytes: a longer value would make the hash a hashtable, twice the size
-local CHUNK = 4000   -- an even number of arguments that fits the stack of Lua
+-- What everything else needs. Functions cost a little at each call of a script, so there are
+-- few here, and what is rare is defined where it is used.
 local call = redis.call
 
 local function push(verb, key, list)

@@ -1,5 +1,5 @@
 -- A task as a table of its fields, what it left, and where it goes.
-local meta = call('HMGET', META, 'tick', 'calm', 'purges', 'more')
+local meta = call('HMGET', KEYS[1], 'tick', 'calm', 'purges', 'more')
 local purges = tonumber(meta[3] or 0)
 
 local function read(id)

@@ -81,7 +81,7 @@ end
 local function flush()
   flush_ready()
   for name, by in pairs(counted) do
-    call('HINCRBY', META, name, by)
+    call('HINCRBY', KEYS[1], name, by)
   end
   for client, entries in pairs(news) do
     push('RPUSH', P .. 'in:' .. client, entries)

@@ -32,7 +32,7 @@ local function let_go(id, T)
   if n > math.max(budget, 1) then
     call('RENAME', key, P .. 'u:' .. T.n .. id)
     call('RPUSH', P .. 'unpin', T.n .. id)
-    call('HSET', META, 'more', 1)
+    call('HSET', KEYS[1], 'more', 1)
     meta[4] = '1'
     return
   end

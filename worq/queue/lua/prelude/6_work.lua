@@ -1,89 +1,91 @@
 -- Leftover work: dependents to tell, arguments to let go, purged tasks to cancel.
 
--- An edge names a life. One that is over, or waits no more, is not touched.
-local function follow(edge, id, raw)
-  local dependent, nonce = edge:sub(NONCE + 1), edge:sub(1, NONCE)
-  local T = task(dependent)
-  budget = budget - 1
-  if not T or T.n ~= nonce or T.s ~= PENDING then
-    return
-  end
-  local bad = raw:sub(NONCE + 1, NONCE + 1):lower() ~= 'v'
-  if T.x or (bad and tonumber(T.f or 0) < PASS) then
-    finish(dependent, T, inherit(nonce, id, raw), T.x and T.o)
-  elseif call('HINCRBY', P .. 't:' .. dependent, 'u', -1) == 0 then
-    call('ZREM', P .. 'wait', dependent)
-    call('HDEL', P .. 't:' .. dependent, 'u', 'v')
-    if tonumber(T.v or 0) > now then
-      schedule(dependent, T, T.v)
-    else
-      enqueue(dependent, T, back)
-    end
-  end
-end
-
-local function tell_some()
-  while budget > 0 and todo[at] do
-    local id = todo[at]
-    local edges = call('LPOP', P .. 'd:' .. id, budget)
-    if edges then
-      local T = read(id)
-      local raw = T and outcome(id, T) or (('-'):rep(NONCE) .. 'x\nits outcome was lost')
-      for _, edge in ipairs(edges) do
-        follow(edge, id, raw)
-      end
-    end
-    if call('EXISTS', P .. 'd:' .. id) == 0 then
-      at = at + 1
-      let_end(id)
-    end
-  end
-end
-
-local function unpin_some()
-  local life = budget > 0 and call('LINDEX', P .. 'unpin', 0)
-  while life do
-    for _, argument in ipairs(call('LPOP', P .. 'u:' .. life, budget) or {}) do
-      unpin(argument)
-    end
-    if call('EXISTS', P .. 'u:' .. life) == 0 then
-      call('LPOP', P .. 'unpin')
-    end
-    life = budget > 0 and call('LINDEX', P .. 'unpin', 0)
-  end
-end
-
-local function cancel_some()
-  local key = budget > 0 and call('LINDEX', P .. 'trash', 0)
-  if not key then
-    return
-  end
-  local lane = key:find(':q:', 1, true)
-  local step = lane and 1 or 2   -- a zset answers members and scores
-  local found = call(lane and 'LPOP' or 'ZPOPMIN', P .. key, budget) or {}
-  for i = 1, #found, step do
-    task(lane and found[i]:sub(NONCE + 1) or found[i])
-    budget = budget - 1
-  end
-  if #found == 0 then
-    call('LPOP', P .. 'trash')
-    budget = budget - 1
-  end
-end
-
 -- Work that others left comes first: it is older.
 local function work()
   if not meta[4] and not todo[at] then
     return
   end
-  if meta[4] then
+
+  -- An edge names a life. One that is over, or waits no more, is not touched.
+  local function follow(edge, id, raw)
+    local dependent, nonce = edge:sub(NONCE + 1), edge:sub(1, NONCE)
+    local T = task(dependent)
+    budget = budget - 1
+    if not T or T.n ~= nonce or T.s ~= PENDING then
+      return
+    end
+    local bad = raw:sub(NONCE + 1, NONCE + 1):lower() ~= 'v'
+    if T.x or (bad and tonumber(T.f or 0) < PASS) then
+      finish(dependent, T, inherit(nonce, id, raw), T.x and T.o)
+    elseif call('HINCRBY', P .. 't:' .. dependent, 'u', -1) == 0 then
+      call('ZREM', P .. 'wait', dependent)
+      call('HDEL', P .. 't:' .. dependent, 'u', 'v')
+      if tonumber(T.v or 0) > now then
+        schedule(dependent, T, T.v)
+      else
+        enqueue(dependent, T, back)
+      end
+    end
+  end
+
+  local function tell_some()
+    while budget > 0 and todo[at] do
+      local id = todo[at]
+      local edges = call('LPOP', P .. 'd:' .. id, budget)
+      if edges then
+        local T = read(id)
+        local raw = T and outcome(id, T) or (('-'):rep(NONCE) .. 'x\nits outcome was lost')
+        for _, edge in ipairs(edges) do
+          follow(edge, id, raw)
+        end
+      end
+      if call('EXISTS', P .. 'd:' .. id) == 0 then
+        at = at + 1
+        let_end(id)
+      end
+    end
+  end
+
+  local function unpin_some()
+    local life = budget > 0 and call('LINDEX', P .. 'unpin', 0)
+    while life do
+      for _, argument in ipairs(call('LPOP', P .. 'u:' .. life, budget) or {}) do
+        unpin(argument)
+      end
+      if call('EXISTS', P .. 'u:' .. life) == 0 then
+        call('LPOP', P .. 'unpin')
+      end
+      life = budget > 0 and call('LINDEX', P .. 'unpin', 0)
+    end
+  end
+
+  local function cancel_some()
+    local key = budget > 0 and call('LINDEX', P .. 'trash', 0)
+    if not key then
+      return
+    end
+    local lane = key:find(':q:', 1, true)
+    local step = lane and 1 or 2   -- a zset answers members and scores
+    local found = call(lane and 'LPOP' or 'ZPOPMIN', P .. key, budget) or {}
+    for i = 1, #found, step do
+      task(lane and found[i]:sub(NONCE + 1) or found[i])
+      budget = budget - 1
+    end
+    if #found == 0 then
+      call('LPOP', P .. 'trash')
+      budget = budget - 1
+    end
+  end
+
+  local pulled = meta[4] and budget > 0
+  if pulled then
     local older = call('LPOP', P .. 'rel', BUDGET) or {}
     for i = at, #todo do
       table.insert(older, todo[i])
     end
     todo, at = older, 1
   end
-  repeat
+  repeat   -- what is cancelled here has dependents in turn
     local before = budget
     tell_some()
     if meta[4] then
@@ -93,15 +95,15 @@ local function work()
   until budget <= 0 or budget == before
   if todo[at] then
     local left = {}
-    for i = #todo, at, -1 do
+    for i = pulled and #todo or at, pulled and at or #todo, pulled and -1 or 1 do
       table.insert(left, todo[i])
     end
-    push('LPUSH', P .. 'rel', left)
+    push(pulled and 'LPUSH' or 'RPUSH', P .. 'rel', left)
     todo, at = {}, 1
-    call('HSET', META, 'more', 1)
+    call('HSET', KEYS[1], 'more', 1)
     meta[4] = '1'
   elseif meta[4] and call('EXISTS', P .. 'rel', P .. 'unpin', P .. 'trash') == 0 then
-    call('HDEL', META, 'more')
+    call('HDEL', KEYS[1], 'more')
     meta[4] = false
   end
 end

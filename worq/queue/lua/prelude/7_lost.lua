@@ -19,12 +19,3 @@ local function lost(id, T, cause, owner)
     schedule(id, T, now + 4 ^ (d - 2) * 1000)
   end
 end
-
--- Calls visit(id, T) for what the pool has leased, in the order of the deadlines.
-local function each_lease(pool, visit)
-  for _, id in ipairs(call('ZRANGE', P .. 'lease', 0, -1)) do
-    if call('HGET', P .. 't:' .. id, 'o') == pool then
-      visit(id, read(id))
-    end
-  end
-end

@@ -1,27 +1,24 @@
 -- What is due, at most every TICK: no mover, no leader, no lock.
 
--- A clock that was set back would keep leases alive for as long as it went back.
-local function rebase(shift)
-  local moved, flat = {}, call('ZRANGE', P .. 'lease', 0, -1, 'WITHSCORES')
-  for i = 1, #flat, 2 do
-    table.insert(moved, flat[i + 1] - shift)
-    table.insert(moved, flat[i])
-  end
-  push('ZADD', P .. 'lease', moved)
-end
-
 local function tick()
   local last, calm = tonumber(meta[1]), tonumber(meta[2] or 0)
   if last and now - last < TICK and last - now <= TICK then
     return
   end
   if last and last - now > TICK then
-    rebase(last - now)
-    calm = calm - (last - now)
+    -- The clock was set back: leases would live on for as long as it went back.
+    local shift, moved = last - now, {}
+    local flat = call('ZRANGE', P .. 'lease', 0, -1, 'WITHSCORES')
+    for i = 1, #flat, 2 do
+      table.insert(moved, flat[i + 1] - shift)
+      table.insert(moved, flat[i])
+    end
+    push('ZADD', P .. 'lease', moved)
+    calm = calm - shift
   elseif last and now - last > GAP and now >= calm + COOLDOWN then
     calm = now + GRACE   -- the backend was away, so live pools could not beat
   end
-  call('HSET', META, 'tick', now, 'calm', calm)
+  call('HSET', KEYS[1], 'tick', now, 'calm', calm)
   meta[1] = now
   local due = call('ZRANGEBYSCORE', P .. 'sched', '-inf', now, 'LIMIT', 0, TICK_LIMIT)
   for _, id in ipairs(due) do

@@ -1,70 +1,35 @@
 -- What each word of an outcome does.
 
-local function others_alive(pool)
-  local alive = call('ZRANGEBYSCORE', P .. 'pools', now - LEASE, '+inf', 'LIMIT', 0, 2)
-  return alive[1] and (alive[1] ~= pool or alive[2])
-end
-
--- Would `target` wait for `id`? The search is bounded: a longer cycle goes unseen.
-local function waits_for(target, id)
-  local stack, seen, nodes = {target}, {}, 0
-  while #stack > 0 and nodes < BUDGET do
-    local node = table.remove(stack)
-    if node == id then
-      return true
-    end
-    nodes = nodes + 1
-    local T = not seen[node] and read(node)
-    seen[node] = true
-    if T and T.s == PENDING and T.x then
-      table.insert(stack, T.x)
-    elseif T and T.s == PENDING then
-      for _, argument in ipairs(call('LRANGE', P .. 'a:' .. node, 0, BUDGET - 1)) do
-        table.insert(stack, argument)
-      end
-    end
-  end
-  return false
-end
-
-local settled = {}   -- what each word of an outcome does
-
-function settled.value(id, T, pool, data)
-  finish(id, T, data, pool)
-end
-
-settled.failure = settled.value
-
-function settled.retry(id, T, pool, delay)
-  call('ZREM', P .. 'lease', id)
-  call('HSET', P .. 't:' .. id, 'd', 0)
-  if tonumber(delay) > 0 then
-    schedule(id, T, now + delay)
-  else
-    enqueue(id, T, back)
-  end
-end
-
-function settled.release(id, T, pool)
+local function release(id, T)
   call('ZREM', P .. 'lease', id)
   call('HSET', P .. 't:' .. id, 'd', deliveries(T) - 1)
   enqueue(id, T, front)
 end
 
-function settled.refuse(id, T, pool, data)
-  if deliveries(T) >= tonumber(T.m or MAX_DELIVERIES) or not others_alive(pool) then
-    return finish(id, T, data, pool)
-  end
-  call('ZREM', P .. 'lease', id)
-  schedule(id, T, now + 1000)
-end
-
-function settled.lost(id, T, pool, cause)
-  lost(id, T, cause, pool)
-end
-
 -- No pin: the edge alone keeps the outcome of `target` until it has been copied.
-function settled.delegate(id, T, pool, data)
+local function delegate(id, T, pool, data)
+  -- Would `target` wait for `id`? The search is bounded: a longer cycle goes unseen.
+  local function waits_for(target, id)
+    local stack, seen, nodes = {target}, {}, 0
+    while #stack > 0 and nodes < BUDGET do
+      local node = table.remove(stack)
+      if node == id then
+        return true
+      end
+      nodes = nodes + 1
+      local T = not seen[node] and read(node)
+      seen[node] = true
+      if T and T.s == PENDING and T.x then
+        table.insert(stack, T.x)
+      elseif T and T.s == PENDING then
+        for _, argument in ipairs(call('LRANGE', P .. 'a:' .. node, 0, BUDGET - 1)) do
+          table.insert(stack, argument)
+        end
+      end
+    end
+    return false
+  end
+
   local nonce, target = data:sub(1, NONCE), data:sub(NONCE + 1)
   local U = task(target)
   local known = U and (nonce == (' '):rep(NONCE) or U.n == nonce) and not ignored(U)
@@ -84,6 +49,34 @@ function settled.delegate(id, T, pool, data)
   call('HSET', P .. 't:' .. target, 'k', 1)
 end
 
+local function apply(id, T, pool, word, data)
+  if word == 'value' or word == 'failure' then
+    finish(id, T, data, pool)
+  elseif word == 'delegate' then
+    delegate(id, T, pool, data)
+  elseif word == 'release' then
+    release(id, T)
+  elseif word == 'lost' then
+    lost(id, T, data, pool)
+  elseif word == 'retry' then
+    call('ZREM', P .. 'lease', id)
+    call('HSET', P .. 't:' .. id, 'd', 0)
+    if tonumber(data) > 0 then
+      schedule(id, T, now + data)
+    else
+      enqueue(id, T, back)
+    end
+  else   -- refuse
+    local alive = call('ZRANGEBYSCORE', P .. 'pools', now - LEASE, '+inf', 'LIMIT', 0, 2)
+    local others = alive[1] and (alive[1] ~= pool or alive[2])
+    if deliveries(T) >= tonumber(T.m or MAX_DELIVERIES) or not others then
+      return finish(id, T, data, pool)
+    end
+    call('ZREM', P .. 'lease', id)
+    schedule(id, T, now + 1000)
+  end
+end
+
 local function settle(pool, from, n)
   local words = {}
   for i = from, from + 4 * n - 1, 4 do
@@ -98,7 +91,7 @@ local function settle(pool, from, n)
     elseif T.s ~= PROCESSING then
       word = 'again'
     else
-      settled[ARGV[i + 2]](id, T, pool, ARGV[i + 3])
+      apply(id, T, pool, ARGV[i + 2], ARGV[i + 3])
       work()
     end
     table.insert(words, word)
