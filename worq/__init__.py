@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, Callable
 
 from worq.codec import UNSIGNED, Codec, keyring_for
 from worq.const import DEFAULT, MAX_PAYLOAD
@@ -61,9 +61,9 @@ def get_broker(url: str, name: str = DEFAULT, *, secret: Any = None, codec: str 
         Redis on another machine without a secret.
     :raises ImportError: if a package is missing; it says which to install.
     """
-    backend = _backend(url, name, options)
-    keys = keyring_for(url, secret)
-    return Broker(backend, Codec(name, format=codec, keys=keys, max_payload=max_payload))
+    factory = _backend(url, name)
+    messages = Codec(name, format=codec, keys=keyring_for(url, secret), max_payload=max_payload)
+    return Broker(factory(url, name, **options), messages)
 
 
 def get_queue(url: str, name: str = DEFAULT, target: str = '', *, secret: Any = None,
@@ -80,7 +80,7 @@ def get_queue(url: str, name: str = DEFAULT, target: str = '', *, secret: Any = 
     return broker.queue(target, **task_options)
 
 
-def _backend(url: str, name: str, options: dict[str, Any]) -> TaskQueue:
+def _backend(url: str, name: str) -> Callable[..., TaskQueue]:
     if not isinstance(url, str):
         raise TypeError(f'a broker URL is a string, not {url!r}')
     if not isinstance(name, str) or not name:
@@ -96,5 +96,5 @@ def _backend(url: str, name: str, options: dict[str, Any]) -> TaskQueue:
             raise
         raise ImportError(f"{scheme}:// needs the package {error.name!r}: "
                           'pip install "WorQ[redis]"') from error
-    backend: TaskQueue = module.TaskQueue.open(url, name, **options)
-    return backend
+    factory: Callable[..., TaskQueue] = module.TaskQueue.open
+    return factory

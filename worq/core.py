@@ -4,7 +4,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Callable, Self, TypeVar
 
-from worq.codec import Codec
+from worq.codec import ByValue, Codec
 from worq.errors import (
     DecodeError, DuplicateTask, EncodeError, TaskCancelled, TaskExpired, TaskFailure,
 )
@@ -13,7 +13,7 @@ from worq.inbox import Inbox
 from worq.options import Options
 from worq.queue import base
 from worq.queue.base import Argument, Delivery, Message, TaskQueue
-from worq.task import ByValue, Call, Deferred, Queue, TaskSpace
+from worq.task import Call, Deferred, Queue, TaskSpace
 
 __all__ = ['Broker']
 

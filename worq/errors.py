@@ -98,4 +98,9 @@ class UntrustedMessage(DecodeError):
     """A message whose signature is missing, wrong, or of a key unknown here.
 
     It has not been unpickled, nor has any of it been run.
+
+    :ivar unknown_key: whether it is signed with a key that is not known here; a process
+        with other secrets may be able to read it.
     """
+
+    unknown_key = False

@@ -346,27 +346,17 @@ class Deferred:
 
     def __reduce__(self) -> Any:
         # Only the codec may pickle a Deferred, as a reference: see Broker.enqueue.
-        try:
-            return codec.reduce_reference(self)
-        except ByValue as this:
-            return _same, (this.value,)
+        return codec.reduce_reference(self)
+
+    def __copy__(self) -> Deferred:
+        return self  # it stands for one task, and so would a copy
+
+    def __deepcopy__(self, memo: object) -> Deferred:
+        return self
 
     def __repr__(self) -> str:
         status = self.status or 'incomplete'
         return f'<Deferred {self.name} [{self.broker.name}:{self.id}] {status}>'
-
-
-class ByValue(Exception):
-    """Raised while a Deferred is pickled: its value is to stand in its place."""
-
-    def __init__(self, value: Any) -> None:
-        super().__init__(value)
-        self.value = value
-
-
-def _same(value: Any) -> Any:
-    """What a Deferred that goes by value is unpickled with."""
-    return value
 
 
 class TaskSpace:
