@@ -3,6 +3,7 @@
 local key = P .. 'pool:' .. pool
 insist()
 call('HSET', KEYS[1], 'version', SCHEMA)
+call('ZREMRANGEBYSCORE', P .. 'pools', '-inf', now - POOL_TTL * 1000)
 call('ZADD', P .. 'pools', now, pool)
 drop(key)
 if rest <= #ARGV then

@@ -1,0 +1,118 @@
+"""Lua files become callables, and their errors name true lines."""
+from __future__ import annotations
+
+import unittest
+from typing import Any
+
+import redis
+
+from test import support
+from test.support import eq_
+from worq.queue import script
+
+BOOM = '''\
+-- boom(P; first, second: int, {id}, ...) -> word
+-- nothing
+
+if first == 'raise' then
+  local nothing = nil
+  return nothing.field          -- line 6
+end
+if first == 'call' then
+  redis.call('LPUSH', P .. 'x', 'a')
+  redis.call('HGET', P .. 'x', 'a')   -- line 10
+end
+return {first, second + 1, ARGV[rest] or '', NONCE, PENDING}
+'''
+
+
+class Sender:
+    """Sends commands, and remembers them."""
+
+    def __init__(self) -> None:
+        self.client = redis.Redis.from_url(support.redis_url(), protocol=2)
+        self.sent: list[str] = []
+
+    def __call__(self, *command: Any) -> Any:
+        self.sent.append(command[0])
+        connection = self.client.connection_pool.get_connection()
+        try:
+            connection.send_command(*command)
+            return connection.read_response()
+        finally:
+            self.client.connection_pool.release(connection)
+
+
+class ScriptTest(unittest.TestCase):
+
+    def setUp(self) -> None:
+        self.name = support.unique()
+        self.key = f'worq:{{{self.name}}}:m'
+        self.send = Sender()
+        self.addCleanup(self.send.client.close)
+        self.addCleanup(support.clean, support.redis_url(), self.name)
+        self.boom = script.assemble(BOOM, script.prelude())
+
+    def test_binding(self) -> None:
+        """Parameters are locals, numbers where the signature says so, and `rest` follows."""
+        eq_(self.boom(self.send, self.key, 'one', 2, 'three'),
+            [b'one', 3, b'three', 12, b'p'])
+
+    def test_loaded_when_unknown(self) -> None:
+        """A server that does not know a script gets it, and once only."""
+        self.send.client.script_flush()
+        self.boom(self.send, self.key, 'one', 2)
+        self.boom(self.send, self.key, 'one', 2)
+        eq_(self.send.sent, ['EVALSHA', 'SCRIPT', 'EVALSHA', 'EVALSHA'])
+
+    def test_line_of_error(self) -> None:
+        """An error that is raised in a Lua file names its true line."""
+        for first, line in [('raise', 6), ('call', 10)]:
+            with self.assertRaisesRegex(redis.ResponseError, rf'boom\.lua:{line}\b'):
+                self.boom(self.send, self.key, first, 1)
+
+    def test_lines(self) -> None:
+        """From line 3 on each script is its file, line by line, but for the constants."""
+        for test_clock in False, True:
+            for name, verb in script.load(test_clock).items():
+                path = script.FOLDER / f'{name}.lua'
+                lines = script.CONSTANT.sub(lambda match: script.value(match[0]),
+                                            path.read_text('utf-8')).split('\n')
+                sent = verb.source.split('\n')
+                eq_(sent[0], script.FLAGS)
+                eq_(sent[2:], lines[2:], name)
+
+    def test_signatures(self) -> None:
+        """Line 1 of each file is the signature of the verb that the file is named after."""
+        for name, verb in script.load().items():
+            eq_(verb.name, name)
+
+    def test_compiles(self) -> None:
+        """Redis accepts each script, with either clock."""
+        for test_clock in False, True:
+            for verb in script.load(test_clock).values():
+                eq_(self.send('SCRIPT', 'LOAD', verb.source).decode(), verb.sha)
+
+    def test_needs(self) -> None:
+        """A script has what it needs of the prelude, and not all of it."""
+        scripts = script.load()
+        self.assertIn('local function finish', scripts['settle'].source)
+        self.assertNotIn('local function finish', scripts['stats'].source)
+        self.assertLess(len(scripts['ring'].source), 1500)
+
+    def test_no_globals(self) -> None:
+        """No script reads a global that Lua or Redis does not have: a misspelt name is one."""
+        known = {'redis', 'KEYS', 'ARGV', 'math', 'table', 'unpack', 'tonumber', 'tostring',
+                 'ipairs', 'pairs', 'string'}
+        reserved = set('and break do else elseif end false for function if in local nil not or '
+                       'repeat return then true until while'.split())
+        for verb in script.load().values():
+            text = script.re.sub(r"'(\\.|[^'\\])*'|--.*", "''", verb.source)
+            text = script.re.sub(r'[.:]\s*[A-Za-z_]\w*|\.\.', ' ', text.replace('..', ' '))
+            defined = known | reserved
+            for names in script.re.findall(r'(?:local|for) (?:function )?([\w, ]+)', text):
+                defined.update(script.WORD.findall(names))
+            for names in script.re.findall(r'function \w*\s*\(([\w, ]*)\)', text):
+                defined.update(script.WORD.findall(names))
+            fields = set(script.re.findall(r'(\w+) = ', text))
+            eq_(set(script.WORD.findall(text)) - defined - fields - {'e'}, set(), verb.name)
