@@ -10,37 +10,41 @@ from typing import Any
 import uuid
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine, initialize, invariant, precondition, rule,
+)
 
 from test.contract import message, nonce
 from worq import const
 from worq.queue import base, memory
 from worq.queue.base import Argument, Delivery, Message, Outcome, TaskQueue, unpack
 
-IDS = ['a', 'b:', 'c c', 'd\n', 'é', 'f']
+IDS = ['a', 'b:', 'c c', 'd\n', 'é', 'f', '{g}', '%h']
 POOLS = ['p1', 'p2', 'p3']
 CLIENTS = ['c1', 'c2']
 LONG = 10 * const.DAY * 1_000    # ms: no result expires while the model runs
-WORDS = ['value', 'value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'lost']
+WORDS = ['value', 'failure', 'retry', 'delegate', 'delegate', 'release', 'refuse', 'lost']
 FINAL = ['value', 'failure']
+LIVES = ['', 'now'] * 8 + ['wrong']   # which life an argument names
 
 ids = st.sampled_from(IDS)
-some_ids = st.lists(ids, min_size=1, max_size=3)
+some_ids = st.lists(st.integers(0, 9), min_size=1, max_size=3)   # mostly of known tasks
 pools = st.sampled_from(POOLS)
 clients = st.sampled_from(CLIENTS)
-picks = st.integers(0, 11)     # which of the latest deliveries, messages or lives
+picks = st.integers(0, 5)      # which of the latest deliveries or messages
 plans = st.fixed_dictionaries({
     'id': ids,
-    'arguments': st.lists(st.tuples(ids, st.sampled_from(['', '', 'now', 'wrong'])), max_size=3,
-                          unique_by=lambda argument: argument[0]),
-    'flags': st.sampled_from([0, 0, 0, base.PASS, base.IGNORE_RESULT, 3]),
+    'duplicate': st.sampled_from([False] * 7 + [True]),
+    'arguments': st.lists(st.tuples(st.integers(0, 20), st.sampled_from(LIVES)), max_size=3),
+    'flags': st.sampled_from([0] * 5 + [base.PASS] * 3 + [base.IGNORE_RESULT, 3]),
     'priority': st.sampled_from([1, 1, 0, 2]),
     'delay': st.sampled_from([0, 0, 0, 300, 1_500, 9_000]),
     'lease': st.sampled_from([0, 0, 4_000, 40_000]),
     'max_deliveries': st.sampled_from([3, 1, 2, 5]),
     'body': st.sampled_from([b'', b'short', bytes(100)]),
 })
-endings = st.tuples(picks, st.sampled_from(WORDS), ids, st.sampled_from([0, 700, 5_000]))
+endings = st.tuples(picks, st.sampled_from(WORDS), st.integers(0, 9),
+                    st.sampled_from([0, 700, 5_000]))
 
 
 class Sides:
@@ -78,8 +82,8 @@ class Users(RuleBasedStateMachine):
     def sides(self) -> Sides:
         return Sides()
 
-    @initialize()
-    def begin(self) -> None:
+    def __init__(self) -> None:
+        super().__init__()
         self.q = self.sides()
         self.messages: list[Message] = []        # all that were stored
         self.lives: dict[str, Message] = {}      # the last one stored of each id
@@ -89,19 +93,24 @@ class Users(RuleBasedStateMachine):
         self.accepted: set[str] = set()          # nonces whose final outcome was accepted
         self.delegated: set[str] = set()         # nonces
         self.records: dict[str, bytes] = {}      # by nonce
+        self.sizes: dict[str, int] = dict.fromkeys(const.STATUS_VALUES, 0)
+
+    @initialize(plans=st.lists(plans, min_size=3, max_size=5))
+    def begin_with(self, plans: list[dict[str, Any]]) -> None:
+        self.put(plans, False)
 
     def teardown(self) -> None:
-        if hasattr(self, 'q'):
-            try:
-                self.drain()
-            finally:
-                self.q.close()
+        try:
+            self.drain()
+        finally:
+            self.q.close()
 
     # -- producers ------------------------------------------------------------
 
-    @rule(plans=st.lists(plans, min_size=1, max_size=4), twice=st.booleans())
     def put(self, plans: list[dict[str, Any]], twice: bool) -> None:
-        messages = [self.message(**plan) for plan in plans]
+        messages: list[Message] = []
+        for plan in plans:
+            messages.append(self.message({**self.lives, **{m.id: m for m in messages}}, **plan))
         refused = self.q('put', messages)
         if not refused:
             for one in messages:
@@ -111,16 +120,36 @@ class Users(RuleBasedStateMachine):
         if twice and not any(one.flags & base.IGNORE_RESULT for one in messages):
             assert self.q('put', messages) == refused
 
-    def message(self, id: str, arguments: list[tuple[str, str]], **options: Any) -> Message:
-        edges = []
-        for name, life in arguments:
-            if name == id:
-                continue
-            if life == 'now':
-                life = self.lives[name].nonce if name in self.lives else ''
-            edges.append(Argument(name, nonce() if life == 'wrong' else life))
-        return message(id, *edges, ttl=LONG, **options)
+    some_put = {'plans': st.lists(plans, min_size=1, max_size=3), 'twice': st.booleans()}
+    put_some = rule(**some_put)(put)
+    put_more = rule(**some_put)(put)
 
+    def message(self, lives: dict[str, Message], id: str, duplicate: bool,
+                arguments: list[tuple[int, str]], **options: Any) -> Message:
+        """A message whose id is mostly free, and whose arguments mostly exist."""
+        states = dict(zip(IDS, self.q('status', IDS), strict=True))
+        put = set(lives) - set(self.lives)
+        if not duplicate:
+            free = [name for name, state in states.items()
+                    if state in (None, 'completed') and name not in put]
+            id = free[IDS.index(id) % len(free)] if free else id
+        edges = {}
+        known = [name for name, one in lives.items() if name != id and (duplicate or (
+            not one.flags & base.IGNORE_RESULT and (states[name] or name in put)))]
+        for pick, life in arguments:
+            if pick == 20:
+                edges['none'] = ''
+            elif known:
+                name = known[-1 - pick % len(known)]
+                edges[name] = {'now': lives[name].nonce, 'wrong': nonce()}.get(life, life)
+        return message(id, *map(Argument, edges, edges.values()), ttl=LONG, **options)
+
+    def known(self, picks: list[int]) -> list[str]:
+        """Ids of tasks that have been put, and one that never is."""
+        ids = [*self.lives, 'none']
+        return [ids[pick % len(ids)] for pick in picks]
+
+    @precondition(lambda self: self.messages)
     @rule(pick=picks)
     def put_again(self, pick: int) -> None:
         """A resend that comes late: its life may be over, or another one may have begun."""
@@ -128,12 +157,14 @@ class Users(RuleBasedStateMachine):
             if self.lives[one.id] is one and self.q('status', [one.id]) != [None]:
                 assert self.q('put', [one]) == []
 
-    @rule(ids=some_ids, twice=st.booleans())
-    def cancel(self, ids: list[str], twice: bool) -> None:
+    @rule(picks=some_ids, twice=st.booleans())
+    def cancel(self, picks: list[int], twice: bool) -> None:
+        ids = self.known(picks)
         self.q('cancel', ids)
         if twice:
             assert not {'cancelled'} & set(self.q('cancel', ids))
 
+    @precondition(lambda self: self.sizes['pending'] + self.sizes['enqueued'] > 2)
     @rule()
     def purge(self) -> None:
         processing = self.q('stats')['processing']
@@ -141,8 +172,9 @@ class Users(RuleBasedStateMachine):
         assert self.q('purge') == 0
         assert self.q('size') == processing
 
-    @rule(ids=some_ids, twice=st.booleans())
-    def forget(self, ids: list[str], twice: bool) -> None:
+    @rule(picks=some_ids, twice=st.booleans())
+    def forget(self, picks: list[int], twice: bool) -> None:
+        ids = self.known(picks)
         words = self.q('forget', ids)
         if twice:
             again = [{'forgotten': 'unknown'}.get(word, word) for word in words]
@@ -150,8 +182,9 @@ class Users(RuleBasedStateMachine):
 
     # -- those who wait -------------------------------------------------------
 
-    @rule(client=clients, ids=some_ids, twice=st.booleans())
-    def watch(self, client: str, ids: list[str], twice: bool) -> None:
+    @rule(client=clients, picks=some_ids, twice=st.booleans())
+    def watch(self, client: str, picks: list[int], twice: bool) -> None:
+        ids = self.known(picks)
         ended = self.q('watch', client, ids)
         if twice:
             assert self.q('watch', client, ids) == ended
@@ -166,10 +199,12 @@ class Users(RuleBasedStateMachine):
 
     # -- pools ----------------------------------------------------------------
 
+    @precondition(lambda self: self.sizes['enqueued'])
     @rule(pool=pools, limit=st.integers(1, 4), lost=st.booleans())
     def take(self, pool: str, limit: int, lost: bool) -> None:
-        self.received(pool, self.q('take', pool, limit), lost)
+        self.received(pool, self.q('take', pool, limit), lost and limit > 2)
 
+    @precondition(lambda self: self.taken)
     @rule(pool=pools, endings=st.lists(endings, max_size=3), limit=st.integers(0, 3),
           lost=st.booleans())
     def turn(self, pool: str, endings: list[tuple[Any, ...]], limit: int, lost: bool) -> None:
@@ -179,6 +214,25 @@ class Users(RuleBasedStateMachine):
         self.settled(pool, outcomes, turn.settled)
         self.drop(pool, turn.lost)
         self.received(pool, turn.deliveries, lost)
+
+    @precondition(lambda self: self.sizes['enqueued'])
+    @rule(pool=pools, limit=st.integers(1, 4), word=st.sampled_from(['value', 'value', 'failure']))
+    def work(self, pool: str, limit: int, word: str) -> None:
+        """A pool that does as it should."""
+        deliveries = self.q('take', pool, limit)
+        self.received(pool, deliveries, False)
+        outcomes = [Outcome(d.id, d.token, word, b'done') for d in deliveries]
+        self.settled(pool, outcomes, self.q('settle', pool, outcomes))
+
+    @precondition(lambda self: self.sizes['enqueued'])
+    @rule(pool=pools, word=st.sampled_from(WORDS), to=st.integers(0, 9))
+    def work_otherwise(self, pool: str, word: str, to: int) -> None:
+        """A pool that ends one delivery in any way."""
+        deliveries = self.q('take', pool, 1)
+        self.received(pool, deliveries, False)
+        outcomes = [Outcome(d.id, d.token, word, b'done', 700, Argument(*self.known([to]), ''))
+                    for d in deliveries]
+        self.settled(pool, outcomes, self.q('settle', pool, outcomes))
 
     def received(self, pool: str, deliveries: list[Delivery], lost: bool) -> None:
         for delivery in deliveries:
@@ -195,10 +249,8 @@ class Users(RuleBasedStateMachine):
         if lost:
             self.q('reconcile', pool, list(self.held[pool]))
 
-    @rule(pool=pools, endings=st.lists(endings, min_size=1, max_size=3), twice=st.booleans(),
-          other=st.sampled_from([None, None, None, *POOLS]))
     def settle(self, pool: str, endings: list[tuple[Any, ...]], twice: bool,
-               other: str | None) -> None:
+               other: bool) -> None:
         """Outcomes of deliveries that are in force, or were some time ago."""
         outcomes = self.outcomes(endings)
         if outcomes and not other:   # mostly it is the pool's own
@@ -210,13 +262,20 @@ class Users(RuleBasedStateMachine):
                 assert again == first or (first, again) in [('ok', 'again'), ('ok', 'gone')] \
                     or first == 'again', (first, again)
 
+    settling = precondition(lambda self: self.taken)
+    some_settled = {'pool': pools, 'endings': st.lists(endings, min_size=1, max_size=3),
+                    'twice': st.booleans(), 'other': st.sampled_from([False] * 3 + [True])}
+    settle_some = settling(rule(**some_settled)(settle))
+    settle_more = settling(rule(**some_settled)(settle))
+
     def outcomes(self, endings: list[tuple[Any, ...]]) -> list[Outcome]:
         outcomes = []
         for pick, word, target, delay in endings:
             for _, d in self.latest(self.taken, pick):
-                life = self.lives[target].nonce if pick % 2 and target in self.lives else ''
+                to, = self.known([target])
+                life = self.lives[to].nonce if pick % 2 and to in self.lives else ''
                 outcomes.append(Outcome(d.id, d.token, word, f'{word} {pick}'.encode(), delay,
-                                        Argument(target, life)))
+                                        Argument(to, life)))
         return outcomes
 
     def settled(self, pool: str, outcomes: list[Outcome], words: list[str]) -> None:
@@ -232,6 +291,7 @@ class Users(RuleBasedStateMachine):
             elif outcome.word == 'delegate':
                 self.delegated.add(life)
 
+    @precondition(lambda self: any(self.held.values()))
     @rule(pool=pools, twice=st.booleans())
     def beat(self, pool: str, twice: bool) -> None:
         held = [(id, token) for token, id in self.held[pool].items()]
@@ -244,41 +304,38 @@ class Users(RuleBasedStateMachine):
         for one in lost:
             self.held[pool].pop(one.token, None)
 
+    @precondition(lambda self: self.taken)
     @rule(pool=pools, pick=picks)
     def stale_beat(self, pool: str, pick: int) -> None:
         for _, d in self.latest(self.taken, pick):
             self.q('beat', pool, [(d.id, d.token)])
 
-    @rule(pool=pools)
-    def restart(self, pool: str) -> None:
-        """A pool of this name that knows nothing of what it had."""
+    @rule(pool=pools, event=st.sampled_from(['restart', 'abandon', 'join', 'join', 'leave']))
+    def pool_comes_or_goes(self, pool: str, event: str) -> None:
+        if event == 'restart':   # a pool of this name that knows nothing of what it had
+            self.q('reconcile', pool, [])
+            assert self.q('reconcile', pool, []) == 0
+        elif event == 'abandon':
+            self.q('abandon', pool, 'killed')
+            assert self.q('abandon', pool, 'killed') == 0
+        elif event == 'join':
+            self.q('join', pool, {'host': pool})
+            return
+        else:
+            self.q('leave', pool)
         self.held[pool].clear()
-        self.q('reconcile', pool, [])
-        assert self.q('reconcile', pool, []) == 0
-
-    @rule(pool=pools)
-    def abandon(self, pool: str) -> None:
-        self.held[pool].clear()
-        self.q('abandon', pool, 'killed')
-        assert self.q('abandon', pool, 'killed') == 0
-
-    @rule(pool=pools)
-    def join(self, pool: str) -> None:
-        self.q('join', pool, {'host': pool})
-
-    @rule(pool=pools)
-    def leave(self, pool: str) -> None:
-        self.q('leave', pool)
 
     @rule(ms=st.sampled_from([1, 300, 1_000, 1_100, 1_100, 2_000, 3_900]))
     def time_passes(self, ms: int) -> None:
         self.q.advance(ms)
 
+    @precondition(lambda self: self.sizes['processing'])
     @rule(seconds=st.integers(5, 20))
     def lease_runs_out(self, seconds: int) -> None:
         for _ in range(seconds):
             self.tick()
 
+    @precondition(lambda self: self.sizes['processing'])
     @rule(ms=st.sampled_from([5_500, 16_000, 45_000, 95_000]))
     def gap(self, ms: int) -> None:
         """The backend was away, or no pool was there."""
@@ -295,8 +352,9 @@ class Users(RuleBasedStateMachine):
         """All queues are sound and show the same."""
         for queue in self.q.queues:
             assert queue.audit() == [], repr(queue)
-        for verb in ['stats', 'size', 'pools']:
-            self.q(verb)
+        self.sizes = self.q('stats')
+        self.q('size')
+        self.q('pools')
         states = dict(zip(IDS, self.q('status', IDS), strict=True))
         for id, raw in zip(IDS, self.q('results', IDS), strict=True):
             assert (raw is not None) == (states[id] == 'completed'), (id, raw)

@@ -11,7 +11,7 @@ from test.model import Sides, Users
 #: More of them find more: WORQ_MODEL_EXAMPLES=5000.
 EXAMPLES = int(os.environ.get('WORQ_MODEL_EXAMPLES', 60))
 SETTINGS = settings(
-    max_examples=EXAMPLES, stateful_step_count=40, deadline=None, database=None,
+    max_examples=EXAMPLES, stateful_step_count=60, deadline=None, database=None,
     print_blob=True, suppress_health_check=list(HealthCheck))
 
 
