@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 __all__ = ['Server', 'redis_url', 'start_redis', 'unique', 'clean', 'eventually', 'eq_']
 
@@ -78,16 +80,20 @@ class Server:
 
     def start(self) -> None:
         """Start it (again, on the same port and data) and wait until it answers."""
+        # from any other thread it would end with the thread, long before the tests do
+        main = _prctl is not None and threading.current_thread() is threading.main_thread()
         with open(self.log, 'ab') as log:
             self.process = subprocess.Popen(
                 [self.binary, '--port', str(self.port), '--bind', '127.0.0.1',
                  '--dir', self.folder, '--save', '', '--appendonly', 'no', *self.args],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                preexec_fn=die_with_parent)
+                preexec_fn=die_with_parent if main else None)
         limit = time.monotonic() + START_LIMIT
         while True:
             try:
                 return self.cli('PING') and None
+            except redis.AuthenticationError:
+                return
             except redis.ConnectionError as error:
                 if self.process.poll() is not None or time.monotonic() > limit:
                     text = self.log.read_text(errors='replace')[-2000:]
@@ -101,7 +107,8 @@ class Server:
 
     def cli(self, *command: object) -> Any:
         """Send one command on a connection of its own; the answer is in bytes."""
-        with redis.Redis(port=self.port, socket_timeout=10, protocol=2) as client:
+        once = Retry(NoBackoff(), 0)
+        with redis.Redis(port=self.port, socket_timeout=10, protocol=2, retry=once) as client:
             return client.execute_command(*command)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
@@ -184,13 +191,9 @@ def free_port() -> int:
 
 
 def die_with_parent() -> None:
-    """Run in the server before it is one: SIGKILL it when the thread that started it ends.
-
-    On Linux only, and only from the main thread: any other may end long before the tests do.
-    """
-    if _prctl is not None and threading.current_thread() is threading.main_thread():
-        _prctl(PDEATHSIG, signal.SIGKILL)
+    """Run in the server before it is one: SIGKILL it when the thread that started it ends."""
+    _prctl(PDEATHSIG, signal.SIGKILL)
 
 
 # looked up here and not in the child: between fork and exec one should do very little
-_prctl = getattr(ctypes.CDLL(None), 'prctl', None) if sys.platform == 'linux' else None
+_prctl: Any = getattr(ctypes.CDLL(None), 'prctl', None) if sys.platform == 'linux' else None

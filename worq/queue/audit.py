@@ -15,9 +15,9 @@ __all__ = ['audit']
 Commands = Callable[[Sequence[Sequence[Any]]], list[Any]]
 
 READ = {   # how a key is read, by the first part of its name
-    'm': 'HGETALL', 't': 'HGETALL', 'w': 'SMEMBERS', 'q': 'LRANGE', 'a': 'LRANGE',
-    'u': 'LRANGE', 'd': 'LRANGE', 'rel': 'LRANGE', 'unpin': 'LRANGE', 'trash': 'LRANGE', 'sched': 'ZRANGE',
-    'lease': 'ZRANGE', 'wait': 'ZRANGE', 'ends': 'ZRANGE',
+    'm': 'HGETALL', 't': 'HGETALL', 'w': 'SMEMBERS',
+    **dict.fromkeys(['q', 'a', 'u', 'd', 'rel', 'unpin', 'trash'], 'LRANGE'),
+    **dict.fromkeys(['sched', 'lease', 'wait', 'ends'], 'ZRANGE'),
 }
 KEPT = {'m', 'q', 'sched', 'lease', 'wait', 'rel', 'unpin', 'trash', 'wake', 'pools', 'ends',
         'clock', 'x'}

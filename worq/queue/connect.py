@@ -33,9 +33,13 @@ T = TypeVar('T')
 OPTIONS: dict[str, Callable[[str], object]] = {
     'db': int, 'timeout': float,
     'ssl_ca_certs': str, 'ssl_ca_path': str, 'ssl_certfile': str, 'ssl_keyfile': str,
-    'ssl_password': str, 'ssl_cert_reqs': str,
+    'ssl_password': str,
+    'ssl_cert_reqs': lambda text: {'none': 'none', 'optional': 'optional',
+                                   'required': 'required'}[text.lower()],
     'ssl_check_hostname': lambda text: {'true': True, 'false': False}[text.lower()],
 }
+HINTS = {'ssl_check_hostname': 'write true or false',
+         'ssl_cert_reqs': 'write none, optional or required'}
 ANSWERS: list[tuple[str, type[Exception] | None, str]] = [   # what to do about a refusal
     ('OOM', errors.OutOfMemoryError,
      'it is full. Raise its maxmemory, or let the pools work the queue off'),
@@ -81,8 +85,8 @@ def parse(url: str) -> Address:
         try:
             options[name] = OPTIONS[name](text)
         except (ValueError, KeyError):
-            kind = 'true or false' if name == 'ssl_check_hostname' else 'a number'
-            raise wrong(f'bad {name} {text!r}', f'write {kind}') from None
+            hint = HINTS.get(name, 'write a number')
+            raise wrong(f'bad {name} {text!r}', hint) from None
     if parts.scheme == 'unix':
         if not parts.path or parts.path == '/':
             raise wrong('no path', 'write unix:///run/redis.sock, with three slashes')

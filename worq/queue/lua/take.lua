@@ -3,10 +3,12 @@
 -- `pause` is how many ms may pass before something else may be due.
 insist()
 tick()
+work()
+flush_ready()
 local taken = take(pool, limit, lease)
 flush()
 local pause = TICK
-if #taken == 0 and call('EXISTS', P .. 'q:0', P .. 'q:1', P .. 'q:2') > 0 then
+if meta[4] or #taken == 0 and call('EXISTS', P .. 'q:0', P .. 'q:1', P .. 'q:2') > 0 then
   pause = 0
 end
 return {taken, pause}

@@ -88,4 +88,7 @@ local function flush()
     expire(now + INBOX_TTL * 1000, P .. 'in:' .. client)
   end
   counted, news = {}, {}
+  if meta[4] and call('EXISTS', P .. 'wake') == 0 then
+    wake(1)   -- some pool is to come and do what is left over
+  end
 end

@@ -91,6 +91,7 @@ local function settle(pool, from, n)
     elseif T.s ~= PROCESSING then
       word = 'again'
     else
+      budget = budget + 2   -- it pays for a dependent and an argument
       apply(id, T, pool, ARGV[i + 2], ARGV[i + 3])
       work()
     end
