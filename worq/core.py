@@ -154,6 +154,8 @@ class Broker:
 
         options = call.options
         header = call.name.encode()
+        if options.lease:  # the pool must know how often to beat for it
+            header += b'\nlease %d' % options.lease
         body = self.codec.encode_call(call.id, nonce, header, call.args or (), call.kw or {},
                                       reference)
         return Message(call.id, nonce, header, body, tuple(arguments.values()),

@@ -1,1 +1,1 @@
-"""Pools: they take tasks, run them on their workers, and settle them."""
+"""Pools take tasks from a queue and have them run: by threads, or by child processes."""

@@ -1,0 +1,307 @@
+"""What all pools share: who they are, how much they take, and their side of the queue.
+
+No pool knows another kind of pool; all of them talk to the queue through a `Desk`.
+"""
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from threading import Lock
+import time
+from typing import Iterable
+
+from worq import __version__
+from worq.errors import QueueError, WorqError
+from worq.ids import new_nonce
+from worq.queue.base import Delivery, Lost, Outcome, TaskQueue
+
+__all__ = ['Desk', 'Error', 'describe', 'cause_of_death', 'batch_size', 'smooth']
+
+log = logging.getLogger(__name__)
+
+HORIZON = 0.025     # seconds of work that a worker has before it; a guess that measures well
+BATCH = 256         # tasks that a worker has before it, at most
+PATIENCE = 0.05     # seconds that a task waits behind a long one before it is given back
+PAUSE = 0.05, 2.0   # seconds between tries to reach a lost queue: first and last
+SAY_AGAIN = 30.0    # seconds between two log lines about a queue that stays away
+
+
+class Error(WorqError):
+    """A pool was asked for what it cannot do in the state it is in."""
+
+
+# -- who a pool is ------------------------------------------------------------------
+
+def describe() -> dict[str, str]:
+    """What a pool tells of itself when it joins: enough to prove it dead, later."""
+    return {
+        'host': platform.node(),
+        'boot': _read('/proc/sys/kernel/random/boot_id'),
+        'pid': str(os.getpid()),
+        'started': started(os.getpid()),
+        'version': __version__,
+    }
+
+
+def started(pid: int) -> str:
+    """When a process began, in ticks since the machine did; empty if nobody can tell.
+
+    A pid alone proves nothing, for it is soon used again.
+    """
+    # after the name, which is in parentheses and may contain anything: field 3 is the state
+    fields = _read(f'/proc/{pid}/stat').rpartition(')')[2].split()
+    return fields[19] if len(fields) > 19 and fields[0] != 'Z' else ''
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return ''
+
+
+def cause_of_death(info: dict[str, str], ours: dict[str, str]) -> str:
+    """How we know that a pool's process is gone; empty if we do not.
+
+    :param info: what it told when it joined.
+    :param ours: what we would tell.
+    """
+    if not ours['boot'] or not info.get('pid', '').isdigit() \
+            or (info.get('host'), info.get('boot')) != (ours['host'], ours['boot']):
+        return ''
+    pid = int(info['pid'])
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return f'process {pid} of its pool is gone'
+    except OSError:
+        return ''
+    if info.get('started') and started(pid) != info['started']:
+        return f'process {pid} of its pool is gone'
+    return ''
+
+
+# -- how much a worker takes --------------------------------------------------------
+
+def batch_size(seconds: float | None) -> int:
+    """How many tasks are about `HORIZON` seconds of work.
+
+    :param seconds: what a task has taken lately; None: nothing is known.
+    """
+    if seconds is None or seconds >= HORIZON:
+        return 1
+    return min(BATCH, int(HORIZON / max(seconds, 1e-6)))
+
+
+def smooth(old: float | None, new: float, weight: float) -> float:
+    """A running mean of task seconds. It rises at once and falls slowly.
+
+    A long task is the warning that more may follow, and it is cheaper to take too few than
+    to give back.
+    """
+    if old is None or new > old:
+        return new if old is None else old + (new - old) * max(weight, 0.5)
+    return old + (new - old) * weight
+
+
+def task_lease(header: bytes) -> int | None:
+    """ms of the lease that a task asks for itself, from its header; None: as the pool likes."""
+    for line in header.split(b'\n')[1:]:
+        word, _, number = line.partition(b' ')
+        if word == b'lease' and number.isdigit():
+            return int(number)
+    return None
+
+
+# -- the queue, as a pool sees it ---------------------------------------------------
+
+class Desk:
+    """A pool's side of its queue: what it holds, and what it still has to tell.
+
+    Duties: 1. settle, beat and take in one step; 2. stand an outage: keep outcomes until
+    they can be told, reconcile, go on; 3. take over from pools of this host that are dead.
+
+    A queue that is away raises nothing here. Only one thread at a time may take, for what is
+    taken must be known before anybody reconciles; all may settle and beat.
+
+    :param backend: the queue.
+    :param lease: ms that a task is leased for, unless it says otherwise.
+    """
+
+    def __init__(self, backend: TaskQueue, lease: int) -> None:
+        self.backend = backend
+        self.lease = lease
+        self.info = describe()
+        self.pool = f'{self.info["host"]}:{os.getpid()}:{new_nonce()}'
+        self.held: dict[bytes, str] = {}        # token to id: leased, and not yet settled
+        self.short: dict[bytes, int] = {}       # token to ms, for shorter leases
+        self.untold: list[Outcome] = []         # could not be settled yet
+        self._lock = Lock()                     # around untold, never around the queue
+        self.stale = 0
+        self._joined = False
+        self._away_since: float | None = None   # monotonic, as all times here
+        self._retry_at = 0.0
+        self._pause = PAUSE[0]
+        self._say_at = 0.0
+        self._beat_at = 0.0
+
+    def __repr__(self) -> str:
+        return f'<Desk {self.pool} of {self.backend!r}, {len(self.held)} held>'
+
+    @property
+    def away(self) -> float:
+        """Seconds until the queue is tried again; 0 while it can be reached."""
+        if self._away_since is None:
+            return 0.0
+        return max(self._retry_at - time.monotonic(), 0.001)
+
+    @property
+    def beat_in(self) -> float:
+        """Seconds until the next heartbeat is due."""
+        return max(self._beat_at - time.monotonic(), 0.0)
+
+    # 1. -- settle, beat, take ------------------------------------------------
+
+    def turn(self, outcomes: list[Outcome], limit: int) -> tuple[list[Delivery], list[Lost]]:
+        """Settle what is done, beat if it is time, take up to `limit`; in one round trip.
+
+        :returns: what was taken, and what is not ours any more.
+        """
+        with self._lock:
+            outcomes, self.untold = self.untold + outcomes, []
+        now = time.monotonic()
+        if self._away_since is not None and now < self._retry_at:
+            self._keep(outcomes)
+            return [], []
+        beats = now >= self._beat_at
+        settled = {outcome.token for outcome in outcomes}
+        held = [(id, token) for token, id in list(self.held.items())
+                if token not in settled] if beats else []
+        try:
+            self._arrive()
+            if beats and not held:
+                self.backend.beat(self.pool, (), self.lease)  # so that we are known to live
+            turn = self.backend.turn(self.pool, outcomes, held, limit, self.lease)
+        except QueueError as error:
+            self._keep(outcomes)
+            self._gone(error)
+            return [], []
+        self._settled(outcomes, turn.settled)
+        if beats:
+            self._beaten(now, turn.lost)
+        for delivery in turn.deliveries:
+            self.held[delivery.token] = delivery.id
+            lease = task_lease(delivery.header)
+            if lease is not None and lease < self.lease:
+                self.short[delivery.token] = lease
+                self._beat_at = min(self._beat_at, now + lease / 3000)
+        return turn.deliveries, turn.lost
+
+    def settle(self, outcomes: list[Outcome]) -> None:
+        """Settle only; what cannot be settled now goes along with a later turn."""
+        try:
+            if self._away_since is None:
+                self._settled(outcomes, self.backend.settle(self.pool, outcomes))
+            else:
+                self._keep(outcomes)
+        except QueueError as error:
+            self._keep(outcomes)
+            self._gone(error)
+
+    def beat(self) -> list[Lost]:
+        """Beat only, if it is time; returns what is not ours any more."""
+        now = time.monotonic()
+        if now < self._beat_at or self._away_since is not None or not self._joined:
+            return []
+        held = [(id, token) for token, id in list(self.held.items())]
+        try:
+            lost = self.backend.beat(self.pool, held, self.lease)
+        except QueueError as error:
+            self._gone(error)
+            return []
+        self._beaten(now, lost)
+        return lost
+
+    def _beaten(self, now: float, lost: list[Lost]) -> None:
+        self._beat_at = now + min([self.lease, *list(self.short.values())]) / 3000
+        for one in lost:
+            self._drop(one.token)
+        self._bury()
+
+    def _keep(self, outcomes: list[Outcome]) -> None:
+        with self._lock:
+            self.untold = outcomes + self.untold
+
+    def _settled(self, outcomes: Iterable[Outcome], words: Iterable[str]) -> None:
+        for outcome, word in zip(outcomes, words):
+            self._drop(outcome.token)
+            if word == 'stale':
+                self.stale += 1
+                log.warning('the outcome of %s came too late: it had been cancelled, or given '
+                            'to another pool', outcome.id)
+
+    def _drop(self, token: bytes) -> None:
+        self.held.pop(token, None)
+        if self.short:
+            self.short.pop(token, None)
+
+    # 2. -- an outage ---------------------------------------------------------
+
+    def _arrive(self) -> None:
+        """Before anything else, and after an outage: be known, and own what we know of."""
+        if not self._joined:
+            self.backend.join(self.pool, self.info)
+            self._joined = True
+            self._bury()
+        if self._away_since is None:
+            return
+        # Something that was taken may have been lost with its reply.
+        self.backend.join(self.pool, self.info)
+        released = self.backend.reconcile(self.pool, list(self.held))
+        log.warning('the queue %s is back after %.1f seconds; %d tasks were released',
+                    self.backend.safe_url, time.monotonic() - self._away_since, released)
+        self._away_since = None
+        self._pause = PAUSE[0]
+
+    def _gone(self, error: QueueError) -> None:
+        now = time.monotonic()
+        if self._away_since is None:
+            self._away_since = now
+            self._say_at = now
+        if now >= self._say_at:
+            self._say_at = now + SAY_AGAIN
+            log.error('lost the queue %s, and will try again: %s', self.backend.safe_url, error)
+        self._beat_at = 0.0  # beat first when it is back
+        self._retry_at = now + self._pause
+        self._pause = min(2 * self._pause, PAUSE[1])
+
+    def leave(self) -> None:
+        """Be forgotten by the queue. What could not be settled will be lost with its lease."""
+        if self.untold:
+            log.error('%d outcomes could not be told to the queue %s, their tasks will run '
+                      'again', len(self.untold), self.backend.safe_url)
+        try:
+            self.backend.leave(self.pool)
+        except QueueError as error:
+            log.warning('could not take leave of the queue: %s', error)
+        self._joined = False
+
+    # 3. -- the dead ----------------------------------------------------------
+
+    def _bury(self) -> None:
+        try:
+            self._bury_all()
+        except QueueError as error:
+            log.debug('could not look for dead pools: %s', error)
+
+    def _bury_all(self) -> None:
+        for pool, info in self.backend.pools().items():
+            if pool == self.pool:
+                continue
+            cause = cause_of_death(info, self.info)
+            if cause:
+                lost = self.backend.abandon(pool, cause)
+                self.backend.leave(pool)
+                log.warning('took over %d tasks from pool %s: %s', lost, pool, cause)

@@ -1,0 +1,77 @@
+"""Frames: lists of byte strings on a pipe, between a manager and its children.
+
+A frame is the number of bytes of its content and the number of its parts, then the length of
+each part, all as 32 bits; then the parts. Nothing in it is ever evaluated, so the manager
+can read what a broken or hostile child writes: the worst of it is a `FrameError`.
+"""
+from __future__ import annotations
+
+import struct
+from typing import Iterator, Sequence
+
+__all__ = ['FrameError', 'Reader', 'pack']
+
+MOST = 1 << 30    #: bytes of a frame
+HEAD = struct.Struct('<II')
+
+
+class FrameError(Exception):
+    """What was read is no frame."""
+
+
+def pack(parts: Sequence[bytes]) -> bytes:
+    """A frame of these parts.
+
+    :raises FrameError: if it would be longer than any reader accepts.
+    """
+    lengths = [len(part) for part in parts]
+    count = len(lengths)
+    size = sum(lengths) + 4 * count
+    if size > MOST:
+        raise FrameError(f'a frame of {size} bytes')
+    return b''.join((struct.pack(f'<{count + 2}I', size, count, *lengths), *parts))
+
+
+class Reader:
+    """Cuts a stream of bytes into frames."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+        self._needs = HEAD.size
+
+    def feed(self, data: bytes) -> Iterator[list[bytes]]:
+        """Take the next bytes of the stream; the frames that are complete with them.
+
+        :raises FrameError: if this cannot be a frame, however it goes on.
+        """
+        rest = self._rest
+        rest += data
+        if len(rest) < self._needs:
+            return
+        at = 0
+        while len(rest) - at >= HEAD.size:
+            size, count = HEAD.unpack_from(rest, at)
+            if size > MOST or 4 * count > size:
+                raise FrameError(f'a frame of {size} bytes in {count} parts')
+            start = at + HEAD.size
+            end = start + size
+            if len(rest) < end:
+                self._needs = end - at
+                break
+            yield cut(bytes(memoryview(rest)[start:end]), count)
+            at = end
+        else:
+            self._needs = HEAD.size
+        del rest[:at]
+
+
+def cut(content: bytes, count: int) -> list[bytes]:
+    """The parts of a frame's content."""
+    parts = []
+    at = 4 * count
+    for length in struct.unpack_from(f'<{count}I', content):
+        parts.append(content[at:at + length])
+        at += length
+    if at != len(content):
+        raise FrameError('its parts are not as long as the frame')
+    return parts

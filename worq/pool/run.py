@@ -1,0 +1,125 @@
+"""Run one delivery, to an outcome.
+
+A flat pipeline: look the task up, read its arguments, call it, encode what it returned. Each
+step may end it with a failure. Whatever happens in the task or in what it was given, ``run``
+answers an `Outcome`, so a pool's loop has no special cases.
+"""
+from __future__ import annotations
+
+import asyncio
+import traceback
+from types import CoroutineType, TracebackType
+from typing import Any
+
+from worq import const
+from worq.core import Broker
+from worq.errors import DecodeError, EncodeError, TaskFailure
+from worq.queue import base
+from worq.queue.base import Argument, Delivery, Outcome
+from worq.task import Deferred
+
+__all__ = ['run']
+
+
+def run(broker: Broker, delivery: Delivery) -> Outcome:
+    """Run a task; never raises.
+
+    ==================================================== =====================
+    what happens                                         the outcome's word
+    ==================================================== =====================
+    it returns a value                                   value
+    it returns a Deferred of this queue (a tail call)    delegate
+    it raises anything, SystemExit included              failure
+    its arguments or its result cannot be coded          failure
+    no task of that name, or signed with another secret  refuse
+    ==================================================== =====================
+    """
+    name = delivery.header.partition(b'\n')[0].decode('utf-8', 'replace')
+    try:
+        return _run(broker, delivery, name)
+    except BaseException as err:
+        # Only what is scarce, memory or stack, can bring us here: say the least.
+        return _failure(broker, delivery, name, type(err).__name__ + ': ')
+
+
+def _run(broker: Broker, delivery: Delivery, name: str) -> Outcome:
+    id, token = delivery.id, delivery.token
+    nonce = token[:const.NONCE].decode('ascii')
+    function = broker.tasks.get(name)
+    if function is None:
+        return _failure(broker, delivery, name, 'no such task', 'refuse')
+
+    try:
+        given = dict(delivery.arguments)
+
+        def resolve(id: str, nonce: str) -> object:
+            if id not in given:
+                raise DecodeError(f'its argument [{broker.name}:{id}] was not delivered')
+            return _argument(broker, id, given[id])
+
+        args, kw = broker.codec.decode_call(id, nonce, delivery.header, delivery.body, resolve)
+    except BaseException as err:
+        # Another pool may have the secret, and then runs it.
+        word = 'refuse' if getattr(err, 'unknown_key', False) is True else 'failure'
+        return _failure(broker, delivery, name, _describe(err), word)
+
+    try:
+        value = function(*args, **kw)
+        if isinstance(value, CoroutineType):
+            value = asyncio.run(value)
+    except BaseException as err:
+        trace = _trace(err, err.__traceback__ and err.__traceback__.tb_next)
+        return _failure(broker, delivery, name, _describe(err), trace=trace)
+
+    if isinstance(value, Deferred):
+        other = value.broker
+        if other is broker or (other.url, other.name) == (broker.url, broker.name):
+            return Outcome(id, token, 'delegate', target=Argument(value.id, value._nonce))
+        return _failure(broker, delivery, name, 'EncodeError: the result is a Deferred of '
+                        f'another queue ({other.backend!r})')
+    try:
+        return Outcome(id, token, 'value', broker.codec.encode_value(id, nonce, value))
+    except EncodeError as err:
+        return _failure(broker, delivery, name, f'EncodeError: {err}')
+    except BaseException as err:
+        return _failure(broker, delivery, name, _describe(err), trace=_trace(err))
+
+
+def _argument(broker: Broker, id: str, raw: bytes) -> Any:
+    """The value of an argument, or the TaskFailure that the task wants to see (`PASS`).
+
+    Not ``broker.read``: what cannot be decoded must fail the task, not be its argument.
+    """
+    try:
+        record = base.unpack(raw)
+    except ValueError as err:
+        raise DecodeError(f'its argument [{broker.name}:{id}]: {err}') from err
+    made_by, nonce = record.origin or (id, record.nonce)
+    if record.kind == base.VALUE:
+        return broker.codec.decode_value(made_by, nonce, record.data)
+    if record.kind == base.FAILURE:
+        return broker.codec.decode_failure(made_by, nonce, record.data)
+    return broker.read(id, raw)
+
+
+def _failure(broker: Broker, delivery: Delivery, name: str, error: str,
+             word: str = 'failure', trace: str = '') -> Outcome:
+    failure = TaskFailure(name, broker.name, delivery.id, error, trace)
+    nonce = delivery.token[:const.NONCE].decode('ascii')
+    return Outcome(delivery.id, delivery.token, word,
+                   broker.codec.encode_failure(nonce, failure))
+
+
+def _describe(err: BaseException) -> str:
+    try:
+        return f'{type(err).__name__}: {err}'
+    except BaseException as worse:
+        return f'{type(err).__name__}: (its text cannot be had: {type(worse).__name__})'
+
+
+def _trace(err: BaseException, begin: TracebackType | None = None) -> str:
+    """The traceback as text, from the task's own frame on."""
+    try:
+        return ''.join(traceback.format_exception(type(err), err, begin))
+    except BaseException:
+        return ''

@@ -1,0 +1,283 @@
+"""A pool of threads."""
+from __future__ import annotations
+
+from collections import deque
+import logging
+import os
+import select
+from threading import Event, Lock, Thread
+import time
+from typing import Any, Callable, Self
+
+from worq.core import Broker
+from worq.errors import QueueError
+from worq.pool.base import HORIZON, PATIENCE, Desk, Error, batch_size, smooth
+from worq.pool.run import run
+from worq.queue.base import Bell, Delivery, Outcome
+
+__all__ = ['WorkerPool', 'Error']
+
+log = logging.getLogger(__name__)
+
+LEASE = 60_000      # ms: a thread that beats may have to wait long for the GIL
+FLUSH = 0.005       # seconds that an outcome waits for those of the tasks behind it
+WATCH = 1.0         # seconds between two looks at workers that run one task each
+
+
+class Worker:
+    """A thread of the pool, with what it has before it and behind it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.buffer: deque[Delivery] = deque()   # taken, not begun
+        self.done: deque[Outcome] = deque()      # run, not settled
+        self.since: float | None = None          # monotonic: when the running task began
+
+
+class WorkerPool:
+    """Runs a broker's tasks in threads of this process.
+
+    Good for tasks that wait (for a network, a disk, a program), and for tests. Its threads
+    take and settle by themselves, several short tasks at once. What a thread pool cannot do:
+
+    * run Python code on more than one core: a `worq.pool.process.WorkerPool` can;
+    * stop a task that does not end. A cancelled task is disowned, but runs to its end;
+    * beat while some C code keeps the GIL. So leases are 60 seconds long here, and a task that
+      keeps the GIL for longer may be run again by another pool (its late outcome is
+      dropped then);
+    * survive a crash: a task that brings down the process brings down all of them.
+
+    :param broker: whose tasks are run: those that it exposes.
+    :param workers: number of threads.
+    :param thread_factory: makes the threads; called as ``threading.Thread`` is.
+    """
+
+    def __init__(self, broker: Broker, workers: int = 1,
+                 thread_factory: Callable[..., Any] = Thread) -> None:
+        if not isinstance(workers, int) or workers < 1:
+            raise ValueError(f'invalid workers: {workers!r}; it is a whole number from 1')
+        self.broker = broker
+        self.workers = workers
+        self.thread_factory = thread_factory
+        self.threads: list[Any] = []
+        self._stopping = Event()
+        self._stopping.set()
+        self._changing = Lock()
+
+    def __repr__(self) -> str:
+        state = 'stopped' if not self.threads else \
+            'stopping' if self._stopping.is_set() else 'running'
+        return f'<thread.WorkerPool [{self.broker.name}] {self.workers} workers, {state}>'
+
+    # -- start and stop -------------------------------------------------------
+
+    def start(self, timeout: float = 1) -> None:
+        """Start the threads.
+
+        :param timeout: seconds that ``broker.next_task`` is given to wait, where that
+            method has been replaced; nothing else waits for it.
+        :raises Error: if the pool is running.
+        """
+        with self._changing:
+            if self.threads and not self._stopping.is_set():
+                raise Error(f'{self!r} is running already')
+            self._join()
+            self._stopping.clear()
+            self._desk = Desk(self.broker.backend, LEASE)
+            self._bell: Bell = self.broker.backend.bell(self._desk.pool)
+            self._wake = os.pipe()
+            self._door = Lock()              # one worker at a time takes, or waits to
+            self._watch = Event()
+            self._seconds: float | None = None
+            self._by_hand: dict[bytes, str] = {}
+            self._team = [Worker(number) for number in range(self.workers)]
+            # A program that has wrapped next_task wants to be asked for each task.
+            gated = 'next_task' in vars(self.broker)
+            for worker in self._team:
+                work, args = (self._work_by_hand, (worker, timeout)) if gated \
+                    else (self._work, (worker,))
+                thread = self.thread_factory(target=work, args=args)
+                thread.start()
+                self.threads.append(thread)
+            self._keeper = Thread(target=self._keep, name='worq-keeper', daemon=True)
+            self._keeper.start()
+        log.info('%r', self)
+
+    def stop(self, use_sentinel: bool = False, join: bool = True) -> None:
+        """Take no more tasks, let those that run end, and give the others back.
+
+        :param use_sentinel: accepted for programs written for WorQ 1.x; workers that wait
+            for a task are always woken.
+        :param join: wait for the threads.
+        """
+        with self._changing:
+            if self.threads and not self._stopping.is_set():
+                self._stopping.set()
+                os.write(self._wake[1], b'!')  # stays there: it wakes one after the other
+        if join:
+            self.join()
+
+    def join(self) -> None:
+        """Wait for the threads to end, after ``stop(join=False)``."""
+        with self._changing:
+            self._join()
+
+    def _join(self) -> None:
+        if not self.threads:
+            return
+        for thread in self.threads:
+            thread.join()
+        self._watch.set()
+        self._keeper.join()
+        self.threads = []
+        self._desk.turn([], 0)  # what could not be settled before
+        self._desk.leave()
+        self._bell.close()
+        for fd in self._wake:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    # -- a worker -------------------------------------------------------------
+
+    def _work(self, worker: Worker) -> None:
+        while True:
+            try:
+                deliveries = self._next(worker)
+                if not deliveries:
+                    return
+                worker.buffer.extend(deliveries)
+                if len(deliveries) > 1:
+                    self._watch.set()
+                self._run(worker)
+            except Exception:
+                # Nothing of the user's gets here, so this is a fault of ours: the task it
+                # hit will be lost with its lease, and the worker must not be.
+                log.exception('worker %d failed, and goes on', worker.number)
+                self._stopping.wait(FLUSH)
+
+    def _next(self, worker: Worker) -> list[Delivery]:
+        """Settle what is done and take more, waiting for it; nothing once we stop."""
+        outcomes = self._grab(worker)
+        if self._stopping.is_set():
+            self._desk.settle(outcomes)
+            return []
+        if self._door.acquire(blocking=False):
+            # Nobody waits at the queue, so there may be something: one round trip for both.
+            try:
+                deliveries, _ = self._desk.turn(outcomes, batch_size(self._seconds))
+            finally:
+                self._door.release()
+            if deliveries:
+                return deliveries
+        elif outcomes:
+            self._desk.settle(outcomes)
+        with self._door:
+            while not self._stopping.is_set():
+                try:
+                    # It rings only for what comes after it is armed, so: arm, then look.
+                    self._bell.arm()
+                except QueueError as error:
+                    log.debug('no bell: %s', error)
+                deliveries, _ = self._desk.turn([], batch_size(self._seconds))
+                if deliveries:
+                    return deliveries
+                self._listen()
+        return []
+
+    def _listen(self) -> None:
+        poll = select.poll()
+        poll.register(self._wake[0], select.POLLIN)
+        pause = self._desk.away
+        if not pause:
+            try:
+                poll.register(self._bell.fileno(), select.POLLIN)
+            except QueueError:
+                pause = FLUSH
+        found = poll.poll(1000 * (pause or min(2.0, self._desk.beat_in + 0.001)))
+        if any(fd != self._wake[0] for fd, _ in found):
+            self._bell.clear()
+
+    def _run(self, worker: Worker) -> None:
+        begin = flushed = time.monotonic()
+        while True:
+            try:
+                delivery = worker.buffer.popleft()
+            except IndexError:  # all is done, or the keeper has given the rest back
+                break
+            if self._stopping.is_set():
+                worker.done.append(Outcome(delivery.id, delivery.token, 'release'))
+                continue
+            worker.since = begin
+            worker.done.append(run(self.broker, delivery))
+            now = time.monotonic()
+            self._seconds = smooth(self._seconds, now - begin, 0.1)
+            begin = now
+            if now - flushed > FLUSH and worker.buffer:
+                self._desk.settle(self._grab(worker))
+                flushed = now
+        worker.since = None
+
+    @staticmethod
+    def _grab(worker: Worker) -> list[Outcome]:
+        """Take all of a worker's outcomes; the keeper may do so at the same time."""
+        outcomes: list[Outcome] = []
+        while worker.done:
+            try:
+                outcomes.append(worker.done.popleft())
+            except IndexError:
+                break
+        return outcomes
+
+    def _work_by_hand(self, worker: Worker, timeout: float) -> None:
+        while not self._stopping.is_set():
+            try:
+                delivery = self.broker.next_task(timeout=timeout)
+                if delivery is None:
+                    continue
+                self._by_hand[delivery.token] = delivery.id
+                outcome = run(self.broker, delivery)
+                self._by_hand.pop(delivery.token, None)
+                self.broker.backend.settle(self.broker.hand, [outcome])
+            except Exception:
+                if not self._stopping.is_set():
+                    log.exception('worker %d failed, and goes on', worker.number)
+                    self._stopping.wait(PATIENCE)
+
+    # -- the keeper: beats, and gives back what waits too long ----------------
+
+    def _keep(self) -> None:
+        while any(thread.is_alive() for thread in self.threads):
+            crowded = any(worker.buffer for worker in self._team)
+            self._watch.wait(HORIZON if crowded else min(WATCH, self._desk.beat_in + 0.001))
+            self._watch.clear()
+            try:
+                self._give_back()
+                for lost in self._desk.beat():
+                    log.warning('%s was %s while it ran here', lost.id, lost.word)
+                if self._by_hand:
+                    held = [(id, token) for token, id in list(self._by_hand.items())]
+                    self.broker.backend.beat(self.broker.hand, held, LEASE)
+            except Exception:
+                log.exception('the keeper failed, and goes on')
+
+    def _give_back(self) -> None:
+        now = time.monotonic()
+        for worker in self._team:
+            since = worker.since
+            if since is None or now - since < PATIENCE:
+                continue
+            outcomes = self._grab(worker)
+            while worker.buffer:
+                try:
+                    delivery = worker.buffer.popleft()
+                except IndexError:
+                    break
+                outcomes.append(Outcome(delivery.id, delivery.token, 'release'))
+            if outcomes:
+                self._desk.settle(outcomes)
