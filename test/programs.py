@@ -60,6 +60,6 @@ def shown_redis() -> str:
     """The tests' Redis for programs whose queues have names that others use too: a database
     of its own, without what was in it. SkipTest if there is no Redis."""
     url = support.redis_url().rpartition('/')[0] + '/9'
-    for name in ('default', 'wordcount'):
+    for name in ('default', 'guide', 'slow', 'wordcount'):
         support.clean(url, name)
     return url

@@ -37,6 +37,15 @@ class Snippets(unittest.TestCase):
         """The guide's session goes as it is shown."""
         self.check('doc/guide.rst')
 
+    def test_guide_on_redis(self):
+        """All that the guide says of a queue in memory is true of one on Redis."""
+        url = shown_redis()
+        text = (ROOT / 'doc/guide.rst').read_text('utf-8')
+        with tempfile.NamedTemporaryFile('w', suffix='.rst') as copy:
+            copy.write(text.replace('memory://', url))
+            copy.flush()
+            python('-m', 'test.snippets', copy.name)
+
     def test_pools(self):
         """The examples of the page on pools run."""
         self.check('doc/pools.rst')
