@@ -1,0 +1,294 @@
+"""The child of a process pool: ``python -m worq.pool.child IN OUT PAGE PARENT``.
+
+It reads tasks from one pipe, runs them one after the other, and writes their outcomes to
+another. Its first frame tells it how to begin, and is trusted, for it comes from the process
+that started this one.
+
+Duties: 1. begin: make this process one in which the parent's functions can be found; 2. work; 3.
+never outlive the parent, whatever the task does.
+"""
+from __future__ import annotations
+
+import atexit
+from collections import deque
+import logging
+import os
+import pickle
+import runpy
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+import types
+from typing import Any
+
+from worq import codec
+from worq.codec import Codec
+from worq.core import Broker
+from worq.pool.frames import Reader, pack
+from worq.pool.run import run
+from worq.pool.wire import BROKEN, INIT, OUTCOMES, READY, Page, pack_outcome, unpack_tasks
+from worq.queue import memory
+from worq.queue.base import Delivery
+
+__all__ = ['main', 'preparation', 'prepare']
+
+log = logging.getLogger(__name__)
+
+FLUSH = 0.002       # seconds that an outcome waits for those of the tasks behind it
+CHUNK = 1 << 18     # bytes of a read
+
+
+# 1. -- begin ---------------------------------------------------------------------
+
+def preparation() -> dict[str, Any]:
+    """What a child must know of this process to find the same functions.
+
+    (In the manner of ``multiprocessing.spawn``.)
+    """
+    main_module = sys.modules['__main__']
+    spec = getattr(main_module, '__spec__', None)
+    return {
+        'path': [entry or os.getcwd() for entry in sys.path],
+        'argv': list(sys.argv),
+        'folder': os.getcwd(),
+        'main_name': spec.name if spec is not None else None,
+        'main_path': os.path.abspath(path) if (path := getattr(main_module, '__file__', None))
+        else None,
+        'python_path': os.environ.get('PYTHONPATH'),
+    }
+
+
+def prepare(data: dict[str, Any]) -> None:
+    """Make this process like the one that `data` describes."""
+    sys.path[:] = data['path']
+    sys.argv[:] = data['argv']
+    if data['python_path'] is None:
+        os.environ.pop('PYTHONPATH', None)
+    else:
+        os.environ['PYTHONPATH'] = data['python_path']
+    codec.main_loader = lambda: load_main(data['main_name'], data['main_path'])
+
+
+#: Set while a child imports the main script of its parent, which must not start pools then.
+loading_main = False
+
+
+def load_main(name: str | None, path: str | None) -> None:
+    """Make the parent's ``__main__`` this process's, without what its guard holds back."""
+    global loading_main
+    this = sys.modules['__main__']
+    module = types.ModuleType('__mp_main__')
+    loading_main = True
+    try:
+        if name is not None and name != '__main__' and not name.endswith('.__main__'):
+            content = runpy.run_module(name, run_name='__mp_main__', alter_sys=True)
+        elif path is not None and os.path.exists(path):
+            content = runpy.run_path(path, run_name='__mp_main__')
+        else:
+            return  # an interactive parent: there is nothing to load
+    finally:
+        loading_main = False
+    module.__dict__.update(content)
+    sys.modules['__main__'] = sys.modules['__mp_main__'] = module
+    module.__worq_child__ = this  # type: ignore[attr-defined]  # so that it is not collected
+
+
+def unpickle(data: bytes) -> Any:
+    """Load what the parent names, from its main script too."""
+    try:
+        return pickle.loads(data)
+    except AttributeError:
+        if not codec.load_main():
+            raise
+    return pickle.loads(data)
+
+
+def begin(data: bytes, queue: str, in_memory: bool) -> Broker:
+    """Make the child's broker, as the pool's owner said."""
+    call = unpickle(data)
+    prepare(call['preparation'])
+    init, args, kw = unpickle(call['init'])
+    memory.orphan = in_memory
+    broker = init(call['url'], *args, **kw)
+    if not isinstance(broker, Broker):
+        raise TypeError(f'init_func must return a broker, and returned {broker!r}')
+    if broker.name != queue:
+        log.debug('the child made a broker of %r, and works for %r', broker.name, queue)
+        broker.name = queue
+        broker.codec = Codec(queue, format=broker.codec.format, keys=broker.codec.keys,
+                             max_payload=broker.codec.max_payload)
+    return broker
+
+
+# 2. -- work ----------------------------------------------------------------------
+
+class Child:
+    """The loop of a child process.
+
+    Outcomes gather while there is more to do, for a few milliseconds: the watcher sends them
+    if a task takes longer.
+    """
+
+    def __init__(self, tasks_in: int, outcomes_out: int, page: Page) -> None:
+        self.tasks_in = tasks_in
+        self.outcomes_out = outcomes_out
+        self.page = page
+        self._reader = Reader()
+        self._frames: deque[list[bytes]] = deque()
+        self._done: list[bytes] = []
+        self._lock = threading.Lock()       # around _done and the pipe out
+        self._busy, self._wakes = os.pipe()
+        self._watching = False
+
+    def read(self) -> list[bytes]:
+        """The next frame; EOFError when there are no more to come."""
+        while not self._frames:
+            data = os.read(self.tasks_in, CHUNK)
+            if not data:
+                raise EOFError
+            self._frames.extend(self._reader.feed(data))
+        return self._frames.popleft()
+
+    def write(self, parts: list[bytes]) -> None:
+        """Send a frame; waits while the pipe is full."""
+        data = memoryview(pack(parts))
+        while data:
+            data = data[os.write(self.outcomes_out, data):]
+
+    def work(self, broker: Broker) -> None:
+        """Run what comes, until no more comes."""
+        number = 0
+        while True:
+            try:
+                tasks = list(unpack_tasks(self.read()))
+            except EOFError:
+                return
+            last = len(tasks) - 1
+            flushed = time.monotonic()
+            if last:
+                self._watching = True
+                os.write(self._wakes, b'!')
+            for index, delivery in enumerate(tasks):
+                number += 1
+                if self.page.begin(number):
+                    self._run(broker, delivery)
+                # One clock call a task: the watcher would be too slow for short ones.
+                if index == last or time.monotonic() - flushed > FLUSH:
+                    self.flush()
+                    flushed = time.monotonic()
+            self._watching = False
+
+    def _run(self, broker: Broker, delivery: Delivery) -> None:
+        packed = pack_outcome(run(broker, delivery))
+        with self._lock:
+            self._done.extend(packed)
+
+    def flush(self) -> None:
+        """Send the outcomes that have gathered."""
+        with self._lock:
+            if self._done:
+                done, self._done = self._done, []
+                self.write([OUTCOMES, *done])
+
+    # 3. -- never outlive the parent ------------------------------------------
+
+    def watch(self) -> None:
+        """In a thread: leave when the manager's end of the pipe is gone; send what waits."""
+        poll = select.poll()
+        poll.register(self.tasks_in, 0)   # 0: only that it was hung up
+        poll.register(self._busy, select.POLLIN)
+        while True:
+            found = dict(poll.poll(None if not self._watching else 1000 * FLUSH))
+            if self.tasks_in in found:
+                # What the main thread has read it may finish: it meets the end by itself,
+                # if it gets there. The manager that closed its end in peace waits for that.
+                if os.getppid() != self.parent:
+                    os._exit(1)
+                poll.unregister(self.tasks_in)
+            if self._busy in found:
+                os.read(self._busy, 4096)
+            elif self._watching:
+                self.flush()
+
+    parent = 0
+
+    def guard(self, parent: int) -> None:
+        """Begin to watch. On Linux the kernel does it too, even if a task keeps the GIL."""
+        self.parent = parent
+        die_with_parent()
+        if os.getppid() != parent:
+            os._exit(1)
+        threading.Thread(target=self.watch, name='worq-child-watch', daemon=True).start()
+
+
+def die_with_parent() -> None:
+    """Have this process killed when the thread that started it ends (Linux)."""
+    if sys.platform != 'linux':
+        return
+    import ctypes  # a few ms, and only here
+    set_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
+    ctypes.CDLL(None, use_errno=True).prctl(set_death_signal, signal.SIGKILL, 0, 0, 0)
+
+
+def ignore(*args: object) -> None:
+    """A handler that does nothing.
+
+    Not SIG_IGN, which the programs that a task starts would inherit. A signal for the
+    whole process group (Ctrl-C, a service manager) is the parent's to answer.
+    """
+
+
+def call() -> int:
+    """Run one function that comes on stdin, for ``run_in_subprocess``."""
+    stdin = sys.stdin.buffer
+    preparation, function = pickle.loads(stdin.read(int.from_bytes(stdin.read(8), 'little')))
+    prepare(preparation)
+    func, args, kw = unpickle(function)
+    try:
+        func(*args, **kw)
+    except Exception:
+        log.critical('the function of a subprocess failed', exc_info=True)
+        raise
+    return 0
+
+
+def main(argv: list[str]) -> int:
+    """Be a child; returns the exit status."""
+    if argv == ['call']:
+        return call()
+    tasks_in, outcomes_out, page, parent = map(int, argv)
+    for fd in (tasks_in, outcomes_out, page):
+        os.set_inheritable(fd, False)  # not for the programs that tasks start
+    signal.signal(signal.SIGINT, ignore)
+    signal.signal(signal.SIGTERM, ignore)
+    child = Child(tasks_in, outcomes_out, Page(page))
+    os.close(page)
+    child.guard(parent)
+    try:
+        kind, data, queue, in_memory = child.read()
+        if kind != INIT:
+            raise ValueError('the first frame is not how to begin')
+        broker = begin(data, queue.decode(), in_memory == b'1')
+    except EOFError:
+        return 0
+    except BaseException:
+        child.write([BROKEN, traceback.format_exc().encode('utf-8', 'replace')])
+        return 1
+    child.write([READY])
+    child.work(broker)
+    broker.close()
+    return 0
+
+
+if __name__ == '__main__':
+    # As `worq.pool.child`, so that what is pickled there is found here, and not twice.
+    from worq.pool import child as module
+    code = module.main(sys.argv[1:])
+    atexit._run_exitfuncs()  # what tasks and libraries wish to have done at the end
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads that tasks have left behind must not keep a child that is to end.
+    os._exit(code)

@@ -1,0 +1,368 @@
+"""The manager of a process pool: one thread that runs no code of the user's.
+
+It waits for everything at once: the pipes of its children, their deaths, the queue's bell
+and its owner. Each time round it hears what has arrived, mends what has broken, makes one
+turn at the queue for all of it, and deals out what it got. Whatever arrives during that round
+trip makes up the next batch.
+"""
+from __future__ import annotations
+
+from collections import deque
+import logging
+import os
+import select
+import time
+from typing import Callable
+
+from worq.errors import QueueError
+from worq.pool.base import HORIZON, PATIENCE, Desk, batch_size, smooth
+from worq.pool.frames import FrameError
+from worq.pool.worker import Worker
+from worq.queue.base import Delivery, Outcome, TaskQueue
+
+__all__ = ['Manager']
+
+log = logging.getLogger(__name__)
+
+LEASE = 15_000            # ms
+RESPAWN = 0.1, 10.0       # seconds before a child is tried again that could not begin
+FAREWELL = 5.0            # seconds that a child has to end after its last task
+YOUNG = 1.0               # seconds; a child that dies sooner without a task has not begun
+
+
+class Manager:
+    """Duties: 1. the round; 2. hear; 3. mend; 4. turn and deal; 5. stop.
+
+    :param backend: the queue.
+    :param spawn: starts a child.
+    :param workers: how many there are to be.
+    :param max_tasks: after how many tasks a child is replaced; None: never.
+    :param grace: seconds that running tasks have to end when the pool stops.
+    :param label: names the pool in the log.
+    """
+
+    def __init__(self, backend: TaskQueue, spawn: Callable[[], Worker], workers: int,
+                 max_tasks: int | None, grace: float, label: str) -> None:
+        self.desk = Desk(backend, LEASE)
+        self.spawn = spawn
+        self.target = workers
+        self.max_tasks = max_tasks
+        self.grace = grace
+        self.label = label
+        self.turns = 0                  # of the loop, for whoever watches that it lives
+        self.workers: list[Worker] = []
+        self._bell = backend.bell(self.desk.pool)
+        self._bell_fd = -1              # while it is armed
+        self._more = True               # there may be something to take
+        self._outcomes: list[Outcome] = []
+        self._backlog: deque[tuple[Delivery, float]] = deque()  # came back; since when
+        self._seconds: float | None = None
+        self._failures = 0              # children that could not begin, in a row
+        self._respawn_at = 0.0
+        self._stop_at: float | None = None   # monotonic: when those that still run are killed
+        self._wake_out, self._wake_in = os.pipe()
+        os.set_blocking(self._wake_in, False)
+        os.set_blocking(self._wake_out, False)
+        self._poll = select.poll()
+        self._poll.register(self._wake_out, select.POLLIN)
+        self._heard: dict[int, Worker] = {}   # pipes and pidfds
+
+    # 1. -- the round ---------------------------------------------------------
+
+    def run(self) -> None:
+        """Manage until stopped."""
+        log.info('%s started', self.label)
+        try:
+            while not (self._stop_at is not None and self._finished()):
+                self.turns += 1
+                now = time.monotonic()
+                self._mend(now)
+                self._turn(now)
+                self._hear(self._patience(time.monotonic()))
+        except BaseException:
+            log.critical('%s crashed', self.label, exc_info=True)
+            raise
+        finally:
+            self._end()
+            log.info('%s stopped', self.label)
+
+    def _patience(self, now: float) -> float:
+        """Seconds for which there will be nothing to do unless something is heard."""
+        desk = self.desk
+        waits = [2.0, desk.beat_in]
+        if desk.away:
+            waits = [2.0, desk.away]
+        elif self._outcomes or self._more and self._stop_at is None and self._room():
+            return 0.0
+        if any(len(worker.sent) > 1 for worker in self.workers):
+            waits.append(HORIZON)
+        if any(worker.revoking for worker in self.workers):
+            waits.append(0.001)
+        if self._backlog:
+            waits.append(self._backlog[0][1] + PATIENCE - now)
+        if self._missing():
+            waits.append(self._respawn_at - now)
+        if self._stop_at is not None:
+            waits += [0.05, self._stop_at - now]
+        return max(0.0, min(waits))
+
+    # 2. -- hear --------------------------------------------------------------
+
+    def _hear(self, patience: float) -> None:
+        # rounded up: to wake a little early would turn the round for nothing
+        for fd, _ in self._poll.poll(1000 * patience + (0.9 if patience else 0)):
+            if fd == self._wake_out:
+                os.read(fd, 4096)
+            elif fd == self._bell_fd:
+                self._bell.clear()
+                self._disarm()
+                self._more = True
+            elif fd in self._heard:
+                self._listen(self._heard[fd])
+
+    def _listen(self, worker: Worker) -> None:
+        was_ready, before = worker.ready, len(worker.sent)
+        try:
+            outcomes = worker.receive()
+        except FrameError as error:
+            log.error('%s: %s', self.label, error)
+            worker.kill()
+            return
+        if worker.ready and not was_ready:
+            self._failures = 0
+            log.debug('%s: worker %d is ready', self.label, worker.pid)
+        if outcomes:
+            now = time.monotonic()
+            each = (now - worker.active) / len(outcomes)
+            worker.active = now
+            # a lone task's time is mostly that of the way there and back
+            self._seconds = smooth(self._seconds, each, min(1.0, 0.1 * before))
+            self._outcomes += outcomes
+        worker.pump()
+        if worker.hung_up:
+            worker.kill()  # it has nobody to talk to any more, whether it has ended or not
+
+    def _register(self, worker: Worker) -> None:
+        for fd in (worker.outcomes, worker.pidfd):
+            if fd is not None:
+                self._heard[fd] = worker
+                self._poll.register(fd, select.POLLIN)
+
+    def _unregister(self, worker: Worker) -> None:
+        for fd in (worker.outcomes, worker.pidfd):
+            if fd is not None:
+                self._poll.unregister(fd)
+                del self._heard[fd]
+
+    # 3. -- mend --------------------------------------------------------------
+
+    def _mend(self, now: float) -> None:
+        for worker in list(self.workers):
+            cause = worker.reap()
+            if cause is not None:
+                self._bury(worker, cause, now)
+                continue
+            worker.pump()
+            if worker.revoking:
+                self._take_back(worker.recover(now), now)
+            elif worker.stuck_for(now) > PATIENCE:
+                worker.revoke(now)
+            if worker.retiring:
+                if not worker.sent and now - worker.active > FAREWELL:
+                    worker.kill()
+            elif not worker.sent and (
+                    self._stop_at is not None or self._quota(worker) == 0):
+                worker.active = now
+                worker.retire()
+        if self._stop_at is None and now >= self._respawn_at:
+            for _ in range(self._missing()):
+                self._hire(now)
+
+    def _missing(self) -> int:
+        if self._stop_at is not None:
+            return 0
+        return self.target - sum(not worker.retiring for worker in self.workers)
+
+    def _hire(self, now: float) -> None:
+        try:
+            worker = self.spawn()
+        except OSError as error:  # no memory, no processes: it may pass
+            log.error('%s cannot start a worker process: %s', self.label, error)
+            self._put_off(now)
+            return
+        self.workers.append(worker)
+        self._register(worker)
+
+    def _put_off(self, now: float) -> None:
+        first, last = RESPAWN
+        self._respawn_at = now + min(last, first * 2 ** self._failures)
+        self._failures = min(self._failures + 1, 20)
+
+    def _bury(self, worker: Worker, cause: str, now: float) -> None:
+        """A child has ended: tell what it was doing, and find others for the rest."""
+        self._listen(worker)  # what it had still written
+        self._unregister(worker)
+        self.workers.remove(worker)
+        running = worker.running()
+        rest = [delivery for _, delivery in worker.sent if delivery is not running]
+        if worker.broken:
+            log.error('%s: a worker process could not begin, another is tried later:\n%s',
+                      self.label, worker.broken)
+            self._put_off(now)
+        elif not worker.ready or running is None and not worker.retiring \
+                and now - worker.born < YOUNG:
+            log.error('%s: %s before it had begun', self.label, cause)
+            self._put_off(now)
+        elif running is not None or not worker.retiring:
+            log.error('%s: %s%s', self.label, cause,
+                      f', running {running.id}' if running else '')
+        if running is not None and not worker.disowned:
+            word = 'lost' if self._stop_at is None or now < self._stop_at else 'release'
+            self._outcomes.append(Outcome(running.id, running.token, word,
+                                          cause.encode() if word == 'lost' else b''))
+        # Sent but not begun, or done and not yet reported: not this death's fault.
+        self._take_back(rest, now)
+        worker.close()
+
+    def _take_back(self, deliveries: list[Delivery], now: float) -> None:
+        held = self.desk.held
+        self._backlog.extend((one, now) for one in deliveries if one.token in held)
+
+    # 4. -- turn and deal -----------------------------------------------------
+
+    def _turn(self, now: float) -> None:
+        self._deal_backlog(now)
+        limit = self._room() if self._more and self._stop_at is None else 0
+        desk = self.desk
+        if not (limit or self._outcomes or desk.untold or desk.beat_in == 0) or desk.away > 0.002:
+            return
+        outcomes, self._outcomes = self._outcomes, []
+        deliveries, lost = desk.turn(outcomes, limit)
+        for one in lost:
+            self._disown(one.token, one.word)
+        if limit and not desk.away:
+            self._more = len(deliveries) == limit
+            if not self._more and self._bell_fd < 0:
+                # It rings only for what comes after it is armed, so look once more.
+                self._more = self._arm()
+        if deliveries:
+            self._deal(deliveries)
+
+    def _quota(self, worker: Worker) -> int | None:
+        """How many more tasks the child may be sent in its life; None: any number."""
+        return None if self.max_tasks is None else self.max_tasks - worker.number
+
+    def _wants(self, worker: Worker) -> int:
+        """How many tasks a child has room for: it always has the next batch before it."""
+        if not worker.ready or worker.retiring or worker.revoking or worker.clogged:
+            return 0
+        full = batch_size(self._seconds)
+        if len(worker.sent) > full // 2:
+            return 0
+        quota = self._quota(worker)
+        room = full - len(worker.sent)
+        return room if quota is None else min(room, quota)
+
+    def _room(self) -> int:
+        return max(0, sum(map(self._wants, self.workers)) - len(self._backlog))
+
+    def _deal(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """Give tasks to those who have room, evenly; returns what is left."""
+        left = deliveries
+        hungry = sorted((worker for worker in self.workers if self._wants(worker)),
+                        key=lambda worker: len(worker.sent))
+        for index, worker in enumerate(hungry):
+            if not left:
+                break
+            share = -(-len(left) // (len(hungry) - index))
+            share = min(share, self._wants(worker))
+            worker.send(left[:share])
+            left = left[share:]
+        now = time.monotonic()
+        self._backlog.extend((delivery, now) for delivery in left)
+        return left
+
+    def _deal_backlog(self, now: float) -> None:
+        """What came back goes to another child, or soon to another pool."""
+        if not self._backlog:
+            return
+        if self._stop_at is None:
+            entries = list(self._backlog)
+            self._backlog.clear()
+            left = len(self._deal([delivery for delivery, _ in entries]))
+            if left:  # they have waited for longer than `_deal` knows
+                self._backlog = deque(entries[len(entries) - left:])
+        if self._stop_at is not None or self._backlog \
+                and now - self._backlog[0][1] > PATIENCE:
+            self._outcomes += [Outcome(delivery.id, delivery.token, 'release')
+                               for delivery, _ in self._backlog]
+            self._backlog.clear()
+
+    def _disown(self, token: bytes, word: str) -> None:
+        """A task is not ours any more: nobody here must go on with it."""
+        now = time.monotonic()
+        for worker in self.workers:
+            running = worker.running()
+            if running is not None and running.token == token:
+                log.warning('%s: %s was %s, so worker %d is killed', self.label, running.id,
+                            word, worker.pid)
+                worker.disowned = True
+                worker.kill()
+            elif any(delivery.token == token for _, delivery in worker.sent):
+                worker.revoke(now)  # the others come back with it, and it is sorted out there
+
+    def _arm(self) -> bool:
+        try:
+            self._bell.arm()
+            self._bell_fd = self._bell.fileno()
+        except QueueError as error:
+            log.debug('no bell: %s', error)
+            return False
+        self._poll.register(self._bell_fd, select.POLLIN)
+        return True
+
+    def _disarm(self) -> None:
+        if self._bell_fd >= 0:
+            self._poll.unregister(self._bell_fd)
+            self._bell_fd = -1
+
+    # 5. -- stop --------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Have the manager look around; from any thread."""
+        try:
+            os.write(self._wake_in, b'!')
+        except (BlockingIOError, OSError):
+            pass  # it is awake more than enough, or has ended
+
+    def stop(self, grace: float | None = None) -> None:
+        """Take no more, let what runs end within the grace time, give the rest back."""
+        ends = time.monotonic() + (self.grace if grace is None else grace)
+        self._stop_at = ends if self._stop_at is None else min(ends, self._stop_at)
+        self.wake()
+
+    def _finished(self) -> bool:
+        now = time.monotonic()
+        late = self._stop_at is not None and now >= self._stop_at
+        for worker in self.workers:
+            if late:
+                worker.kill()
+            elif len(worker.sent) > 1 or worker.sent and worker.running() is None:
+                worker.revoke(now)
+        busy = self.workers or self._outcomes or self._backlog
+        # An outage is not waited for longer than for tasks; then leases will run out.
+        return not busy and (not self.desk.untold or late)
+
+    def _end(self) -> None:
+        for worker in self.workers:  # only after a crash: otherwise there are none
+            worker.kill()
+            worker.reap(wait=True)
+            worker.close()
+        self.workers = []
+        if self._outcomes or self.desk.untold:
+            self.desk.turn(self._outcomes, 0)
+        self.desk.leave()
+        self._disarm()
+        self._bell.close()
+        os.close(self._wake_in)
+        os.close(self._wake_out)

@@ -1,0 +1,248 @@
+"""A child process, as its manager sees it: what it has, what it does, how it ended."""
+from __future__ import annotations
+
+from collections import deque
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Iterable
+
+from worq.pool.frames import FrameError, Reader, pack
+from worq.pool.wire import BROKEN, OUTCOMES, READY, Page, pack_tasks, unpack_outcomes
+from worq.queue.base import Delivery, Outcome
+
+__all__ = ['Worker']
+
+CHUNK = 1 << 20   # bytes of a read
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+class Worker:
+    """Duties: 1. start; 2. send tasks; 3. receive outcomes; 4. take tasks back; 5. end.
+
+    Nothing in here waits: pipes are read and written as far as they go.
+
+    :param first: the frame that tells the child how to begin.
+    """
+
+    def __init__(self, first: bytes) -> None:
+        self.ready = False
+        self.broken = ''                 # the traceback, if it could not begin
+        self.retiring = False
+        self.disowned = False            # we killed it: its task is to be told nothing of
+        self.sent: deque[tuple[int, Delivery]] = deque()  # by number; not yet reported
+        self.number = 0                  # of the last task that was sent
+        self.born = time.monotonic()
+        self.active = self.born          # when it last got its first task, or reported
+        self.seen = 0, self.born         # the last task begun, and when we saw it change
+        self._revoked: tuple[int, float] | None = None
+        self._pending: deque[memoryview] = deque()
+        self._reader = Reader()
+        self._eof = False
+        self._start()
+        self._queue(first)
+
+    # 1. -- start -------------------------------------------------------------
+
+    def _start(self) -> None:
+        tasks_in, self.tasks = os.pipe()
+        self.outcomes, outcomes_out = os.pipe()
+        page = Page.make()
+        try:
+            self.page = Page(page)
+            os.set_blocking(self.tasks, False)
+            os.set_blocking(self.outcomes, False)
+            path = os.pathsep.join(filter(None, [ROOT, os.environ.get('PYTHONPATH')]))
+            self.process = subprocess.Popen(
+                [sys.executable, *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
+                 '-m', 'worq.pool.child', *map(str, (tasks_in, outcomes_out, page, os.getpid()))],
+                stdin=subprocess.DEVNULL, pass_fds=(tasks_in, outcomes_out, page),
+                env={**os.environ, 'PYTHONPATH': path})
+        except BaseException:
+            os.close(self.tasks)
+            os.close(self.outcomes)
+            raise
+        finally:
+            for fd in (tasks_in, outcomes_out, page):
+                os.close(fd)
+        self.pid = self.process.pid
+        # The end of the pipe is no proof of a death: a task may have forked. A pidfd is.
+        self.pidfd = os.pidfd_open(self.pid) if hasattr(os, 'pidfd_open') else None
+
+    def __repr__(self) -> str:
+        return f'<Worker {self.pid}, {len(self.sent)} tasks>'
+
+    # 2. -- send --------------------------------------------------------------
+
+    def send(self, deliveries: Iterable[Delivery]) -> None:
+        """Give it tasks, behind those that it has."""
+        if not self.sent:
+            self.active = time.monotonic()
+            self.seen = self.page.started, self.active
+        deliveries = list(deliveries)
+        for delivery in deliveries:
+            self.number += 1
+            self.sent.append((self.number, delivery))
+        self._queue(pack(pack_tasks(deliveries)))
+
+    def _queue(self, frame: bytes) -> None:
+        self._pending.append(memoryview(frame))
+        self.pump()
+
+    def pump(self) -> None:
+        """Write what the pipe takes."""
+        while self._pending:
+            try:
+                written = os.write(self.tasks, self._pending[0])
+            except BlockingIOError:
+                return
+            except OSError:  # it is dead, or dying: we shall see
+                self._pending.clear()
+                return
+            if written == len(self._pending[0]):
+                self._pending.popleft()
+            else:
+                self._pending[0] = self._pending[0][written:]
+
+    @property
+    def clogged(self) -> bool:
+        """Whether there is more to write than the pipe takes."""
+        return bool(self._pending)
+
+    # 3. -- receive -----------------------------------------------------------
+
+    def receive(self) -> list[Outcome]:
+        """The outcomes that have arrived.
+
+        :raises FrameError: if what it wrote makes no sense: it is to be killed.
+        """
+        outcomes: list[Outcome] = []
+        while not self._eof:
+            try:
+                data = os.read(self.outcomes, CHUNK)
+            except BlockingIOError:
+                break
+            if not data:
+                self._eof = True
+                break
+            for parts in self._reader.feed(data):
+                outcomes += self._understand(parts)
+            if len(data) < CHUNK:
+                break
+        return outcomes
+
+    def _understand(self, parts: list[bytes]) -> list[Outcome]:
+        kind = parts[0] if parts else b''
+        if kind == READY:
+            self.ready = True
+            return []
+        if kind == BROKEN and len(parts) == 2:
+            self.broken = parts[1].decode('utf-8', 'replace')
+            return []
+        if kind != OUTCOMES:
+            raise FrameError(f'worker {self.pid} wrote a frame of an unknown kind')
+        outcomes = []
+        for outcome in unpack_outcomes(parts):
+            if not self.sent or self.sent[0][1].token != outcome.token:
+                raise FrameError(f'worker {self.pid} reported a task that it was not running')
+            self.sent.popleft()
+            outcomes.append(outcome)
+        return outcomes
+
+    @property
+    def hung_up(self) -> bool:
+        """Whether it has closed its end of the pipe."""
+        return self._eof
+
+    # 4. -- take back ---------------------------------------------------------
+
+    def stuck_for(self, now: float) -> float:
+        """Seconds for which it has begun no other task, while more than one is there."""
+        begun = self.page.started
+        if begun != self.seen[0]:
+            self.seen = begun, now
+        return now - self.seen[1] if len(self.sent) > 1 else 0.0
+
+    def revoke(self, now: float) -> None:
+        """Forbid it to begin what it has not begun; `recover` them a little later."""
+        if self._revoked is None and self.sent:
+            low = max(self.page.started + 1, self.sent[0][0])
+            self.page.revoke(low, self.number + 1)
+            self._revoked = low, now
+
+    @property
+    def revoking(self) -> bool:
+        """Whether tasks have been revoked that are to be recovered."""
+        return self._revoked is not None
+
+    def recover(self, now: float) -> list[Delivery]:
+        """The revoked tasks that it has not begun and will not; empty until that is certain.
+
+        A millisecond is ages for two processors to agree on what is in memory.
+        """
+        if self._revoked is None or now - self._revoked[1] < 0.001 or self.page.undecided():
+            return []
+        low = max(self._revoked[0], self.page.started + 1)
+        self._revoked = None
+        recovered = [delivery for number, delivery in self.sent if number >= low]
+        self.sent = deque(entry for entry in self.sent if entry[0] < low)
+        return recovered
+
+    # 5. -- end ---------------------------------------------------------------
+
+    def running(self) -> Delivery | None:
+        """The task that it runs, or ran when it died."""
+        begun = self.page.started
+        for number, delivery in self.sent:
+            if number == begun:
+                return delivery
+        return None
+
+    def retire(self) -> None:
+        """Let it finish what it has and end: it meets the end of the pipe."""
+        if not self.retiring:
+            self.retiring = True
+            os.close(self.tasks)
+
+    def kill(self) -> None:
+        """End it now."""
+        if self.process.returncode is None:
+            self.process.kill()
+
+    def reap(self, wait: bool = False) -> str | None:
+        """How it ended, in words; None while it has not."""
+        if self.process.returncode is None:
+            try:
+                pid, status, usage = os.wait4(self.pid, 0 if wait else os.WNOHANG)
+            except ChildProcessError:  # somebody else has reaped it
+                self.process.returncode = 0
+                return f'worker process {self.pid} ended, and its status is not known'
+            if not pid:
+                return None
+            self.process.returncode = os.waitstatus_to_exitcode(status)
+            self._peak = usage.ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+        code = self.process.returncode
+        if code < 0:
+            try:
+                how = f'was killed by {signal.Signals(-code).name}'
+            except ValueError:
+                how = f'was killed by signal {-code}'
+        else:
+            how = f'ended with exit status {code}'
+        return f'worker process {self.pid} {how} (peak memory {self._peak >> 20} MiB)'
+
+    _peak = 0
+
+    def close(self) -> None:
+        """Let go of what is left of it, after it has ended."""
+        if not self.retiring:
+            self.retiring = True
+            os.close(self.tasks)
+        os.close(self.outcomes)
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+        self.page.close()
+
+
