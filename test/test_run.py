@@ -1,0 +1,244 @@
+"""``worq.pool.run``: whatever happens in a task, it comes to one outcome."""
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import unittest
+import warnings
+
+import worq
+from worq import TaskExpired, TaskFailure
+from worq.codec import Codec, Keyring
+from worq.core import Broker
+from worq.pool.run import run
+from worq.queue.base import Argument, Delivery, unpack
+
+NONCE = 'abcdefghijkl'
+TOKEN = NONCE.encode() + b'1'
+
+
+class Bad(Exception):
+    """An exception that cannot even say what it is."""
+
+    def __str__(self):
+        raise RuntimeError('no text')
+
+
+class Sly:
+    """Pickles well, and cannot be unpickled."""
+
+    def __reduce__(self):
+        return explode, ()
+
+
+def explode():
+    raise ValueError('boom')
+
+
+class Run(unittest.TestCase):
+    """Each kind of end, seen as the outcome and as what a reader makes of it."""
+
+    def setUp(self):
+        self.broker = worq.get_broker('memory://', f'run-{os.urandom(6).hex()}')
+        self.addCleanup(self.broker.close)
+
+    def delivery(self, name, *args, arguments=(), codec=None, **kw):
+        """A delivery of a call; a Deferred in the arguments is found in `arguments`."""
+        codec = codec or self.broker.codec
+        header = name.encode()
+        body = codec.encode_call('id', NONCE, header, args, kw,
+                                 lambda deferred: (deferred.id, NONCE))
+        return Delivery('id', TOKEN, 1, header, body, tuple(arguments))
+
+    def run_(self, function, *args, **kw):
+        self.broker.tasks['f'] = function
+        outcome = run(self.broker, self.delivery('f', *args, **kw))
+        self.assertEqual((outcome.id, outcome.token), ('id', TOKEN))
+        return outcome
+
+    def value(self, outcome):
+        self.assertEqual(outcome.word, 'value')
+        return self.broker.codec.decode_value('id', NONCE, outcome.data)
+
+    def failure(self, outcome, word='failure'):
+        self.assertEqual(outcome.word, word)
+        failure = self.broker.codec.decode_failure('id', NONCE, outcome.data)
+        self.assertEqual((failure.queue, failure.task_id), (self.broker.name, 'id'))
+        return failure
+
+    def test_value(self):
+        """What the function returns is the value."""
+        outcome = self.run_(lambda a, *, b: [a, b], 1, b=2)
+        self.assertEqual(self.value(outcome), [1, 2])
+
+    def test_any_exception_is_a_failure(self):
+        """Every BaseException fails the task with its name and text, and goes no further."""
+        for error in (ValueError('too low'), KeyboardInterrupt(), SystemExit(3),
+                      GeneratorExit(), asyncio.CancelledError()):
+            def fail(error=error):
+                raise error
+            failure = self.failure(self.run_(fail))
+            self.assertEqual(failure.error, f'{type(error).__name__}: {error}')
+
+    def test_traceback_begins_in_the_task(self):
+        """The traceback shows the task's frames, and none of ours."""
+        def inner():
+            raise ValueError('too low')
+
+        def outer():
+            inner()
+        trace = self.failure(self.run_(outer)).traceback
+        self.assertIn('in outer', trace)
+        self.assertIn('in inner', trace)
+        self.assertNotIn('in _run', trace)
+
+    def test_exception_without_text(self):
+        """An exception whose text cannot be had is named all the same."""
+        def fail():
+            raise Bad
+        self.assertTrue(self.failure(self.run_(fail)).error.startswith('Bad: '))
+
+    def test_coroutine(self):
+        """An async function is run to its end."""
+        async def later(x):
+            await asyncio.sleep(0)
+            return x
+        self.assertEqual(self.value(self.run_(later, 5)), 5)
+
+    def test_unknown_name(self):
+        """A name that is not exposed is refused: another pool may know it."""
+        outcome = run(self.broker, self.delivery('nobody'))
+        self.assertEqual(self.failure(outcome, 'refuse').error, 'no such task')
+
+    def test_wrong_arguments(self):
+        """Arguments that the function does not take fail the task."""
+        self.assertIn('TypeError', self.failure(self.run_(lambda: None, 1)).error)
+
+    def test_result_that_cannot_be_encoded(self):
+        """The failure says that it is the result, and what in it."""
+        failure = self.failure(self.run_(lambda: {'lock': threading.Lock()}))
+        self.assertIn('EncodeError: the result', failure.error)
+        self.assertIn('lock', failure.error)
+
+    def test_deferred_inside_a_result(self):
+        """A Deferred inside a result is no tail call, and fails clearly."""
+        q = self.broker.queue()
+        failure = self.failure(self.run_(lambda: [q.f()]))
+        self.assertIn('EncodeError', failure.error)
+
+    def test_tail_call(self):
+        """A Deferred as the result delegates to its task."""
+        deferred = self.broker.queue().f()
+        outcome = self.run_(lambda: deferred)
+        self.assertEqual((outcome.word, outcome.target),
+                         ('delegate', Argument(deferred.id, deferred._nonce)))
+
+    def test_tail_call_of_another_queue(self):
+        """A Deferred of another queue is no result."""
+        with worq.get_broker('memory://', self.broker.name + '-other') as other:
+            deferred = other.queue().f()
+            failure = self.failure(self.run_(lambda: deferred))
+        self.assertIn('another queue', failure.error)
+
+    def test_arguments_that_do_not_load(self):
+        """Arguments that cannot be unpickled here fail the task, which does not run."""
+        ran = []
+        failure = self.failure(self.run_(ran.append, Sly()))
+        self.assertIn('boom', failure.error)
+        self.assertEqual(ran, [])
+
+    def test_damaged_body(self):
+        """A body of random bytes fails the task."""
+        self.broker.tasks['f'] = lambda: None
+        for body in (b'', b'x', os.urandom(200)):
+            outcome = run(self.broker, Delivery('id', TOKEN, 1, b'f', body))
+            self.assertIn('UntrustedMessage', self.failure(outcome).error)
+
+    def test_secret_of_somebody_else(self):
+        """What is signed with a key unknown here is refused, for another pool may know it."""
+        theirs = Codec(self.broker.name, keys=Keyring(['their secret, long enough']))
+        ours = Codec(self.broker.name, keys=Keyring(['our own secret, long enough']))
+        broker = Broker(self.broker.backend, ours)
+        broker.tasks['f'] = lambda: None
+        outcome = run(broker, self.delivery('f', codec=theirs))
+        self.assertEqual(outcome.word, 'refuse')
+        failure = ours.decode_failure('id', NONCE, outcome.data)
+        self.assertIn('a key', failure.error)
+
+    def test_header_with_options(self):
+        """Only the first line of the header is the name."""
+        self.broker.tasks['f'] = lambda: 7
+        header = b'f\nlease 3000'
+        body = self.broker.codec.encode_call('id', NONCE, header, (), {}, None)
+        outcome = run(self.broker, Delivery('id', TOKEN, 1, header, body))
+        self.assertEqual(self.value(outcome), 7)
+
+    def passed(self, record):
+        """What a task gets for an argument with this outcome on record."""
+        deferred = self.broker.queue().g()
+        got = []
+        outcome = self.run_(got.append, deferred, arguments=[(deferred.id, record)])
+        return (got[0] if got else None), outcome
+
+    def test_argument_value(self):
+        """A Deferred in the arguments is its value in the task."""
+        data = self.broker.codec.encode_value('made-by', 'm' * 12, [1, 2])
+        record = NONCE.encode() + b'V' + b'm' * 12 + b'7:made-by' + data
+        got, outcome = self.passed(record)
+        self.assertEqual(outcome.word, 'value')
+        self.assertEqual(got, [1, 2])
+
+    def test_argument_failure(self):
+        """A failed argument, of a task that wants it, is the TaskFailure as a value."""
+        failure = TaskFailure('g', self.broker.name, 'made-by', 'ValueError: too low')
+        data = self.broker.codec.encode_failure('m' * 12, failure)
+        record = NONCE.encode() + b'F' + b'm' * 12 + b'7:made-by' + data
+        got, _ = self.passed(record)
+        self.assertEqual(got, failure)
+
+    def test_argument_expired(self):
+        """An argument that expired is a TaskExpired with the text of the queue."""
+        got, _ = self.passed(NONCE.encode() + b'xg\nkilled by SIGSEGV (delivery 3 of 3)')
+        self.assertIsInstance(got, TaskExpired)
+        self.assertEqual((got.task_name, got.error),
+                         ('g', 'killed by SIGSEGV (delivery 3 of 3)'))
+
+    def test_argument_that_is_damaged(self):
+        """An argument that cannot be read fails the task, and is never handed over."""
+        for record in (b'', b'nonsense', NONCE.encode() + b'vnonsense',
+                       NONCE.encode() + b'fnonsense'):
+            got, outcome = self.passed(record)
+            self.assertIsNone(got)
+            self.failure(outcome)
+
+    def test_argument_that_was_not_delivered(self):
+        """A reference to what the queue did not bring fails the task."""
+        deferred = self.broker.queue().g()
+        failure = self.failure(self.run_(lambda x: x, deferred))
+        self.assertIn('not delivered', failure.error)
+
+    def test_warnings_as_errors(self):
+        """A warning made an error within the task is like any exception."""
+        def warn():
+            with warnings.catch_warnings():
+                warnings.simplefilter('error')
+                warnings.warn('old', DeprecationWarning, stacklevel=1)
+        self.assertEqual(self.failure(self.run_(warn)).error, 'DeprecationWarning: old')
+
+    def test_deep_recursion(self):
+        """A task that recurses without end fails, and its thread goes on."""
+        def deep():
+            return deep()
+        self.assertIn('RecursionError', self.failure(self.run_(deep)).error)
+
+    def test_on_the_queue(self):
+        """An outcome is one that the queue takes: value and failure are read back by callers."""
+        self.broker.tasks['f'] = lambda x: 1 / x
+        q = self.broker.queue()
+        good, bad = q.f(2), q.f(0)
+        for delivery in self.broker.backend.take('pool', 2):
+            self.broker.backend.settle('pool', [run(self.broker, delivery)])
+        self.assertEqual(good.result(10), 0.5)
+        self.assertEqual(bad.exception(10).error, 'ZeroDivisionError: division by zero')
+        self.assertEqual(unpack(self.broker.backend.results([good.id])[0]).kind, b'v')
