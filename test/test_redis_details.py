@@ -367,6 +367,15 @@ class Broken(Case):
         with self.assertRaisesRegex(QueueError, 'is version .*needs'):
             redis.TaskQueue(self.url, self.name).size()
 
+    def test_eviction(self) -> None:
+        """A server that may evict tasks is warned of once, and refused if strict."""
+        server, q = self.own('--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru')
+        with self.assertLogs('worq', 'WARNING') as logs:
+            eq_((q.size(), q.size()), (0, 0))
+        eq_(len(logs.output), 1)
+        with self.assertRaisesRegex(QueueError, 'noeviction'):
+            redis.TaskQueue(server.url, strict=True).size()
+
     def test_foreign_key(self) -> None:
         """Keys of others in the place of ours are an error that says so."""
         self.client.set(self.key('q:1'), 'text')

@@ -5,6 +5,7 @@ used bare, and what may be repeated is repeated here, where it is known.
 """
 from __future__ import annotations
 
+import logging
 import random
 import re
 import threading
@@ -28,6 +29,7 @@ BLOCK = 1.0         # seconds that a command may block in Redis
 TIMEOUT = 5.0       # seconds without an answer after which a connection is given up
 OLDEST = (6, 2)
 
+log = logging.getLogger(__name__)
 T = TypeVar('T')
 
 OPTIONS: dict[str, Callable[[str], object]] = {
@@ -130,9 +132,10 @@ class Link:
     3. What may be sent twice is sent again until `retry_for` seconds are over.
     """
 
-    def __init__(self, address: Address, retry_for: float = 5) -> None:
+    def __init__(self, address: Address, retry_for: float = 5, strict: bool = False) -> None:
         self.address = address
         self.retry_for = retry_for
+        self.strict = strict
         self._idle: list[AbstractConnection] = []
         self._lock = threading.Lock()   # of the first connection, that checks the version
         self._checked = False
@@ -214,15 +217,23 @@ class Link:
         return result
 
     def _check(self, connection: AbstractConnection) -> None:
+        """Look at the server once: it must be new enough, and should not evict what lives."""
         try:
-            info = sender(connection)('INFO', 'server')
+            text = sender(connection)('INFO').decode()
         except errors.NoPermissionError:
-            return   # it may well be new enough
-        lines = dict(line.split(':', 1) for line in info.decode().splitlines() if ':' in line)
-        version = lines.get('redis_version', '')
+            return   # it may well be as it should
+        info = dict(line.split(':', 1) for line in text.splitlines() if ':' in line)
+        version = info.get('redis_version', '')
         if tuple(int(n) for n in version.split('.')[:2] if n.isdigit()) < OLDEST:
             raise QueueError(f'Redis at {self.address.label} is version {version or "?"}: '
                              f'WorQ needs 6.2 or newer')
+        policy = info.get('maxmemory_policy', '')
+        if policy.startswith('allkeys') and info.get('maxmemory', '0') != '0':
+            warning = (f'Redis at {self.address.label} evicts keys when it is full, so tasks '
+                       f'may be lost: set its maxmemory-policy to noeviction, not {policy}')
+            if self.strict:
+                raise QueueError(warning)
+            log.warning(warning)
 
     def _refused(self, error: errors.RedisError) -> QueueError:
         text = str(error)

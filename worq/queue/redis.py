@@ -28,6 +28,7 @@ from worq.queue.connect import BLOCK, Link, parse, sender
 __all__ = ['TaskQueue', 'Bell']
 
 CHUNK = 1000        # ids in one call
+PATIENCE = 1.0      # seconds that a take without a time-out goes on while a script has more
 
 STATES = {b'p': const.PENDING, b's': const.SCHEDULED, b'e': const.ENQUEUED,
           b'a': const.PROCESSING, b'c': const.COMPLETED}
@@ -42,16 +43,17 @@ class TaskQueue(base.TaskQueue):
     :param url: ``redis://``, ``rediss://`` or ``unix://``, see `worq.queue.connect.parse`.
     :param name: which of its queues this is.
     :param retry_for: seconds for which a verb is sent again while Redis is out of reach.
+    :param strict: refuse a Redis that may evict tasks, rather than warn of it.
     :param clock_key: for tests: the time is what the key `clock` says, in ms.
     :raises ValueError: if there is a mistake in the URL. Nothing is connected yet.
     """
 
     def __init__(self, url: str, name: str = const.DEFAULT, *, retry_for: float = 5,
-                 clock_key: bool = False) -> None:
+                 strict: bool = False, clock_key: bool = False) -> None:
         super().__init__(url, name)
         self.prefix = f'worq:{{{name}}}:'
         self._key = f'{self.prefix}m'
-        self._link = Link(parse(url), retry_for)
+        self._link = Link(parse(url), retry_for, strict)
         self._scripts = scripts(clock_key)
         _queues.add(self)
 
@@ -137,7 +139,7 @@ class TaskQueue(base.TaskQueue):
             found, pause = self._run('take', pool, limit, lease, again=False)
             deliveries = self._deliveries(found)
             left = until - time.monotonic()
-            if deliveries or left <= 0:
+            if deliveries or left <= (0 if pause else -PATIENCE):
                 return deliveries
             if pause:
                 self._pop(f'{self.prefix}wake', min(left, pause / 1000))
