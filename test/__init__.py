@@ -5,7 +5,8 @@ import shutil
 import tempfile
 
 # A Redis on this machine gives messages a key file of the user. The tests, and the
-# processes they start, have one of their own and leave the user's alone.
-if 'WORQ_SECRET' not in os.environ:
-    os.environ['XDG_STATE_HOME'] = _state = tempfile.mkdtemp(prefix='worq-test-state-')
+# processes they start (which may import this too), have one of their own.
+if 'WORQ_TEST_STATE' not in os.environ:
+    _state = tempfile.mkdtemp(prefix='worq-test-state-')
+    os.environ['WORQ_TEST_STATE'] = os.environ['XDG_STATE_HOME'] = _state
     atexit.register(shutil.rmtree, _state, ignore_errors=True)

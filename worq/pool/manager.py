@@ -66,6 +66,7 @@ class Manager:
         self._poll = select.poll()
         self._poll.register(self._wake_out, select.POLLIN)
         self._heard: dict[int, Worker] = {}   # pipes and pidfds
+        self._clogged: dict[int, Worker] = {}  # pipes to children that are full
 
     # 1. -- the round ---------------------------------------------------------
 
@@ -109,6 +110,10 @@ class Manager:
     # 2. -- hear --------------------------------------------------------------
 
     def _hear(self, patience: float) -> None:
+        for worker in self.workers:
+            if worker.clogged and worker.tasks not in self._clogged:
+                self._clogged[worker.tasks] = worker
+                self._poll.register(worker.tasks, select.POLLOUT)
         # rounded up: to wake a little early would turn the round for nothing
         for fd, _ in self._poll.poll(1000 * patience + (0.9 if patience else 0)):
             if fd == self._wake_out:
@@ -119,6 +124,10 @@ class Manager:
                 self._more = True
             elif fd in self._heard:
                 self._listen(self._heard[fd])
+            elif fd in self._clogged:
+                self._clogged[fd].pump()
+                if not self._clogged[fd].clogged:
+                    self._unclog(self._clogged[fd])
 
     def _listen(self, worker: Worker) -> None:
         was_ready, before = worker.ready, len(worker.sent)
@@ -138,9 +147,12 @@ class Manager:
             # a lone task's time is mostly that of the way there and back
             self._seconds = smooth(self._seconds, each, min(1.0, 0.1 * before))
             self._outcomes += outcomes
-        worker.pump()
         if worker.hung_up:
             worker.kill()  # it has nobody to talk to any more, whether it has ended or not
+
+    def _unclog(self, worker: Worker) -> None:
+        if self._clogged.pop(worker.tasks, None) is not None:
+            self._poll.unregister(worker.tasks)
 
     def _register(self, worker: Worker) -> None:
         for fd in (worker.outcomes, worker.pidfd):
@@ -149,6 +161,7 @@ class Manager:
                 self._poll.register(fd, select.POLLIN)
 
     def _unregister(self, worker: Worker) -> None:
+        self._unclog(worker)
         for fd in (worker.outcomes, worker.pidfd):
             if fd is not None:
                 self._poll.unregister(fd)
@@ -162,7 +175,6 @@ class Manager:
             if cause is not None:
                 self._bury(worker, cause, now)
                 continue
-            worker.pump()
             if worker.revoking:
                 self._take_back(worker.recover(now), now)
             elif worker.stuck_for(now) > PATIENCE:
@@ -173,6 +185,7 @@ class Manager:
             elif not worker.sent and (
                     self._stop_at is not None or self._quota(worker) == 0):
                 worker.active = now
+                self._unclog(worker)
                 worker.retire()
         if self._stop_at is None and now >= self._respawn_at:
             for _ in range(self._missing()):

@@ -124,13 +124,15 @@ class Page:
         return self._numbers[self._STARTED]
 
     def revoke(self, low: int, high: int) -> None:
-        """The child must not begin the tasks from `low` to below `high`.
+        """The child must not begin the tasks from `low` to below `high`: all that were sent.
 
-        They take the place of those revoked before, which it must have passed.
+        If it has not passed those that were revoked before, these are added to them.
         """
         numbers = self._numbers
-        numbers[self._HIGH] = 0  # no half-written range
-        numbers[self._LOW] = low
+        passed = max(numbers[self._STARTED], numbers[self._SKIPPED])
+        if passed + 1 >= numbers[self._HIGH]:
+            numbers[self._HIGH] = 0  # no half-written range
+            numbers[self._LOW] = low
         numbers[self._HIGH] = high
 
     def undecided(self) -> bool:
