@@ -11,6 +11,8 @@ FLOORS = {name: int(floor) for name, floor in re.findall(
     r'^    (worq/\S+\.py) +(\d)  \S', (ROOT / 'doc/architecture.rst').read_text('utf-8'), re.M)}
 FILES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text('utf-8'))
          for path in sorted((ROOT / 'worq').rglob('*.py'))}
+# Standard modules that are dear to load, and needed in one place, some of the time.
+LATE = {('worq/pool/child.py', 'ctypes')}
 
 
 def is_empty(tree):
@@ -57,6 +59,7 @@ class Layout(unittest.TestCase):
         for name, tree in FILES.items():
             for node, _ in imports(tree):
                 found = {file for module in imported(node) if (file := file_of(module))}
+                found.discard(name)  # python -m worq.pool.child looks for its other self
                 if len(found) > 1:   # from worq import const: worq.const is meant, not worq
                     found -= {file_of(imported(node)[0])}
                 for file in found:
@@ -65,10 +68,10 @@ class Layout(unittest.TestCase):
                                         f'{name}:{node.lineno} imports {file}')
 
     def test_no_late_imports(self):
-        """Nothing is imported within a function; what is loaded late is loaded by its name."""
+        """Nothing is imported within a function; backends are loaded late, by their names."""
         found = [(name, imported(node)[0]) for name, tree in FILES.items()
                  for node, late in imports(tree) if late]
-        self.assertEqual(found, [])
+        self.assertEqual([one for one in found if one not in LATE], [])
 
     def test_length(self):
         """No file is longer than 520 lines."""
