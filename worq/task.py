@@ -12,14 +12,17 @@ import builtins
 from typing import TYPE_CHECKING, Any, Callable, Generator, TypeVar, overload
 
 from worq import codec, const
-from worq.errors import TaskExpired, TaskFailure
+from worq.errors import DuplicateTask, TaskExpired, TaskFailure
 from worq.options import FAIL, PASS, UNSET, Options
 from worq.queue import base
 
 if TYPE_CHECKING:  # the arrow points up only for the type checker
     from worq.core import Broker
 
-__all__ = ['Queue', 'Task', 'TaskSpace', 'Deferred']
+__all__ = [
+    'Queue', 'Task', 'TaskSpace', 'Deferred',
+    'TaskFailure', 'TaskExpired', 'DuplicateTask',  # WorQ 1.x had them here
+]
 
 F = TypeVar('F', bound=Callable[..., Any])
 
