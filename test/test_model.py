@@ -2,11 +2,15 @@
 from __future__ import annotations
 
 import os
+from unittest import mock
 
 from hypothesis import HealthCheck, settings
+import redis as client
 
 from test import support
 from test.model import Sides, Users
+from worq.queue import redis, script
+from worq.queue.base import TaskQueue
 
 #: More of them find more: WORQ_MODEL_EXAMPLES=5000.
 EXAMPLES = int(os.environ.get('WORQ_MODEL_EXAMPLES', 60))
@@ -15,18 +19,14 @@ SETTINGS = settings(
     print_blob=True, suppress_health_check=list(HealthCheck))
 
 
-class BothSides(Sides):
+class RedisSides(Sides):
     """Memory, and Redis beside it."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        import redis as client
-
-        from worq.queue import redis
+    def open(self) -> list[TaskQueue]:
         url = support.redis_url()
         self.client = client.Redis.from_url(url)
         self.advance(0)
-        self.queues.append(redis.TaskQueue(url, self.name, clock_key=True))
+        return [*super().open(), redis.TaskQueue(url, self.name, clock_key=True)]
 
     def advance(self, ms: int) -> None:
         super().advance(ms)
@@ -39,6 +39,18 @@ class BothSides(Sides):
         self.client.close()
 
 
+class RedisSlowly(RedisSides):
+    """Redis alone, with steps so small that nearly all is left over for the next ones."""
+
+    with mock.patch.dict(script.CONSTANTS, BUDGET=2, TICK_LIMIT=2):
+        scripts = script.load(test_clock=True)
+
+    def open(self) -> list[TaskQueue]:
+        _, queue = super().open()
+        queue._scripts = self.scripts
+        return [queue]
+
+
 class MemoryUsers(Users):
     """Random use of the memory queue alone."""
 
@@ -47,18 +59,32 @@ class BothUsers(Users):
     """Random use of memory and Redis, which must answer alike."""
 
     def sides(self) -> Sides:
-        return BothSides()
+        return RedisSides()
 
 
-class MemoryModelTest(MemoryUsers.TestCase):
-    settings = SETTINGS
+class SlowUsers(Users):
+    """Random use of Redis while work is left over all the time."""
+
+    lagging = True
+
+    def sides(self) -> Sides:
+        return RedisSlowly()
 
 
-class BothModelTest(BothUsers.TestCase):
-    settings = SETTINGS
+class WithRedis:
 
     @classmethod
     def setUpClass(cls) -> None:
         support.redis_url()
 
 
+class MemoryModelTest(MemoryUsers.TestCase):
+    settings = SETTINGS
+
+
+class BothModelTest(WithRedis, BothUsers.TestCase):
+    settings = SETTINGS
+
+
+class SlowModelTest(WithRedis, SlowUsers.TestCase):
+    settings = SETTINGS
