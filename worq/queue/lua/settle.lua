@@ -2,6 +2,5 @@
 -- processing -> completed | scheduled | pending | enqueued
 insist()
 local words = settle(pool, rest, (#ARGV - rest + 1) / 4)
-work()
-flush()
+leave()
 return words

@@ -107,3 +107,10 @@ local function work()
     meta[4] = false
   end
 end
+
+-- The end of a verb. Any that looks at tasks may have ended some that were purged, so any
+-- may have work to do, or to leave to others.
+local function leave()
+  work()
+  flush()
+end
