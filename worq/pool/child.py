@@ -97,13 +97,13 @@ def load_main(name: str | None, path: str | None) -> None:
 
 
 def unpickle(data: bytes) -> Any:
-    """Load what the parent names, from its main script too."""
-    try:
-        return pickle.loads(data)
-    except AttributeError:
-        if not codec.load_main():
-            raise
-    return pickle.loads(data)
+    """Load what the parent sent, with what it names of its main script."""
+    for loaded in False, True:
+        try:
+            return pickle.loads(data)
+        except AttributeError:
+            if loaded or not codec.load_main():
+                raise
 
 
 def begin(data: bytes, queue: str, in_memory: bool) -> Broker:
@@ -244,7 +244,7 @@ def ignore(*args: object) -> None:
 def call() -> int:
     """Run one function that comes on stdin, for ``run_in_subprocess``."""
     stdin = sys.stdin.buffer
-    preparation, function = pickle.loads(stdin.read(int.from_bytes(stdin.read(8), 'little')))
+    preparation, function = unpickle(stdin.read(int.from_bytes(stdin.read(8), 'little')))
     prepare(preparation)
     func, args, kw = unpickle(function)
     try:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections import deque
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from worq.queue.base import Delivery, Outcome
 __all__ = ['Worker']
 
 CHUNK = 1 << 20   # bytes of a read
+UNIT = 1 if sys.platform == 'darwin' else 1024  # bytes in which ru_maxrss counts
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -41,6 +43,8 @@ class Worker:
         self._pending: deque[memoryview] = deque()
         self._reader = Reader()
         self._eof = False
+        self._peak = 0
+        self._inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
         self._start()
         self._queue(first)
 
@@ -209,7 +213,7 @@ class Worker:
     def kill(self) -> None:
         """End it now."""
         if self.process.returncode is None:
-            self.process.kill()
+            os.kill(self.pid, signal.SIGKILL)  # Popen.kill would reap it, and lose its peak
 
     def reap(self, wait: bool = False) -> str | None:
         """How it ended, in words; None while it has not."""
@@ -222,7 +226,7 @@ class Worker:
             if not pid:
                 return None
             self.process.returncode = os.waitstatus_to_exitcode(status)
-            self._peak = usage.ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+            self._peak = usage.ru_maxrss * UNIT
         code = self.process.returncode
         if code < 0:
             try:
@@ -231,9 +235,9 @@ class Worker:
                 how = f'was killed by signal {-code}'
         else:
             how = f'ended with exit status {code}'
-        return f'worker process {self.pid} {how} (peak memory {self._peak >> 20} MiB)'
-
-    _peak = 0
+        # A child's peak begins with that of the process that it was forked from.
+        bound = ' at most' if self._peak <= self._inherited else ''
+        return f'worker process {self.pid} {how} (peak memory{bound} {self._peak >> 20} MiB)'
 
     def close(self) -> None:
         """Let go of what is left of it, after it has ended."""
