@@ -31,7 +31,8 @@ def message(id: str, *arguments: str | Argument, **options: Any) -> Message:
         'arguments': edges, **options})
 
 
-def outcome(delivery: Delivery, word: str = 'value', data: bytes = b'', **options: Any) -> Outcome:
+def outcome(delivery: Delivery, word: str = 'value', data: bytes = b'',
+            **options: Any) -> Outcome:
     return Outcome(delivery.id, delivery.token, word, data, **options)
 
 

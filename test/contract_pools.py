@@ -21,7 +21,8 @@ class Take(Contract):
         """A taken task is processing; its delivery has token, number, header and body."""
         a = message('a', body=b'\x00\xff')
         self.put(a)
-        self.assertEqual(self.take(), [Delivery('a', a.nonce.encode() + b'1', 1, a.header, a.body)])
+        delivery = Delivery('a', a.nonce.encode() + b'1', 1, a.header, a.body)
+        self.assertEqual(self.take(), [delivery])
         self.assertEqual(self.status('a'), ['processing'])
         self.assertEqual(self.take(), [])
 
@@ -135,7 +136,8 @@ class Leases(Contract):
         self.assertEqual(self.q.stats()['redelivered'], 1)
         second = self.take_one('a', 'p2')
         self.assertEqual((second.number, second.token[const.NONCE:]), (2, b'2'))
-        self.assertEqual(self.q.beat('p1', [('a', first.token)]), [Lost('a', first.token, 'lost')])
+        held = [('a', first.token)]
+        self.assertEqual(self.q.beat('p1', held), [Lost(*held[0], 'lost')])
         self.assertEqual(self.settle(outcome(first)), ['stale'])
         self.assertEqual(self.settle(outcome(second, data=b'x'), pool='p2'), ['ok'])
         self.assertEqual(self.settle(outcome(first)), ['stale'])

@@ -187,7 +187,8 @@ class Readers(Contract):
         self.put(message('a'), message('b'), message('d', 'b'))
         self.complete('a', b'x')
         raw, = self.q.results(['a'])
-        self.assertEqual(self.q.watch('c', ['a', 'b', 'none', 'd']), [('a', raw), ('none', None)])
+        self.assertEqual(self.q.watch('c', ['a', 'b', 'none', 'd']),
+                         [('a', raw), ('none', None)])
         self.assertEqual(self.q.watch('c', ['b']), [])
         self.assertEqual(self.q.wait('c', 0), [])
         self.complete('b', b'because', 'failure')

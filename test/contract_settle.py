@@ -215,7 +215,8 @@ class Delegate(Contract):
         self.delegate('o2', 'i')
         self.complete('i', b'because', 'failure')
         for id in ['o1', 'o2']:
-            self.assertEqual((self.outcome_of(id), self.origin_of(id)), ((b'f', b'because'), 'i'))
+            self.assertEqual((self.outcome_of(id), self.origin_of(id)),
+                             ((b'f', b'because'), 'i'))
 
     def test_delegate_to_completed(self) -> None:
         """A tail call to what has completed is completed at once."""

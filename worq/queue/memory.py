@@ -77,7 +77,7 @@ class TaskQueue(base.TaskQueue):
 
     @classmethod
     def after_fork(cls) -> None:
-        """A child begins with nothing: the queues, and locks held meanwhile, are its parent's."""
+        """A child begins with nothing: queues, and locks held meanwhile, are its parent's."""
         cls._opened = {}
         cls._opening = threading.Lock()
 
