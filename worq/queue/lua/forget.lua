@@ -14,5 +14,5 @@ for i, id in ipairs(ARGV) do
     drop(P .. 't:' .. id, P .. 'r:' .. id)
   end
 end
-leave()
+defer()
 return words

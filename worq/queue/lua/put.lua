@@ -70,7 +70,7 @@ while i <= #ARGV do
   end
   local refusal = admit(M)
   if refusal then
-    leave()
+    defer()
     return refusal
   elseif M.fresh and stored[M.id] == M then
     table.insert(messages, M)
@@ -146,5 +146,5 @@ for _, M in ipairs(messages) do
 end
 push('ZADD', P .. 'wait', waiting)
 push('ZADD', P .. 'sched', scheduled)
-leave()
+defer()
 return {}

@@ -10,5 +10,5 @@ for i, id in ipairs(ARGV) do
   end
   records[i] = record
 end
-leave()
+defer()
 return records

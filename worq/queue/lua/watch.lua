@@ -20,5 +20,5 @@ for i = rest, #ARGV do
     table.insert(answers, {id, record})
   end
 end
-leave()
+defer()
 return answers

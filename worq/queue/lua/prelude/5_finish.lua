@@ -108,3 +108,14 @@ local function task(id)
   end
   return T
 end
+
+-- The end of a verb that only looks at tasks. It may have ended some that were purged; what
+-- follows from that is left to others, lest its second answer differ from the first.
+local function defer()
+  if todo[1] then
+    push('RPUSH', P .. 'rel', todo)
+    call('HSET', KEYS[1], 'more', 1)
+    meta[4] = '1'
+  end
+  flush()
+end

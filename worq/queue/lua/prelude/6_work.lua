@@ -108,8 +108,7 @@ local function work()
   end
 end
 
--- The end of a verb. Any that looks at tasks may have ended some that were purged, so any
--- may have work to do, or to leave to others.
+-- The end of a verb that does some of the work.
 local function leave()
   work()
   flush()
