@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from threading import Lock, Thread, current_thread, main_thread
-import time
 from typing import Any, Callable, Mapping, Self
 
 from worq.const import DEFAULT
@@ -26,7 +25,7 @@ __all__ = ['WorkerPool', 'start_pools', 'run_in_subprocess', 'Error']
 log = logging.getLogger(__name__)
 
 GRACE = 30.0               # seconds that running tasks have when the pool stops
-WATCH = 1.0                # seconds between two looks at the managers
+WATCH, SOON = 1.0, 0.02    # seconds between two looks at the managers; while they stop
 WORKER_POLL_INTERVAL = 30  # of WorQ 1.x, whose programs set it; children are not polled now
 
 
@@ -202,13 +201,13 @@ def start_pools(*pools: WorkerPool, **start_options: Any) -> None:
         signals = 0
         broken = False
         while any(pool.alive for pool in pools):
-            if poll.poll(1000 * WATCH):
+            # while pools stop, the end of the program should not be a second late
+            if poll.poll(1000 * (SOON if signals or broken else WATCH)):
                 signals += len(os.read(hear, 4096))
             broken = broken or not signals and not all(pool.alive for pool in pools)
             for pool in pools:
                 if signals or broken:
                     pool.stop(join=False, grace=0 if signals > 1 else None)
-            _wait_a_little(pools, signals or broken)
         if broken or not signals:
             raise Error('a pool has ended by itself, see the log')
     finally:
@@ -220,14 +219,6 @@ def start_pools(*pools: WorkerPool, **start_options: Any) -> None:
             signal.signal(number, handler)
         os.close(hear)
         os.close(tell)
-
-
-def _wait_a_little(pools: tuple[WorkerPool, ...], stopping: bool | int) -> None:
-    # While pools stop, their end should not be noticed a second late; nothing waits for this
-    # but the end of the program.
-    end = time.monotonic() + 0.05
-    while stopping and time.monotonic() < end and any(pool.alive for pool in pools):
-        time.sleep(0.005)
 
 
 # -- a function in a process of its own ---------------------------------------------
