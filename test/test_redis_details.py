@@ -430,6 +430,14 @@ class Broken(Case):
         eq_(os.waitpid(child, 0)[1], 0)
         eq_(self.q.status(['a', 'b']), ['enqueued', 'enqueued'])
 
+    def test_shared_connections(self) -> None:
+        """Many queues of one address, as a program makes that asks for one by the call, share."""
+        self.q.size()
+        before = leaks.descriptors()
+        many = [redis.TaskQueue(self.url, f'{self.name}-{n}') for n in range(50)]
+        eq_([q.size() for q in many], [0] * 50)
+        eq_(leaks.descriptors() - before, set())
+
     def test_threads(self) -> None:
         """Threads that use a queue at once get their own answers."""
         wrong: list[object] = []

@@ -53,7 +53,7 @@ class TaskQueue(base.TaskQueue):
         super().__init__(url, name)
         self.prefix = f'worq:{{{name}}}:'
         self._key = f'{self.prefix}m'
-        self._link = Link(parse(url), retry_for, strict)
+        self._link = link(url, retry_for, strict)
         self._scripts = scripts(clock_key)
         _queues.add(self)
 
@@ -299,6 +299,20 @@ class Bell:
 
 
 # -- between Python and flat lists of arguments -------------------------------------
+
+_links: weakref.WeakValueDictionary[tuple[str, float, bool], Link] = \
+    weakref.WeakValueDictionary()
+
+
+def link(url: str, retry_for: float, strict: bool) -> Link:
+    """The connections with a server, shared by all that use it: queues are made by the call."""
+    key = url, retry_for, strict
+    with _scripts_lock:
+        found = _links.get(key)
+        if found is None:
+            found = _links[key] = Link(parse(url), retry_for, strict)
+        return found
+
 
 _scripts: dict[bool, dict[str, script.Script]] = {}
 _scripts_lock = threading.Lock()
