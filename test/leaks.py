@@ -18,6 +18,10 @@ import time
 from typing import Callable
 import unittest
 
+import redis
+
+from worq.queue.audit import KEPT
+
 SETTLE = 10  # seconds that something may take to end
 
 
@@ -54,17 +58,13 @@ def keys(url: str, queue: str | None = None) -> Callable[[], set[str]]:
     The ones that a queue keeps for ever, see the key table in the documentation, do
     not count.
     """
-    import redis  # only who counts keys needs it
-
     prefix = f'worq:{{{queue}}}:' if queue else ''
-    permanent = {'m', 'q:0', 'q:1', 'q:2', 'sched', 'lease', 'wait', 'rel', 'unpin', 'trash',
-                 'wake', 'pools', 'clock'}
-
     def count() -> set[str]:
         with redis.Redis.from_url(url) as client:
             names = [name.decode() for name in client.scan_iter(match='*', count=1000)]
             return {name for name in names
-                    if name.startswith(prefix) and name.partition('}:')[2] not in permanent
+                    if name.startswith(prefix)
+                    and name.partition('}:')[2].partition(':')[0] not in KEPT
                     and client.ttl(name) == -1}
     return count
 

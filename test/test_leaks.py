@@ -5,13 +5,15 @@ import sys
 import threading
 import unittest
 
-from test import leaks
+import redis
+
+from test import leaks, support
 
 
-def problems(act, settle=0.05):
+def problems(act, *counters, settle=0.05):
     """What a watched test that does `act` complains of."""
     def run():
-        leaks.watch(case, settle=settle)
+        leaks.watch(case, *counters, settle=settle)
         act()
     case = unittest.FunctionTestCase(run)
     result = unittest.TestResult()
@@ -69,3 +71,20 @@ def test_descriptor_left():
     finally:
         for descriptor in opened:
             os.close(descriptor)
+
+
+def test_keys_left():
+    """A key that would stay for ever fails the test; one that ends does not, nor does one
+    that every queue keeps."""
+    url, name = support.redis_url(), support.unique()
+    prefix = f'worq:{{{name}}}:'
+    with redis.Redis.from_url(url) as client:
+        def act():
+            client.set(prefix + 't:stray', 1)
+            client.set(prefix + 't:ends', 1, ex=60)
+            client.rpush(prefix + 'q:1', 'ready')
+        try:
+            told = problems(act, leaks.keys(url, name))
+        finally:
+            support.clean(url, name)
+    assert 't:stray' in told and 't:ends' not in told and 'q:1' not in told, told
