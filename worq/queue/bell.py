@@ -38,9 +38,10 @@ class Bells:
         """Ring all that are armed."""
         if self._armed:
             with self._changed:
-                for bell in self._armed:
+                # First out, then readable: who sees it may arm it anew at that moment.
+                armed, self._armed = self._armed, set()
+                for bell in armed:
                     bell.strike()
-                self._armed.clear()
 
     def arm(self, bell: Bell) -> None:
         if bell in self._armed:
@@ -77,8 +78,8 @@ class Bells:
             while self._open:
                 now = time.monotonic()
                 for bell in [bell for bell in self._armed if bell.until <= now]:
-                    bell.strike()
                     self._armed.discard(bell)
+                    bell.strike()
                 self._wakes = min((bell.until for bell in self._armed), default=now + PAUSE)
                 self._changed.wait(self._wakes - now)
             self._thread = None
