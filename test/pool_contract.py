@@ -195,6 +195,20 @@ class PoolContract(PoolCase):
         self.assertTrue(stopped.wait(1.5), 'it takes longer than 1.5 seconds')
         thread.join()
 
+    def test_join_does_not_stop(self):
+        """Join waits for a pool that runs, and somebody else can stop it meanwhile."""
+        pool = self.start(1)
+        joined = threading.Event()
+        thread = threading.Thread(target=lambda: (pool.join(), joined.set()), daemon=True)
+        thread.start()
+        self.assertEqual(self.q.same(1).result(WAIT), 1)
+        self.assertFalse(joined.wait(0.05))
+        stopper = threading.Thread(target=pool.stop, daemon=True)
+        stopper.start()
+        self.assertTrue(joined.wait(WAIT), 'stop and join wait for each other')
+        stopper.join()
+        thread.join()
+
     def test_with(self):
         """A pool is a context manager, and may be used again."""
         pool = self.pool(1)

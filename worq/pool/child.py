@@ -92,8 +92,18 @@ def load_main(name: str | None, path: str | None) -> None:
     finally:
         loading_main = False
     module.__dict__.update(content)
+    for value in content.values():
+        call_it_main(value)
     sys.modules['__main__'] = sys.modules['__mp_main__'] = module
     module.__worq_child__ = this  # type: ignore[attr-defined]  # so that it is not collected
+
+
+def call_it_main(value: Any) -> None:
+    """Have pickles name a class or function by ``__main__``, which their readers can find."""
+    if isinstance(value, (type, types.FunctionType)) and value.__module__ == '__mp_main__':
+        value.__module__ = '__main__'
+        for inner in list(vars(value).values()):
+            call_it_main(inner)
 
 
 def unpickle(data: bytes) -> Any:

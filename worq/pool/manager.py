@@ -354,6 +354,11 @@ class Manager:
         self._stop_at = ends if self._stop_at is None else min(ends, self._stop_at)
         self.wake()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it has been told to stop."""
+        return self._stop_at is not None
+
     def _finished(self) -> bool:
         now = time.monotonic()
         late = self._stop_at is not None and now >= self._stop_at

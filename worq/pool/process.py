@@ -1,13 +1,13 @@
 """A pool of child processes, and the way to run pools as a program."""
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import pickle
 import select
 import signal
 import subprocess
-import sys
 from threading import Lock, Thread, current_thread, main_thread
 from typing import Any, Callable, Mapping, Self
 
@@ -18,7 +18,7 @@ from worq.pool.base import Error
 from worq.pool.frames import pack
 from worq.pool.manager import Manager
 from worq.pool.wire import INIT
-from worq.pool.worker import ROOT, Worker
+from worq.pool.worker import Worker, start_child
 
 __all__ = ['WorkerPool', 'start_pools', 'run_in_subprocess', 'Error']
 
@@ -123,8 +123,11 @@ class WorkerPool:
             self._manager = Manager(
                 self.broker.backend, lambda: Worker(first), self.workers,
                 self.max_worker_tasks, self.grace, str(self))
-            self._thread = Thread(target=self._manager.run, name=f'worq-{self}')
+            # A daemon, so that a program which forgets its pool can end; see _at_exit.
+            self._thread = Thread(
+                target=self._manager.run, name=f'worq-{self}', daemon=True)
             self._thread.start()
+            atexit.register(self._at_exit)
 
     def _first_frame(self) -> bytes:
         try:
@@ -154,14 +157,24 @@ class WorkerPool:
         return running
 
     def join(self) -> None:
-        """Wait for the pool to end, after ``stop(join=False)``."""
+        """Wait for the pool to end; does not stop it."""
+        thread = self._thread
+        if thread is not None and thread is not current_thread():
+            thread.join()  # without the lock, which stop needs
         with self._changing:
-            self._join()
+            if self._thread is thread:
+                self._join()
 
     def _join(self) -> None:
         if self._thread is not None and self._thread is not current_thread():
             self._thread.join()
             self._thread = self._manager = None
+            atexit.unregister(self._at_exit)
+
+    def _at_exit(self) -> None:
+        """The program ends: give back at once what runs, unless the pool is stopping."""
+        manager = self._manager
+        self.stop(grace=None if manager is not None and manager.stopping else 0)
 
     def __enter__(self) -> Self:
         self.start(handle_sigterm=False)
@@ -253,9 +266,7 @@ def run_in_subprocess(func: Callable[..., Any], *args: Any, **kw: Any) -> Proces
     Kept for programs written for WorQ 1.x: tests of pools use it.
     """
     data = pickle.dumps((child.preparation(), pickle.dumps((func, args, kw))))
-    path = os.pathsep.join(filter(None, [ROOT, os.environ.get('PYTHONPATH')]))
-    popen = subprocess.Popen([sys.executable, '-m', 'worq.pool.child', 'call'],
-                             stdin=subprocess.PIPE, env={**os.environ, 'PYTHONPATH': path})
+    popen = start_child(['call'], stdin=subprocess.PIPE)
     assert popen.stdin is not None
     popen.stdin.write(len(data).to_bytes(8, 'little') + data)
     popen.stdin.flush()

@@ -118,7 +118,9 @@ class WorkerPool:
             self.join()
 
     def join(self) -> None:
-        """Wait for the threads to end, after ``stop(join=False)``."""
+        """Wait for the threads to end; does not stop them."""
+        for thread in list(self.threads):
+            thread.join()  # without the lock, which stop needs
         with self._changing:
             self._join()
 

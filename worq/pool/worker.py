@@ -5,20 +5,37 @@ from collections import deque
 import os
 import resource
 import signal
+import site
 import subprocess
 import sys
 import time
-from typing import Iterable
+from typing import Any, Iterable
 
 from worq.pool.frames import FrameError, Reader, pack
 from worq.pool.wire import BROKEN, OUTCOMES, READY, Page, pack_tasks, unpack_outcomes
 from worq.queue.base import Delivery, Outcome
 
-__all__ = ['Worker']
+__all__ = ['Worker', 'start_child']
 
 CHUNK = 1 << 20   # bytes of a read
 UNIT = 1 if sys.platform == 'darwin' else 1024  # bytes in which ru_maxrss counts
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def start_child(arguments: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start ``worq.pool.child`` as a program of its own.
+
+    It is to find this very package, and nothing that has the name of one of Python's own modules:
+    hence ``-P``, without which the working directory would come first, and no path
+    where Python looks anyway.
+    """
+    paths = [os.environ.get('PYTHONPATH')]
+    if ROOT not in [*site.getsitepackages(), site.getusersitepackages()]:
+        paths.insert(0, ROOT)
+    return subprocess.Popen(  # type: ignore[return-value]  # none of the options makes it text
+        [sys.executable, *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
+         '-P', '-m', 'worq.pool.child', *arguments],
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, paths))}, **options)
 
 
 class Worker:
@@ -58,12 +75,9 @@ class Worker:
             self.page = Page(page)
             os.set_blocking(self.tasks, False)
             os.set_blocking(self.outcomes, False)
-            path = os.pathsep.join(filter(None, [ROOT, os.environ.get('PYTHONPATH')]))
-            self.process = subprocess.Popen(
-                [sys.executable, *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
-                 '-m', 'worq.pool.child', *map(str, (tasks_in, outcomes_out, page, os.getpid()))],
-                stdin=subprocess.DEVNULL, pass_fds=(tasks_in, outcomes_out, page),
-                env={**os.environ, 'PYTHONPATH': path})
+            self.process = start_child(
+                [*map(str, (tasks_in, outcomes_out, page, os.getpid()))],
+                stdin=subprocess.DEVNULL, pass_fds=(tasks_in, outcomes_out, page))
         except BaseException:
             os.close(self.tasks)
             os.close(self.outcomes)
