@@ -276,6 +276,19 @@ class Keepers(Contract):
             **dict.fromkeys(now, 0), **ever, 'succeeded': 1, 'failed': 2, 'cancelled': 1})
         self.assertEqual(self.q.size(), 0)
 
+    def test_full_tick(self) -> None:
+        """A tick that reached its limit is followed by another one with the next verb."""
+        many = 2 * const.TICK_LIMIT + 50
+        self.put(*(message(f'd{n}', delay=100) for n in range(many)))
+        self.q.beat('p1')
+        self.advance(2_000)
+        self.assertEqual(self.q.stats()['scheduled'], many)
+        left = []
+        for _ in range(4):
+            self.q.beat('p1')
+            left.append(self.q.stats()['scheduled'])
+        self.assertEqual(left, [150, 50, 0, 0])
+
     def test_bell(self) -> None:
         """An armed bell rings for what becomes enqueued, and by itself within two seconds."""
         bell = self.q.bell('p1')

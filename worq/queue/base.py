@@ -35,7 +35,8 @@ out of reach or refuses to store, and `ValueError` for arguments that no caller 
 
 **Ticks.** ``take``, ``beat`` and ``turn`` bring along what is due, at most every `const.TICK`:
 up to `const.TICK_LIMIT` scheduled tasks, up to as many lost leases, and a budget of
-leftover work (`const.BUDGET` units), so that no step is ever long. A tick that finds that none
+leftover work (`const.BUDGET` units), so that no step is ever long. A tick that reached a limit
+is followed by another with the next verb. A tick that finds that none
 ran for `const.GAP` reaps no lease for `const.GRACE`: the backend was away, so live pools
 could not beat. Such a pause does not begin again within `const.COOLDOWN` of its end.
 """

@@ -441,14 +441,19 @@ class Store:
                 self._calm = now + const.GRACE
         self._ticked = now
         self._line_up()
-        for life in self._schedule.pop(now, const.TICK_LIMIT):
+        due = self._schedule.pop(now, const.TICK_LIMIT)
+        for life in due:
             self._enqueue(life)
+        if len(due) == const.TICK_LIMIT:
+            self._ticked = now - const.TICK  # there may be more: the next verb goes on
         if now < self._calm or not self._leased or now < self._soonest:
             return
         late = sorted((life.deadline, life.id, life) for life in self._leased
                       if life.deadline <= now)[:const.TICK_LIMIT]
         for _, _, life in late:
             self._lose(life, f'pool {life.owner} stopped renewing its lease')
+        if len(late) == const.TICK_LIMIT:
+            self._ticked = now - const.TICK
         self._follow_all()
         self._line_up()
         self._soonest = min((life.deadline for life in self._leased), default=0)

@@ -28,12 +28,18 @@ local function tick()
       enqueue(id, T, back)
     end
   end
+  local full = #due == TICK_LIMIT
   if now >= calm then
     local late = call('ZRANGEBYSCORE', P .. 'lease', '-inf', now, 'LIMIT', 0, TICK_LIMIT)
     for _, id in ipairs(late) do
       local T = read(id)
       lost(id, T, 'pool ' .. (T.o or '?') .. ' stopped renewing its lease')
     end
+    full = full or #late == TICK_LIMIT
+  end
+  if full then
+    call('HSET', KEYS[1], 'tick', now - TICK)   -- there may be more: the next verb goes on
+    meta[1] = now - TICK
   end
   work()
   flush_ready()
