@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 
 from worq import TaskSpace, get_broker
+from worq.pool.frames import pack
+from worq.pool.wire import OUTCOMES
 
 PATIENCE = 60  # seconds; nothing waits as long unless a test has failed
 
@@ -162,6 +164,34 @@ def deaf(path):
     touch(path)
     while True:
         pass
+
+
+def tell_manager(data):
+    """Write to the pipe on which this child's manager listens."""
+    with open('/proc/self/cmdline', 'rb') as file:
+        arguments = file.read().split(b'\0')
+    os.write(int(arguments[-4]), data)   # ... IN OUT PAGE PARENT
+
+
+@tasks.task
+def babble(path, data):
+    """The first time, write what no child would write, and hang."""
+    touch(path)
+    if len(lines(path)) == 1:
+        tell_manager(data)
+        time.sleep(PATIENCE)
+    return 'well'
+
+
+@tasks.task
+def lie(path, word, extra):
+    """The first time, tell an outcome that cannot be, of this very delivery, and hang."""
+    touch(path)
+    if len(lines(path)) == 1:
+        delivery = sys._getframe(1).f_locals['delivery']
+        tell_manager(pack([OUTCOMES, delivery.id.encode(), delivery.token, word, b'', extra]))
+        time.sleep(PATIENCE)
+    return 'well'
 
 
 @tasks.task

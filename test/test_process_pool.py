@@ -12,6 +12,7 @@ from test.pool_contract import WAIT, PoolCase, PoolContract
 from test.pool_tasks import init, init_broken, init_exits, init_nothing, lines
 from test.support import eventually
 from worq import Task, TaskExpired
+from worq.pool.frames import pack
 from worq.pool.process import Error, WorkerPool, run_in_subprocess, start_pools
 
 __all__ = ['ProcessesOnMemory', 'ProcessesOnRedis', 'EndsOnMemory', 'EndsOnRedis',
@@ -219,6 +220,26 @@ class ProcessDetails(MemoryMixin, Processes):
         for options in ({'workers': 0}, {'workers': 1.5}, {'max_worker_tasks': 0}):
             with self.assertRaises(ValueError):
                 WorkerPool(self.broker, init, **options)
+
+    def test_child_that_babbles(self):
+        """A child that writes nonsense is killed and replaced; the manager goes on."""
+        self.start(1)
+        for n, data in enumerate([
+                os.urandom(5000), b'\xff' * 100, pack([]), pack([b'?']), pack([b'o', b'x']),
+                pack([b'o', b'id', b'token', b'value', b'', b'0'])]):
+            deferred = self.q.babble(self.path(f'run {n}'), data)
+            self.assertEqual(deferred.result(WAIT), 'well')
+
+    def test_child_that_lies(self):
+        """An outcome that no queue takes costs the child its life, not the manager."""
+        self.start(1)
+        for n, (word, extra) in enumerate([
+                (b'delegate', b''), (b'delegate', b'short an-id'), (b'delegate', b'n' * 12 + b' '),
+                (b'retry', b'-5'), (b'retry', b'9' * 30), (b'release', b'0')]):
+            path = self.path(f'run {n}')
+            # the delivery's own id and token, as only its child knows them
+            deferred = self.q.lie(path, word, extra)
+            self.assertEqual(deferred.result(WAIT), 'well')
 
     def test_signals_to_children(self):
         """SIGTERM and SIGINT, sent to a child as to a whole process group, do not end it."""

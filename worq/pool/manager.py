@@ -229,8 +229,10 @@ class Manager:
         elif running is not None or not worker.retiring:
             log.error('%s: %s%s', self.label, cause,
                       f', running {running.id}' if running else '')
-        if running is not None and not worker.disowned:
-            word = 'lost' if self._stop_at is None or now < self._stop_at else 'release'
+        if running is not None and running.token in self.desk.held:
+            # A child that we killed for one task may just have begun another.
+            killed = worker.disowned or self._stop_at is not None and now >= self._stop_at
+            word = 'release' if killed else 'lost'
             self._outcomes.append(Outcome(running.id, running.token, word,
                                           cause.encode() if word == 'lost' else b''))
         # Sent but not begun, or done and not yet reported: not this death's fault.

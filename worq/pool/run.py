@@ -7,6 +7,7 @@ answers an `Outcome`, so a pool's loop has no special cases.
 from __future__ import annotations
 
 import asyncio
+import logging
 import traceback
 from types import CoroutineType, TracebackType
 from typing import Any
@@ -19,6 +20,8 @@ from worq.queue.base import Argument, Delivery, Outcome
 from worq.task import Deferred
 
 __all__ = ['run']
+
+log = logging.getLogger(__name__)
 
 
 def run(broker: Broker, delivery: Delivery) -> Outcome:
@@ -105,6 +108,7 @@ def _argument(broker: Broker, id: str, raw: bytes) -> Any:
 def _failure(broker: Broker, delivery: Delivery, name: str, error: str,
              word: str = 'failure', trace: str = '') -> Outcome:
     failure = TaskFailure(name, broker.name, delivery.id, error, trace)
+    log.error('%s%s%s', failure, '\n' if trace else '', trace.rstrip())
     nonce = delivery.token[:const.NONCE].decode('ascii')
     return Outcome(delivery.id, delivery.token, word,
                    broker.codec.encode_failure(nonce, failure))

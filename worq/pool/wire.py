@@ -10,6 +10,7 @@ import os
 import tempfile
 from typing import Iterable, Iterator, Sequence
 
+from worq import const
 from worq.pool.frames import FrameError
 from worq.queue.base import Argument, Delivery, Outcome
 
@@ -23,6 +24,8 @@ READY, BROKEN, OUTCOMES = b'r', b'b', b'o'     # to the manager
 
 #: What a child may say that a task came to; the other words are the manager's.
 WORDS = {word.encode(): word for word in ('value', 'failure', 'refuse', 'retry', 'delegate')}
+
+LONGEST = 366 * const.DAY * 1000   #: ms that a task can be put off
 
 
 def pack_tasks(deliveries: Iterable[Delivery]) -> list[bytes]:
@@ -69,8 +72,12 @@ def unpack_outcomes(parts: Sequence[bytes]) -> Iterator[Outcome]:
             if word == b'delegate':
                 nonce, _, name = extra.decode().partition(' ')
                 target = Argument(name, nonce)
+                if not name or nonce and len(nonce) != const.NONCE:
+                    raise ValueError('not a target')
             elif word == b'retry':
                 delay = int(extra)
+                if not 0 <= delay <= LONGEST:
+                    raise ValueError('not a delay')
             yield Outcome(id.decode(), token, WORDS[word], data, delay, target)
     except (ValueError, KeyError) as error:
         raise FrameError('a frame of outcomes that is none') from error
