@@ -4,19 +4,24 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 from test.broker_case import MemoryMixin, RedisMixin
 from test.pool_contract import WAIT, PoolCase, PoolContract
 from test.pool_tasks import init, init_broken, init_exits, init_nothing, lines
-from test.support import eventually
-from worq import Task, TaskExpired
+from test.support import eventually, start_redis
+from worq import Task, TaskExpired, get_broker
 from worq.pool.frames import pack
 from worq.pool.process import Error, WorkerPool, run_in_subprocess, start_pools
 
 __all__ = ['ProcessesOnMemory', 'ProcessesOnRedis', 'EndsOnMemory', 'EndsOnRedis',
            'ProcessDetails']
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 class Processes(PoolCase):
@@ -140,6 +145,55 @@ class EndsOnRedis(RedisMixin, Ends):
         self.start(1)
         id = self.q.enqueue(self.url(), self.name).result(WAIT)
         self.assertEqual(self.broker.deferred(id).result(WAIT), 'inner')
+
+    def test_dead_neighbour(self):
+        """The tasks of a pool on this machine that was killed are taken over at once."""
+        program = subprocess.Popen(
+            [sys.executable, '-c', NEIGHBOUR, self.url(), self.name],
+            cwd=ROOT, stdin=subprocess.DEVNULL)
+        self.addCleanup(program.wait)
+        self.addCleanup(program.kill)
+        deferred = self.held(value='done')
+        program.kill()
+        program.wait()
+        self.start(1)
+        eventually(lambda: len(lines(self.path('begun'))), 2, timeout=10)   # no lease is so short
+        self.open('go')
+        self.assertEqual(deferred.result(WAIT), 'done')
+
+    def test_outage(self):
+        """When Redis dies and comes back, what runs is finished, once, and the rest follows."""
+        with start_redis('--appendonly', 'yes', '--appendfsync', 'always') as server:
+            self.broker.close()
+            self.broker = get_broker(server.url, self.name)
+            self.addCleanup(self.broker.close)
+            self.q = self.broker.queue()
+            pool = self.start(1)
+            try:
+                running = self.held(value='done')
+                later = [self.q.same(n) for n in range(20)]
+                server.kill()
+                self.open('go')
+                server.start()
+                self.assertEqual(running.result(WAIT), 'done')
+                self.assertEqual([d.result(WAIT) for d in later], list(range(20)))
+                self.assertEqual(len(lines(self.path('begun'))), 1)
+                self.assertEqual(self.broker.backend.stats()['redelivered'], 0)
+                self.check()
+            finally:
+                pool.stop()
+                self.broker.close()
+            self.broker = get_broker(self.url(), self.name)
+
+
+NEIGHBOUR = """
+import sys
+from test.pool_tasks import init
+from worq import get_broker
+from worq.pool.process import WorkerPool
+
+WorkerPool(get_broker(*sys.argv[1:]), init, sys.argv[2:], workers=1).start()
+"""
 
 
 class ProcessDetails(MemoryMixin, Processes):
