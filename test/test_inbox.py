@@ -180,7 +180,8 @@ class InboxContract(BrokerCase):
         self.assertLess(len(self.b.inbox._fresh), 2500)
 
     def test_await(self):
-        """Coroutines await Deferreds; a thousand at once need one thread."""
+        """Coroutines await Deferreds; a thousand at once need one thread and few round trips."""
+        counting = self.b.inbox.backend = Counting(self.b.backend)
         many = [self.q.identity(n) for n in range(1000)]
 
         async def gather():
@@ -193,6 +194,7 @@ class InboxContract(BrokerCase):
         threads = []
         self.assertEqual(asyncio.run(gather()), list(range(1000)))
         self.assertEqual(len(threads), 1)
+        self.assertLessEqual(counting.calls.count('watch'), 30)
 
     def test_await_failure_and_cancellation(self):
         """An awaited failure raises; an await that is cancelled leaves nothing behind."""

@@ -266,7 +266,8 @@ class Inbox:
     def subscribe(self, deferred: Deferred, announce: Callable[[], None]) -> None:
         """Call `announce`, in some thread, once the outcome of a Deferred has arrived.
 
-        It asks the queue at once, which is a round trip in the calling thread.
+        It may be called more than once. Unless the Deferred has been asked for before, the
+        queue is asked at once, which is a round trip in the calling thread.
         """
         waiter = Subscriber(deferred, announce)
         with self._lock:
@@ -275,7 +276,7 @@ class Inbox:
             if self._listener is None:
                 self._listener = Thread(target=self._listen, name='worq-inbox', daemon=True)
                 self._listener.start()
-        if self.look(deferred):
+        if deferred.has_value() or deferred.id not in self._asked and self.look(deferred):
             announce()
 
     def unsubscribe(self, deferred: Deferred, announce: Callable[[], None]) -> None:
