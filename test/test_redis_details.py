@@ -365,7 +365,8 @@ class Broken(Case):
         newest, connect.OLDEST = connect.OLDEST, (99, 0)
         self.addCleanup(setattr, connect, 'OLDEST', newest)
         with self.assertRaisesRegex(QueueError, 'is version .*needs'):
-            redis.TaskQueue(self.url, self.name).size()
+            # of other options, so with connections of its own
+            redis.TaskQueue(self.url, self.name, retry_for=4).size()
 
     def test_eviction(self) -> None:
         """A server that may evict tasks is warned of once, and refused if strict."""

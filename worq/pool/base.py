@@ -37,7 +37,8 @@ def describe() -> dict[str, str]:
     """What a pool tells of itself when it joins: enough to prove it dead, later."""
     return {
         'host': platform.node(),
-        'boot': _read('/proc/sys/kernel/random/boot_id'),
+        # containers of one machine may share its name, and have pids of their own
+        'boot': ' '.join([_read('/proc/sys/kernel/random/boot_id'), _link('/proc/self/ns/pid')]),
         'pid': str(os.getpid()),
         'started': started(os.getpid()),
         'version': __version__,
@@ -62,13 +63,20 @@ def _read(path: str) -> str:
         return ''
 
 
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ''
+
+
 def cause_of_death(info: dict[str, str], ours: dict[str, str]) -> str:
     """How we know that a pool's process is gone; empty if we do not.
 
     :param info: what it told when it joined.
     :param ours: what we would tell.
     """
-    if not ours['boot'] or not info.get('pid', '').isdigit() \
+    if not ours['boot'].strip() or not info.get('pid', '').isdigit() \
             or (info.get('host'), info.get('boot')) != (ours['host'], ours['boot']):
         return ''
     pid = int(info['pid'])

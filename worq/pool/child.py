@@ -126,7 +126,8 @@ def begin(data: bytes, queue: str, in_memory: bool) -> Broker:
     if not isinstance(broker, Broker):
         raise TypeError(f'init_func must return a broker, and returned {broker!r}')
     if broker.name != queue:
-        log.debug('the child made a broker of %r, and works for %r', broker.name, queue)
+        log.warning('init_func made a broker of the queue %r, and the pool is one of %r: '
+                    'give it the name', broker.name, queue)
         broker.name = queue
         broker.codec = Codec(queue, format=broker.codec.format, keys=broker.codec.keys,
                              max_payload=broker.codec.max_payload)
