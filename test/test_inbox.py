@@ -9,7 +9,7 @@ import weakref
 
 import worq
 from test.broker_case import BrokerCase, on_every_queue
-from worq import inbox
+from worq import Task, inbox
 from worq.errors import QueueError
 
 
@@ -140,6 +140,79 @@ class InboxContract(BrokerCase):
             self.work(self.worker)
             thread.join(30)
         self.assertEqual(got, [True])
+
+    def test_id_used_again(self):
+        """News of an earlier life of an id is not taken for the end of the new one."""
+        task = Task(self.q.identity, id='x')
+        old = task('old')
+        self.assertFalse(old)   # watched, and its news will lie in the inbox
+        self.work(self.worker)
+        new = task('new')
+        got = []
+        thread = threading.Thread(target=lambda: got.append(new.result(timeout=30)))
+        thread.start()
+        self.work(self.worker)
+        thread.join(30)
+        self.assertEqual(got, ['new'])
+        self.assertIsInstance(old.exception(10), worq.TaskExpired)
+
+    def test_failed_look(self):
+        """Deferreds that were to be asked for when the queue was away are asked for again."""
+        many = [self.q.identity(n) for n in range(20)]
+        self.work(self.worker)
+        backend = self.b.backend
+
+        class Away(Counting):
+            def watch(self, *args):
+                raise QueueError('away')
+
+        self.b.inbox.backend = Away(backend)
+        for d in many[:5]:
+            with self.assertRaises(QueueError):
+                d.wait(0)
+        self.assertIn('out of reach', repr(many[0]))
+        self.b.inbox.backend = backend
+        self.assertEqual([d.result(timeout=5) for d in many], list(range(20)))
+
+    def test_await_while_away(self):
+        """An await that cannot ask the queue raises, and leaves nothing behind."""
+        async def main():
+            with self.assertRaises(QueueError):
+                await self.q.identity(1)
+
+        class Away(Counting):
+            def watch(self, *args):
+                raise QueueError('away')
+
+        self.b.inbox.backend = Away(self.b.backend)
+        asyncio.run(main())
+        self.assertEqual((self.b.inbox._subscribed, self.b.inbox._waiting), (0, {}))
+
+    def test_producers_beside_waiters(self):
+        """Threads that call and threads that wait do not get into each other's way."""
+        errors = []
+        done = threading.Event()
+
+        def produce():
+            while not done.is_set():
+                self.q.identity(1)
+
+        def wait():
+            try:
+                for _ in range(300):
+                    self.q.identity(1).wait(0)
+            except Exception as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=wait) for _ in range(3)]
+        producer = threading.Thread(target=produce)
+        for thread in [producer, *threads]:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        done.set()
+        producer.join(60)
+        self.assertEqual(errors, [])
 
     def test_lost_inbox_heals(self):
         """News that never came is asked for again."""

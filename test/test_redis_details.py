@@ -76,6 +76,10 @@ class Store(Case):
 
     def test_small(self) -> None:
         """A queued task is a listpack of few fields, and costs less than 300 bytes."""
+        # a server of its own: others' keys come and go, and tables grow by powers of two
+        server, self.q = self.own()
+        self.client = client.Redis.from_url(server.url)
+        self.addCleanup(self.client.close)
         self.q.put([message('warm')])
         run(self.q)
         n = 5000

@@ -13,6 +13,7 @@ from worq.inbox import Inbox
 from worq.options import Options
 from worq.queue import base
 from worq.queue.base import Argument, Delivery, Message, TaskQueue
+from worq.queue.checks import ID_BYTES
 from worq.task import Call, Deferred, Queue, TaskSpace
 
 __all__ = ['Broker']
@@ -49,6 +50,15 @@ class Broker:
     def url(self) -> str:
         """Where the queue is."""
         return self.backend.url
+
+    def move(self, name: str) -> None:
+        """Be a broker of another queue of the same backend, with the same tasks."""
+        self.inbox.close()
+        self.backend = type(self.backend).open(self.url, name)
+        self.inbox = Inbox(self.backend)
+        self.codec = Codec(name, format=self.codec.format, keys=self.codec.keys,
+                           max_payload=self.codec.max_payload)
+        self.name = name
 
     # 1. -- expose ------------------------------------------------------------
 
@@ -89,7 +99,7 @@ class Broker:
         :raises TaskFailure: if the outcome of an argument is not known any more.
         :raises QueueError: if the queue cannot be reached, or can store nothing more.
         """
-        if not name:
+        if not name or '\n' in name:
             raise TypeError('a queue is no task: name one, as in q.module.function(...)')
         nonce = new_nonce()
         id = nonce if options.id is None else self._own_id(options.id, args, kw)
@@ -116,14 +126,17 @@ class Broker:
         self.inbox.note(deferred)
         return deferred
 
-    def _own_id(self, id: str | Callable[..., str], args: tuple[Any, ...],
-                kw: dict[str, Any]) -> str:
-        if not isinstance(id, str):
-            id = id(*args, **kw)
-        if not isinstance(id, str) or not 0 < len(id.encode()) <= 512:
-            raise ValueError(f'invalid task id: {id!r}; '
-                             'it is a string of 1 to 512 bytes in UTF-8')
-        return id
+    def _own_id(self, id: object, args: tuple[Any, ...] = (),
+                kw: dict[str, Any] | None = None) -> str:
+        if callable(id):
+            id = id(*args, **(kw or {}))
+        try:
+            if isinstance(id, str) and 0 < len(id.encode()) <= ID_BYTES:
+                return id
+        except UnicodeEncodeError:  # half a surrogate pair
+            pass
+        raise ValueError(f'invalid task id: {id!r}; '
+                         f'it is a string of 1 to {ID_BYTES} bytes in UTF-8')
 
     def _message(self, call: Call, nonce: str,
                  by_value: set[str]) -> tuple[Message, list[Deferred]]:
@@ -186,9 +199,7 @@ class Broker:
 
     def deferred(self, task_id: str) -> Deferred:
         """Take up the result of a task by its id, whichever process has put it."""
-        if not isinstance(task_id, str) or not task_id:
-            raise ValueError(f'invalid task id: {task_id!r}; it is a string')
-        return Deferred(self, Call(task_id, '?', None, None, Options()))
+        return Deferred(self, Call(self._own_id(task_id), '?', None, None, Options()))
 
     def read(self, id: str, raw: bytes, name: str = '?') -> Any:
         """The value in an outcome on record, or the TaskFailure that it is (not raised).

@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import partial
 import logging
 import os
-from threading import Event, Lock, Thread
+from threading import TIMEOUT_MAX, Event, Lock, Thread
 import time
 from typing import TYPE_CHECKING, Callable, Iterable
 from weakref import WeakSet, ref
@@ -57,6 +57,9 @@ class Inbox:
         self._begin()
         _inboxes.add(self)
 
+    def __repr__(self) -> str:
+        return f'<Inbox {self.client} of {self.backend!r}, {len(self._waiting)} waited for>'
+
     def _begin(self) -> None:
         # Also in a forked child, where the parent's threads are not, and the parent's
         # client name would take away its news.
@@ -78,6 +81,7 @@ class Inbox:
     def note(self, deferred: Deferred) -> None:
         """Remember a new Deferred, so that a look for another one can ask for it too."""
         self._fresh[deferred.id] = ref(deferred)
+        self._asked.pop(deferred.id, None)  # that was an earlier life of the id
         if len(self._fresh) + len(self._asked) > self._crowd:
             self._sweep()
 
@@ -105,14 +109,46 @@ class Inbox:
             if self._fresh.pop(deferred.id, None) is not None:
                 self._ahead = min(2 * self._ahead, LOOK_AHEAD)
                 while self._fresh and len(ids) < self._ahead:
-                    id = next(iter(self._fresh))
-                    self._asked[id] = self._fresh.pop(id)
+                    id, other = self._fresh.popitem()  # at once: `note` takes no lock
+                    self._asked[id] = other
                     ids.append(id)
-        self._hand_out(self.backend.watch(self.client, ids), deferred)
+        try:
+            news = self.backend.watch(self.client, ids)
+        except QueueError:
+            with self._lock:
+                for id in ids:  # nobody has been told to tell us of them
+                    self._asked.pop(id, None)
+            raise
+        self._hand_out(news, deferred)
         return deferred.has_value()
+
+    def _take_hints(self, hints: Iterable[tuple[str, bytes | None]]) -> None:
+        """Hand out what came by itself. It may be of an earlier life of an id, or too late.
+
+        Only the queue, when it is asked, says that an outcome is gone.
+        """
+        news: list[tuple[str, bytes | None]] = []
+        doubtful: list[str] = []
+        for id, raw in hints:
+            with self._lock:
+                asked = self._asked.get(id)
+                known = [waiter.deferred for waiter in self._waiting.get(id, ())]
+            known.append(asked() if asked is not None else None)
+            if raw == b'' or raw and all(d is None or d.accepts(raw) for d in known):
+                news.append((id, raw))
+                continue
+            with self._lock:
+                self._asked.pop(id, None)
+            if id in self._waiting:
+                doubtful.append(id)
+        self._hand_out(news)
+        for start in range(0, len(doubtful), LOOK_AHEAD):
+            chunk = doubtful[start:start + LOOK_AHEAD]
+            self._hand_out(self.backend.watch(self.client, chunk))
 
     def _hand_out(self, news: Iterable[tuple[str, bytes | None]],
                   wanted: Deferred | None = None) -> None:
+        """Hand out what the queue has answered."""
         long: list[str] = []
         for id, raw in news:
             if raw == b'':
@@ -172,7 +208,8 @@ class Inbox:
         finally:
             self._withdraw(deferred.id, waiter)
             self._promote()
-        return deferred.has_value()
+        # What comes by itself is only a hint, and so is that nothing came.
+        return deferred.has_value() or self.look(deferred)
 
     def _follow(self, waiter: Waiter, event: Event, done: Callable[[], bool],
                 deadline: float | None) -> None:
@@ -188,7 +225,7 @@ class Inbox:
             if not leads:
                 # `done` once more: our news may have come before the event was cleared
                 if not done():
-                    event.wait(left)
+                    event.wait(None if left is None else min(left, TIMEOUT_MAX))
                 continue
             try:
                 self._lead(done, deadline)
@@ -219,7 +256,7 @@ class Inbox:
                 raise
             if not all(id in self._waiting for id in ids):
                 return  # somebody, maybe we, got news
-        self._hand_out(self.backend.wait(self.client, timeout))
+        self._take_hints(self.backend.wait(self.client, timeout))
 
     def _insist(self, step: Callable[[], object], deadline: float | None) -> None:
         """Do a step, again and again while the queue cannot be reached, to the deadline."""
@@ -298,6 +335,7 @@ class Inbox:
                 self._follow(me, event, lambda: self._subscribed == 0, None)
             except Exception:
                 log.exception('the inbox of %r failed, and goes on', self.backend)
+                time.sleep(PAUSE[0])
             with self._lock:
                 if self._subscribed == 0:
                     self._idlers.remove(me)
@@ -305,10 +343,12 @@ class Inbox:
                     return
 
     def close(self) -> None:
-        """End the background thread, if there is one."""
+        """End the background thread, if there is one; coroutines that wait go on waiting."""
         with self._lock:
             listener = self._listener
             self._subscribed = 0
+            for waiter in self._idlers:
+                waiter.wake()
         if listener is not None:
             self.backend.ring(self.client)
             listener.join(REWATCH)

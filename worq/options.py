@@ -28,7 +28,7 @@ class Options(NamedTuple):
     on_error: str = FAIL
     ignore_result: bool = False
     result_timeout: float = const.RESULT_TIMEOUT
-    heartrate: float = 30
+    heartrate: float | None = None
     max_deliveries: int = const.MAX_DELIVERIES
 
     def updated(self, given: dict[str, Any]) -> Options:
@@ -53,7 +53,8 @@ class Options(NamedTuple):
             raise ValueError(f'invalid on_error: {options.on_error!r}; '
                              'it is Task.FAIL or Task.PASS')
         _positive('result_timeout', options.result_timeout)
-        _positive('heartrate', options.heartrate)
+        if 'heartrate' in given:
+            _positive('heartrate', options.heartrate)
         if not isinstance(options.max_deliveries, int) or options.max_deliveries < 1:
             raise ValueError(f'invalid max_deliveries: {options.max_deliveries!r}; '
                              'it is a whole number from 1')
@@ -68,7 +69,7 @@ class Options(NamedTuple):
     @property
     def lease(self) -> int:
         """ms of the task's lease: three heartbeats; 0 (as the pool likes) by default."""
-        return 0 if self.heartrate == 30 else max(1000, int(self.heartrate * 3000))
+        return 0 if self.heartrate is None else max(1000, int(self.heartrate * 3000))
 
 
 def _positive(name: str, value: object) -> None:

@@ -12,7 +12,7 @@ import builtins
 from typing import TYPE_CHECKING, Any, Callable, Generator, TypeVar, overload
 
 from worq import codec, const
-from worq.errors import DuplicateTask, TaskExpired, TaskFailure
+from worq.errors import DuplicateTask, QueueError, TaskExpired, TaskFailure
 from worq.options import FAIL, PASS, UNSET, Options
 from worq.queue import base
 
@@ -150,12 +150,35 @@ class Task:
         """The options that were given, a new dict."""
         return dict(self._given)
 
-    id = property(lambda self: self._options.id)
-    on_error = property(lambda self: self._options.on_error)
-    ignore_result = property(lambda self: self._options.ignore_result)
-    result_timeout = property(lambda self: self._options.result_timeout)
-    heartrate = property(lambda self: self._options.heartrate)
-    max_deliveries = property(lambda self: self._options.max_deliveries)
+    @property
+    def id(self) -> str | Callable[..., str] | None:
+        """The id, or the function that makes it; None: each call has its own."""
+        return self._options.id
+
+    @property
+    def on_error(self) -> str:
+        """`Task.FAIL` or `Task.PASS`."""
+        return self._options.on_error
+
+    @property
+    def ignore_result(self) -> bool:
+        """Whether no outcome is kept."""
+        return self._options.ignore_result
+
+    @property
+    def result_timeout(self) -> float:
+        """Seconds that the outcome is kept."""
+        return self._options.result_timeout
+
+    @property
+    def heartrate(self) -> float:
+        """Seconds between two heartbeats; 30, as in 1.x, where none was given."""
+        return 30 if self._options.heartrate is None else self._options.heartrate
+
+    @property
+    def max_deliveries(self) -> int:
+        """How often the task is handed to a worker, at most."""
+        return self._options.max_deliveries
 
     def __call__(self, *args: Any, **kw: Any) -> Any:
         """Enqueue a call; returns its Deferred, or None if the result is ignored."""
@@ -234,7 +257,8 @@ class Deferred:
         A task should not wait for another one, for that holds its worker: take the
         other as an argument instead.
 
-        :param timeout: seconds, at most; None: as long as it takes.
+        :param timeout: seconds, at most; None: as long as it takes. If the queue is out of
+            reach, it may be a few seconds more: as long as it is tried to reach it.
         :returns: whether the outcome is there.
         :raises QueueError: if the queue cannot be reached within the timeout.
         """
@@ -286,11 +310,15 @@ class Deferred:
 
     def arrive(self, raw: bytes | None) -> None:
         """Take the outcome on record; for the inbox. None: there is none any more."""
-        if raw is None or self._nonce and not raw.startswith(self._nonce.encode()):
+        if raw is None or not self.accepts(raw):
             self.fail(TaskExpired(self.name, self.broker.name, self.id,
                                   'task expired before a result was returned'))
         elif self._value is UNSET:
             self._raw = raw
+
+    def accepts(self, raw: bytes) -> bool:
+        """Whether an outcome on record is of the life of the task that is meant."""
+        return not self._nonce or raw.startswith(self._nonce.encode())
 
     def fail(self, failure: TaskFailure) -> None:
         """Take `failure` as the outcome, unless there is one already."""
@@ -340,8 +368,8 @@ class Deferred:
                 except RuntimeError:
                     pass  # the loop has been closed: nobody is left to tell
 
-            self.broker.inbox.subscribe(self, announce)
             try:
+                self.broker.inbox.subscribe(self, announce)
                 yield from future
             finally:
                 self.broker.inbox.unsubscribe(self, announce)
@@ -358,7 +386,10 @@ class Deferred:
         return self
 
     def __repr__(self) -> str:
-        status = self.status or 'incomplete'
+        try:
+            status = self.status or 'incomplete'
+        except QueueError:  # it must be possible to show anything, at any time
+            status = 'out of reach'
         return f'<Deferred {self.name} [{self.broker.name}:{self.id}] {status}>'
 
 

@@ -147,7 +147,6 @@ class Desk:
         self.short: dict[bytes, int] = {}       # token to ms, for shorter leases
         self.untold: list[Outcome] = []         # could not be settled yet
         self._lock = Lock()                     # around untold, never around the queue
-        self.stale = 0
         self._joined = False
         self._away_since: float | None = None   # monotonic, as all times here
         self._retry_at = 0.0
@@ -196,16 +195,17 @@ class Desk:
             self._keep(outcomes)
             self._gone(error)
             return [], []
+        except BaseException:
+            self._give_up(outcomes)
+            raise
         self._settled(outcomes, turn.settled)
-        if beats:
-            self._beaten(now, turn.lost)
         for delivery in turn.deliveries:
             self.held[delivery.token] = delivery.id
             lease = task_lease(delivery.header)
             if lease is not None and lease < self.lease:
                 self.short[delivery.token] = lease
                 self._beat_at = min(self._beat_at, now + lease / 3000)
-        return turn.deliveries, turn.lost
+        return turn.deliveries, self._beaten(now, turn.lost) if beats else []
 
     def settle(self, outcomes: list[Outcome]) -> None:
         """Settle only; what cannot be settled now goes along with a later turn."""
@@ -217,36 +217,46 @@ class Desk:
         except QueueError as error:
             self._keep(outcomes)
             self._gone(error)
+        except BaseException:
+            self._give_up(outcomes)
+            raise
 
     def beat(self) -> list[Lost]:
         """Beat only, if it is time; returns what is not ours any more."""
         now = time.monotonic()
-        if now < self._beat_at or self._away_since is not None or not self._joined:
+        if now < self._beat_at or now < self._retry_at or not self._joined:
             return []
+        # Also while the queue is thought to be away: workers that are busy make no turn.
         held = [(id, token) for token, id in list(self.held.items())]
         try:
             lost = self.backend.beat(self.pool, held, self.lease)
         except QueueError as error:
             self._gone(error)
             return []
-        self._beaten(now, lost)
-        return lost
+        return self._beaten(now, lost)
 
-    def _beaten(self, now: float, lost: list[Lost]) -> None:
+    def _beaten(self, now: float, lost: list[Lost]) -> list[Lost]:
         self._beat_at = now + min([self.lease, *list(self.short.values())]) / 3000
+        # What another thread has settled meanwhile is not ours, but that is no news.
+        lost = [one for one in lost if one.token in self.held]
         for one in lost:
             self._drop(one.token)
         self._bury()
+        return lost
 
     def _keep(self, outcomes: list[Outcome]) -> None:
         with self._lock:
             self.untold = outcomes + self.untold
 
+    def _give_up(self, outcomes: list[Outcome]) -> None:
+        """After a fault of our own: beat no more for what will never be told."""
+        for outcome in outcomes:
+            self._drop(outcome.token)
+
     def _settled(self, outcomes: Iterable[Outcome], words: Iterable[str]) -> None:
         for outcome, word in zip(outcomes, words):
             self._drop(outcome.token)
             if word == 'stale':
-                self.stale += 1
                 log.warning('the outcome of %s came too late: it had been cancelled, or given '
                             'to another pool', outcome.id)
 

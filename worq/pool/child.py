@@ -25,7 +25,6 @@ import types
 from typing import Any
 
 from worq import codec
-from worq.codec import Codec
 from worq.core import Broker
 from worq.pool.frames import Reader, pack
 from worq.pool.run import run
@@ -38,6 +37,7 @@ __all__ = ['main', 'preparation', 'prepare']
 log = logging.getLogger(__name__)
 
 FLUSH = 0.002       # seconds that an outcome waits for those of the tasks behind it
+SELDOM = 0.1        # seconds, when a task takes long
 CHUNK = 1 << 18     # bytes of a read
 
 
@@ -53,7 +53,6 @@ def preparation() -> dict[str, Any]:
     return {
         'path': [entry or os.getcwd() for entry in sys.path],
         'argv': list(sys.argv),
-        'folder': os.getcwd(),
         'main_name': spec.name if spec is not None else None,
         'main_path': os.path.abspath(path) if (path := getattr(main_module, '__file__', None))
         else None,
@@ -128,9 +127,7 @@ def begin(data: bytes, queue: str, in_memory: bool) -> Broker:
     if broker.name != queue:
         log.warning('init_func made a broker of the queue %r, and the pool is one of %r: '
                     'give it the name', broker.name, queue)
-        broker.name = queue
-        broker.codec = Codec(queue, format=broker.codec.format, keys=broker.codec.keys,
-                             max_payload=broker.codec.max_payload)
+        broker.move(queue)
     return broker
 
 
@@ -153,6 +150,10 @@ class Child:
         self._lock = threading.Lock()       # around _done and the pipe out
         self._busy, self._wakes = os.pipe()
         self._watching = False
+        self.parent = 0
+
+    def __repr__(self) -> str:
+        return f'<Child {os.getpid()} of {self.parent}>'
 
     def read(self) -> list[bytes]:
         """The next frame; EOFError when there are no more to come."""
@@ -211,8 +212,11 @@ class Child:
         poll = select.poll()
         poll.register(self.tasks_in, 0)   # 0: only that it was hung up
         poll.register(self._busy, select.POLLIN)
+        pause = FLUSH
         while True:
-            found = dict(poll.poll(None if not self._watching else 1000 * FLUSH))
+            found = dict(poll.poll(None if not self._watching else 1000 * pause))
+            # A long task is looked at ever more seldom: looking costs it the GIL.
+            pause = min(2 * pause, SELDOM)
             if self.tasks_in in found:
                 # What the main thread has read it may finish: it meets the end by itself,
                 # if it gets there. The manager that closed its end in peace waits for that.
@@ -221,10 +225,9 @@ class Child:
                 poll.unregister(self.tasks_in)
             if self._busy in found:
                 os.read(self._busy, 4096)
+                pause = FLUSH
             elif self._watching:
                 self.flush()
-
-    parent = 0
 
     def guard(self, parent: int) -> None:
         """Begin to watch. On Linux the kernel does it too, even if a task keeps the GIL."""
@@ -297,7 +300,11 @@ def main(argv: list[str]) -> int:
 if __name__ == '__main__':
     # As `worq.pool.child`, so that what is pickled there is found here, and not twice.
     from worq.pool import child as module
-    code = module.main(sys.argv[1:])
+    code = 1
+    try:
+        code = module.main(sys.argv[1:])
+    except BaseException:
+        traceback.print_exc()
     atexit._run_exitfuncs()  # what tasks and libraries wish to have done at the end
     sys.stdout.flush()
     sys.stderr.flush()

@@ -11,13 +11,14 @@ from collections import deque
 import logging
 import os
 import select
+from threading import Lock
 import time
 from typing import Callable
 
 from worq.errors import QueueError
 from worq.pool.base import HORIZON, PATIENCE, Desk, batch_size, smooth
-from worq.pool.frames import FrameError
-from worq.pool.worker import Worker
+from worq.pool.frames import MOST
+from worq.pool.worker import Worker, weight
 from worq.queue.base import Delivery, Outcome, TaskQueue
 
 __all__ = ['Manager']
@@ -49,7 +50,6 @@ class Manager:
         self.max_tasks = max_tasks
         self.grace = grace
         self.label = label
-        self.turns = 0                  # of the loop, for whoever watches that it lives
         self.workers: list[Worker] = []
         self._bell = backend.bell(self.desk.pool)
         self._bell_fd = -1              # while it is armed
@@ -60,6 +60,7 @@ class Manager:
         self._failures = 0              # children that could not begin, in a row
         self._respawn_at = 0.0
         self._stop_at: float | None = None   # monotonic: when those that still run are killed
+        self._waking = Lock()
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
@@ -68,6 +69,9 @@ class Manager:
         self._heard: dict[int, Worker] = {}   # pipes and pidfds
         self._clogged: dict[int, Worker] = {}  # pipes to children that are full
 
+    def __repr__(self) -> str:
+        return f'<Manager {self.label}: {self.workers}, {len(self._backlog)} come back>'
+
     # 1. -- the round ---------------------------------------------------------
 
     def run(self) -> None:
@@ -75,7 +79,6 @@ class Manager:
         log.info('%s started', self.label)
         try:
             while not (self._stop_at is not None and self._finished()):
-                self.turns += 1
                 now = time.monotonic()
                 self._mend(now)
                 self._turn(now)
@@ -131,12 +134,7 @@ class Manager:
 
     def _listen(self, worker: Worker) -> None:
         was_ready, before = worker.ready, len(worker.sent)
-        try:
-            outcomes = worker.receive()
-        except FrameError as error:
-            log.error('%s: %s', self.label, error)
-            worker.kill()
-            return
+        outcomes = worker.receive()
         if worker.ready and not was_ready:
             self._failures = 0
             log.debug('%s: worker %d is ready', self.label, worker.pid)
@@ -147,7 +145,10 @@ class Manager:
             # a lone task's time is mostly that of the way there and back
             self._seconds = smooth(self._seconds, each, min(1.0, 0.1 * before))
             self._outcomes += outcomes
-        if worker.hung_up:
+        if worker.fault:
+            log.error('%s: %s', self.label, worker.fault)
+            worker.kill()
+        elif worker.hung_up:
             worker.kill()  # it has nobody to talk to any more, whether it has ended or not
 
     def _unclog(self, worker: Worker) -> None:
@@ -222,8 +223,8 @@ class Manager:
             log.error('%s: a worker process could not begin, another is tried later:\n%s',
                       self.label, worker.broken)
             self._put_off(now)
-        elif not worker.ready or running is None and not worker.retiring \
-                and now - worker.born < YOUNG:
+        elif not worker.retiring and (
+                not worker.ready or running is None and now - worker.born < YOUNG):
             log.error('%s: %s before it had begun', self.label, cause)
             self._put_off(now)
         elif running is not None or not worker.retiring:
@@ -247,7 +248,9 @@ class Manager:
 
     def _turn(self, now: float) -> None:
         self._deal_backlog(now)
-        limit = self._room() if self._more and self._stop_at is None else 0
+        # Without a bell (the queue had no connection for it) we look at every round.
+        look = self._more or self._bell_fd < 0
+        limit = self._room() if look and self._stop_at is None else 0
         desk = self.desk
         if not (limit or self._outcomes or desk.untold or desk.beat_in == 0) or desk.away > 0.002:
             return
@@ -265,7 +268,9 @@ class Manager:
 
     def _quota(self, worker: Worker) -> int | None:
         """How many more tasks the child may be sent in its life; None: any number."""
-        return None if self.max_tasks is None else self.max_tasks - worker.number
+        if self.max_tasks is None:
+            return None
+        return self.max_tasks - worker.number + worker.returned
 
     def _wants(self, worker: Worker) -> int:
         """How many tasks a child has room for: it always has the next batch before it."""
@@ -283,7 +288,7 @@ class Manager:
 
     def _deal(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Give tasks to those who have room, evenly; returns what is left."""
-        left = deliveries
+        left = [delivery for delivery in deliveries if self._fits(delivery)]
         hungry = sorted((worker for worker in self.workers if self._wants(worker)),
                         key=lambda worker: len(worker.sent))
         for index, worker in enumerate(hungry):
@@ -297,12 +302,22 @@ class Manager:
         self._backlog.extend((delivery, now) for delivery in left)
         return left
 
+    def _fits(self, delivery: Delivery) -> bool:
+        """Whether a task fits through a pipe; one that does not is told of."""
+        if weight(delivery) < MOST:
+            return True
+        self._outcomes.append(Outcome(
+            delivery.id, delivery.token, 'lost',
+            b'its arguments are together too long to be sent to a worker process'))
+        return False
+
     def _deal_backlog(self, now: float) -> None:
         """What came back goes to another child, or soon to another pool."""
         if not self._backlog:
             return
         if self._stop_at is None:
-            entries = list(self._backlog)
+            held = self.desk.held
+            entries = [entry for entry in self._backlog if entry[0].token in held]
             self._backlog.clear()
             left = len(self._deal([delivery for delivery, _ in entries]))
             if left:  # they have waited for longer than `_deal` knows
@@ -345,10 +360,12 @@ class Manager:
 
     def wake(self) -> None:
         """Have the manager look around; from any thread."""
-        try:
-            os.write(self._wake_in, b'!')
-        except (BlockingIOError, OSError):
-            pass  # it is awake more than enough, or has ended
+        with self._waking:
+            if self._wake_in >= 0:
+                try:
+                    os.write(self._wake_in, b'!')
+                except BlockingIOError:
+                    pass  # it is awake more than enough
 
     def stop(self, grace: float | None = None) -> None:
         """Take no more, let what runs end within the grace time, give the rest back."""
@@ -384,5 +401,7 @@ class Manager:
         self.desk.leave()
         self._disarm()
         self._bell.close()
-        os.close(self._wake_in)
+        with self._waking:  # or a byte of ours might end up in somebody's file
+            os.close(self._wake_in)
+            self._wake_in = -1
         os.close(self._wake_out)

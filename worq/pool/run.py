@@ -14,7 +14,7 @@ from typing import Any
 
 from worq import const
 from worq.core import Broker
-from worq.errors import DecodeError, EncodeError, TaskFailure
+from worq.errors import DecodeError, EncodeError, TaskFailure, UntrustedMessage
 from worq.queue import base
 from worq.queue.base import Argument, Delivery, Outcome
 from worq.task import Deferred
@@ -63,7 +63,8 @@ def _run(broker: Broker, delivery: Delivery, name: str) -> Outcome:
         args, kw = broker.codec.decode_call(id, nonce, delivery.header, delivery.body, resolve)
     except BaseException as err:
         # Another pool may have the secret, and then runs it.
-        word = 'refuse' if getattr(err, 'unknown_key', False) is True else 'failure'
+        refused = isinstance(err, UntrustedMessage) and err.unknown_key
+        word = 'refuse' if refused else 'failure'
         return _failure(broker, delivery, name, _describe(err), word)
 
     try:
@@ -74,6 +75,8 @@ def _run(broker: Broker, delivery: Delivery, name: str) -> Outcome:
         trace = _trace(err, err.__traceback__ and err.__traceback__.tb_next)
         return _failure(broker, delivery, name, _describe(err), trace=trace)
 
+    if isinstance(value, TaskFailure):  # an argument's, say, that it hands on
+        return _failure(broker, delivery, name, value.error, trace=value.traceback)
     if isinstance(value, Deferred):
         other = value.broker
         if other is broker or (other.url, other.name) == (broker.url, broker.name):

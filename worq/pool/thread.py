@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 LEASE = 60_000      # ms: a thread that beats may have to wait long for the GIL
 FLUSH = 0.005       # seconds that an outcome waits for those of the tasks behind it
+NO_BELL = 0.25      # seconds between two looks at a queue that has no bell for us
 WATCH = 1.0         # seconds between two looks at workers that run one task each
 
 
@@ -32,6 +33,9 @@ class Worker:
         self.buffer: deque[Delivery] = deque()   # taken, not begun
         self.done: deque[Outcome] = deque()      # run, not settled
         self.since: float | None = None          # monotonic: when the running task began
+
+    def __repr__(self) -> str:
+        return f'<Worker {self.number}, {len(self.buffer)} before it, {len(self.done)} behind>'
 
 
 class WorkerPool:
@@ -60,6 +64,7 @@ class WorkerPool:
         self.workers = workers
         self.thread_factory = thread_factory
         self.threads: list[Any] = []
+        self._open = False               # whether there is something to close
         self._stopping = Event()
         self._stopping.set()
         self._changing = Lock()
@@ -83,6 +88,7 @@ class WorkerPool:
                 raise Error(f'{self!r} is running already')
             self._join()
             self._stopping.clear()
+            self._open = True
             self._desk = Desk(self.broker.backend, LEASE)
             self._bell: Bell = self.broker.backend.bell(self._desk.pool)
             self._wake = os.pipe()
@@ -91,17 +97,24 @@ class WorkerPool:
             self._seconds: float | None = None
             self._by_hand: dict[bytes, str] = {}
             self._team = [Worker(number) for number in range(self.workers)]
-            # A program that has wrapped next_task wants to be asked for each task.
-            gated = 'next_task' in vars(self.broker)
-            for worker in self._team:
-                work, args = (self._work_by_hand, (worker, timeout)) if gated \
-                    else (self._work, (worker,))
-                thread = self.thread_factory(target=work, args=args)
-                thread.start()
-                self.threads.append(thread)
             self._keeper = Thread(target=self._keep, name='worq-keeper', daemon=True)
-            self._keeper.start()
+            try:
+                for worker in self._team:
+                    self._start(worker, timeout)
+                self._keeper.start()
+            except BaseException:  # no more threads to be had: those that run must end
+                self._stop()
+                self._join()
+                raise
         log.info('%r', self)
+
+    def _start(self, worker: Worker, timeout: float) -> None:
+        # A program that has wrapped next_task wants to be asked for each task.
+        gated = 'next_task' in vars(self.broker)
+        work, args = (self._work_by_hand, (worker, timeout)) if gated else (self._work, (worker,))
+        thread = self.thread_factory(target=work, args=args)
+        thread.start()
+        self.threads.append(thread)
 
     def stop(self, use_sentinel: bool = False, join: bool = True) -> None:
         """Take no more tasks, let those that run end, and give the others back.
@@ -112,10 +125,13 @@ class WorkerPool:
         """
         with self._changing:
             if self.threads and not self._stopping.is_set():
-                self._stopping.set()
-                os.write(self._wake[1], b'!')  # stays there: it wakes one after the other
+                self._stop()
         if join:
             self.join()
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        os.write(self._wake[1], b'!')  # stays there: it wakes one after the other
 
     def join(self) -> None:
         """Wait for the threads to end; does not stop them."""
@@ -125,12 +141,14 @@ class WorkerPool:
             self._join()
 
     def _join(self) -> None:
-        if not self.threads:
+        if not self._open:
             return
+        self._open = False
         for thread in self.threads:
             thread.join()
         self._watch.set()
-        self._keeper.join()
+        if self._keeper.is_alive():
+            self._keeper.join()
         self.threads = []
         self._desk.turn([], 0)  # what could not be settled before
         self._desk.leave()
@@ -180,17 +198,26 @@ class WorkerPool:
         elif outcomes:
             self._desk.settle(outcomes)
         with self._door:
+            armed = False
             while not self._stopping.is_set():
-                try:
-                    # It rings only for what comes after it is armed, so: arm, then look.
-                    self._bell.arm()
-                except QueueError as error:
-                    log.debug('no bell: %s', error)
                 deliveries, _ = self._desk.turn([], batch_size(self._seconds))
                 if deliveries:
                     return deliveries
-                self._listen()
+                if armed:
+                    self._listen()
+                # It rings only for what comes after it is armed, so look once more. Not armed
+                # before the first look: a bell that nobody listens to takes others' rings.
+                armed = not armed and self._arm()
         return []
+
+    def _arm(self) -> bool:
+        try:
+            self._bell.arm()
+        except QueueError as error:
+            log.debug('no bell: %s', error)
+            self._stopping.wait(NO_BELL)
+            return False
+        return True
 
     def _listen(self) -> None:
         poll = select.poll()
@@ -200,7 +227,7 @@ class WorkerPool:
             try:
                 poll.register(self._bell.fileno(), select.POLLIN)
             except QueueError:
-                pause = FLUSH
+                pause = NO_BELL
         found = poll.poll(1000 * (pause or min(2.0, self._desk.beat_in + 0.001)))
         if any(fd != self._wake[0] for fd, _ in found):
             self._bell.clear()

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import ExitStack
 import os
 import resource
 import signal
@@ -9,7 +10,7 @@ import site
 import subprocess
 import sys
 import time
-from typing import Any, Iterable
+from typing import Any, Iterable, Iterator
 
 from worq.pool.frames import FrameError, Reader, pack
 from worq.pool.wire import BROKEN, OUTCOMES, READY, Page, pack_tasks, unpack_outcomes
@@ -18,6 +19,7 @@ from worq.queue.base import Delivery, Outcome
 __all__ = ['Worker', 'start_child']
 
 CHUNK = 1 << 20   # bytes of a read
+FRAME = 64 << 20   # bytes of a frame of tasks, unless a single one is longer
 UNIT = 1 if sys.platform == 'darwin' else 1024  # bytes in which ru_maxrss counts
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -38,6 +40,26 @@ def start_child(arguments: list[str], **options: Any) -> subprocess.Popen[bytes]
         env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, paths))}, **options)
 
 
+def split(deliveries: Iterable[Delivery]) -> Iterator[list[Delivery]]:
+    """Groups of deliveries that fit into a frame, in order."""
+    group: list[Delivery] = []
+    total = 0
+    for delivery in deliveries:
+        size = weight(delivery)
+        if group and total + size > FRAME:
+            yield group
+            group, total = [], 0
+        group.append(delivery)
+        total += size
+    if group:
+        yield group
+
+
+def weight(delivery: Delivery) -> int:
+    """About how many bytes of a frame it takes."""
+    return 1000 + len(delivery.body) + sum(len(raw) + 600 for _, raw in delivery.arguments)
+
+
 class Worker:
     """Duties: 1. start; 2. send tasks; 3. receive outcomes; 4. take tasks back; 5. end.
 
@@ -49,10 +71,12 @@ class Worker:
     def __init__(self, first: bytes) -> None:
         self.ready = False
         self.broken = ''                 # the traceback, if it could not begin
+        self.fault = ''                  # what was wrong with what it wrote
         self.retiring = False
         self.disowned = False            # we killed it: its task is to be told nothing of
         self.sent: deque[tuple[int, Delivery]] = deque()  # by number; not yet reported
         self.number = 0                  # of the last task that was sent
+        self.returned = 0                # of these, how many were taken back
         self.born = time.monotonic()
         self.active = self.born          # when it last got its first task, or reported
         self.seen = 0, self.born         # the last task begun, and when we saw it change
@@ -68,26 +92,30 @@ class Worker:
     # 1. -- start -------------------------------------------------------------
 
     def _start(self) -> None:
-        tasks_in, self.tasks = os.pipe()
-        self.outcomes, outcomes_out = os.pipe()
-        page = Page.make()
-        try:
+        with ExitStack() as ours, ExitStack() as theirs:  # what is closed if it fails; anyway
+            tasks_in, self.tasks = os.pipe()
+            theirs.callback(os.close, tasks_in)
+            ours.callback(os.close, self.tasks)
+            self.outcomes, outcomes_out = os.pipe()
+            theirs.callback(os.close, outcomes_out)
+            ours.callback(os.close, self.outcomes)
+            page = Page.make()
+            theirs.callback(os.close, page)
             self.page = Page(page)
+            ours.callback(self.page.close)
             os.set_blocking(self.tasks, False)
             os.set_blocking(self.outcomes, False)
             self.process = start_child(
                 [*map(str, (tasks_in, outcomes_out, page, os.getpid()))],
                 stdin=subprocess.DEVNULL, pass_fds=(tasks_in, outcomes_out, page))
-        except BaseException:
-            os.close(self.tasks)
-            os.close(self.outcomes)
-            raise
-        finally:
-            for fd in (tasks_in, outcomes_out, page):
-                os.close(fd)
+            ours.pop_all()
         self.pid = self.process.pid
-        # The end of the pipe is no proof of a death: a task may have forked. A pidfd is.
-        self.pidfd = os.pidfd_open(self.pid) if hasattr(os, 'pidfd_open') else None
+        # The end of the pipe is no proof of a death: a task may have forked. A pidfd is, but
+        # not every kernel, nor every sandbox, has them.
+        try:
+            self.pidfd: int | None = os.pidfd_open(self.pid)
+        except (AttributeError, OSError):
+            self.pidfd = None
 
     def __repr__(self) -> str:
         return f'<Worker {self.pid}, {len(self.sent)} tasks>'
@@ -99,11 +127,12 @@ class Worker:
         if not self.sent:
             self.active = time.monotonic()
             self.seen = self.page.started, self.active
-        deliveries = list(deliveries)
-        for delivery in deliveries:
-            self.number += 1
-            self.sent.append((self.number, delivery))
-        self._queue(pack(pack_tasks(deliveries)))
+        for group in split(deliveries):
+            frame = pack(pack_tasks(group))
+            for delivery in group:
+                self.number += 1
+                self.sent.append((self.number, delivery))
+            self._queue(frame)
 
     def _queue(self, frame: bytes) -> None:
         self._pending.append(memoryview(frame))
@@ -134,10 +163,10 @@ class Worker:
     def receive(self) -> list[Outcome]:
         """The outcomes that have arrived.
 
-        :raises FrameError: if what it wrote makes no sense: it is to be killed.
+        If what it wrote makes no sense, `fault` says so: it is to be killed.
         """
         outcomes: list[Outcome] = []
-        while not self._eof:
+        while not self._eof and not self.fault:
             try:
                 data = os.read(self.outcomes, CHUNK)
             except BlockingIOError:
@@ -145,29 +174,29 @@ class Worker:
             if not data:
                 self._eof = True
                 break
-            for parts in self._reader.feed(data):
-                outcomes += self._understand(parts)
+            try:
+                for parts in self._reader.feed(data):
+                    self._understand(parts, outcomes)
+            except FrameError as error:  # what came before it holds
+                self.fault = f'worker {self.pid} wrote nonsense: {error}'
             if len(data) < CHUNK:
                 break
         return outcomes
 
-    def _understand(self, parts: list[bytes]) -> list[Outcome]:
+    def _understand(self, parts: list[bytes], outcomes: list[Outcome]) -> None:
         kind = parts[0] if parts else b''
         if kind == READY:
             self.ready = True
-            return []
-        if kind == BROKEN and len(parts) == 2:
+        elif kind == BROKEN and len(parts) == 2:
             self.broken = parts[1].decode('utf-8', 'replace')
-            return []
-        if kind != OUTCOMES:
-            raise FrameError(f'worker {self.pid} wrote a frame of an unknown kind')
-        outcomes = []
-        for outcome in unpack_outcomes(parts):
-            if not self.sent or self.sent[0][1][:2] != outcome[:2]:   # id and token
-                raise FrameError(f'worker {self.pid} reported a task that it was not running')
-            self.sent.popleft()
-            outcomes.append(outcome)
-        return outcomes
+        elif kind == OUTCOMES:
+            for outcome in unpack_outcomes(parts):
+                if not self.sent or self.sent[0][1][:2] != outcome[:2]:   # id and token
+                    raise FrameError('the outcome of a task that it was not running')
+                self.sent.popleft()
+                outcomes.append(outcome)
+        else:
+            raise FrameError('a frame of an unknown kind')
 
     @property
     def hung_up(self) -> bool:
@@ -205,6 +234,7 @@ class Worker:
         low = max(self._revoked[0], self.page.started + 1)
         self._revoked = None
         recovered = [delivery for number, delivery in self.sent if number >= low]
+        self.returned += len(recovered)
         self.sent = deque(entry for entry in self.sent if entry[0] < low)
         return recovered
 
@@ -222,12 +252,21 @@ class Worker:
         """Let it finish what it has and end: it meets the end of the pipe."""
         if not self.retiring:
             self.retiring = True
+            self._pending.clear()  # the number of the descriptor may soon be another file's
             os.close(self.tasks)
 
     def kill(self) -> None:
         """End it now."""
-        if self.process.returncode is None:
-            os.kill(self.pid, signal.SIGKILL)  # Popen.kill would reap it, and lose its peak
+        if self.process.returncode is not None:
+            return
+        try:
+            # Popen.kill would reap it, and lose its peak.
+            if self.pidfd is not None:
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            else:
+                os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it is dead, and somebody else has reaped it
 
     def reap(self, wait: bool = False) -> str | None:
         """How it ended, in words; None while it has not."""
@@ -255,9 +294,7 @@ class Worker:
 
     def close(self) -> None:
         """Let go of what is left of it, after it has ended."""
-        if not self.retiring:
-            self.retiring = True
-            os.close(self.tasks)
+        self.retire()
         os.close(self.outcomes)
         if self.pidfd is not None:
             os.close(self.pidfd)

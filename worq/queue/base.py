@@ -42,10 +42,10 @@ could not beat. Such a pause does not begin again within `const.COOLDOWN` of its
 """
 from __future__ import annotations
 
-import re
 from typing import Any, Iterable, Mapping, NamedTuple, Protocol, Sequence
 
 from worq import const
+from worq.trust import without_password
 
 __all__ = [
     'TaskQueue', 'Message', 'Argument', 'Refusal', 'Delivery', 'Outcome', 'Lost', 'Turn',
@@ -207,10 +207,15 @@ class TaskQueue:
         self.url = url
         self.name = name
 
+    @classmethod
+    def open(cls, url: str, name: str = const.DEFAULT, **options: Any) -> TaskQueue:
+        """The queue of this url and name; what `options` there are is the backend's."""
+        return cls(url, name, **options)
+
     @property
     def safe_url(self) -> str:
-        """The url with its password hidden, for people and logs."""
-        return re.sub(r'(://[^/@]*:)[^/@]+@', r'\1***@', self.url)
+        """The url without user, password and options, for people and logs."""
+        return without_password(self.url)
 
     def __repr__(self) -> str:
         return f'<TaskQueue {self.safe_url} [{self.name}]>'

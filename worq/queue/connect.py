@@ -22,6 +22,7 @@ from redis.connection import (
 )
 
 from worq.errors import QueueError
+from worq.trust import without_password
 
 __all__ = ['Address', 'Link', 'parse', 'BLOCK']
 
@@ -73,7 +74,7 @@ def parse(url: str) -> Address:
     :raises ValueError: for any mistake, saying what to write.
     """
     parts = urlsplit(url)
-    label = url.replace(f':{parts.password}@', ':***@') if parts.password else url
+    label = without_password(url)
     options: dict[str, Any] = {}
 
     def wrong(what: str, hint: str) -> ValueError:

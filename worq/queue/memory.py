@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import os
 import threading
 import time
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from worq import const
 from worq.const import COMPLETED
@@ -59,6 +59,10 @@ class TaskQueue(base.TaskQueue):
                  clock: Callable[[], int] = monotonic) -> None:
         super().__init__(url, name)
         self.clock = clock
+        self._forked = False
+        self._set_up()
+
+    def _set_up(self) -> None:
         self._lock = threading.Lock()
         self._store = Store(self._tell)
         self._changed = threading.Condition(self._lock)
@@ -67,8 +71,10 @@ class TaskQueue(base.TaskQueue):
         self._inboxes: OrderedDict[str, Inbox] = OrderedDict()   # the longest unused first
 
     @classmethod
-    def open(cls, url: str, name: str = const.DEFAULT) -> TaskQueue:
+    def open(cls, url: str, name: str = const.DEFAULT, **options: Any) -> TaskQueue:
         """The queue of this url and name in this process, always the same."""
+        if options:
+            raise TypeError(f'a queue in memory has no option {min(options)!r}')
         key = url, name
         with cls._opening:
             if key not in cls._opened:
@@ -77,7 +83,13 @@ class TaskQueue(base.TaskQueue):
 
     @classmethod
     def after_fork(cls) -> None:
-        """A child begins with nothing: queues, and locks held meanwhile, are its parent's."""
+        """A child begins with nothing: the queues are its parent's.
+
+        The copies that it has cannot reach their pools, and may be locked for ever.
+        """
+        for queue in cls._opened.values():
+            queue._set_up()
+            queue._forked = True
         cls._opened = {}
         cls._opening = threading.Lock()
 
@@ -96,6 +108,8 @@ class TaskQueue(base.TaskQueue):
     # -- producers ------------------------------------------------------------
 
     def put(self, messages: Sequence[Message]) -> list[Refusal]:
+        if self._forked:
+            raise QueueError('this process was forked; the memory queue lives in its parent')
         if orphan:
             raise QueueError(
                 'this process is a pool child; the memory queue lives in its parent')

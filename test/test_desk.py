@@ -1,0 +1,153 @@
+"""A pool's side of its queue, when the queue does not do what it should."""
+from __future__ import annotations
+
+import os
+import time
+import unittest
+from unittest import mock
+
+from test.contract import message
+from worq import get_broker
+from worq.errors import QueueError
+from worq.pool import worker
+from worq.pool.base import Desk
+from worq.pool.process import WorkerPool
+from worq.queue.base import Outcome
+from worq.queue.memory import TaskQueue
+
+
+class Faulty:
+    """Stands before a queue; what is named in `faults` raises them, in turn."""
+
+    def __init__(self, backend):
+        self.backend = backend
+        self.faults = {}
+
+    def __getattr__(self, name):
+        faults = self.faults.get(name)
+        if faults:
+            raise faults.pop(0)
+        return getattr(self.backend, name)
+
+
+class DeskTest(unittest.TestCase):
+
+    def setUp(self):
+        self.now = 1_000_000
+        self.queue = TaskQueue('memory://', 'desk', clock=lambda: self.now)
+        self.faulty = Faulty(self.queue)
+        self.desk = Desk(self.faulty, 15_000)
+        self.queue.put([message('a'), message('b')])
+        self.a, self.b = self.desk.turn([], 2)[0]
+
+    def test_beats_go_on_after_an_outage(self):
+        """A beat that failed is followed by others, though no worker makes a turn."""
+        self.desk._beat_at = 0
+        self.faulty.faults['beat'] = [QueueError('away')]
+        with self.assertLogs('worq', 'ERROR'):
+            self.desk.beat()
+        for _ in range(5):      # more than a lease, and each time it is time to beat
+            self.now += 4_000
+            self.desk._beat_at = self.desk._retry_at = 0
+            self.desk.beat()
+        self.assertEqual(self.queue.status(['a', 'b']), ['processing'] * 2)
+        self.assertEqual(self.queue.stats()['redelivered'], 0)
+
+    def test_outcomes_are_told_after_an_outage(self):
+        """What could not be settled is settled by the first turn that can."""
+        outcome = Outcome('a', self.a.token, 'value', b'')
+        self.faulty.faults['turn'] = [QueueError('away')]
+        with self.assertLogs('worq', 'WARNING'):
+            self.assertEqual(self.desk.turn([outcome], 1), ([], []))
+            self.assertEqual(self.queue.status(['a']), ['processing'])
+            self.desk._retry_at = 0
+            self.desk.turn([], 1)
+        self.assertEqual(self.queue.status(['a', 'b']), ['completed', 'processing'])
+        self.assertEqual(list(self.desk.held), [self.b.token])
+
+    def test_lost_reply(self):
+        """What was taken with a reply that never came is given back."""
+        self.queue.put([message('c')])
+
+        def lost(*args):
+            self.queue.turn(*args)
+            raise QueueError('no reply')
+
+        with self.assertLogs('worq', 'WARNING'):
+            with mock.patch.object(self.faulty, 'turn', lost, create=True):
+                self.desk.turn([], 1)
+            self.assertEqual(self.queue.status(['c']), ['processing'])
+            self.desk._retry_at = 0
+            self.assertEqual([d.id for d in self.desk.turn([], 1)[0]], ['c'])
+        self.assertEqual(self.queue.stats()['redelivered'], 0)
+
+    def test_a_fault_of_our_own_keeps_no_lease(self):
+        """Outcomes that a fault has swallowed are not beaten for: their tasks will run again."""
+        for step in ['turn', 'settle']:
+            held = dict(self.desk.held)
+            self.faulty.faults[step] = [MemoryError()]
+            with self.assertRaises(MemoryError):
+                if step == 'turn':
+                    self.desk.turn([Outcome('a', self.a.token, 'value', b'')], 0)
+                else:
+                    self.desk.settle([Outcome('b', self.b.token, 'value', b'')])
+            self.assertLess(len(self.desk.held), len(held))
+
+
+class DeafBell:
+    """A bell that cannot be armed."""
+
+    def __init__(self):
+        self.tries = 0
+
+    def arm(self):
+        self.tries += 1
+        raise QueueError('no connection for a bell')
+
+    def close(self):
+        pass
+
+
+def init(url, name):
+    broker = get_broker(url, name)
+    broker.expose(sum)
+    broker.expose(len)
+    return broker
+
+
+class ManagerTest(unittest.TestCase):
+
+    def setUp(self):
+        self.name = f'manager-{os.urandom(4).hex()}'
+        self.broker = get_broker('memory://', self.name)
+        self.q = self.broker.queue()
+
+    def test_no_bell(self):
+        """A pool that gets no bell still takes what comes."""
+        bell = DeafBell()
+        with mock.patch.object(self.broker.backend, 'bell', lambda pool: bell), \
+                WorkerPool(self.broker, init, (self.name,), workers=1):
+            self.assertEqual(self.q.sum([1, 2]).result(timeout=20), 3)
+            while not bell.tries:   # it has found nothing, and no bell
+                time.sleep(0.01)
+            self.assertEqual(self.q.sum([3, 4]).result(timeout=20), 7)
+
+    def test_frames_of_bounded_length(self):
+        """Tasks that are too long for one frame go in several; one too long for any fails."""
+        with mock.patch.object(worker, 'FRAME', 30_000), \
+                mock.patch('worq.pool.manager.MOST', 100_000), \
+                self.assertLogs('worq', 'DEBUG'), \
+                WorkerPool(self.broker, init, (self.name,), workers=1):
+            many = [self.q.len('x' * 10_000) for _ in range(50)]
+            long = self.q.len('x' * 200_000)
+            self.assertEqual([d.result(timeout=20) for d in many], [10_000] * 50)
+            self.assertIn('too long', str(long.exception(timeout=30)))
+
+    def test_no_pidfd(self):
+        """Where the kernel has no pidfds, a dead child is found by its pipe."""
+        with mock.patch('os.pidfd_open', side_effect=OSError('not here'), create=True), \
+                WorkerPool(self.broker, init, (self.name,), workers=1) as pool:
+            self.assertEqual(self.q.sum([1, 2]).result(timeout=20), 3)
+            with self.assertLogs('worq', 'ERROR'):
+                os.kill(pool.pids[0], 9)
+                self.assertEqual(self.q.sum([1, 2]).result(timeout=20), 3)
