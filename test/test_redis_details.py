@@ -48,6 +48,13 @@ class Case(unittest.TestCase):
     def key(self, rest: str) -> str:
         return f'worq:{{{self.name}}}:{rest}'
 
+    def own(self, *args: str) -> tuple[support.Server, redis.TaskQueue]:
+        server = support.start_redis(*args)
+        self.addCleanup(server.close)
+        q = redis.TaskQueue(server.url, self.name, retry_for=1)
+        self.addCleanup(q.close)
+        return server, q
+
 
 class Store(Case):
 
@@ -271,13 +278,6 @@ class Steps(Case):
 class Broken(Case):
     """Redis forgets, refuses, breaks off, or is not there."""
 
-    def own(self, *args: str) -> tuple[support.Server, redis.TaskQueue]:
-        server = support.start_redis(*args)
-        self.addCleanup(server.close)
-        q = redis.TaskQueue(server.url, self.name, retry_for=1)
-        self.addCleanup(q.close)
-        return server, q
-
     def test_scripts_flushed(self) -> None:
         """A server that has forgotten its scripts gets them again."""
         self.q.put([message('a')])
@@ -325,7 +325,7 @@ class Broken(Case):
         port = support.free_port()
         q = redis.TaskQueue(f'redis://me:secret@127.0.0.1:{port}/0', retry_for=0.2)
         start = time.monotonic()
-        with self.assertRaisesRegex(QueueError, f'me:.*@127.0.0.1:{port}') as caught:
+        with self.assertRaisesRegex(QueueError, f'127.0.0.1:{port}') as caught:
             q.put([message('a')])
         self.assertLess(time.monotonic() - start, 5)
         self.assertNotIn('secret', str(caught.exception))
