@@ -212,6 +212,13 @@ class Run(unittest.TestCase):
             self.assertIsNone(got)
             self.failure(outcome)
 
+    def test_argument_of_another_life(self):
+        """The outcome of another life of the argument's id is not taken for the one meant."""
+        data = self.broker.codec.encode_value('made-by', 'm' * 12, [1, 2])
+        got, outcome = self.passed(b'z' * 12 + b'V' + b'm' * 12 + b'7:made-by' + data)
+        self.assertIsNone(got)
+        self.assertIn('another life', self.failure(outcome).error)
+
     def test_argument_that_was_not_delivered(self):
         """A reference to what the queue did not bring fails the task."""
         deferred = self.broker.queue().g()

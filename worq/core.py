@@ -201,28 +201,32 @@ class Broker:
         """Take up the result of a task by its id, whichever process has put it."""
         return Deferred(self, Call(self._own_id(task_id), '?', None, None, Options()))
 
-    def read(self, id: str, raw: bytes, name: str = '?') -> Any:
+    def decode(self, id: str, raw: bytes) -> Any:
         """The value in an outcome on record, or the TaskFailure that it is (not raised).
 
         :param id: of the task whose record it is.
-        :param name: its name, for the text of a failure to read it.
+        :raises DecodeError: if it cannot be read here.
         """
         try:
             record = base.unpack(raw)
-            id, nonce = record.origin or (id, record.nonce)
-            if record.kind == base.VALUE:
-                return self.codec.decode_value(id, nonce, record.data)
-            if record.kind == base.FAILURE:
-                return self.codec.decode_failure(id, nonce, record.data)
-            failure = TaskExpired if record.kind == base.EXPIRED else TaskCancelled
-            made_by, _, text = record.data.decode('utf-8', 'replace').partition('\n')
-            return failure(made_by, self.name, id, text)
-        except (DecodeError, ValueError) as error:
-            return TaskFailure(name, self.name, id, f'{type(error).__name__}: {error}')
+        except ValueError as error:
+            raise DecodeError(f'[{self.name}:{id}]: {error}') from error
+        id, nonce = record.origin or (id, record.nonce)
+        if record.kind == base.VALUE:
+            return self.codec.decode_value(id, nonce, record.data)
+        if record.kind == base.FAILURE:
+            return self.codec.decode_failure(id, nonce, record.data)
+        failure = TaskExpired if record.kind == base.EXPIRED else TaskCancelled
+        name, _, text = record.data.decode('utf-8', 'replace').partition('\n')
+        return failure(name, self.name, id, text)
 
     def outcome(self, deferred: Deferred, raw: bytes) -> Any:
         """What a Deferred came to: the value, or the TaskFailure (not raised)."""
-        return self.read(deferred.id, raw, deferred.name)
+        try:
+            return self.decode(deferred.id, raw)
+        except DecodeError as error:
+            return TaskFailure(deferred.name, self.name, deferred.id,
+                               f'{type(error).__name__}: {error}')
 
     def status(self, deferred: Deferred) -> str | None:
         """The state of a task, a word of ``worq.const.STATUS_VALUES``; None if unknown."""

@@ -10,12 +10,10 @@ import asyncio
 import logging
 import traceback
 from types import CoroutineType, TracebackType
-from typing import Any
 
 from worq import const
 from worq.core import Broker
 from worq.errors import DecodeError, EncodeError, TaskFailure, UntrustedMessage
-from worq.queue import base
 from worq.queue.base import Argument, Delivery, Outcome
 from worq.task import Deferred
 
@@ -58,7 +56,9 @@ def _run(broker: Broker, delivery: Delivery, name: str) -> Outcome:
         def resolve(id: str, nonce: str) -> object:
             if id not in given:
                 raise DecodeError(f'its argument [{broker.name}:{id}] was not delivered')
-            return _argument(broker, id, given[id])
+            if not given[id].startswith(nonce.encode()):
+                raise DecodeError(f'its argument [{broker.name}:{id}] is of another life')
+            return broker.decode(id, given[id])
 
         args, kw = broker.codec.decode_call(id, nonce, delivery.header, delivery.body, resolve)
     except BaseException as err:
@@ -89,23 +89,6 @@ def _run(broker: Broker, delivery: Delivery, name: str) -> Outcome:
         return _failure(broker, delivery, name, f'EncodeError: {err}')
     except BaseException as err:
         return _failure(broker, delivery, name, _describe(err), trace=_trace(err))
-
-
-def _argument(broker: Broker, id: str, raw: bytes) -> Any:
-    """The value of an argument, or the TaskFailure that the task wants to see (`PASS`).
-
-    Not ``broker.read``: what cannot be decoded must fail the task, not be its argument.
-    """
-    try:
-        record = base.unpack(raw)
-    except ValueError as err:
-        raise DecodeError(f'its argument [{broker.name}:{id}]: {err}') from err
-    made_by, nonce = record.origin or (id, record.nonce)
-    if record.kind == base.VALUE:
-        return broker.codec.decode_value(made_by, nonce, record.data)
-    if record.kind == base.FAILURE:
-        return broker.codec.decode_failure(made_by, nonce, record.data)
-    return broker.read(id, raw)
 
 
 def _failure(broker: Broker, delivery: Delivery, name: str, error: str,

@@ -70,9 +70,6 @@ class Store:
             return None
         return life
 
-    def ready(self) -> bool:
-        return any(self._lanes)
-
     def next_tick(self) -> int | None:
         """When a tick will find something due, in ms; None if nothing is waited for."""
         moments = [self._schedule.next(), self._soonest if self._leased else None]
