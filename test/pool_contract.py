@@ -12,6 +12,7 @@ from test import leaks
 from test.pool_tasks import lines
 from test.support import eventually
 from worq import Task, TaskFailure, get_broker
+from worq.pool.base import Error
 
 WAIT = 60
 
@@ -250,6 +251,30 @@ class PoolContract(PoolCase):
         self.assertEqual(self.broker.backend.pools(), {})
 
     steps = 60
+
+    def test_start_and_stop_from_many_threads(self):
+        """Threads that start, stop and join one pool as they like do not lock each other out."""
+        pool = self.pool(1)
+        rand = random.Random(1)
+        steps = [lambda: self.begin(pool), pool.stop, lambda: pool.stop(join=False), pool.join]
+
+        def play(choices):
+            for step in choices:
+                try:
+                    step()
+                except Error:   # it runs already
+                    pass
+
+        threads = [threading.Thread(target=play, daemon=True,
+                                    args=[rand.choices(steps, k=self.steps)]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        # stopped by us too, again and again, since one may be left that joins
+        eventually(lambda: pool.stop() and False or any(t.is_alive() for t in threads), False,
+                   timeout=WAIT)
+        self.begin(pool)
+        self.assertEqual(self.q.same(1).result(WAIT), 1)
+        pool.stop()
 
     def test_outcome_of_a_lost_lease_is_dropped(self):
         """A task that was cancelled while it ran stays cancelled, whatever it comes to."""

@@ -226,3 +226,14 @@ def init_exits(url, name, path):
 
 def init_nothing(url, name):
     """Forget to return the broker."""
+
+
+@tasks.task
+def fork(path):
+    """Comes back twice: from the worker, and from a copy of it."""
+    pid = os.fork()
+    if not pid:
+        return 'copy'
+    os.waitpid(pid, 0)  # so the copy would be the first to answer
+    touch(path)
+    return 'worker'

@@ -76,6 +76,21 @@ class InboxContract(BrokerCase):
             thread.join(30)
         self.assertEqual(got, {d.id: n for n, d in enumerate(many)})
 
+    def test_threads_that_wait_for_the_same(self):
+        """Threads that wait for the same Deferreds do not sleep on results that are there."""
+        before, inbox.REWATCH = inbox.REWATCH, 1000   # a thread that sleeps would do so for long
+        self.addCleanup(setattr, inbox, 'REWATCH', before)
+        for _ in range(5):
+            many = [self.q.identity(n) for n in range(300)]
+            self.work(self.worker)
+            threads = [threading.Thread(target=lambda many=many: [d.wait() for d in many],
+                                        daemon=True) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(30)
+            self.assertFalse(any(thread.is_alive() for thread in threads))
+
     def test_leader_hands_over(self):
         """When the one that leads has its result, or no time left, another goes on waiting."""
         first, second, third = [self.q.identity(n) for n in range(3)]

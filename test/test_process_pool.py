@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from unittest import mock
 
 from test.broker_case import MemoryMixin, RedisMixin
 from test.pool_contract import WAIT, PoolCase, PoolContract
@@ -214,6 +215,33 @@ class ProcessDetails(MemoryMixin, Processes):
         self.start(1)
         self.assertEqual(self.q.noisy().result(WAIT), ('', b''))
         self.assertEqual(self.q.same(1).result(WAIT), 1)
+
+    def test_task_that_forks(self):
+        """Of a task that forks, and returns from both, only the worker's answer counts."""
+        self.start(1)
+        for n in range(5):
+            self.assertEqual(self.q.fork(self.path(f'forked-{n}')).result(WAIT), 'worker')
+        self.assertEqual(self.broker.backend.stats()['redelivered'], 0)
+
+    def test_program_that_forks(self):
+        """A fork of the program that lives on does not keep the pool's children from ending."""
+        pool = self.start(1)
+        self.assertEqual(self.q.same(1).result(WAIT), 1)
+        worker, = pool._manager.workers
+        hear, tell = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.close(tell)
+            os.read(hear, 1)    # until the parent closes its end
+            os._exit(0)
+        try:
+            with mock.patch('worq.pool.manager.FAREWELL', WAIT):
+                pool.stop()     # a child that does not meet the end of its pipe would stay
+            self.assertEqual(worker.process.returncode, 0)
+        finally:
+            os.close(tell)
+            os.close(hear)
+            os.waitpid(pid, 0)
 
     def test_programs_of_a_task(self):
         """A program that a task leaves behind does not hide the death of its worker."""

@@ -10,6 +10,7 @@ background thread does.
 """
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 import logging
 import os
@@ -118,6 +119,7 @@ class Inbox:
             with self._lock:
                 for id in ids:  # nobody has been told to tell us of them
                     self._asked.pop(id, None)
+                self._rewatch_at = 0.0  # others may rely on it already
             raise
         self._hand_out(news, deferred)
         return deferred.has_value()
@@ -179,6 +181,11 @@ class Inbox:
             if waiter.deferred is not None:
                 waiter.deferred.arrive(raw)
             waiter.wake()
+        if wanted is not None and any(waiter is self._leader for waiter in waiters):
+            # A look has answered for the one that leads, who listens to the queue and not
+            # to us. (A leader looks only before it leads, or when it listens to nothing.)
+            with suppress(QueueError):
+                self.backend.ring(self.client)
 
     # 3. -- wait, lead and follow ---------------------------------------------
 
@@ -218,21 +225,21 @@ class Inbox:
             if left is not None and left <= 0:
                 return
             event.clear()
-            with self._lock:
-                leads = self._leader is None
-                if leads:
-                    self._leader = waiter
-            if not leads:
-                # `done` once more: our news may have come before the event was cleared
-                if not done():
-                    event.wait(None if left is None else min(left, TIMEOUT_MAX))
-                continue
             try:
-                self._lead(done, deadline)
+                with self._lock:
+                    if self._leader is None:
+                        self._leader = waiter
+                if self._leader is waiter:
+                    self._lead(done, deadline)
+                elif not done():  # our news may have come before the event was cleared
+                    event.wait(None if left is None else min(left, TIMEOUT_MAX))
             finally:
                 with self._lock:
-                    self._leader = None
-                self._promote()
+                    led = self._leader is waiter
+                    if led:
+                        self._leader = None
+                if led:
+                    self._promote()
 
     def _lead(self, done: Callable[[], bool], deadline: float | None) -> None:
         while not done():

@@ -46,13 +46,16 @@ def describe() -> dict[str, str]:
 
 
 def started(pid: int) -> str:
-    """When a process began, in ticks since the machine did; empty if nobody can tell.
+    """When a process began, in ticks since the machine did.
 
-    A pid alone proves nothing, for it is soon used again.
+    A pid alone proves nothing, for it is soon used again. 'zombie' for one that has ended
+    and waits to be reaped; empty if nobody can tell, which proves nothing either.
     """
     # after the name, which is in parentheses and may contain anything: field 3 is the state
     fields = _read(f'/proc/{pid}/stat').rpartition(')')[2].split()
-    return fields[19] if len(fields) > 19 and fields[0] != 'Z' else ''
+    if len(fields) <= 19:
+        return ''
+    return 'zombie' if fields[0] == 'Z' else fields[19]
 
 
 def _read(path: str) -> str:
@@ -86,7 +89,8 @@ def cause_of_death(info: dict[str, str], ours: dict[str, str]) -> str:
         return f'process {pid} of its pool is gone'
     except OSError:
         return ''
-    if info.get('started') and started(pid) != info['started']:
+    began = started(pid)
+    if info.get('started') and began and began != info['started']:
         return f'process {pid} of its pool is gone'
     return ''
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 from collections import deque
+from contextlib import suppress
 import logging
 import os
 import pickle
@@ -151,6 +152,14 @@ class Child:
         self._busy, self._wakes = os.pipe()
         self._watching = False
         self.parent = 0
+        self.pid = os.getpid()
+        os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        """A copy of this process, made by a task, has no part in its pipes."""
+        for fd in (self.tasks_in, self.outcomes_out, self._busy, self._wakes):
+            with suppress(OSError):
+                os.close(fd)
 
     def __repr__(self) -> str:
         return f'<Child {os.getpid()} of {self.parent}>'
@@ -194,7 +203,14 @@ class Child:
             self._watching = False
 
     def _run(self, broker: Broker, delivery: Delivery) -> None:
-        packed = pack_outcome(run(broker, delivery))
+        outcome = run(broker, delivery)
+        if os.getpid() != self.pid:
+            # The task has forked, and this is the copy, which has come back from the task.
+            # Only the other one may answer.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+        packed = pack_outcome(outcome)
         with self._lock:
             self._done.extend(packed)
 

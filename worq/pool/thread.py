@@ -87,6 +87,7 @@ class WorkerPool:
             if self.threads and not self._stopping.is_set():
                 raise Error(f'{self!r} is running already')
             self._join()
+            self.threads = []
             self._stopping.clear()
             self._open = True
             self._desk = Desk(self.broker.backend, LEASE)
@@ -135,10 +136,12 @@ class WorkerPool:
 
     def join(self) -> None:
         """Wait for the threads to end; does not stop them."""
-        for thread in list(self.threads):
+        threads = self.threads  # each start has a list of its own
+        for thread in list(threads):
             thread.join()  # without the lock, which stop needs
         with self._changing:
-            self._join()
+            if self.threads is threads:  # nobody has started it again meanwhile
+                self._join()
 
     def _join(self) -> None:
         if not self._open:

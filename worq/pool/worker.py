@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 import os
 import resource
 import signal
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from typing import Any, Iterable, Iterator
+from weakref import WeakSet
 
 from worq.pool.frames import FrameError, Reader, pack
 from worq.pool.wire import BROKEN, OUTCOMES, READY, Page, pack_tasks, unpack_outcomes
@@ -87,6 +88,7 @@ class Worker:
         self._peak = 0
         self._inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
         self._start()
+        _workers.add(self)
         self._queue(first)
 
     # 1. -- start -------------------------------------------------------------
@@ -253,7 +255,7 @@ class Worker:
         if not self.retiring:
             self.retiring = True
             self._pending.clear()  # the number of the descriptor may soon be another file's
-            os.close(self.tasks)
+            self._close('tasks')
 
     def kill(self) -> None:
         """End it now."""
@@ -295,9 +297,27 @@ class Worker:
     def close(self) -> None:
         """Let go of what is left of it, after it has ended."""
         self.retire()
-        os.close(self.outcomes)
-        if self.pidfd is not None:
-            os.close(self.pidfd)
+        self._close('outcomes')
+        self._close('pidfd')
         self.page.close()
 
+    def _close(self, name: str) -> None:
+        # Unset first: a fork in between must not close what has the number by then.
+        fd: int | None = getattr(self, name)
+        setattr(self, name, None)
+        if fd is not None:
+            os.close(fd)
 
+
+# A fork of this process must not keep the pipes open: children end when they meet the end.
+_workers: WeakSet[Worker] = WeakSet()
+
+
+def _forked() -> None:
+    for worker in list(_workers):
+        for name in ('tasks', 'outcomes', 'pidfd'):
+            with suppress(OSError):
+                worker._close(name)
+
+
+os.register_at_fork(after_in_child=_forked)
