@@ -137,7 +137,7 @@ class Store:
                 argument.dependents.append(life)
                 life.open += 1
         if not life.open:
-            self._release(life)
+            self._make_ready(life)
 
     def _move(self, life: Life, state: str) -> None:
         """The one place where a state changes, and with it all that goes by states."""
@@ -150,7 +150,7 @@ class Store:
         elif old == ENQUEUED and life in self._lanes[life.priority]:
             del self._lanes[life.priority][life]
 
-    def _release(self, life: Life) -> None:
+    def _make_ready(self, life: Life) -> None:
         """All arguments are there: it is ready, or due later."""
         if life.due > self.now:
             self._postpone(life, life.due)
@@ -237,7 +237,7 @@ class Store:
             return
         dependent.open -= 1
         if not dependent.open:
-            self._release(dependent)
+            self._make_ready(dependent)
 
     def _let_expire(self, life: Life) -> None:
         if life.state == COMPLETED and not life.pins:

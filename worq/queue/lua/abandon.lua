@@ -9,5 +9,5 @@ each_lease(pool, function(id, T)
 end)
 call('ZREM', P .. 'pools', pool)
 drop(P .. 'pool:' .. pool)
-leave()
+conclude()
 return n

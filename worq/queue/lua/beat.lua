@@ -3,5 +3,5 @@
 insist()
 local gone = beat(pool, lease, rest, #ARGV)
 tick()
-leave()
+conclude()
 return gone

@@ -14,5 +14,5 @@ for i, id in ipairs(ARGV) do
     work()
   end
 end
-leave()
+conclude()
 return words

@@ -22,5 +22,5 @@ end
 purges = purges + 1
 call('HSET', KEYS[1], 'purges', purges, 'dead', 0, 'more', 1)
 meta[4] = '1'
-leave()
+conclude()
 return n

@@ -12,5 +12,5 @@ each_lease(pool, function(id, T)
     n = n + 1
   end
 end)
-leave()
+conclude()
 return n

@@ -2,5 +2,5 @@
 -- processing -> completed | scheduled | pending | enqueued
 insist()
 local words = settle(pool, rest, (#ARGV - rest + 1) / 4)
-leave()
+conclude()
 return words

@@ -6,7 +6,7 @@ tick()
 work()
 flush_ready()
 local taken = take(pool, limit, lease)
-leave()
+conclude()
 local pause = TICK
 if meta[4] or #taken == 0 and call('EXISTS', P .. 'q:0', P .. 'q:1', P .. 'q:2') > 0 then
   pause = 0

@@ -6,5 +6,5 @@ local held = rest + 4 * n
 local gone = held <= #ARGV and beat(pool, lease, held, #ARGV) or {}
 tick()
 local taken = limit > 0 and take(pool, limit, lease) or {}
-leave()
+conclude()
 return {words, gone, taken}

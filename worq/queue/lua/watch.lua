@@ -12,12 +12,7 @@ for i = rest, #ARGV do
       call('SADD', P .. 'w:' .. id, client)
     end
   else
-    local record = T and T.r or false
-    if T and not record then
-      local size = call('STRLEN', P .. 'r:' .. id)
-      record = size > SMALL and '' or size > 0 and call('GET', P .. 'r:' .. id)
-    end
-    table.insert(answers, {id, record})
+    table.insert(answers, {id, short_outcome(id, T)})
   end
 end
 defer()

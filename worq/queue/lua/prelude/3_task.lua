@@ -59,3 +59,14 @@ local function inherit(nonce, id, raw)
   end
   return nonce .. letter:upper() .. raw:sub(1, NONCE) .. #id .. ':' .. id .. data
 end
+
+-- The outcome of a completed task: '' if it is long, false if there is none.
+local function short_outcome(id, T)
+  if not T or T.s ~= COMPLETED then
+    return false
+  elseif T.r then
+    return T.r
+  end
+  local size = call('STRLEN', P .. 'r:' .. id)
+  return size > SMALL and '' or size > 0 and call('GET', P .. 'r:' .. id)
+end

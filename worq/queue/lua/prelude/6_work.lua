@@ -109,7 +109,7 @@ local function work()
 end
 
 -- The end of a verb that does some of the work.
-local function leave()
+local function conclude()
   work()
   flush()
 end
