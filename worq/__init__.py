@@ -23,6 +23,9 @@ from worq.errors import (
     DecodeError, DuplicateTask, EncodeError, QueueError, TaskCancelled, TaskExpired,
     TaskFailure, TaskTimeout, UntrustedMessage, WorqError,
 )
+from worq.flow import (
+    ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, as_completed, map, reduce, wait,
+)
 from worq.queue.base import TaskQueue
 from worq.task import Deferred, Queue, Task, TaskSpace
 
@@ -31,6 +34,8 @@ __version__ = '2.0.0'
 __all__ = [
     'get_broker', 'get_queue', 'Broker', 'Deferred', 'Queue', 'Task', 'TaskSpace', 'TaskQueue',
     'TaskFailure', 'TaskExpired', 'TaskCancelled', 'TaskTimeout', 'DuplicateTask',
+    'map', 'reduce', 'wait', 'as_completed', 'ALL_COMPLETED', 'FIRST_COMPLETED',
+    'FIRST_EXCEPTION',
     'WorqError', 'QueueError', 'EncodeError', 'DecodeError', 'UntrustedMessage', 'UNSIGNED',
 ]
 

@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Self, TypeVar
+from typing import Any, Callable, Iterable, Self, TypeVar
 
+from worq import const
 from worq.codec import ByValue, Codec
+from worq.const import PUT_BYTES
 from worq.errors import (
     DecodeError, DuplicateTask, EncodeError, TaskCancelled, TaskExpired, TaskFailure,
 )
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar('T')
 
+BATCH = 500          # calls in one put: a server is not held up for long by as many
 HAND_LEASE = 60_000  # ms that a task taken by hand is leased; a thread pool renews it
 
 
@@ -99,28 +102,76 @@ class Broker:
         :raises TaskFailure: if the outcome of an argument is not known any more.
         :raises QueueError: if the queue cannot be reached, or can store nothing more.
         """
+        call, nonce = self._call(name, args, kw, options)
+        self._put(call, nonce)
+        return self._promise(call, nonce)
+
+    def enqueue_all(self, name: str, calls: Iterable[tuple[Any, ...]], options: Options,
+                    extra: bytes = b'') -> list[Deferred | None]:
+        """Put many calls of one task, in as few steps as the queue allows.
+
+        :param calls: the positional arguments of each.
+        :param extra: lines of the header, for whoever runs them.
+        :returns: their Deferreds, in order (None if results are ignored).
+        :raises: what ``enqueue`` does. The calls before the one that is refused, or some
+            of them, have been put then.
+        """
+        made: list[Deferred | None] = []
+        batch: list[tuple[Call, str, Message, list[Deferred]]] = []
+        size = 0
+        for args in calls:
+            call, nonce = self._call(name, args, {}, options)
+            message, used = self._message(call, nonce, set(), extra)
+            length = len(message.body) + 200 + 600 * len(message.arguments)
+            if batch and (len(batch) == BATCH or size + length > PUT_BYTES):
+                made += self._put_all(batch, extra)
+                batch, size = [], 0
+            batch.append((call, nonce, message, used))
+            size += length
+        return made + self._put_all(batch, extra) if batch else made
+
+    def _put_all(self, batch: list[tuple[Call, str, Message, list[Deferred]]],
+                 extra: bytes) -> list[Deferred | None]:
+        if self.backend.put([message for _, _, message, _ in batch]):
+            for call, nonce, _, _ in batch:  # one by one: the refused one will say why
+                self._put(call, nonce, extra)
+        else:
+            for _, _, _, used in batch:
+                self._let_go(used)
+        return [self._promise(call, nonce) for call, nonce, _, _ in batch]
+
+    def _call(self, name: str, args: tuple[Any, ...], kw: dict[str, Any],
+              options: Options) -> tuple[Call, str]:
         if not name or '\n' in name:
             raise TypeError('a queue is no task: name one, as in q.module.function(...)')
         nonce = new_nonce()
         id = nonce if options.id is None else self._own_id(options.id, args, kw)
-        call = Call(id, name, args, kw, options)
+        return Call(id, name, args, kw, options), nonce
+
+    def _put(self, call: Call, nonce: str, extra: bytes = b'') -> None:
         by_value: set[str] = set()
         while True:
-            message, used = self._message(call, nonce, by_value)
+            message, used = self._message(call, nonce, by_value, extra)
             refusals = self.backend.put([message])
             if not refusals:
                 break
             refusal = refusals[0]
             if refusal.word != 'unknown' or refusal.argument in by_value:
-                raise self._refused(name, refusal)
+                raise self._refused(call.name, refusal)
             # Its record is gone, but the result may have arrived here before: then it
             # goes along by value.
             by_value.add(refusal.argument)
+        self._let_go(used)
+
+    @staticmethod
+    def _let_go(used: list[Deferred]) -> None:
         for argument in used:
             argument.task.args = argument.task.kw = None
+
+    def _promise(self, call: Call, nonce: str) -> Deferred | None:
         if log.isEnabledFor(logging.DEBUG):
-            log.debug('put %s [%s:%s]', name, self.name, id)
-        if options.ignore_result:
+            log.debug('put %s [%s:%s]', call.name, self.name, call.id)
+        if call.options.ignore_result:
             return None
         deferred = Deferred(self, call, nonce)
         self.inbox.note(deferred)
@@ -138,8 +189,8 @@ class Broker:
         raise ValueError(f'invalid task id: {id!r}; '
                          f'it is a string of 1 to {ID_BYTES} bytes in UTF-8')
 
-    def _message(self, call: Call, nonce: str,
-                 by_value: set[str]) -> tuple[Message, list[Deferred]]:
+    def _message(self, call: Call, nonce: str, by_value: set[str],
+                 extra: bytes = b'') -> tuple[Message, list[Deferred]]:
         arguments: dict[str, Argument] = {}
         used: list[Deferred] = []
 
@@ -166,13 +217,14 @@ class Broker:
             return obj.id, nonce
 
         options = call.options
-        header = call.name.encode()
+        header = call.name.encode() + extra
         if options.lease:  # the pool must know how often to beat for it
             header += b'\nlease %d' % options.lease
         body = self.codec.encode_call(call.id, nonce, header, call.args or (), call.kw or {},
                                       reference)
         return Message(call.id, nonce, header, body, tuple(arguments.values()),
-                       options.flags, ttl=int(options.result_timeout * 1000),
+                       options.flags, const.PRIORITIES[options.priority],
+                       int(options.delay * 1000), int(options.result_timeout * 1000),
                        lease=options.lease, max_deliveries=options.max_deliveries), used
 
     def _kept(self, call: Call, deferred: Deferred) -> Any:

@@ -30,6 +30,8 @@ class Options(NamedTuple):
     result_timeout: float = const.RESULT_TIMEOUT
     heartrate: float | None = None
     max_deliveries: int = const.MAX_DELIVERIES
+    priority: str = 'normal'
+    delay: float = 0
 
     def updated(self, given: dict[str, Any]) -> Options:
         """These options with some replaced.
@@ -58,6 +60,11 @@ class Options(NamedTuple):
         if not isinstance(options.max_deliveries, int) or options.max_deliveries < 1:
             raise ValueError(f'invalid max_deliveries: {options.max_deliveries!r}; '
                              'it is a whole number from 1')
+        if options.priority not in const.PRIORITIES:
+            raise ValueError(f'invalid priority: {options.priority!r}; '
+                             f'it is {", ".join(map(repr, const.PRIORITIES))}')
+        if options.delay != 0:
+            _positive('delay', options.delay)
         return options._replace(ignore_result=bool(options.ignore_result))
 
     @property

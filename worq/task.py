@@ -116,6 +116,8 @@ class Task:
     :param max_deliveries: how often the task is handed to a worker before it fails as
         `TaskExpired` because each of them died of it; 3 by default. With 1 a task that
         may have begun is never run again.
+    :param priority: 'high', 'normal' or 'low': ready tasks of a higher priority are taken first.
+    :param delay: seconds before which the task does not run; it may be a second more.
     :raises ValueError: for an option that makes no sense.
     """
 
@@ -125,7 +127,8 @@ class Task:
     def __init__(self, queue: Queue, id: str | Callable[..., str] | None = UNSET,
                  on_error: str = UNSET, ignore_result: bool = UNSET,
                  result_timeout: float = UNSET, heartrate: float = UNSET, *,
-                 max_deliveries: int = UNSET) -> None:
+                 max_deliveries: int = UNSET, priority: str = UNSET,
+                 delay: float = UNSET) -> None:
         if not isinstance(queue, Queue):
             raise TypeError(f'a Task is made of a Queue: Task(q.{queue!r}, ...)'
                             if isinstance(queue, str) else
@@ -133,7 +136,8 @@ class Task:
         self._given = {name: value for name, value in [
             ('id', id), ('on_error', on_error), ('ignore_result', ignore_result),
             ('result_timeout', result_timeout), ('heartrate', heartrate),
-            ('max_deliveries', max_deliveries)] if value is not UNSET}
+            ('max_deliveries', max_deliveries), ('priority', priority), ('delay', delay),
+        ] if value is not UNSET}
         self.queue = queue
         self.name = str(queue)
         defaults: Options = object.__getattribute__(queue, '_Queue__options')
@@ -180,6 +184,16 @@ class Task:
         """How often the task is handed to a worker, at most."""
         return self._options.max_deliveries
 
+    @property
+    def priority(self) -> str:
+        """'high', 'normal' or 'low'."""
+        return self._options.priority
+
+    @property
+    def delay(self) -> float:
+        """Seconds before which the task does not run."""
+        return self._options.delay
+
     def __call__(self, *args: Any, **kw: Any) -> Any:
         """Enqueue a call; returns its Deferred, or None if the result is ignored."""
         return self.broker.enqueue(self.name, args, kw, self._options)
@@ -190,6 +204,20 @@ class Task:
 
     def __repr__(self) -> str:
         return f'<Task {self.name} [{self.broker.name}]>'
+
+
+def parts(target: Queue | Task) -> tuple[Broker, str, Options]:
+    """The broker, the name and the options of the calls that a Queue or Task makes.
+
+    :raises TypeError: for anything else.
+    """
+    if isinstance(target, Task):
+        return target.broker, target.name, target._options
+    if not isinstance(target, Queue):
+        raise TypeError(f'a queue or a Task names what is called, as in q.module.function; '
+                        f'not {target!r}')
+    inner = object.__getattribute__
+    return (inner(target, '_Queue__broker'), str(target), inner(target, '_Queue__options'))
 
 
 class Call:

@@ -21,6 +21,8 @@ __all__ = ['run']
 
 log = logging.getLogger(__name__)
 
+CHUNK = b'\nchunk'   # in the header: each positional argument is a call's arguments
+
 
 def run(broker: Broker, delivery: Delivery) -> Outcome:
     """Run a task; never raises.
@@ -68,7 +70,10 @@ def _run(broker: Broker, delivery: Delivery, name: str) -> Outcome:
         return _failure(broker, delivery, name, _describe(err), word)
 
     try:
-        value = function(*args, **kw)
+        if CHUNK in delivery.header:
+            value = [function(*each) for each in args]
+        else:
+            value = function(*args, **kw)
         if isinstance(value, CoroutineType):
             value = asyncio.run(value)
     except BaseException as err:
