@@ -129,6 +129,22 @@ class Store(Case):
         eq_(self.q.wait('w', 5), [('a', b'')])
         eq_(self.q.watch('w', ['a']), [('a', b'')])
 
+    def test_more_than_one_command_takes(self) -> None:
+        """Outcomes too long for one command are settled in several, and each has its word."""
+        self.addCleanup(setattr, redis, 'SETTLE_BYTES', redis.SETTLE_BYTES)
+        redis.SETTLE_BYTES = 1000
+        for verb in ('settle', 'turn'):
+            self.q.put([message(f'{verb}-{n}') for n in range(9)])
+            held = self.q.take('p', 9)
+            sizes = [400, 400, 400, 5000, 10, 10, 990, 10, 0]
+            outcomes = [outcome(d, 'value', b'x' * n) for d, n in zip(held, sizes)]
+            outcomes.insert(4, outcomes[0])
+            words = self.q.settle('p', outcomes) if verb == 'settle' \
+                else self.q.turn('p', outcomes).settled
+            eq_(words, ['ok'] * 4 + ['again'] + ['ok'] * 5)
+            eq_([len(r or b'') - const.NONCE - 1 for r in self.q.results([d.id for d in held])],
+                sizes)
+
     def test_long_name_in_verdict(self) -> None:
         """What the queue says of a task begins with its name, also if its header is long."""
         self.q.put([message('a', header=b'mod.func\n' + bytes(200))])

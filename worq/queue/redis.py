@@ -28,6 +28,7 @@ from worq.queue.connect import BLOCK, Link, parse, sender
 __all__ = ['TaskQueue', 'Bell']
 
 CHUNK = 1000        # ids in one call
+SETTLE_BYTES = 64 << 20  # of outcomes in one command, unless a single one is longer
 PATIENCE = 1.0      # seconds that a take without a time-out goes on while a script has more
 
 STATES = {b'p': const.PENDING, b's': const.SCHEDULED, b'e': const.ENQUEUED,
@@ -154,19 +155,23 @@ class TaskQueue(base.TaskQueue):
         return gone
 
     def settle(self, pool: str, outcomes: Sequence[Outcome]) -> list[str]:
-        if not outcomes:
-            return []
-        return [word.decode() for word in self._run('settle', pool, *flatten(outcomes))]
+        words: list[bytes] = []
+        for group in affordable(outcomes):
+            words += self._run('settle', pool, *flatten(group))
+        return [word.decode() for word in words]
 
     def turn(self, pool: str, outcomes: Sequence[Outcome] = (),
              held: Iterable[tuple[str, bytes]] = (), limit: int = 0,
              lease: int = const.LEASE) -> Turn:
-        argv = flatten(outcomes)
+        *before, last = affordable(outcomes) or [[]]
+        settled = [word for group in before for word in self.settle(pool, group)]
+        argv = flatten(last)
         for pair in held:
             argv += pair
         words, gone, found = self._run(
-            'turn', pool, lease, limit, len(outcomes), *argv, again=not limit)
-        return Turn([word.decode() for word in words], losses(gone), self._deliveries(found))
+            'turn', pool, lease, limit, len(last), *argv, again=not limit)
+        settled += [word.decode() for word in words]
+        return Turn(settled, losses(gone), self._deliveries(found))
 
     def reconcile(self, pool: str, known: Iterable[bytes]) -> int:
         return int(self._run('reconcile', pool, *known))
@@ -354,6 +359,25 @@ def flatten(outcomes: Sequence[Outcome]) -> list[Any]:
             data = (target.nonce.ljust(const.NONCE) + target.id).encode()
         argv += (id, token, word, data)
     return argv
+
+
+def affordable(outcomes: Sequence[Outcome]) -> list[Sequence[Outcome]]:
+    """Groups of outcomes that Redis takes in one command, in order.
+
+    It drops a client that sends more than it may (a gigabyte, unless set otherwise), and
+    that would be so again each time they are sent.
+    """
+    if sum(len(outcome.data) for outcome in outcomes) <= SETTLE_BYTES:
+        return [outcomes] if outcomes else []
+    groups: list[list[Outcome]] = []
+    room = 0
+    for outcome in outcomes:
+        if not groups or len(outcome.data) > room:
+            groups.append([])
+            room = SETTLE_BYTES
+        groups[-1].append(outcome)
+        room -= len(outcome.data)
+    return list(groups)
 
 
 def losses(found: list[Any]) -> list[Lost]:
