@@ -5,7 +5,7 @@ import os
 import re
 from unittest import mock
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 import redis as client
 
 from test import support
@@ -15,9 +15,11 @@ from worq.queue.base import TaskQueue
 
 #: More of them find more: WORQ_MODEL_EXAMPLES=5000.
 EXAMPLES = int(os.environ.get('WORQ_MODEL_EXAMPLES', 60))
+#: To make a failure small takes minutes, which is for those who look for it.
+PHASES = list(Phase) if 'WORQ_MODEL_EXAMPLES' in os.environ else [Phase.generate]
 SETTINGS = settings(
     max_examples=EXAMPLES, stateful_step_count=60, deadline=None, database=None,
-    print_blob=True, suppress_health_check=list(HealthCheck))
+    phases=PHASES, print_blob=True, suppress_health_check=list(HealthCheck))
 
 
 class RedisSides(Sides):
