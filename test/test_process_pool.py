@@ -395,6 +395,25 @@ class ProcessDetails(MemoryMixin, Processes):
         self.assertEqual(self.broker.backend.take('another', 1)[0].number, 1)
         self.broker.cancel(hangs.id)
 
+    def test_watchdog(self):
+        """A program whose manager hangs ends, with a status that says so; its children end."""
+        script = Path(self.path('script.py'))
+        script.write_text(
+            'import sys, threading\n'
+            'from worq import get_broker\n'
+            'from worq.pool import manager, process\n'
+            'def init(url):\n'
+            '    return get_broker(url)\n'
+            'if __name__ == "__main__":\n'
+            '    process.STALL = 1.0\n'
+            '    manager.Manager._turn = lambda self, now: threading.Event().wait()\n'
+            '    process.WorkerPool(get_broker("memory://"), init, workers=1).start()\n')
+        program = subprocess.run([sys.executable, str(script)], timeout=WAIT,
+                                 capture_output=True, text=True, check=False,
+                                 env={**os.environ, 'PYTHONPATH': str(ROOT)})
+        self.assertEqual(program.returncode, os.EX_SOFTWARE, program.stderr)
+        self.assertIn('is given up', program.stderr)
+
     def test_start_pools_elsewhere(self):
         """Only the main thread can wait for signals, and any other is told so."""
         caught = []

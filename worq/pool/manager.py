@@ -50,6 +50,7 @@ class Manager:
         self.max_tasks = max_tasks
         self.grace = grace
         self.label = label
+        self.turned = time.monotonic()  # when the last round began, for who watches us
         self.workers: list[Worker] = []
         self._bell = backend.bell(self.desk.pool)
         self._bell_fd = -1              # while it is armed
@@ -79,7 +80,7 @@ class Manager:
         log.info('%s started', self.label)
         try:
             while not (self._stop_at is not None and self._finished()):
-                now = time.monotonic()
+                now = self.turned = time.monotonic()
                 self._mend(now)
                 self._turn(now)
                 self._hear(self._patience(time.monotonic()))

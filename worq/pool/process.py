@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 from threading import Lock, Thread, current_thread, main_thread
+import time
 from typing import Any, Callable, Mapping, Self
 
 from worq.const import DEFAULT
@@ -25,6 +26,7 @@ __all__ = ['WorkerPool', 'start_pools', 'run_in_subprocess', 'Error']
 log = logging.getLogger(__name__)
 
 GRACE = 30.0               # seconds that running tasks have when the pool stops
+STALL = 120.0              # seconds; a queue that is out of reach takes it some ten
 WATCH, SOON = 1.0, 0.02    # seconds between two looks at the managers; while they stop
 WORKER_POLL_INTERVAL = 30  # of WorQ 1.x, whose programs set it; children are not polled now
 
@@ -92,6 +94,12 @@ class WorkerPool:
     def alive(self) -> bool:
         """Whether there is a manager that works."""
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def stalled(self) -> float:
+        """Seconds since the manager has last gone round; it should be a few at most."""
+        manager = self._manager
+        return time.monotonic() - manager.turned if manager and self.alive else 0.0
 
     @property
     def pids(self) -> list[int]:
@@ -190,6 +198,8 @@ def start_pools(*pools: WorkerPool, **start_options: Any) -> None:
     The first signal lets running tasks end, within the pools' grace time. A second one
     kills them and gives their tasks back. The handlers of before are restored at the end.
 
+    A pool whose manager hangs, for two minutes, ends the program with exit status 70.
+
     :raises Error: if a pool ends by itself, which it should not; the others are stopped.
     """
     if not pools:
@@ -217,6 +227,13 @@ def start_pools(*pools: WorkerPool, **start_options: Any) -> None:
             # while pools stop, the end of the program should not be a second late
             if poll.poll(1000 * (SOON if signals or broken else WATCH)):
                 signals += len(os.read(hear, 4096))
+            for pool in pools:
+                if pool.stalled > STALL:
+                    # It cannot be joined, nor would anything be served: whoever restarts
+                    # programs shall do so. The kernel sees to the children.
+                    log.critical('%s has not gone round for %d seconds, and is given up',
+                                 pool, pool.stalled)
+                    os._exit(os.EX_SOFTWARE)
             broken = broken or not signals and not all(pool.alive for pool in pools)
             for pool in pools:
                 if signals or broken:
