@@ -9,6 +9,7 @@ import weakref
 
 import worq
 from test.broker_case import BrokerCase, on_every_queue
+from test.support import eventually
 from worq import Task, inbox
 from worq.errors import QueueError
 
@@ -197,11 +198,15 @@ class InboxContract(BrokerCase):
 
         class Away(Counting):
             def watch(self, *args):
+                while box._leader is None:  # until the listener tries to reach it, too
+                    pass
                 raise QueueError('away')
 
-        self.b.inbox.backend = Away(self.b.backend)
+        box = self.b.inbox
+        box.backend = Away(self.b.backend)
         asyncio.run(main())
-        self.assertEqual((self.b.inbox._subscribed, self.b.inbox._waiting), (0, {}))
+        self.assertEqual((box._subscribed, box._waiting), (0, {}))
+        eventually(lambda: box._listener, None)
 
     def test_producers_beside_waiters(self):
         """Threads that call and threads that wait do not get into each other's way."""

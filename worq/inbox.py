@@ -144,9 +144,8 @@ class Inbox:
             if id in self._waiting:
                 doubtful.append(id)
         self._hand_out(news)
-        for start in range(0, len(doubtful), LOOK_AHEAD):
-            chunk = doubtful[start:start + LOOK_AHEAD]
-            self._hand_out(self.backend.watch(self.client, chunk))
+        if doubtful:
+            self._hand_out(self.backend.watch(self.client, doubtful))
 
     def _hand_out(self, news: Iterable[tuple[str, bytes | None]],
                   wanted: Deferred | None = None) -> None:
@@ -210,7 +209,7 @@ class Inbox:
             # first wait is handed to us by whoever leads. If it has been asked for along
             # with another one, its news is on the way, and needs no look.
             if deferred.id not in self._asked:
-                self._insist(lambda: self.look(deferred), deadline)
+                self._insist(lambda: self.look(deferred), deferred.has_value, deadline)
             self._follow(waiter, event, deferred.has_value, deadline)
         finally:
             self._withdraw(deferred.id, waiter)
@@ -246,7 +245,7 @@ class Inbox:
             left = REWATCH if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 return
-            self._insist(partial(self._listen_once, min(left, REWATCH)), deadline)
+            self._insist(partial(self._listen_once, min(left, REWATCH)), done, deadline)
 
     def _listen_once(self, timeout: float) -> None:
         now = time.monotonic()
@@ -255,9 +254,7 @@ class Inbox:
             self._rewatch_at = now + REWATCH
             ids = list(self._waiting)
             try:
-                for start in range(0, len(ids), LOOK_AHEAD):
-                    chunk = ids[start:start + LOOK_AHEAD]
-                    self._hand_out(self.backend.watch(self.client, chunk))
+                self._hand_out(self.backend.watch(self.client, ids))
             except QueueError:
                 self._rewatch_at = 0.0
                 raise
@@ -265,10 +262,14 @@ class Inbox:
                 return  # somebody, maybe we, got news
         self._take_hints(self.backend.wait(self.client, timeout))
 
-    def _insist(self, step: Callable[[], object], deadline: float | None) -> None:
-        """Do a step, again and again while the queue cannot be reached, to the deadline."""
+    def _insist(self, step: Callable[[], object], done: Callable[[], bool],
+                deadline: float | None) -> None:
+        """Do a step, again and again while the queue cannot be reached, to the deadline.
+
+        Unless nobody wants it any more: a queue may be away for ever.
+        """
         pause, last = PAUSE
-        while True:
+        while not done():
             try:
                 step()
                 return
