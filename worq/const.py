@@ -79,6 +79,9 @@ TRANSITIONS = [Transition(*line) for line in [
 IGNORE_RESULT = 1           #: keep no outcome, forget the task when it is done
 PASS = 2                    #: a failed argument is a value like any other
 
+# -- lines of a header, after the task's name ------------------------------------
+CHUNK = b'\nchunk'          # each positional argument is the arguments of a call
+
 # -- numbers --------------------------------------------------------------------
 NONCE = 12                  #: characters of a nonce: one life of an id
 LEASE = 15_000              #: ms that a pool owns a task before it must beat again

@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 import time
 from typing import Any, Iterable, Iterator, NamedTuple
 
+from worq.const import CHUNK
 from worq.task import Deferred, Queue, Task, parts
 
 __all__ = [
@@ -43,7 +44,7 @@ def map(target: Queue | Task, *iterables: Iterable[Any], chunksize: int = 1) -> 
     if chunksize == 1:
         return broker.enqueue_all(name, calls, options)
     chunks = iter(lambda: tuple(islice(calls, chunksize)), ())
-    return broker.enqueue_all(name, chunks, options, b'\nchunk')
+    return broker.enqueue_all(name, chunks, options, CHUNK)
 
 
 def reduce(target: Queue | Task, items: Iterable[Any]) -> Any:

@@ -139,15 +139,13 @@ class Task:
             ('max_deliveries', max_deliveries), ('priority', priority), ('delay', delay),
         ] if value is not UNSET}
         self.queue = queue
-        self.name = str(queue)
-        defaults: Options = object.__getattribute__(queue, '_Queue__options')
+        _, self.name, defaults = parts(queue)
         self._options = defaults.updated(self._given)
 
     @property
     def broker(self) -> Broker:
         """The broker of the queue."""
-        broker: Broker = object.__getattribute__(self.queue, '_Queue__broker')
-        return broker
+        return parts(self.queue)[0]
 
     @property
     def options(self) -> dict[str, Any]:

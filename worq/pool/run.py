@@ -21,8 +21,6 @@ __all__ = ['run']
 
 log = logging.getLogger(__name__)
 
-CHUNK = b'\nchunk'   # in the header: each positional argument is a call's arguments
-
 
 def run(broker: Broker, delivery: Delivery) -> Outcome:
     """Run a task; never raises.
@@ -70,7 +68,7 @@ def _run(broker: Broker, delivery: Delivery, name: str) -> Outcome:
         return _failure(broker, delivery, name, _describe(err), word)
 
     try:
-        if CHUNK in delivery.header:
+        if const.CHUNK in delivery.header:
             value = [function(*each) for each in args]
         else:
             value = function(*args, **kw)
