@@ -19,9 +19,10 @@ from typing import Any, Callable
 from worq.codec import UNSIGNED, Codec, keyring_for
 from worq.const import DEFAULT, MAX_PAYLOAD
 from worq.core import Broker
+from worq.current import CurrentTask, Progress, current_task
 from worq.errors import (
-    DecodeError, DuplicateTask, EncodeError, QueueError, TaskCancelled, TaskExpired,
-    TaskFailure, TaskTimeout, UntrustedMessage, WorqError,
+    Cancelled, DecodeError, DuplicateTask, EncodeError, QueueError, Retry, TaskCancelled,
+    TaskExpired, TaskFailure, TaskTimeout, UntrustedMessage, WorqError,
 )
 from worq.flow import (
     ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, as_completed, map, reduce, wait,
@@ -36,6 +37,7 @@ __all__ = [
     'TaskFailure', 'TaskExpired', 'TaskCancelled', 'TaskTimeout', 'DuplicateTask',
     'map', 'reduce', 'wait', 'as_completed', 'ALL_COMPLETED', 'FIRST_COMPLETED',
     'FIRST_EXCEPTION',
+    'current_task', 'CurrentTask', 'Progress', 'Cancelled', 'Retry',
     'WorqError', 'QueueError', 'EncodeError', 'DecodeError', 'UntrustedMessage', 'UNSIGNED',
 ]
 

@@ -57,6 +57,9 @@ TRANSITIONS = [Transition(*line) for line in [
     (PENDING, 'an argument fails and on_error is fail', COMPLETED),
     (PENDING, 'the Deferred it returned completes', COMPLETED),
     (SCHEDULED, 'its time comes', ENQUEUED),
+    (PENDING, 'too late to begin', COMPLETED),
+    (SCHEDULED, 'too late to begin', COMPLETED),
+    (ENQUEUED, 'too late to begin', COMPLETED),
     (ENQUEUED, 'take', PROCESSING),
     (PROCESSING, 'settle: value or failure', COMPLETED),
     (PROCESSING, 'settle: retry', SCHEDULED),
@@ -78,6 +81,7 @@ TRANSITIONS = [Transition(*line) for line in [
 # -- flags of a stored task -----------------------------------------------------
 IGNORE_RESULT = 1           #: keep no outcome, forget the task when it is done
 PASS = 2                    #: a failed argument is a value like any other
+GATE = 4                    #: no task: it holds back what is put with it
 
 # -- lines of a header, after the task's name ------------------------------------
 CHUNK = b'\nchunk'          # each positional argument is the arguments of a call
@@ -100,5 +104,9 @@ PUT_BYTES = 8 << 20         #: bytes in one put
 INLINE = 64 << 10           #: bytes of a body that ``take`` carries through the script
 SMALL = 4 << 10             #: bytes of an outcome that travels with its announcement
 MAX_PAYLOAD = 32 << 20      #: bytes of a body or an outcome, unless set otherwise
+PROGRESS = 1 << 10          #: bytes of a word on progress
+MEMO = 16 << 10             #: bytes that a retry leaves for the next delivery
+LOOK = 10                   #: open arguments that ``inspect`` names
+AHEAD = 10_000              #: places in a ready list that ``inspect`` looks at
 INBOX_TTL = 10 * MINUTE     #: seconds that an inbox outlives its last reader
 POOL_TTL = HOUR             #: seconds that a silent pool is remembered

@@ -1,7 +1,11 @@
 """All that WorQ raises. ::
 
+    BaseException
+     +-- Cancelled                   in a task that runs: nobody wants it any more
+
     Exception
      +-- WorqError                   everything below
+          +-- Retry                  a task raises it, to be run again
           +-- TaskFailure            a task ended without a value
           |    +-- TaskExpired       lost with its workers, or its result is gone
           |    +-- TaskCancelled     somebody did not want it any more
@@ -15,7 +19,7 @@
 from __future__ import annotations
 
 __all__ = [
-    'WorqError', 'TaskFailure', 'TaskExpired', 'TaskCancelled', 'TaskTimeout',
+    'Cancelled', 'Retry', 'WorqError', 'TaskFailure', 'TaskExpired', 'TaskCancelled', 'TaskTimeout',
     'DuplicateTask', 'QueueError', 'EncodeError', 'DecodeError', 'UntrustedMessage',
 ]
 
@@ -80,6 +84,33 @@ class TaskTimeout(TaskFailure):
 
 class DuplicateTask(TaskFailure):
     """A task was put whose id belongs to a task that is not done with yet."""
+
+
+class Cancelled(BaseException):
+    """Raised in a task that runs, when it has been cancelled.
+
+    Clean up and let it pass. It is no `Exception`, so that ``except Exception`` in a task does
+    not stop it (as with ``asyncio.CancelledError``).
+    """
+
+
+class Retry(WorqError):
+    """Raised by a task that wants to be run again.
+
+    It counts as an attempt. If the task has ``retries`` and they are used up, it fails with
+    this; with none given it may go on for ever.
+
+    :param delay: seconds until then; by default the task's ``backoff``.
+    :param reason: for people, if it was the last attempt.
+    :raises ValueError: for a delay that makes no sense.
+    """
+
+    def __init__(self, delay: float | None = None, reason: str = '') -> None:
+        if delay is not None and (isinstance(delay, bool) or not isinstance(delay, int | float)
+                                  or not 0 <= delay < float('inf')):
+            raise ValueError(f'invalid delay: {delay!r}; it is a number of seconds from 0')
+        super().__init__(reason or 'it asked to be run again')
+        self.delay = delay
 
 
 class QueueError(WorqError):

@@ -13,6 +13,7 @@ from types import CoroutineType, TracebackType
 
 from worq import const
 from worq.core import Broker
+from worq.current import Control, CurrentTask, running
 from worq.errors import DecodeError, EncodeError, TaskFailure, UntrustedMessage
 from worq.queue.base import Argument, Delivery, Outcome
 from worq.task import Deferred
@@ -22,7 +23,20 @@ __all__ = ['run']
 log = logging.getLogger(__name__)
 
 
-def run(broker: Broker, delivery: Delivery) -> Outcome:
+class Free(Control):
+    """No hold at all: what runs, runs to its end."""
+
+    def begin(self, task: CurrentTask, limit: float | None, will: Outcome | None) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+
+FREE = Free()
+
+
+def run(broker: Broker, delivery: Delivery, control: Control = FREE) -> Outcome:
     """Run a task; never raises.
 
     ==================================================== =====================
@@ -37,13 +51,13 @@ def run(broker: Broker, delivery: Delivery) -> Outcome:
     """
     name = delivery.header.partition(b'\n')[0].decode('utf-8', 'replace')
     try:
-        return _run(broker, delivery, name)
+        return _run(broker, delivery, name, control)
     except BaseException as err:
         # Only what is scarce, memory or stack, can bring us here: say the least.
         return _failure(broker, delivery, name, type(err).__name__ + ': ')
 
 
-def _run(broker: Broker, delivery: Delivery, name: str) -> Outcome:
+def _run(broker: Broker, delivery: Delivery, name: str, control: Control) -> Outcome:
     id, token = delivery.id, delivery.token
     nonce = token[:const.NONCE].decode('ascii')
     function = broker.tasks.get(name)
@@ -67,13 +81,20 @@ def _run(broker: Broker, delivery: Delivery, name: str) -> Outcome:
         word = 'refuse' if refused else 'failure'
         return _failure(broker, delivery, name, _describe(err), word)
 
+    task = CurrentTask(broker, delivery, name)
+    here = running.set(task)
     try:
-        if const.CHUNK in delivery.header:
-            value = [function(*each) for each in args]
-        else:
-            value = function(*args, **kw)
-        if isinstance(value, CoroutineType):
-            value = asyncio.run(value)
+        try:
+            control.begin(task, None, None)
+            if const.CHUNK in delivery.header:
+                value = [function(*each) for each in args]
+            else:
+                value = function(*args, **kw)
+            if isinstance(value, CoroutineType):
+                value = asyncio.run(value)
+        finally:
+            control.end()
+            running.reset(here)
     except BaseException as err:
         trace = _trace(err, err.__traceback__ and err.__traceback__.tb_next)
         return _failure(broker, delivery, name, _describe(err), trace=trace)

@@ -48,15 +48,15 @@ from worq import const
 from worq.trust import without_password
 
 __all__ = [
-    'TaskQueue', 'Message', 'Argument', 'Refusal', 'Delivery', 'Outcome', 'Lost', 'Turn',
-    'Bell', 'Record', 'unpack',
+    'TaskQueue', 'Message', 'Argument', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Lost',
+    'Turn', 'Inspection', 'Bell', 'Record', 'unpack',
 ]
 
 # kinds of an outcome on record
 VALUE, FAILURE, EXPIRED, CANCELLED = b'v', b'f', b'x', b'c'
 
 # flags of a message
-IGNORE_RESULT, PASS = const.IGNORE_RESULT, const.PASS
+IGNORE_RESULT, PASS, GATE = const.IGNORE_RESULT, const.PASS, const.GATE
 
 
 class Argument(NamedTuple):
@@ -80,6 +80,7 @@ class Message(NamedTuple):
     ttl: int = const.RESULT_TIMEOUT * 1000  #: ms that its outcome is kept once unpinned
     lease: int = 0                         #: ms; 0: as the pool takes it
     max_deliveries: int = const.MAX_DELIVERIES
+    expires: int = 0                       #: ms until it is too late to begin; 0: it never is
 
 
 class Refusal(NamedTuple):
@@ -105,6 +106,7 @@ class Delivery(NamedTuple):
     header: bytes
     body: bytes
     arguments: tuple[tuple[str, bytes], ...] = ()  #: id and outcome on record
+    memo: bytes = b''    #: what the last retry left for this delivery
 
 
 class Outcome(NamedTuple):
@@ -115,7 +117,8 @@ class Outcome(NamedTuple):
     ======== ======================================= ==================================
     value    envelope                                completed
     failure  envelope of a failure                   completed
-    retry    (none), `delay` in ms                   scheduled; deliveries count anew
+    retry    a memo, `delay` in ms                   scheduled; deliveries count anew, and
+                                                     each brings the memo until the next retry
     delegate (none), `target`                        pending, then what that one comes to
     release  (none)                                  enqueued at the front, not counted
     refuse   envelope of a failure                   scheduled 1 s later for another pool, or
@@ -135,6 +138,14 @@ class Outcome(NamedTuple):
     target: Argument | None = None
 
 
+class Held(NamedTuple):
+    """A delivery that a pool has, as it tells with a beat."""
+
+    id: str
+    token: bytes
+    progress: bytes = b''   #: text for people; empty: nothing new. At most `const.PROGRESS`
+
+
 class Lost(NamedTuple):
     """A delivery that is not the pool's any more: kill its worker or drop its outcome."""
 
@@ -149,6 +160,24 @@ class Turn(NamedTuple):
     settled: list[str]
     lost: list[Lost]
     deliveries: list[Delivery]
+
+
+class Inspection(NamedTuple):
+    """What there is to know of a task, for people. What does not apply is 0, empty or None."""
+
+    state: str               #: a word of ``const.STATUS_VALUES``
+    header: bytes = b''
+    due: int | None = None   #: ms until it is due, if that is later
+    expires: int | None = None              #: ms until it is too late to begin
+    open: int = 0                           #: how many of its arguments are open ...
+    arguments: tuple[str, ...] = ()         #: ... and the ids of the first `const.LOOK` of them
+    target: str = ''         #: the id of the task that it waits for after a tail call
+    ahead: int | None = None  #: about how many tasks are taken before it; None: too many to tell
+    pool: str = ''           #: which has it
+    taken: int | None = None                #: ms since that pool took it
+    deliveries: int = 0      #: as in `Delivery.number`
+    progress: bytes = b''    #: the last that was told of this delivery
+    memo: bytes = b''
 
 
 class Record(NamedTuple):
@@ -222,7 +251,7 @@ class TaskQueue:
 
     # -- producers ------------------------------------------------------------
 
-    def put(self, messages: Sequence[Message]) -> list[Refusal]:
+    def put(self, messages: Sequence[Message], gate: str = '') -> list[Refusal]:
         """Store tasks with their dependencies: all of them, or none.
 
         A message may name earlier messages of the same put among its arguments. A message
@@ -242,10 +271,43 @@ class TaskQueue:
         enqueued. Tasks of equal priority are taken in the order in which they became
         enqueued, and here they do so in the order of `messages`.
 
+        A task that is not taken before it `expires` is completed as expired: by a tick, or
+        by the first verb but ``results`` that meets it.
+
+        **A gate** holds back what is too much for one put. It is a message with the flag
+        `GATE`, put alone: it is processing from then on, its first and only delivery (token:
+        the nonce and ``1``) leased for its `lease` by the pool whose name is its id. With its
+        id as `gate` further puts belong to it: nothing of them is ready before the gate has
+        ended, and none of them runs if it ends with anything but a value, `PASS` or not.
+        (Each that would be ready, and each with `PASS`, has an open edge from the gate, which
+        is no argument and not pinned.) Whoever builds beats for the gate, and settles it with
+        a value to let everything go. If the builder dies or cancels the gate, what was put
+        ends with that failure.
+
         :param messages: at most `const.PUT_LIMIT` of them, `const.PUT_BYTES` in all (a
             single message may be larger).
+        :param gate: the id of a gate that is being held; ValueError if `messages` has
+            a gate too. If it has ended, the messages are refused as 'unknown' with the gate
+            as argument.
         :returns: empty if all are stored; else at least the first refusal, and
             nothing is stored.
+        """
+        raise NotImplementedError
+
+    def edges(self, gate: str, id: str, nonce: str, start: int,
+              arguments: Sequence[Argument]) -> list[Refusal]:
+        """Add arguments to a task that was put with a gate which still holds it back.
+
+        So that a fan-in of any width is built in bounded steps. It is as if the task had been
+        put with them: a failed one fails it, an open one is waited for, each is pinned.
+        A task that is completed already (by a failed argument) is left as it is.
+
+        :param start: how many arguments it has before these. It has more if this is sent again,
+            which changes nothing.
+        :param arguments: at most `const.PUT_LIMIT`, distinct from each other and from those
+            before; the latter is not checked.
+        :returns: empty, or the refusal: 'unknown' for an argument as in ``put``, for the
+            gate if it has ended, or for the task itself in another life.
         """
         raise NotImplementedError
 
@@ -274,6 +336,13 @@ class TaskQueue:
 
     def status(self, ids: Sequence[str]) -> list[str | None]:
         """The state of each task, a word of ``const.STATUS_VALUES``; None if unknown."""
+        raise NotImplementedError
+
+    def inspect(self, ids: Sequence[str]) -> list[Inspection | None]:
+        """All there is to know of each task, for people; None if it is unknown.
+
+        It costs more than ``status``, and is bounded all the same.
+        """
         raise NotImplementedError
 
     def results(self, ids: Sequence[str]) -> list[bytes | None]:
@@ -317,7 +386,10 @@ class TaskQueue:
     # -- pools ----------------------------------------------------------------
 
     def join(self, pool: str, info: Mapping[str, str]) -> None:
-        """Make a pool known: `info` has its host, boot id, pid, start time, version."""
+        """Make a pool known: `info` has its host, boot id, pid, start time, version.
+
+        And 'tasks' once that is known: the names that it can run, a line each.
+        """
         raise NotImplementedError
 
     def leave(self, pool: str) -> None:
@@ -345,9 +417,9 @@ class TaskQueue:
         """
         raise NotImplementedError
 
-    def beat(self, pool: str, held: Iterable[tuple[str, bytes]] = (),
+    def beat(self, pool: str, held: Iterable[Held] = (),
              lease: int = const.LEASE) -> list[Lost]:
-        """Renew the leases of deliveries (id, token), and keep the pool known.
+        """Renew the leases of deliveries, note their progress, and keep the pool known.
 
         :returns: those whose token is not in force: cancelled, or given to another pool.
         """
@@ -367,7 +439,7 @@ class TaskQueue:
         raise NotImplementedError
 
     def turn(self, pool: str, outcomes: Sequence[Outcome] = (),
-             held: Iterable[tuple[str, bytes]] = (), limit: int = 0,
+             held: Iterable[Held] = (), limit: int = 0,
              lease: int = const.LEASE) -> Turn:
         """Settle, then beat (if anything is `held`), then take (if `limit`): in one step."""
         raise NotImplementedError

@@ -336,7 +336,7 @@ def options(message: Message) -> str:
     key = message[5:]
     if key == PLAIN and not message.arguments:
         return ''
-    flags, priority, delay, ttl, lease, most = key
+    flags, priority, delay, ttl, lease, most, _ = key
     return f'{flags} {priority} {delay} {ttl} {lease} {most} {len(message.arguments)}'
 
 

@@ -1,0 +1,134 @@
+"""The task that runs here, as its own code sees it: ``worq.current_task()``."""
+from __future__ import annotations
+
+from contextvars import ContextVar
+import json
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from worq import const
+from worq.errors import Cancelled, TaskTimeout
+
+if TYPE_CHECKING:
+    from worq.core import Broker
+    from worq.queue.base import Delivery, Outcome
+    from worq.task import Queue
+
+__all__ = ['CurrentTask', 'Control', 'Progress', 'current_task', 'running']
+
+
+class Progress(NamedTuple):
+    """How far a task has come, in its own words."""
+
+    done: float
+    total: float | None = None
+    text: str = ''
+
+    def encode(self) -> bytes:
+        """As it travels with a heartbeat; a long text is cut."""
+        text = self.text
+        while True:
+            raw = json.dumps([self.done, self.total, text]).encode()
+            if len(raw) <= const.PROGRESS:
+                return raw
+            text = text[:len(text) // 2]
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Progress | None:
+        """What ``encode`` made; None for anything else."""
+        try:
+            done, total, text = json.loads(raw)
+        except ValueError:
+            return None
+        if not isinstance(done, int | float) or not isinstance(text, str) \
+                or not isinstance(total, int | float | None):
+            return None
+        return cls(done, total, text)
+
+
+class CurrentTask:
+    """One delivery of a task, while it runs.
+
+    :ivar id: the task's id.
+    :ivar name: its dotted name.
+    :ivar delivery: the how-manieth delivery this is, from 1; a retry counts anew.
+    :ivar attempt: 1, and one more after each retry.
+    :ivar token: names this delivery and no other: a guard for what must happen once.
+    :ivar deadline: when its time limit ends, on the clock of ``time.monotonic``; None: it
+        has none.
+    """
+
+    __slots__ = ('id', 'name', 'delivery', 'attempt', 'token', 'deadline',
+                 'reported', '_broker', '_stopped')
+
+    def __init__(self, broker: Broker, delivery: Delivery, name: str, attempt: int = 1) -> None:
+        self.id = delivery.id
+        self.name = name
+        self.delivery = delivery.number
+        self.attempt = attempt
+        self.token = delivery.token.decode('ascii')
+        self.deadline: float | None = None
+        self.reported: Progress | None = None   #: the last progress; for the pool, which sends it
+        self._broker = broker
+        self._stopped = ''
+
+    @property
+    def queue(self) -> Queue:
+        """The queue that it came from, to call other tasks: ``current_task().queue.other(1)``."""
+        return self._broker.queue()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it has been cancelled, so that nobody wants what it does any more."""
+        return self._stopped == 'cancelled'
+
+    def progress(self, done: float, total: float | None = None, text: str = '') -> None:
+        """Say how far it has come; others see it as ``deferred.progress``.
+
+        The pool sends the last word with its next heartbeat. So it costs next to nothing,
+        however often it is called.
+        """
+        self.reported = Progress(done, total, text)
+
+    def stop(self, word: str, error: str = '') -> BaseException:
+        """For the pool: note that it is to stop, and get the exception to raise in it.
+
+        :param word: 'cancelled' or 'timeout'.
+        """
+        self._stopped = word
+        if word == 'cancelled':
+            return Cancelled('the task was cancelled')
+        return TaskTimeout(self.name, self._broker.name, self.id, error)
+
+    def __repr__(self) -> str:
+        return f'<CurrentTask {self.name} [{self._broker.name}:{self.id}] {self.token}>'
+
+
+class Control(Protocol):
+    """A pool's hold on what its worker runs: it may interrupt it between these two calls."""
+
+    def begin(self, task: CurrentTask, limit: float | None, will: Outcome | None) -> None:
+        """The task's function is about to be called, in this thread.
+
+        :param limit: seconds that it may take; None: any time.
+        :param will: what it came to if it has to be killed for taking longer; with a limit only.
+        """
+
+    def end(self) -> None:
+        """The function has returned or raised."""
+
+
+running: ContextVar[CurrentTask] = ContextVar('worq.running')
+
+
+def current_task() -> CurrentTask:
+    """The task that this code is part of.
+
+    Known in the task's own thread, in its coroutines and in ``asyncio.to_thread``; not in
+    other threads.
+
+    :raises RuntimeError: if no task runs here.
+    """
+    try:
+        return running.get()
+    except LookupError:
+        raise RuntimeError('no task runs here: current_task() is for the code of a task') from None
