@@ -13,7 +13,7 @@ from typing import Any
 
 from worq import const
 from worq.queue import base
-from worq.queue.base import Argument, Delivery, Message, Outcome, TaskQueue, unpack
+from worq.queue.base import Argument, Delivery, Held, Message, Outcome, TaskQueue, unpack
 
 HEADER = b'mod.func\n{"more": "of the header"}'
 _nonces = itertools.count(1)
@@ -34,6 +34,10 @@ def message(id: str, *arguments: str | Argument, **options: Any) -> Message:
 def outcome(delivery: Delivery, word: str = 'value', data: bytes = b'',
             **options: Any) -> Outcome:
     return Outcome(delivery.id, delivery.token, word, data, **options)
+
+
+def held(*deliveries: Delivery, progress: bytes = b'') -> list[Held]:
+    return [Held(d.id, d.token, progress) for d in deliveries]
 
 
 class Contract:

@@ -5,12 +5,12 @@ import select
 import threading
 import time
 
-from test.contract import Contract, Put, message, outcome
+from test.contract import Contract, Put, held, message, outcome
 from test.contract_readers import Cancel, Purge, Readers
 from test.contract_settle import Delegate, Settle
 from worq import const
 from worq.queue import base
-from worq.queue.base import Delivery, Lost, unpack
+from worq.queue.base import Delivery, Held, Lost, unpack
 
 GONE_PAST = 'pool p1 stopped renewing its lease'
 
@@ -105,7 +105,7 @@ class Leases(Contract):
         delivery = self.take_one('a')
         for _ in range(5):
             self.tick(const.LEASE // 3)
-            self.assertEqual(self.q.beat('p1', [(delivery.id, delivery.token)]), [])
+            self.assertEqual(self.q.beat('p1', held(delivery)), [])
         self.assertEqual(self.settle(outcome(delivery)), ['ok'])
 
     def test_beat_late(self) -> None:
@@ -114,7 +114,7 @@ class Leases(Contract):
         delivery = self.take_one('a')
         self.tick(const.LEASE - 500)
         self.advance(1_100)
-        self.assertEqual(self.q.beat('p1', [(delivery.id, delivery.token)]), [])
+        self.assertEqual(self.q.beat('p1', held(delivery)), [])
         self.assertEqual(self.status('a'), ['processing'])
 
     def test_beat_lost(self) -> None:
@@ -122,9 +122,9 @@ class Leases(Contract):
         self.put(message('a'), message('b'))
         a, b = self.take(2)
         self.settle(outcome(a))
-        self.assertEqual(self.q.beat('p1', [(a.id, a.token), (b.id, b.token), ('x', a.token)]),
+        self.assertEqual(self.q.beat('p1', [*held(a, b), Held('x', a.token)]),
                          [Lost('a', a.token, 'lost'), Lost('x', a.token, 'lost')])
-        self.assertEqual(self.q.beat('p2', [(b.id, b.token)]), [Lost('b', b.token, 'lost')])
+        self.assertEqual(self.q.beat('p2', held(b)), [Lost('b', b.token, 'lost')])
         self.assertEqual(self.q.beat('p1', []), [])
 
     def test_lease_lost_first(self) -> None:
@@ -136,8 +136,7 @@ class Leases(Contract):
         self.assertEqual(self.q.stats()['redelivered'], 1)
         second = self.take_one('a', 'p2')
         self.assertEqual((second.number, second.token[const.NONCE:]), (2, b'2'))
-        held = [('a', first.token)]
-        self.assertEqual(self.q.beat('p1', held), [Lost(*held[0], 'lost')])
+        self.assertEqual(self.q.beat('p1', held(first)), [Lost('a', first.token, 'lost')])
         self.assertEqual(self.settle(outcome(first)), ['stale'])
         self.assertEqual(self.settle(outcome(second, data=b'x'), pool='p2'), ['ok'])
         self.assertEqual(self.settle(outcome(first)), ['stale'])
@@ -179,7 +178,7 @@ class Leases(Contract):
         self.tick(4_000)
         self.assertEqual(self.status('own', 'taken', 'default'),
                          ['processing', 'enqueued', 'processing'])
-        self.q.beat('p1', [('own', own.token)], 2_000)
+        self.q.beat('p1', held(own), 2_000)
         self.tick(20_000)
         self.assertEqual(self.status('own', 'default'), ['processing', 'enqueued'])
 
@@ -190,10 +189,10 @@ class Leases(Contract):
         self.advance(const.LEASE + const.GAP)
         self.q.beat('ticker')
         self.assertEqual(self.status('live', 'dead'), ['processing', 'processing'])
-        self.assertEqual(self.q.beat('p1', [('live', live.token)]), [])
+        self.assertEqual(self.q.beat('p1', held(live)), [])
         for _ in range(const.GRACE // const.TICK - 1):
             self.tick()
-            self.q.beat('p1', [('live', live.token)])
+            self.q.beat('p1', held(live))
         self.assertEqual(self.status('live', 'dead'), ['processing', 'processing'])
         self.tick(2 * const.TICK)
         self.assertEqual(self.status('live', 'dead'), ['processing', 'enqueued'])

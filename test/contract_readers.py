@@ -4,7 +4,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from test.contract import Contract, message, outcome
+from test.contract import Contract, held, message, outcome
 from worq import const
 from worq.queue import base
 from worq.queue.base import unpack
@@ -50,8 +50,9 @@ class Cancel(Contract):
         self.put(message('a'))
         delivery = self.take_one('a')
         self.q.cancel(['a'])
-        held = [(delivery.id, delivery.token)]
-        self.assertEqual(self.q.beat('p1', held), [base.Lost(*held[0], 'cancelled')])
+        running = held(delivery)
+        self.assertEqual(self.q.beat('p1', running),
+                         [base.Lost('a', delivery.token, 'cancelled')])
         self.assertEqual(self.settle(outcome(delivery)), ['stale'])
         self.assertEqual(self.outcome_of('a')[0], b'c')
 

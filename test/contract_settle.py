@@ -1,10 +1,10 @@
 """The contract of a task queue as tests: what the outcomes of a delivery lead to."""
 from __future__ import annotations
 
-from test.contract import Contract, message, nonce, outcome
+from test.contract import Contract, held, message, nonce, outcome
 from worq import const
 from worq.queue import base
-from worq.queue.base import Argument, Lost, Outcome, unpack
+from worq.queue.base import Argument, Held, Lost, Outcome, unpack
 
 
 class Settle(Contract):
@@ -170,7 +170,7 @@ class Settle(Contract):
         """A turn settles, beats and takes, in this order."""
         self.put(message('a'), message('b', 'a'), message('c'), message('d'))
         a, c = self.take(2)
-        turn = self.q.turn('p1', [outcome(a, data=b'x')], [(c.id, c.token), ('x', a.token)], 2)
+        turn = self.q.turn('p1', [outcome(a, data=b'x')], [*held(c), Held('x', a.token)], 2)
         self.assertEqual(turn.settled, ['ok'])
         self.assertEqual(turn.lost, [Lost('x', a.token, 'lost')])
         self.assertEqual([d.id for d in turn.deliveries], ['d', 'b'])

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 from test.contract import message, nonce
 from worq import const
 from worq.queue import base, memory
-from worq.queue.base import Argument, Delivery, Message, Outcome, TaskQueue, unpack
+from worq.queue.base import Argument, Delivery, Held, Message, Outcome, TaskQueue, unpack
 
 IDS = ['a', 'b:', 'c c', 'd\n', 'é', 'f', '{g}', '%h']
 POOLS = ['p1', 'p2', 'p3']
@@ -219,7 +219,7 @@ class Users(RuleBasedStateMachine):
           lost=st.booleans())
     def turn(self, pool: str, endings: list[tuple[Any, ...]], limit: int, lost: bool) -> None:
         outcomes = self.outcomes(endings)
-        held = [(id, token) for token, id in self.held[pool].items()]
+        held = [Held(id, token) for token, id in self.held[pool].items()]
         turn = self.q('turn', pool, outcomes, held, limit)
         self.settled(pool, outcomes, turn.settled)
         self.drop(pool, turn.lost)
@@ -321,7 +321,7 @@ class Users(RuleBasedStateMachine):
     @precondition(lambda self: any(self.held.values()))
     @rule(pool=pools, twice=st.booleans())
     def beat(self, pool: str, twice: bool) -> None:
-        held = [(id, token) for token, id in self.held[pool].items()]
+        held = [Held(id, token) for token, id in self.held[pool].items()]
         lost = self.q('beat', pool, held)
         if twice:
             assert self.q('beat', pool, held) == lost
@@ -335,7 +335,7 @@ class Users(RuleBasedStateMachine):
     @rule(pool=pools, pick=picks)
     def stale_beat(self, pool: str, pick: int) -> None:
         for _, d in self.latest(self.taken, pick):
-            self.q('beat', pool, [(d.id, d.token)])
+            self.q('beat', pool, [Held(d.id, d.token)])
 
     @rule(pool=pools, event=st.sampled_from(['restart', 'abandon', 'join', 'join', 'leave']))
     def pool_comes_or_goes(self, pool: str, event: str) -> None:

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WAIT = 60
 
 DELIVERIES = [
-    Delivery('a:b\n\u2603', b'n' * 12 + b'1', 2, b'f\nlease 1', b'\0body', ()),
+    Delivery('a:b\n\u2603', b'n' * 12 + b'1', 2, b'f\nlease 1', b'\0body', (), b'memo'),
     Delivery('x', b'm' * 12 + b'7', 1, b'f', b'', (('one', b'1' * 9), ('', b''))),
 ]
 OUTCOME_LIST = [

@@ -10,7 +10,7 @@ from test.test_memory_queue import MemoryQueueTest
 from test.test_redis_queue import RedisQueueTest
 from worq import const
 from worq.const import COMPLETED, ENQUEUED, NEW, PENDING, PROCESSING, SCHEDULED
-from worq.queue.base import Argument, Delivery, Message
+from worq.queue.base import Argument, Delivery, Held, Message
 
 WORDS = ['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'lost']
 WALKERS: dict[tuple[str, str], Callable[[Any], None]] = {}
@@ -86,8 +86,8 @@ class Life(Contract):
             call.__doc__ = name
             return call
 
-        def held() -> list[tuple[str, bytes]]:
-            return [('x', q.delivery.token)]
+        def held() -> list[Held]:
+            return [Held('x', q.delivery.token)]
 
         return [
             (named('put again', lambda: q.put(q.x)), set()),

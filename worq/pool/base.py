@@ -14,7 +14,7 @@ from typing import Iterable
 from worq import __version__
 from worq.errors import QueueError, WorqError
 from worq.ids import new_nonce
-from worq.queue.base import Delivery, Lost, Outcome, TaskQueue
+from worq.queue.base import Delivery, Held, Lost, Outcome, TaskQueue
 
 __all__ = ['Desk', 'Error', 'describe', 'cause_of_death', 'batch_size', 'smooth']
 
@@ -188,7 +188,7 @@ class Desk:
             return [], []
         beats = now >= self._beat_at
         settled = {outcome.token for outcome in outcomes}
-        held = [(id, token) for token, id in list(self.held.items())
+        held = [Held(id, token) for token, id in list(self.held.items())
                 if token not in settled] if beats else []
         try:
             self._arrive()
@@ -231,7 +231,7 @@ class Desk:
         if now < self._beat_at or now < self._retry_at or not self._joined:
             return []
         # Also while the queue is thought to be away: workers that are busy make no turn.
-        held = [(id, token) for token, id in list(self.held.items())]
+        held = [Held(id, token) for token, id in list(self.held.items())]
         try:
             lost = self.backend.beat(self.pool, held, self.lease)
         except QueueError as error:

@@ -13,7 +13,7 @@ from worq.core import Broker
 from worq.errors import QueueError
 from worq.pool.base import HORIZON, PATIENCE, Desk, Error, batch_size, smooth
 from worq.pool.run import run
-from worq.queue.base import Bell, Delivery, Outcome
+from worq.queue.base import Bell, Delivery, Held, Outcome
 
 __all__ = ['WorkerPool', 'Error']
 
@@ -293,7 +293,7 @@ class WorkerPool:
                 for lost in self._desk.beat():
                     log.warning('%s was %s while it ran here', lost.id, lost.word)
                 if self._by_hand:
-                    held = [(id, token) for token, id in list(self._by_hand.items())]
+                    held = [Held(id, token) for token, id in list(self._by_hand.items())]
                     self.broker.backend.beat(self.broker.hand, held, LEASE)
             except Exception:
                 log.exception('the keeper failed, and goes on')

@@ -31,8 +31,8 @@ LONGEST = 366 * const.DAY * 1000   #: ms that a task can be put off
 def pack_tasks(deliveries: Iterable[Delivery]) -> list[bytes]:
     """Deliveries as the strings of a TASKS frame."""
     parts = [TASKS]
-    for id, token, number, header, body, arguments in deliveries:
-        parts += (id.encode(), token, b'%d %d' % (number, len(arguments)), header, body)
+    for id, token, number, header, body, arguments, memo in deliveries:
+        parts += (id.encode(), token, b'%d %d' % (number, len(arguments)), header, body, memo)
         for name, raw in arguments:
             parts += (name.encode(), raw)
     return parts
@@ -42,13 +42,13 @@ def unpack_tasks(parts: Sequence[bytes]) -> Iterator[Delivery]:
     """The deliveries of a TASKS frame."""
     at = 1
     while at < len(parts):
-        id, token, numbers, header, body = parts[at:at + 5]
+        id, token, numbers, header, body, memo = parts[at:at + 6]
         number, count = map(int, numbers.split())
-        at += 5
+        at += 6
         flat = parts[at:at + 2 * count]
         at += 2 * count
         arguments = tuple((name.decode(), raw) for name, raw in zip(flat[::2], flat[1::2]))
-        yield Delivery(id.decode(), token, number, header, body, arguments)
+        yield Delivery(id.decode(), token, number, header, body, arguments, memo)
 
 
 def pack_outcome(outcome: Outcome) -> tuple[bytes, ...]:

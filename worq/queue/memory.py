@@ -17,7 +17,9 @@ from worq import const
 from worq.const import COMPLETED
 from worq.errors import QueueError
 from worq.queue import base
-from worq.queue.base import Delivery, Lost, Message, Outcome, Refusal, Turn
+from worq.queue.base import (
+    Delivery, Held, Lost, Message, Outcome, Refusal, Turn,
+)
 from worq.queue.bell import Bell, Bells
 from worq.queue.checks import check_limit, check_messages, check_outcomes
 from worq.queue.store import Store
@@ -107,7 +109,9 @@ class TaskQueue(base.TaskQueue):
 
     # -- producers ------------------------------------------------------------
 
-    def put(self, messages: Sequence[Message]) -> list[Refusal]:
+    def put(self, messages: Sequence[Message], gate: str = '') -> list[Refusal]:
+        if gate:
+            raise NotImplementedError
         if self._forked:
             raise QueueError('this process was forked; the memory queue lives in its parent')
         if orphan:
@@ -254,7 +258,7 @@ class TaskQueue(base.TaskQueue):
         with self._lock:
             return self._next_tick()
 
-    def beat(self, pool: str, held: Iterable[tuple[str, bytes]] = (),
+    def beat(self, pool: str, held: Iterable[Held] = (),
              lease: int = const.LEASE) -> list[Lost]:
         with self._lock:
             self._store.begin(self.clock())
@@ -273,7 +277,7 @@ class TaskQueue(base.TaskQueue):
         return words
 
     def turn(self, pool: str, outcomes: Sequence[Outcome] = (),
-             held: Iterable[tuple[str, bytes]] = (), limit: int = 0,
+             held: Iterable[Held] = (), limit: int = 0,
              lease: int = const.LEASE) -> Turn:
         check_outcomes(outcomes)
         held = list(held)

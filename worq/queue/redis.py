@@ -21,7 +21,7 @@ from worq import const
 from worq.errors import QueueError
 from worq.queue import base, script
 from worq.queue.audit import audit
-from worq.queue.base import Delivery, Lost, Message, Outcome, Refusal, Turn
+from worq.queue.base import Delivery, Held, Lost, Message, Outcome, Refusal, Turn
 from worq.queue.checks import check_limit, check_messages, check_outcomes
 from worq.queue.connect import BLOCK, Link, parse, sender
 
@@ -65,7 +65,9 @@ class TaskQueue(base.TaskQueue):
 
     # -- producers ------------------------------------------------------------
 
-    def put(self, messages: Sequence[Message]) -> list[Refusal]:
+    def put(self, messages: Sequence[Message], gate: str = '') -> list[Refusal]:
+        if gate:
+            raise NotImplementedError
         check_messages(messages)
         argv: list[Any] = []
         for message in messages:
@@ -145,12 +147,12 @@ class TaskQueue(base.TaskQueue):
             if pause:
                 self._pop(f'{self.prefix}wake', min(left, pause / 1000))
 
-    def beat(self, pool: str, held: Iterable[tuple[str, bytes]] = (),
+    def beat(self, pool: str, held: Iterable[Held] = (),
              lease: int = const.LEASE) -> list[Lost]:
-        pairs = list(held)
+        deliveries = list(held)
         gone: list[Lost] = []
-        for start in range(0, len(pairs) or 1, CHUNK):
-            flat = [part for pair in pairs[start:start + CHUNK] for part in pair]
+        for start in range(0, len(deliveries) or 1, CHUNK):
+            flat = [part for one in deliveries[start:start + CHUNK] for part in one]
             gone += losses(self._run('beat', pool, lease, *flat))
         return gone
 
@@ -161,13 +163,13 @@ class TaskQueue(base.TaskQueue):
         return [word.decode() for word in words]
 
     def turn(self, pool: str, outcomes: Sequence[Outcome] = (),
-             held: Iterable[tuple[str, bytes]] = (), limit: int = 0,
+             held: Iterable[Held] = (), limit: int = 0,
              lease: int = const.LEASE) -> Turn:
         *before, last = affordable(outcomes) or [[]]
         settled = [word for group in before for word in self.settle(pool, group)]
         argv = flatten(last)
-        for pair in held:
-            argv += pair
+        for one in held:
+            argv += one
         words, gone, found = self._run(
             'turn', pool, lease, limit, len(last), *argv, again=not limit)
         settled += [word.decode() for word in words]

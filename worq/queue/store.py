@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from worq import const
 from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
 from worq.queue.base import (
-    CANCELLED, EXPIRED, FAILURE, IGNORE_RESULT, PASS, VALUE, Argument, Delivery, Lost,
-    Message, Outcome, Refusal,
+    CANCELLED, EXPIRED, FAILURE, IGNORE_RESULT, PASS, VALUE, Argument, Delivery, Held,
+    Lost, Message, Outcome, Refusal,
 )
 from worq.queue.life import Agenda, Life
 
@@ -307,9 +307,9 @@ class Store:
             self._soonest = life.deadline
         self._leased[life] = None
 
-    def beat(self, pool: str, held: Iterable[tuple[str, bytes]], lease: int) -> list[Lost]:
+    def beat(self, pool: str, held: Iterable[Held], lease: int) -> list[Lost]:
         lost = []
-        for id, token in held:
+        for id, token, _ in held:
             life = self.find(id)
             same = life is not None and life.token == token
             if life is not None and same and life.state == PROCESSING and life.owner == pool:

@@ -1,5 +1,5 @@
 -- turn(P; pool, lease: int, limit: int, n: int, ...) -> {words, lost, deliveries}
--- settle n times {id, token, word, data}, beat the rest, {id, token}, do what is due, take
+-- settle n times {id, token, word, data}, beat the rest, {id, token, progress}, do what is due, take
 insist()
 local words = settle(pool, rest, n)
 local held = rest + 4 * n

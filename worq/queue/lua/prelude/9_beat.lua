@@ -2,7 +2,7 @@
 
 local function beat(pool, lease, from, to)
   local gone, renewed = {}, {}
-  for i = from, to, 2 do
+  for i = from, to, 3 do
     local id, token = ARGV[i], ARGV[i + 1]
     local T = read(id)
     local same = T and T.n .. (T.e or 0) == token
