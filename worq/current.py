@@ -3,7 +3,8 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 import json
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from worq import const
 from worq.errors import Cancelled, TaskTimeout
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from worq.queue.base import Delivery, Outcome
     from worq.task import Queue
 
-__all__ = ['CurrentTask', 'Control', 'Progress', 'current_task', 'running']
+__all__ = ['CurrentTask', 'Control', 'Progress', 'current_task', 'overtime', 'running']
 
 
 class Progress(NamedTuple):
@@ -104,7 +105,8 @@ class CurrentTask:
 
 
 class Control(Protocol):
-    """A pool's hold on what its worker runs: it may interrupt it between these two calls."""
+    """A pool's hold on what its worker runs: between the first and the last of these calls it
+    may raise a `Cancelled` or a `TaskTimeout` there, once, at any place."""
 
     def begin(self, task: CurrentTask, limit: float | None, will: Outcome | None) -> None:
         """The task's function is about to be called, in this thread.
@@ -113,8 +115,19 @@ class Control(Protocol):
         :param will: what it came to if it has to be killed for taking longer; with a limit only.
         """
 
+    def complete(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
+        """Run the coroutine that the function has returned, and return its value."""
+
     def end(self) -> None:
-        """The function has returned or raised."""
+        """It has returned or raised. Even this call may still be interrupted."""
+
+
+def overtime(limit: float) -> str:
+    """What a TaskTimeout says, wherever it is made.
+
+    :param limit: seconds.
+    """
+    return f'it took longer than its limit of {limit:g} second{"" if limit == 1 else "s"}'
 
 
 running: ContextVar[CurrentTask] = ContextVar('worq.running')

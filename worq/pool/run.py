@@ -10,6 +10,7 @@ import asyncio
 import logging
 import traceback
 from types import CoroutineType, TracebackType
+from typing import Any
 
 from worq import const
 from worq.core import Broker
@@ -28,6 +29,9 @@ class Free(Control):
 
     def begin(self, task: CurrentTask, limit: float | None, will: Outcome | None) -> None:
         pass
+
+    def complete(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
+        return asyncio.run(coroutine)
 
     def end(self) -> None:
         pass
@@ -91,10 +95,12 @@ def _run(broker: Broker, delivery: Delivery, name: str, control: Control) -> Out
             else:
                 value = function(*args, **kw)
             if isinstance(value, CoroutineType):
-                value = asyncio.run(value)
+                value = control.complete(value)
         finally:
-            control.end()
-            running.reset(here)
+            try:
+                control.end()
+            finally:
+                running.reset(here)
     except BaseException as err:
         trace = _trace(err, err.__traceback__ and err.__traceback__.tb_next)
         return _failure(broker, delivery, name, _describe(err), trace=trace)
