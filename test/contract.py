@@ -2,8 +2,8 @@
 
 A subclass brings ``open(name)`` and ``advance(ms)``, which moves the backend's clock, so
 that no test waits for time. This file has what the tests share, and the verb ``put``;
-``contract_readers.py`` and ``contract_pools.py`` have the other verbs, ``QueueContract`` in
-the latter has them all.
+the other files ``contract_*.py`` have the other verbs, and ``QueueContract`` in
+``contract_pools.py`` has them all.
 """
 from __future__ import annotations
 

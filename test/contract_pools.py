@@ -6,6 +6,7 @@ import threading
 import time
 
 from test.contract import Contract, Put, held, message, outcome
+from test.contract_inspect import Inspect, Memo
 from test.contract_readers import Cancel, Purge, Readers
 from test.contract_settle import Delegate, Settle
 from worq import const
@@ -321,5 +322,6 @@ class Keepers(Contract):
         self.assertEqual(self.status('a'), ['enqueued'])
 
 
-class QueueContract(Put, Cancel, Purge, Readers, Take, Leases, Settle, Delegate, Keepers):
+class QueueContract(Put, Cancel, Purge, Readers, Inspect, Take, Leases, Settle, Memo, Delegate,
+                    Keepers):
     """The whole contract of a task queue."""

@@ -32,6 +32,7 @@ ids = st.sampled_from(IDS)
 some_ids = st.lists(st.integers(0, 9), min_size=1, max_size=3)   # mostly of known tasks
 pools = st.sampled_from(POOLS)
 clients = st.sampled_from(CLIENTS)
+words = st.sampled_from([b'', b'1/2', bytes(100)])   # of progress
 picks = st.integers(0, 5)      # which of the latest deliveries or messages
 plans = st.fixed_dictionaries({
     'id': ids,
@@ -70,6 +71,9 @@ class Sides:
         answers = [getattr(queue, verb)(*args) for queue in self.queues]
         if verb == 'wait':   # several may become completed in one step, in any order
             answers = [sorted(answer, key=repr) for answer in answers]
+        if verb == 'inspect':   # how many are ahead is not exact: some may be dead
+            answers = [[one and one._replace(ahead=one.ahead is None) for one in answer]
+                       for answer in answers]
         for answer, queue in zip(answers[1:], self.queues[1:], strict=True):
             assert answer == answers[0], \
                 f'{verb}{args!r}:\n {self.queues[0]!r} says {answers[0]!r},\n' \
@@ -97,6 +101,8 @@ class Users(RuleBasedStateMachine):
         self.accepted: set[str] = set()          # nonces whose final outcome was accepted
         self.delegated: set[str] = set()         # nonces
         self.records: dict[str, bytes] = {}      # by nonce
+        self.memos: dict[str, bytes] = {}        # by nonce: of the last retry
+        self.told: dict[str, bytes] = {}         # by nonce: progress of its last delivery
         self.sent: list[tuple[str, list[Outcome]]] = []
         self.states: dict[str, str | None] = {}
         self.sizes: dict[str, int] = dict.fromkeys(const.STATUS_VALUES, 0)
@@ -216,13 +222,14 @@ class Users(RuleBasedStateMachine):
 
     @precondition(lambda self: self.taken)
     @rule(pool=pools, endings=st.lists(endings, max_size=3), limit=st.integers(0, 3),
-          lost=st.booleans())
-    def turn(self, pool: str, endings: list[tuple[Any, ...]], limit: int, lost: bool) -> None:
+          lost=st.booleans(), progress=words)
+    def turn(self, pool: str, endings: list[tuple[Any, ...]], limit: int, lost: bool,
+             progress: bytes) -> None:
         outcomes = self.outcomes(endings)
-        held = [Held(id, token) for token, id in self.held[pool].items()]
+        held = self.holding(pool, progress)
         turn = self.q('turn', pool, outcomes, held, limit)
         self.settled(pool, outcomes, turn.settled)
-        self.drop(pool, turn.lost)
+        self.beaten(pool, held, turn.lost)
         self.received(pool, turn.deliveries, lost)
 
     @precondition(lambda self: self.sizes['enqueued'])
@@ -265,11 +272,13 @@ class Users(RuleBasedStateMachine):
             life = delivery.token[:const.NONCE].decode()
             one = next(one for one in self.messages if one.nonce == life)
             assert delivery[3:5] == (one.header, one.body) and delivery.id == one.id
+            assert delivery.memo == self.memos.get(life, b'')
             assert life not in self.accepted | self.delegated
             assert [id for id, _ in delivery.arguments] == [a.id for a in one.arguments]
             got = [unpack(raw).nonce for _, raw in delivery.arguments]
             assert got == self.edges[life], 'taken before its arguments had completed'
             self.taken.append((pool, delivery))
+            self.told[life] = b''
             if not lost:
                 self.held[pool][delivery.token] = delivery.id
         if lost:
@@ -317,25 +326,35 @@ class Users(RuleBasedStateMachine):
                 self.accepted.add(life)
             elif outcome.word == 'delegate':
                 self.delegated.add(life)
+            elif outcome.word == 'retry':
+                self.memos[life] = outcome.data
 
     @precondition(lambda self: any(self.held.values()))
-    @rule(pool=pools, twice=st.booleans())
-    def beat(self, pool: str, twice: bool) -> None:
-        held = [Held(id, token) for token, id in self.held[pool].items()]
+    @rule(pool=pools, twice=st.booleans(), progress=words)
+    def beat(self, pool: str, twice: bool, progress: bytes) -> None:
+        held = self.holding(pool, progress)
         lost = self.q('beat', pool, held)
         if twice:
             assert self.q('beat', pool, held) == lost
-        self.drop(pool, lost)
+        self.beaten(pool, held, lost)
 
-    def drop(self, pool: str, lost: list[base.Lost]) -> None:
+    def holding(self, pool: str, progress: bytes) -> list[Held]:
+        return [Held(id, token, progress) for token, id in self.held[pool].items()]
+
+    def beaten(self, pool: str, held: list[Held], lost: list[base.Lost]) -> None:
+        gone = [one.token for one in lost]
+        for one in held:
+            if one.token not in gone and one.progress:
+                self.told[one.token[:const.NONCE].decode()] = one.progress
         for one in lost:
             self.held[pool].pop(one.token, None)
 
     @precondition(lambda self: self.taken)
-    @rule(pool=pools, pick=picks)
-    def stale_beat(self, pool: str, pick: int) -> None:
+    @rule(pool=pools, pick=picks, progress=words)
+    def stale_beat(self, pool: str, pick: int, progress: bytes) -> None:
         for _, d in self.latest(self.taken, pick):
-            self.q('beat', pool, [Held(d.id, d.token)])
+            held = [Held(d.id, d.token, progress)]
+            self.beaten(pool, held, self.q('beat', pool, held))
 
     @rule(pool=pools, event=st.sampled_from(['restart', 'abandon', 'join', 'join', 'leave']))
     def pool_comes_or_goes(self, pool: str, event: str) -> None:
@@ -392,6 +411,7 @@ class Users(RuleBasedStateMachine):
                 assert life == self.lives[id].nonce
                 assert self.records.setdefault(life, raw) == raw, 'an outcome has changed'
         self.check_edges(states)
+        self.check_inspections()
 
     def check_edges(self, states: dict[str, str | None]) -> None:
         """What is ready has all its arguments; what is pending lacks some, or has called."""
@@ -404,6 +424,23 @@ class Users(RuleBasedStateMachine):
                 assert lacks or one.nonce in self.delegated or self.lagging, id
             else:
                 assert not lacks, (id, lacks)
+
+    def check_inspections(self) -> None:
+        """What is seen of a task is what was told of it."""
+        for id, seen in zip(IDS, self.q('inspect', IDS), strict=True):
+            state = self.states[id]
+            assert (seen and seen.state) == state, (id, seen)
+            if seen is None or state == 'completed':
+                continue
+            one = self.lives[id]
+            assert seen.header == one.header
+            assert seen.memo == self.memos.get(one.nonce, b'')
+            if state == 'processing':
+                assert seen.progress == self.told[one.nonce]
+                assert seen.pool in [*POOLS, 'drain']
+            elif state == 'pending' and not seen.target and not self.lagging:
+                lacks = [a.id for a in one.arguments if self.states[a.id] != 'completed']
+                assert (seen.open, list(seen.arguments)) == (len(lacks), lacks)
 
     def drain(self) -> None:
         """Pools that do their work finish everything; nothing waits for ever, nothing leaks."""

@@ -109,7 +109,7 @@ class MemoryQueueTest(QueueContract, unittest.TestCase):
             self.put(message('later', delay=10**9))
             self.q.cancel(['later'])
             self.q.forget(['later'])
-        for agenda in [self.q._store._schedule, self.q._store._expiry]:
+        for agenda in [self.q._store.schedule, self.q._store._expiry]:
             self.assertLess(len(agenda._heap), 1_100)
 
     def test_idle_inbox_ends(self) -> None:
@@ -143,9 +143,9 @@ class MemoryQueueTest(QueueContract, unittest.TestCase):
         check("'b' (pending): something to wait for")
         check("'b' (pending): place in a lane")
         b.state = 'enqueued'
-        del store._leased[d]
+        del store.leased[d]
         check("'d' (processing): lease")
-        store._leased[d] = None
+        store.leased[d] = None
         del store.lives['d']
         check("'d': is forgotten, but kept")
         store.lives['d'] = d

@@ -170,14 +170,14 @@ class Inspection(NamedTuple):
     due: int | None = None   #: ms until it is due, if that is later
     expires: int | None = None              #: ms until it is too late to begin
     open: int = 0                           #: how many of its arguments are open ...
-    arguments: tuple[str, ...] = ()         #: ... and the ids of the first `const.LOOK` of them
+    arguments: tuple[str, ...] = ()         #: ... and the ids of up to `const.LOOK` of them
     target: str = ''         #: the id of the task that it waits for after a tail call
     ahead: int | None = None  #: about how many tasks are taken before it; None: too many to tell
     pool: str = ''           #: which has it
     taken: int | None = None                #: ms since that pool took it
     deliveries: int = 0      #: as in `Delivery.number`
     progress: bytes = b''    #: the last that was told of this delivery
-    memo: bytes = b''
+    memo: bytes = b''        #: as in `Delivery.memo`
 
 
 class Record(NamedTuple):
@@ -341,7 +341,9 @@ class TaskQueue:
     def inspect(self, ids: Sequence[str]) -> list[Inspection | None]:
         """All there is to know of each task, for people; None if it is unknown.
 
-        It costs more than ``status``, and is bounded all the same.
+        It costs more than ``status``, and is bounded all the same: open arguments are looked
+        for among the first `const.PUT_LIMIT` arguments, or else the last, and a place among
+        the first `const.AHEAD` of a ready list.
         """
         raise NotImplementedError
 

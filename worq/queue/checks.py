@@ -1,15 +1,15 @@
 """What no caller should send to a task queue, refused alike by every backend."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from worq import const
 
 if TYPE_CHECKING:
-    from worq.queue.base import Message, Outcome
+    from worq.queue.base import Held, Message, Outcome
 
-__all__ = ['check_messages', 'check_outcomes', 'check_limit']
+__all__ = ['check_messages', 'check_outcomes', 'check_held', 'check_limit']
 
 WORDS = frozenset(['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'lost'])
 ID_BYTES = 512
@@ -54,6 +54,19 @@ def check_outcomes(outcomes: Sequence[Outcome]) -> None:
             raise ValueError(f'{outcome.id!r}: to delegate needs a target')
         if outcome.delay < 0:
             raise ValueError(f'{outcome.id!r}: a delay cannot be negative')
+        if outcome.word == 'retry' and len(outcome.data) > const.MEMO:
+            raise ValueError(f'{outcome.id!r}: a memo of {len(outcome.data)} bytes; '
+                             f'at most {const.MEMO}')
+
+
+def check_held(held: Iterable[Held]) -> list[Held]:
+    """The same as a list; ValueError if one of them cannot go with a beat."""
+    deliveries = list(held)
+    for one in deliveries:
+        if len(one.progress) > const.PROGRESS:
+            raise ValueError(f'{one.id!r}: {len(one.progress)} bytes of progress; '
+                             f'at most {const.PROGRESS}')
+    return deliveries
 
 
 def check_limit(limit: int) -> None:

@@ -22,7 +22,7 @@ class Life:
     __slots__ = (
         'id', 'nonce', 'state', 'header', 'body', 'arguments', 'flags',
         'priority', 'due', 'ttl', 'lease', 'max_deliveries',
-        'epoch', 'deliveries', 'owner', 'deadline',
+        'epoch', 'deliveries', 'owner', 'deadline', 'taken', 'progress', 'memo',
         'open', 'pins', 'dependents', 'target', 'watchers',
         'kind', 'data', 'origin', 'expires',
     )
@@ -44,6 +44,9 @@ class Life:
         self.deliveries = 0                 # those that count
         self.owner: str | None = None       # whose settle may be repeated, or holds it now
         self.deadline = 0                   # of the lease, ms
+        self.taken = 0                      # ms, when its owner took it
+        self.progress = b''                 # of its last delivery
+        self.memo = b''                     # of its last retry
         self.open = 0                       # arguments that have not completed
         self.pins = 0                       # argument lists that name this life
         self.dependents: list[Life] = []    # whom to tell; stale ones are told in vain

@@ -18,11 +18,12 @@ from worq.const import COMPLETED
 from worq.errors import QueueError
 from worq.queue import base
 from worq.queue.base import (
-    Delivery, Held, Lost, Message, Outcome, Refusal, Turn,
+    Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn,
 )
 from worq.queue.bell import Bell, Bells
-from worq.queue.checks import check_limit, check_messages, check_outcomes
+from worq.queue.checks import check_held, check_limit, check_messages, check_outcomes
 from worq.queue.store import Store
+from worq.queue.view import audit, inspect
 
 __all__ = ['TaskQueue']
 
@@ -145,6 +146,13 @@ class TaskQueue(base.TaskQueue):
             self._store.begin(self.clock())
             return [life.state if life else None for life in map(self._store.find, ids)]
 
+    def inspect(self, ids: Sequence[str]) -> list[Inspection | None]:
+        with self._lock:
+            store = self._store
+            store.begin(self.clock())
+            return [inspect(store, life) if life else None
+                    for life in map(store.find, ids)]
+
     def results(self, ids: Sequence[str]) -> list[bytes | None]:
         with self._lock:
             self._store.begin(self.clock())
@@ -260,6 +268,7 @@ class TaskQueue(base.TaskQueue):
 
     def beat(self, pool: str, held: Iterable[Held] = (),
              lease: int = const.LEASE) -> list[Lost]:
+        held = check_held(held)
         with self._lock:
             self._store.begin(self.clock())
             # Renewed first: a pool's own late beat loses it nothing.
@@ -280,7 +289,7 @@ class TaskQueue(base.TaskQueue):
              held: Iterable[Held] = (), limit: int = 0,
              lease: int = const.LEASE) -> Turn:
         check_outcomes(outcomes)
-        held = list(held)
+        held = check_held(held)
         with self._lock:
             store = self._store
             store.begin(self.clock())
@@ -323,7 +332,7 @@ class TaskQueue(base.TaskQueue):
     def audit(self) -> list[str]:
         with self._lock:
             self._store.begin(self.clock())
-            return self._store.audit()
+            return audit(self._store)
 
 
 if hasattr(os, 'register_at_fork'):

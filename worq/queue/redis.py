@@ -21,13 +21,14 @@ from worq import const
 from worq.errors import QueueError
 from worq.queue import base, script
 from worq.queue.audit import audit
-from worq.queue.base import Delivery, Held, Lost, Message, Outcome, Refusal, Turn
-from worq.queue.checks import check_limit, check_messages, check_outcomes
+from worq.queue.base import Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn
+from worq.queue.checks import check_held, check_limit, check_messages, check_outcomes
 from worq.queue.connect import BLOCK, Link, parse, sender
 
 __all__ = ['TaskQueue', 'Bell']
 
 CHUNK = 1000        # ids in one call
+LOOKS = 10          # ids in one inspect, each of which may be a look at thousands of others
 SETTLE_BYTES = 64 << 20  # of outcomes in one command, unless a single one is longer
 PATIENCE = 1.0      # seconds that a take without a time-out goes on while a script has more
 
@@ -91,6 +92,11 @@ class TaskQueue(base.TaskQueue):
     def status(self, ids: Sequence[str]) -> list[str | None]:
         return [letter and STATES[letter] for letter in self._chunked('status', ids)]
 
+    def inspect(self, ids: Sequence[str]) -> list[Inspection | None]:
+        return [found and inspection(*found)
+                for start in range(0, len(ids), LOOKS)
+                for found in self._run('inspect', *ids[start:start + LOOKS])]
+
     def results(self, ids: Sequence[str]) -> list[bytes | None]:
         found: list[bytes | None] = self._chunked('results', ids)
         long = [i for i, record in enumerate(found) if record == b'']
@@ -149,7 +155,7 @@ class TaskQueue(base.TaskQueue):
 
     def beat(self, pool: str, held: Iterable[Held] = (),
              lease: int = const.LEASE) -> list[Lost]:
-        deliveries = list(held)
+        deliveries = check_held(held)
         gone: list[Lost] = []
         for start in range(0, len(deliveries) or 1, CHUNK):
             flat = [part for one in deliveries[start:start + CHUNK] for part in one]
@@ -168,7 +174,7 @@ class TaskQueue(base.TaskQueue):
         *before, last = affordable(outcomes) or [[]]
         settled = [word for group in before for word in self.settle(pool, group)]
         argv = flatten(last)
-        for one in held:
+        for one in check_held(held):
             argv += one
         words, gone, found = self._run(
             'turn', pool, lease, limit, len(last), *argv, again=not limit)
@@ -230,7 +236,7 @@ class TaskQueue(base.TaskQueue):
         pool's: it is left out, and reaped if it should be neither.
         """
         deliveries = []
-        for raw_id, token, number, header, body, start, flat in found:
+        for raw_id, token, number, header, body, start, flat, *memo in found:
             id = raw_id.decode()
             if body is None:
                 body = self._link.call('GETRANGE', f'{self.prefix}b:{id}', start, -1)
@@ -247,7 +253,8 @@ class TaskQueue(base.TaskQueue):
                     if None in records:
                         continue
                 arguments = tuple(zip(names, records))
-            deliveries.append(Delivery(id, token, number, header, body, tuple(arguments)))
+            deliveries.append(Delivery(
+                id, token, number, header, body, tuple(arguments), *memo))
         return deliveries
 
 
@@ -356,7 +363,7 @@ def flatten(outcomes: Sequence[Outcome]) -> list[Any]:
         if word in RECORDED:
             data = b'%b%b%b' % (token[:const.NONCE], RECORDED[word], data)
         elif word == 'retry':
-            data = b'%d' % delay
+            data = b'%d %b' % (delay, data)
         elif target is not None and word == 'delegate':
             data = (target.nonce.ljust(const.NONCE) + target.id).encode()
         argv += (id, token, word, data)
@@ -380,6 +387,15 @@ def affordable(outcomes: Sequence[Outcome]) -> list[Sequence[Outcome]]:
         groups[-1].append(outcome)
         room -= len(outcome.data)
     return list(groups)
+
+
+def inspection(state: bytes, header: bytes = b'', due: int | None = None, open: int = 0,
+               arguments: Sequence[bytes] = (), target: bytes = b'', ahead: int | None = None,
+               pool: bytes = b'', taken: int | None = None, *rest: Any) -> Inspection:
+    """Read what `inspect.lua` answers."""
+    names = tuple(argument.decode() for argument in arguments)
+    return Inspection(STATES[state], header, due, None, open, names, target.decode(), ahead,
+                      pool.decode(), taken, *rest)
 
 
 def losses(found: list[Any]) -> list[Lost]:

@@ -5,7 +5,7 @@ by ``begin`` and ``end``; in between everything happens at one moment, `now`.
 """
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 
 from worq import const
@@ -38,10 +38,10 @@ class Store:
         self.now = 0
         self.woken = 0         # became enqueued or scheduled since `begin`
 
-        self._lanes: list[OrderedDict[Life, None]] = [OrderedDict() for _ in const.PRIORITIES]
-        self._schedule = Agenda(lambda life: life.due if life.state == SCHEDULED else -1)
+        self.lanes: list[OrderedDict[Life, None]] = [OrderedDict() for _ in const.PRIORITIES]
+        self.schedule = Agenda(lambda life: life.due if life.state == SCHEDULED else -1)
         self._expiry = Agenda(lambda life: life.expires)
-        self._leased: dict[Life, None] = {}
+        self.leased: dict[Life, None] = {}
         self._soonest = 0      # no lease ends before; at worst this is too early
 
         self._ended: deque[Life] = deque()   # whose dependents are to be followed
@@ -72,7 +72,7 @@ class Store:
 
     def next_tick(self) -> int | None:
         """When a tick will find something due, in ms; None if nothing is waited for."""
-        moments = [self._schedule.next(), self._soonest if self._leased else None]
+        moments = [self.schedule.next(), self._soonest if self.leased else None]
         soonest = min((at for at in moments if at is not None), default=None)
         if soonest is None or self._ticked is None:
             return soonest
@@ -146,9 +146,9 @@ class Store:
         self.counts[state] += 1
         life.state = state
         if old == PROCESSING:
-            del self._leased[life]
-        elif old == ENQUEUED and life in self._lanes[life.priority]:
-            del self._lanes[life.priority][life]
+            del self.leased[life]
+        elif old == ENQUEUED and life in self.lanes[life.priority]:
+            del self.lanes[life.priority][life]
 
     def _make_ready(self, life: Life) -> None:
         """All arguments are there: it is ready, or due later."""
@@ -159,7 +159,7 @@ class Store:
 
     def _enqueue(self, life: Life) -> None:
         self._move(life, ENQUEUED)
-        self._lanes[life.priority][life] = None
+        self.lanes[life.priority][life] = None
         self.woken += 1
 
     def _enqueue_first(self, life: Life) -> None:
@@ -170,7 +170,7 @@ class Store:
 
     def _line_up(self) -> None:
         for life in reversed(self._first):
-            lane = self._lanes[life.priority]
+            lane = self.lanes[life.priority]
             lane[life] = None
             lane.move_to_end(life, last=False)
         self._first.clear()
@@ -178,7 +178,7 @@ class Store:
     def _postpone(self, life: Life, due: int) -> None:
         life.due = due
         self._move(life, SCHEDULED)
-        self._schedule.add(life, self.counts[SCHEDULED])
+        self.schedule.add(life, self.counts[SCHEDULED])
         self.woken += 1
 
     def finish(self, life: Life, kind: bytes, data: bytes,
@@ -189,7 +189,7 @@ class Store:
         """
         self._move(life, COMPLETED)
         self.counters[COUNTERS[kind]] += 1
-        life.body = b''
+        life.body = life.progress = life.memo = b''
         life.open = 0
         life.target = None
         life.owner = owner
@@ -288,32 +288,36 @@ class Store:
     def take(self, pool: str, limit: int, lease: int) -> list[Delivery]:
         self._line_up()
         taken: list[Delivery] = []
-        for lane in self._lanes:
+        for lane in self.lanes:
             while lane and len(taken) < limit:
                 life = next(iter(lane))
                 self._move(life, PROCESSING)
                 life.owner = pool
                 life.epoch += 1
                 life.deliveries += 1
+                life.taken = self.now
+                life.progress = b''
                 self._lease(life, lease)
                 arguments = tuple((a.id, a.record() or b'') for a in life.arguments)
                 taken.append(Delivery(
-                    life.id, life.token, life.deliveries, life.header, life.body, arguments))
+                    life.id, life.token, life.deliveries, life.header, life.body, arguments,
+                    life.memo))
         return taken
 
     def _lease(self, life: Life, lease: int) -> None:
         life.deadline = self.now + (life.lease or lease)
-        if not self._leased or life.deadline < self._soonest:
+        if not self.leased or life.deadline < self._soonest:
             self._soonest = life.deadline
-        self._leased[life] = None
+        self.leased[life] = None
 
     def beat(self, pool: str, held: Iterable[Held], lease: int) -> list[Lost]:
         lost = []
-        for id, token, _ in held:
+        for id, token, progress in held:
             life = self.find(id)
             same = life is not None and life.token == token
             if life is not None and same and life.state == PROCESSING and life.owner == pool:
                 self._lease(life, lease)
+                life.progress = progress or life.progress
             else:
                 lost.append(Lost(id, token, 'cancelled' if life is not None and same
                                  and life.kind == CANCELLED and life.owner is None
@@ -336,6 +340,7 @@ class Store:
             self.finish(life, VALUE if word == 'value' else FAILURE, outcome.data, None, pool)
         elif word == 'retry':
             life.deliveries = 0
+            life.memo = outcome.data
             if outcome.delay:
                 self._postpone(life, self.now + outcome.delay)
             else:
@@ -407,7 +412,7 @@ class Store:
 
     def _leases(self, pool: str) -> list[Life]:
         """What a pool has, in the order in which it would lose it."""
-        return sorted((life for life in self._leased if life.owner == pool),
+        return sorted((life for life in self.leased if life.owner == pool),
                       key=lambda life: (life.deadline, life.id))
 
     def reconcile(self, pool: str, known: set[bytes]) -> int:
@@ -438,14 +443,14 @@ class Store:
                 self._calm = now + const.GRACE
         self._ticked = now
         self._line_up()
-        due = self._schedule.pop(now, const.TICK_LIMIT)
+        due = self.schedule.pop(now, const.TICK_LIMIT)
         for life in due:
             self._enqueue(life)
         if len(due) == const.TICK_LIMIT:
             self._ticked = now - const.TICK  # there may be more: the next verb goes on
-        if now < self._calm or not self._leased or now < self._soonest:
+        if now < self._calm or not self.leased or now < self._soonest:
             return
-        late = sorted((life.deadline, life.id, life) for life in self._leased
+        late = sorted((life.deadline, life.id, life) for life in self.leased
                       if life.deadline <= now)[:const.TICK_LIMIT]
         for _, _, life in late:
             self._lose(life, f'pool {life.owner} stopped renewing its lease')
@@ -453,37 +458,4 @@ class Store:
             self._ticked = now - const.TICK
         self._follow_all()
         self._line_up()
-        self._soonest = min((life.deadline for life in self._leased), default=0)
-
-    def audit(self) -> list[str]:
-        lives = list(self.lives.values())
-        pins = Counter(argument for life in lives for argument in life.arguments)
-        edges = Counter(dependent for life in lives for dependent in set(life.dependents)
-                        if life in dependent.sources())
-        scheduled = self._schedule.lives()
-        wrong = []
-        for life in lives:
-            state, sources = life.state, life.sources()
-            for what, one, other in [
-                ('lease', life in self._leased, state == PROCESSING),
-                ('place in a lane', life in self._lanes[life.priority], state == ENQUEUED),
-                ('place in the schedule', life in scheduled, state == SCHEDULED),
-                ('outcome', life.kind != b'', state == COMPLETED),
-                ('end', life.expires != 0, state == COMPLETED and not life.pins),
-                ('something to wait for', len(sources) > 0, state == PENDING),
-                ('edges', edges[life], len(sources)),
-                ('open arguments', life.open, 0 if life.target else len(sources)),
-                ('pins', life.pins, pins[life]),
-            ]:
-                if one != other:
-                    wrong.append(f'{life.id!r} ({state}): {what}: {one}, but should be {other}')
-        kept = [*self._leased, *(life for lane in self._lanes for life in lane)]
-        wrong += [f'{life.id!r}: is forgotten, but kept' for life in kept
-                  if self.lives.get(life.id) is not life]
-        counts = Counter(life.state for life in lives)
-        for state, n in self.counts.items():
-            if n != counts[state]:
-                wrong.append(f'{n} are {state}, but should be {counts[state]}')
-        if counts[PENDING] and counts[PENDING] + counts[COMPLETED] == len(lives):
-            wrong.append(f'{counts[PENDING]} are pending, and nothing will release them')
-        return wrong
+        self._soonest = min((life.deadline for life in self.leased), default=0)

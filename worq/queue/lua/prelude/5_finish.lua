@@ -43,7 +43,7 @@ end
 
 -- `owner` stays if it gave this outcome, so that it hears 'again' when it gives it twice.
 local INDEX = {[PENDING] = 'wait', [SCHEDULED] = 'sched', [PROCESSING] = 'lease'}
-local ENDED = {'h', 'b', 'c', 'd', 'm', 'l', 'p', 'u', 'v', 'x', 'g', 'w', 'a', 'k'}
+local ENDED = {'h', 'b', 'c', 'd', 'm', 'l', 'p', 'u', 'v', 'x', 'g', 'w', 'a', 'k', 'q', 'j', 'y'}
 local function finish(id, T, record, owner)
   local key = P .. 't:' .. id
   if INDEX[T.s] then

@@ -9,6 +9,9 @@ local function beat(pool, lease, from, to)
     if same and T.s == PROCESSING and T.o == pool then
       table.insert(renewed, now + (T.l or lease))
       table.insert(renewed, id)
+      if ARGV[i + 2] ~= '' then
+        call('HSET', P .. 't:' .. id, 'j', ARGV[i + 2])
+      end
     elseif same and T.s == COMPLETED and not T.o and kind(id, T) == 'c' then
       table.insert(gone, {id, token, 'cancelled'})
     else

@@ -59,10 +59,16 @@ local function apply(id, T, pool, word, data)
   elseif word == 'lost' then
     lost(id, T, data, pool)
   elseif word == 'retry' then
+    local delay, memo = data:match('^(%d+) (.*)$')
     call('ZREM', P .. 'lease', id)
     call('HSET', P .. 't:' .. id, 'd', 0)
-    if tonumber(data) > 0 then
-      schedule(id, T, now + data)
+    if memo ~= '' then
+      call('HSET', P .. 't:' .. id, 'y', memo)
+    elseif T.y then
+      call('HDEL', P .. 't:' .. id, 'y')
+    end
+    if tonumber(delay) > 0 then
+      schedule(id, T, now + delay)
     else
       enqueue(id, T, back)
     end

@@ -39,7 +39,10 @@ local function take(pool, limit, lease)
       local T = read(id)
       if T and T.s == ENQUEUED and T.n == nonce then
         local d, e = deliveries(T) + 1, (T.e or 0) + 1
-        call('HSET', P .. 't:' .. id, 's', PROCESSING, 'e', e, 'o', pool)
+        call('HSET', P .. 't:' .. id, 's', PROCESSING, 'e', e, 'o', pool, 'q', now)
+        if T.j then
+          call('HDEL', P .. 't:' .. id, 'j')
+        end
         if T.d then   -- it is not the epoch, as it is for most tasks
           call('HSET', P .. 't:' .. id, 'd', d)
         end
@@ -47,7 +50,7 @@ local function take(pool, limit, lease)
         table.insert(leases, id)
         local bytes, start = body(id, T)
         table.insert(taken, {id, nonce .. e, d, header(id, T), bytes, start,
-                             arguments(id, T)})
+                             arguments(id, T), T.y})
       else
         count('dead', -1)
         skips = skips - 1

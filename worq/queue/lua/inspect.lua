@@ -1,0 +1,56 @@
+-- inspect(P; {id}, ...) -> {{state, header, due, open, arguments, target, ahead, pool, taken,
+-- deliveries, progress, memo} or nil, ...}. (no change) Moments are ms from now.
+local function span(moment)
+  return moment and math.max(moment - now, 0)
+end
+
+local function due(id, T)
+  if T.s == SCHEDULED then
+    return call('ZSCORE', P .. 'sched', id)
+  end
+  return T.s == PENDING and tonumber(T.v or 0) > now and T.v
+end
+
+local function open_ones(id, from, to)
+  local found = {}
+  for _, argument in ipairs(call('LRANGE', P .. 'a:' .. id, from, to)) do
+    if call('HGET', P .. 't:' .. argument, 's') ~= COMPLETED then
+      table.insert(found, argument)
+      if #found == LOOK then
+        break
+      end
+    end
+  end
+  return found
+end
+
+local function ahead(id, T)
+  local p = tonumber(T.p or 1)
+  local n = call('LPOS', P .. 'q:' .. p, T.n .. id, 'MAXLEN', AHEAD)
+  for q = 0, p - 1 do
+    n = n and n + call('LLEN', P .. 'q:' .. q)
+  end
+  return n
+end
+
+local function look(id, T)
+  if T.s == COMPLETED then
+    return {T.s}
+  end
+  local here, open = T.s == PROCESSING, T.s == PENDING and not T.x
+  local names = open and open_ones(id, 0, PUT_LIMIT - 1) or {}
+  if open and #names == 0 then
+    names = open_ones(id, -PUT_LIMIT, -1)
+  end
+  return {T.s, header(id, T), span(due(id, T)), open and tonumber(T.u) or 0, names,
+          T.x or '', T.s == ENQUEUED and ahead(id, T), here and T.o or '',
+          here and now - T.q, deliveries(T), here and T.j or '', T.y or ''}
+end
+
+local answers = {}
+for i, id in ipairs(ARGV) do
+  local T = task(id)
+  answers[i] = T and look(id, T) or false
+end
+defer()
+return answers

@@ -1,0 +1,79 @@
+"""What there is to see of the tasks in memory: one of them for people, all of them for tests."""
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+
+from worq import const
+from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
+from worq.queue.base import Inspection
+from worq.queue.life import Life
+from worq.queue.store import Store
+
+__all__ = ['inspect', 'audit']
+
+
+def inspect(store: Store, life: Life) -> Inspection:
+    """What there is to know of a task, see ``worq.queue.base``."""
+    state, now = life.state, store.now
+    if state == COMPLETED:
+        return Inspection(state)
+    here = state == PROCESSING
+    due = max(life.due - now, 0) if state == SCHEDULED \
+        else life.due - now if state == PENDING and not life.target and life.due > now else None
+    span = const.PUT_LIMIT
+    names = tuple(open_ones(life.arguments[:span]) or open_ones(life.arguments[-span:])) \
+        if state == PENDING and life.target is None else ()
+    return Inspection(
+        state, life.header, due, None, life.open, names,
+        life.target.id if life.target else '', ahead(store, life) if state == ENQUEUED else None,
+        life.owner or '' if here else '', now - life.taken if here else None,
+        life.deliveries, life.progress if here else b'', life.memo)
+
+
+def open_ones(arguments: tuple[Life, ...]) -> list[str]:
+    return [life.id for life in arguments if life.state != COMPLETED][:const.LOOK]
+
+
+def ahead(store: Store, life: Life) -> int | None:
+    """How many are before it, if that is not too many to count."""
+    before = sum(map(len, store.lanes[:life.priority]))
+    for n, other in enumerate(islice(store.lanes[life.priority], const.AHEAD)):
+        if other is life:
+            return before + n
+    return None
+
+
+def audit(store: Store) -> list[str]:
+    """What is wrong, a line each; see ``worq.queue.base``."""
+    lives = list(store.lives.values())
+    pins = Counter(argument for life in lives for argument in life.arguments)
+    edges = Counter(dependent for life in lives for dependent in set(life.dependents)
+                    if life in dependent.sources())
+    scheduled = store.schedule.lives()
+    wrong = []
+    for life in lives:
+        state, sources = life.state, life.sources()
+        for what, one, other in [
+            ('lease', life in store.leased, state == PROCESSING),
+            ('place in a lane', life in store.lanes[life.priority], state == ENQUEUED),
+            ('place in the schedule', life in scheduled, state == SCHEDULED),
+            ('outcome', life.kind != b'', state == COMPLETED),
+            ('end', life.expires != 0, state == COMPLETED and not life.pins),
+            ('something to wait for', len(sources) > 0, state == PENDING),
+            ('edges', edges[life], len(sources)),
+            ('open arguments', life.open, 0 if life.target else len(sources)),
+            ('pins', life.pins, pins[life]),
+        ]:
+            if one != other:
+                wrong.append(f'{life.id!r} ({state}): {what}: {one}, but should be {other}')
+    kept = [*store.leased, *(life for lane in store.lanes for life in lane)]
+    wrong += [f'{life.id!r}: is forgotten, but kept' for life in kept
+              if store.lives.get(life.id) is not life]
+    counts = Counter(life.state for life in lives)
+    for state, n in store.counts.items():
+        if n != counts[state]:
+            wrong.append(f'{n} are {state}, but should be {counts[state]}')
+    if counts[PENDING] and counts[PENDING] + counts[COMPLETED] == len(lives):
+        wrong.append(f'{counts[PENDING]} are pending, and nothing will release them')
+    return wrong
