@@ -28,7 +28,9 @@ from typing import Any, NamedTuple, NoReturn
 
 from worq import blame, const, errors
 from worq.errors import DecodeError, EncodeError, TaskFailure, UntrustedMessage, WorqError
-from worq.trust import CALL, FAILURE, KINDS, UNSIGNED, VALUE, Key, Keyring, keyring_for
+from worq.trust import (
+    CALL, FAILURE, KINDS, MEMO, UNSIGNED, VALUE, Key, Keyring, keyring_for,
+)
 
 try:
     import msgpack
@@ -51,7 +53,7 @@ LENGTHS = Struct('>III').pack
 LENGTH = Struct('>I').pack
 ONE_SHOT = 64 << 10   # bytes; a larger payload is hashed in place and not copied first
 
-WORDS = {CALL: 'call', VALUE: 'value', FAILURE: 'failure'}
+WORDS = {CALL: 'call', VALUE: 'value', FAILURE: 'failure', MEMO: 'memo'}
 ERROR_LIMIT = 10_000      # characters of a failure's text ...
 TRACEBACK_LIMIT = 64_000  # ... and of its traceback that are kept
 FAILURES = {kind.__name__: kind for kind in (
@@ -278,7 +280,8 @@ class Codec:
         self._queue = LENGTH(len(name)) + name
         key_id = keys.signs.id if keys else NO_KEY
         self._heads = {kind: bytes([MAGIC, kind, self._number]) + key_id for kind in KINDS}
-        self._text_head = bytes([MAGIC, FAILURE, JSON]) + key_id
+        self._failure_head = bytes([MAGIC, FAILURE, JSON]) + key_id
+        self._memo_head = bytes([MAGIC, MEMO, JSON]) + key_id
 
     def __repr__(self) -> str:
         trust = 'unsigned' if self.keys is None else 'signed'
@@ -362,7 +365,7 @@ class Codec:
             'error': shorten(str(failure.error), ERROR_LIMIT),
             'traceback': shorten(str(failure.traceback), TRACEBACK_LIMIT),
         }, separators=(',', ':')).encode('ascii')
-        return self._seal(self._text_head, failure.task_id, nonce, b'', payload)
+        return self._seal(self._failure_head, failure.task_id, nonce, b'', payload)
 
     def decode_failure(self, id: str, nonce: str, data: bytes) -> TaskFailure:
         """The failure in an envelope; it raises what ``decode_call`` does."""
@@ -374,6 +377,17 @@ class Codec:
                 'name', 'queue', 'id', 'error', 'traceback')))
         except Exception as err:
             raise DecodeError(f'the failure of [{self.queue}:{id}] is damaged') from err
+
+    def encode_memo(self, id: str, nonce: str, text: bytes) -> bytes:
+        """What an attempt of a task leaves to the next one, as JSON; signed like the rest."""
+        return self._seal(self._memo_head, id, nonce, b'', text)
+
+    def decode_memo(self, id: str, nonce: str, data: bytes) -> bytes:
+        """The text in an envelope.
+
+        :raises UntrustedMessage: if it does not verify.
+        """
+        return self._open(MEMO, id, nonce, b'', data)
 
     # -- objects and payloads --
 

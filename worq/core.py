@@ -16,7 +16,9 @@ from worq.options import Options
 from worq.queue import base
 from worq.queue.base import Argument, Delivery, Message, TaskQueue
 from worq.queue.checks import ID_BYTES
-from worq.task import Call, Deferred, Queue, TaskSpace
+from worq.retry import Policy
+from worq.space import TaskSpace, definition
+from worq.task import Call, Deferred, Queue
 
 __all__ = ['Broker']
 
@@ -46,6 +48,7 @@ class Broker:
         self.codec = codec
         self.inbox = Inbox(backend)
         self.tasks: dict[str, Callable[..., Any]] = {}
+        self.defaults: dict[str, Policy] = {}    # what tasks were defined with
         self.name = backend.name
         self.hand = f'hand:{new_nonce()}'
 
@@ -65,23 +68,32 @@ class Broker:
 
     # 1. -- expose ------------------------------------------------------------
 
-    def expose(self, obj: T, replace: bool = False) -> T:
+    def expose(self, obj: T, replace: bool = False, **options: Any) -> T:
         """Let the tasks of a TaskSpace, or one callable, be called through the queue.
 
         A callable is known by its ``__name__``. Usable as a decorator.
 
         :param replace: replace a task of the same name, in place of raising ValueError.
+        :param options: of one callable: `retries`, `backoff`, `retry_on` and `timeout`, as
+            in ``TaskSpace.task``.
         :returns: `obj`, unchanged.
         """
         function: Any = obj
         if isinstance(function, TaskSpace):
+            if options:
+                definition(options)   # that would be the first mistake to tell of
+                raise TypeError('options of tasks in a TaskSpace are given where they are '
+                                f'defined: @space.task({min(options)}=...)')
             space = function
         else:
             space = TaskSpace()
-            space.task(function)
+            space.task(function, **options)
         taken = [name for name in space.tasks if name in self.tasks]
         if taken and not replace:
             raise ValueError(f'task {taken[0]!r} conflicts with existing task')
+        for name in space.tasks:
+            self.defaults.pop(name, None)
+        self.defaults.update(space.defaults)
         self.tasks.update(space.tasks)
         return obj
 
@@ -220,12 +232,14 @@ class Broker:
         header = call.name.encode() + extra
         if options.lease:  # the pool must know how often to beat for it
             header += b'\nlease %d' % options.lease
+        header += options.lines
+        delay, expires = options.spans()
         body = self.codec.encode_call(call.id, nonce, header, call.args or (), call.kw or {},
                                       reference)
         return Message(call.id, nonce, header, body, tuple(arguments.values()),
                        options.flags, const.PRIORITIES[options.priority],
-                       int(options.delay * 1000), int(options.result_timeout * 1000),
-                       lease=options.lease, max_deliveries=options.max_deliveries), used
+                       delay, int(options.result_timeout * 1000), options.lease,
+                       options.max_deliveries, expires), used
 
     def _kept(self, call: Call, deferred: Deferred) -> Any:
         """The value of an argument that only this process still knows."""

@@ -1,9 +1,10 @@
 """The options of a call: checked once, then carried about as one record."""
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Callable, NamedTuple
 
-from worq import const
+from worq import const, retry
 
 __all__ = ['FAIL', 'PASS', 'UNSET', 'Options']
 
@@ -32,6 +33,12 @@ class Options(NamedTuple):
     max_deliveries: int = const.MAX_DELIVERIES
     priority: str = 'normal'
     delay: float = 0
+    eta: datetime | None = None
+    expires: float | None = None
+    retries: int | None = None
+    backoff: retry.Backoff | None = None
+    retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None
+    timeout: float | None = None
 
     def updated(self, given: dict[str, Any]) -> Options:
         """These options with some replaced.
@@ -46,7 +53,14 @@ class Options(NamedTuple):
         if given.get('ignore_result') and 'result_timeout' in given \
                 and given['result_timeout'] != const.RESULT_TIMEOUT:
             raise ValueError('ignore_result is incompatible with result_timeout')
+        if given.get('delay') and given.get('eta') is not None:
+            raise ValueError('delay and eta are two ways to say when; give one of them')
         options = self._replace(**given)
+        # the one that is given replaces the other one that was a default
+        if given.get('eta') is not None:
+            options = options._replace(delay=0)
+        elif given.get('delay'):
+            options = options._replace(eta=None)
         if options.id is not None and not isinstance(options.id, str) \
                 and not callable(options.id):
             raise ValueError(f'invalid id: {options.id!r}; '
@@ -65,6 +79,16 @@ class Options(NamedTuple):
                              f'it is {", ".join(map(repr, const.PRIORITIES))}')
         if options.delay != 0:
             _positive('delay', options.delay)
+        eta = options.eta
+        if eta is not None and (not isinstance(eta, datetime) or eta.utcoffset() is None):
+            raise ValueError(f'invalid eta: {eta!r}; it is a datetime with a time zone, '
+                             'as datetime.now(timezone.utc) + timedelta(hours=1)')
+        if options.expires is not None:
+            _positive('expires', options.expires)
+            if options.expires <= options.delay:
+                raise ValueError(f'invalid expires: {options.expires!r}; a task with a delay of '
+                                 f'{options.delay} seconds would be too late to begin')
+        retry.checked(options.retries, options.backoff, options.retry_on, options.timeout)
         return options._replace(ignore_result=bool(options.ignore_result))
 
     @property
@@ -72,6 +96,31 @@ class Options(NamedTuple):
         """As the queue knows them."""
         return (const.IGNORE_RESULT if self.ignore_result else 0) \
             | (const.PASS if self.on_error == PASS else 0)
+
+    @property
+    def lines(self) -> bytes:
+        """Lines of the header: what is to happen if it fails or takes too long.
+
+        :raises ValueError: if a backoff function returns what makes no sense.
+        """
+        if self[-4:] == (None, None, None, None):
+            return b''
+        return retry.lines(retry.checked(*self[-4:]))
+
+    def spans(self) -> tuple[int, int]:
+        """From now, in ms: until it is due, and until it is too late (0: never).
+
+        :raises ValueError: if it would be too late before it is due.
+        """
+        delay = self.delay
+        if self.eta is not None:
+            delay = max(0.0, (self.eta - datetime.now(UTC)).total_seconds())
+        if self.expires is None:
+            return int(delay * 1000), 0
+        if self.expires <= delay:
+            raise ValueError(f'invalid expires: {self.expires!r}; a task that is due in '
+                             f'{delay:.0f} seconds would be too late to begin')
+        return int(delay * 1000), max(1, int(self.expires * 1000))
 
     @property
     def lease(self) -> int:

@@ -1,20 +1,20 @@
-"""Calls and their results, seen by the one who calls: Queue, Task, TaskSpace, Deferred.
+"""Calls and their results, seen by the one who calls: Queue, Task, Deferred.
 
 Nothing in here knows how a task is stored or run. A `Queue` turns attribute access into a
 name, a `Task` adds options to it, and both hand the call to their broker; the
-broker answers with a `Deferred`. A `TaskSpace` collects functions under names and needs no
-broker at all.
+broker answers with a `Deferred`.
 """
 from __future__ import annotations
 
 import asyncio
-import builtins
-from typing import TYPE_CHECKING, Any, Callable, Generator, TypeVar, overload
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Callable, Generator, Sequence
 
 from worq import codec, const
 from worq.errors import DuplicateTask, QueueError, TaskExpired, TaskFailure
 from worq.options import FAIL, PASS, UNSET, Options
 from worq.queue import base
+from worq.space import TaskSpace
 
 if TYPE_CHECKING:  # the arrow points up only for the type checker
     from worq.core import Broker
@@ -23,9 +23,6 @@ __all__ = [
     'Queue', 'Task', 'TaskSpace', 'Deferred',
     'TaskFailure', 'TaskExpired', 'DuplicateTask',  # WorQ 1.x had them here
 ]
-
-F = TypeVar('F', bound=Callable[..., Any])
-
 
 class Queue:
     """A handle on the tasks of a broker's queue: attributes extend the name, a call enqueues.
@@ -118,7 +115,27 @@ class Task:
         may have begun is never run again.
     :param priority: 'high', 'normal' or 'low': ready tasks of a higher priority are taken first.
     :param delay: seconds before which the task does not run; it may be a second more.
+    :param eta: a `datetime` with a time zone, before which the task does not run, by the
+        clock of the one who calls; in place of `delay`.
+    :param expires: seconds after which it is not worth to begin any more: if no worker has
+        taken the task by then, it fails as `TaskExpired`.
+    :param retries: how often the task is run again if it fails; 0 by default. It fails with
+        its last error.
+    :param backoff: seconds between an attempt and the next; a sequence of them, whose last
+        one repeats; or a function of the attempt that failed, from 1, which is called
+        here, for the first 100 (20 without `retries`). By default the pauses double from a
+        second to five minutes, and up to half of each is left to chance.
+    :param retry_on: an exception type, or a tuple of them: only these, and what
+        derives from them, are worth another attempt. By default each `Exception`.
+    :param timeout: seconds that one attempt may take. Then `TaskTimeout` is raised in the
+        task, and is its failure; a child process that does not heed it is killed.
+        By default there is no limit.
     :raises ValueError: for an option that makes no sense.
+
+    The last four may also be given where the task is defined, see `TaskSpace.task`; what is
+    given here is preferred. An attempt is what ends with an exception or the time limit. A worker
+    that dies is none: see `max_deliveries`, which counts anew with each attempt. For what is
+    never tried again, see the guide.
     """
 
     PASS = PASS
@@ -128,7 +145,11 @@ class Task:
                  on_error: str = UNSET, ignore_result: bool = UNSET,
                  result_timeout: float = UNSET, heartrate: float = UNSET, *,
                  max_deliveries: int = UNSET, priority: str = UNSET,
-                 delay: float = UNSET) -> None:
+                 delay: float = UNSET, eta: datetime | None = UNSET,
+                 expires: float | None = UNSET, retries: int | None = UNSET,
+                 backoff: float | Sequence[float] | Callable[[int], float] | None = UNSET,
+                 retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = UNSET,
+                 timeout: float | None = UNSET) -> None:
         if not isinstance(queue, Queue):
             raise TypeError(f'a Task is made of a Queue: Task(q.{queue!r}, ...)'
                             if isinstance(queue, str) else
@@ -137,6 +158,8 @@ class Task:
             ('id', id), ('on_error', on_error), ('ignore_result', ignore_result),
             ('result_timeout', result_timeout), ('heartrate', heartrate),
             ('max_deliveries', max_deliveries), ('priority', priority), ('delay', delay),
+            ('eta', eta), ('expires', expires), ('retries', retries), ('backoff', backoff),
+            ('retry_on', retry_on), ('timeout', timeout),
         ] if value is not UNSET}
         self.queue = queue
         _, self.name, defaults = parts(queue)
@@ -191,6 +214,36 @@ class Task:
     def delay(self) -> float:
         """Seconds before which the task does not run."""
         return self._options.delay
+
+    @property
+    def eta(self) -> datetime | None:
+        """When it is due, at the earliest; None: at once, or after the delay."""
+        return self._options.eta
+
+    @property
+    def expires(self) -> float | None:
+        """Seconds after which it is too late to begin; None: it never is."""
+        return self._options.expires
+
+    @property
+    def retries(self) -> int | None:
+        """How often it is run again if it fails; None: as its definition says."""
+        return self._options.retries
+
+    @property
+    def backoff(self) -> Any:
+        """Seconds between attempts, as given; None: as its definition says."""
+        return self._options.backoff
+
+    @property
+    def retry_on(self) -> Any:
+        """The exceptions worth another attempt; None: as its definition says."""
+        return self._options.retry_on
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that an attempt may take; None: as its definition says."""
+        return self._options.timeout
 
     def __call__(self, *args: Any, **kw: Any) -> Any:
         """Enqueue a call; returns its Deferred, or None if the result is ignored."""
@@ -417,59 +470,3 @@ class Deferred:
         except QueueError:  # it must be possible to show anything, at any time
             status = 'out of reach'
         return f'<Deferred {self.name} [{self.broker.name}:{self.id}] {status}>'
-
-
-class TaskSpace:
-    """A namespace of functions that can be called through a queue.
-
-    ::
-
-        ts = TaskSpace('images')
-
-        @ts.task
-        def resize(path): ...
-
-        @ts.task(name='thumb')
-        def make_thumbnail(path): ...
-
-    A broker that exposes it (``broker.expose(ts)``) runs ``q.images.resize(path)``. The
-    functions themselves are untouched: call them, test them, without any broker.
-
-    :param name: dotted prefix of its tasks' names; empty: none.
-    """
-
-    def __init__(self, name: str = '') -> None:
-        self.name = name
-        self.tasks: dict[str, Callable[..., Any]] = {}
-
-    @overload
-    def task(self, callable: F, name: str | None = None) -> F: ...
-
-    @overload
-    def task(self, callable: None = None, name: str | None = None) -> Callable[[F], F]: ...
-
-    def task(self, callable: Any = None, name: str | None = None) -> Any:
-        """Add a function; usable as a decorator, with and without arguments.
-
-        :param callable: anything that can be called.
-        :param name: its name in this space; by default its ``__name__``.
-        :returns: the function, unchanged.
-        :raises ValueError: if the name is taken, or there is none.
-        """
-        if callable is None:
-            return lambda function: self.task(function, name)
-        if not builtins.callable(callable):
-            raise TypeError(f'{callable!r} cannot be called, so it cannot be a task')
-        if name is None:
-            name = getattr(callable, '__name__', None)
-            if name is None:
-                raise ValueError(f'{callable!r} has no __name__: '
-                                 'name it with TaskSpace.task(callable, name)')
-        full = f'{self.name}.{name}' if self.name else name
-        if full in self.tasks:
-            raise ValueError(f'task {full!r} conflicts with existing task')
-        self.tasks[full] = callable
-        return callable
-
-    def __repr__(self) -> str:
-        return f'<TaskSpace {self.name or "(root)"}: {", ".join(self.tasks) or "empty"}>'

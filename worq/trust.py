@@ -29,8 +29,8 @@ from urllib.parse import parse_qs, urlsplit
 
 __all__ = ['UNSIGNED', 'Unsigned', 'Key', 'Keyring', 'Secrets', 'keyring_for']
 
-#: kinds of signed messages: the body of a task, its value, its failure
-CALL, VALUE, FAILURE = KINDS = b'cvf'
+#: kinds of signed messages: the body of a task, its value, its failure, the memo of a retry
+CALL, VALUE, FAILURE, MEMO = KINDS = b'cvfm'
 
 VARIABLE = 'WORQ_SECRET'
 SHORTEST = 16  #: bytes of a secret; fewer could be found by trying

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
+import time
 import traceback
 from types import CoroutineType, TracebackType
-from typing import Any
+from typing import Any, Callable
 
-from worq import const
+from worq import const, retry
 from worq.core import Broker
-from worq.current import Control, CurrentTask, running
-from worq.errors import DecodeError, EncodeError, TaskFailure, UntrustedMessage
+from worq.current import Control, CurrentTask, overtime, running
+from worq.errors import (
+    Cancelled, DecodeError, EncodeError, Retry, TaskFailure, TaskTimeout, UntrustedMessage,
+)
 from worq.queue.base import Argument, Delivery, Outcome
+from worq.retry import Memo, Policy
 from worq.task import Deferred
 
 __all__ = ['run']
@@ -48,27 +53,69 @@ def run(broker: Broker, delivery: Delivery, control: Control = FREE) -> Outcome:
     ==================================================== =====================
     it returns a value                                   value
     it returns a Deferred of this queue (a tail call)    delegate
-    it raises anything, SystemExit included              failure
+    it raises anything, SystemExit included              retry or failure
     its arguments or its result cannot be coded          failure
     no task of that name, or signed with another secret  refuse
     ==================================================== =====================
     """
-    name = delivery.header.partition(b'\n')[0].decode('utf-8', 'replace')
-    try:
-        return _run(broker, delivery, name, control)
-    except BaseException as err:
-        # Only what is scarce, memory or stack, can bring us here: say the least.
-        return _failure(broker, delivery, name, type(err).__name__ + ': ')
+    return Run(broker, delivery).outcome(control)
 
 
-def _run(broker: Broker, delivery: Delivery, name: str, control: Control) -> Outcome:
-    id, token = delivery.id, delivery.token
-    nonce = token[:const.NONCE].decode('ascii')
-    function = broker.tasks.get(name)
-    if function is None:
-        return _failure(broker, delivery, name, 'no such task', 'refuse')
+class Run:
+    """One delivery on its way: 1. read; 2. call; 3. encode; 4. after an error."""
 
-    try:
+    def __init__(self, broker: Broker, delivery: Delivery) -> None:
+        self.broker = broker
+        self.delivery = delivery
+        self.name = delivery.header.partition(b'\n')[0].decode('utf-8', 'replace')
+        self.nonce = delivery.token[:const.NONCE].decode('ascii')
+        self.memo = Memo()
+        self.policy = Policy()
+
+    def outcome(self, control: Control) -> Outcome:
+        try:
+            return self._run(control)
+        except BaseException as err:
+            # Only what is scarce, memory or stack, can bring us here: say the least.
+            return self._failure(type(err).__name__ + ': ')
+
+    def _run(self, control: Control) -> Outcome:
+        function = self.broker.tasks.get(self.name)
+        if function is None:
+            return self._failure('no such task', 'refuse')
+        try:
+            args, kw = self._read()
+        except BaseException as err:
+            # Another pool may have the secret, and then runs it.
+            refused = isinstance(err, UntrustedMessage) and err.unknown_key
+            return self._failure(_describe(err), 'refuse' if refused else 'failure')
+
+        task = CurrentTask(self.broker, self.delivery, self.name, self.memo.attempts + 1)
+        limit = self.policy.timeout
+        will = None
+        if limit is not None:
+            late = TaskTimeout(self.name, self.broker.name, task.id, overtime(limit))
+            will = self._after(late, '', quiet=True)
+            task.deadline = time.monotonic() + limit
+        here = running.set(task)
+        try:
+            try:
+                control.begin(task, limit, will)
+                value = self._call(control, function, args, kw)
+            finally:
+                control.end()
+        except BaseException as err:
+            # two frames are our own: this one and that of _call
+            begin = err.__traceback__ and err.__traceback__.tb_next
+            return self._after(err, _trace(err, begin and begin.tb_next))
+        finally:
+            running.reset(here)
+        return self._encode(value)
+
+    # 1. -- read --------------------------------------------------------------
+
+    def _read(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        broker, delivery = self.broker, self.delivery
         given = dict(delivery.arguments)
 
         def resolve(id: str, nonce: str) -> object:
@@ -78,56 +125,94 @@ def _run(broker: Broker, delivery: Delivery, name: str, control: Control) -> Out
                 raise DecodeError(f'its argument [{broker.name}:{id}] is of another life')
             return broker.decode(id, given[id])
 
-        args, kw = broker.codec.decode_call(id, nonce, delivery.header, delivery.body, resolve)
-    except BaseException as err:
-        # Another pool may have the secret, and then runs it.
-        refused = isinstance(err, UntrustedMessage) and err.unknown_key
-        word = 'refuse' if refused else 'failure'
-        return _failure(broker, delivery, name, _describe(err), word)
+        call = broker.codec.decode_call(delivery.id, self.nonce, delivery.header, delivery.body,
+                                        resolve)
+        # Not before the signature of the header has been verified.
+        self.policy = retry.merged(retry.parse(delivery.header), broker.defaults.get(self.name))
+        if delivery.memo:
+            text = broker.codec.decode_memo(delivery.id, self.nonce, delivery.memo)
+            self.memo = Memo.decode(text)
+        return call
 
-    task = CurrentTask(broker, delivery, name)
-    here = running.set(task)
-    try:
+    # 2. -- call --------------------------------------------------------------
+
+    def _call(self, control: Control, function: Callable[..., Any], args: tuple[Any, ...],
+              kw: dict[str, Any]) -> Any:
+        if const.CHUNK not in self.delivery.header:
+            value = function(*args, **kw)
+            return control.complete(value) if isinstance(value, CoroutineType) else value
+        values = []
+        for each in args:
+            value = function(*each)
+            values.append(control.complete(value) if isinstance(value, CoroutineType) else value)
+        return values
+
+    # 3. -- encode ------------------------------------------------------------
+
+    def _encode(self, value: object) -> Outcome:
+        broker, (id, token) = self.broker, self.delivery[:2]
+        if isinstance(value, TaskFailure):  # an argument's, say, that it hands on
+            return self._failure(value.error, trace=value.traceback)
+        if isinstance(value, Deferred):
+            other = value.broker
+            if other is broker or (other.url, other.name) == (broker.url, broker.name):
+                return Outcome(id, token, 'delegate', target=Argument(value.id, value._nonce))
+            return self._failure('EncodeError: the result is a Deferred of '
+                                 f'another queue ({other.backend!r})')
         try:
-            control.begin(task, None, None)
-            if const.CHUNK in delivery.header:
-                value = [function(*each) for each in args]
-            else:
-                value = function(*args, **kw)
-            if isinstance(value, CoroutineType):
-                value = control.complete(value)
-        finally:
+            return Outcome(id, token, 'value', broker.codec.encode_value(id, self.nonce, value))
+        except EncodeError as err:
+            return self._failure(f'EncodeError: {err}')
+        except BaseException as err:
+            return self._failure(_describe(err), trace=_trace(err))
+
+    # 4. -- after an error ----------------------------------------------------
+
+    def _after(self, err: BaseException, trace: str, quiet: bool = False) -> Outcome:
+        """What an error in the task comes to: another attempt, or the task's failure."""
+        policy, attempt = self.policy, self.memo.attempts + 1
+        late = isinstance(err, TaskTimeout) and err.task_id == self.delivery.id
+        error = f'TaskTimeout: {err.error}' if isinstance(err, TaskTimeout) and late \
+            else _describe(err)
+        asked = isinstance(err, Retry)
+        if not isinstance(err, Cancelled) and (asked or retry.wanted(policy, err)) \
+                and retry.again(policy, attempt, asked):
+            return self._retry(err, error, trace, quiet)
+        if isinstance(err, Cancelled):  # the queue knows, and will not take this outcome
+            log.info('%s [%s:%s] %s', self.name, self.broker.name, self.delivery.id, error)
+            quiet = True
+        if self.memo.attempts:
+            trace = '\n'.join([*self.memo.lines(), f'attempt {attempt}:', trace or error])
+        if isinstance(err, TaskTimeout) and late:
+            error = err.error   # the type of the failure says the rest
+        return self._failure(error + retry.count_of(policy, attempt), trace=trace, quiet=quiet,
+                             kind=TaskTimeout if late else TaskFailure)
+
+    def _retry(self, err: BaseException, error: str, trace: str, quiet: bool) -> Outcome:
+        id, token = self.delivery[:2]
+        memo = self.memo.after(error)
+        pause = err.delay if isinstance(err, Retry) else None
+        if pause is None:
             try:
-                control.end()
-            finally:
-                running.reset(here)
-    except BaseException as err:
-        trace = _trace(err, err.__traceback__ and err.__traceback__.tb_next)
-        return _failure(broker, delivery, name, _describe(err), trace=trace)
+                pause = retry.pause(self.policy.backoff, memo.attempts, random.random())
+            except Exception:
+                # The task should not pay for a mistake in what it is defined with.
+                log.exception('the backoff of %s failed; the default is used', self.name)
+                pause = retry.pause(None, memo.attempts, random.random())
+        if not quiet:
+            log.warning('%s [%s:%s] %s; it runs again in %.3g s, as attempt %d%s%s', self.name,
+                        self.broker.name, id, error, pause, memo.attempts + 1,
+                        '\n' if trace else '', trace.rstrip())
+        data = self.broker.codec.encode_memo(id, self.nonce, memo.encode())
+        return Outcome(id, token, 'retry', data, int(min(pause, retry.LONGEST) * 1000))
 
-    if isinstance(value, TaskFailure):  # an argument's, say, that it hands on
-        return _failure(broker, delivery, name, value.error, trace=value.traceback)
-    if isinstance(value, Deferred):
-        other = value.broker
-        if other is broker or (other.url, other.name) == (broker.url, broker.name):
-            return Outcome(id, token, 'delegate', target=Argument(value.id, value._nonce))
-        return _failure(broker, delivery, name, 'EncodeError: the result is a Deferred of '
-                        f'another queue ({other.backend!r})')
-    try:
-        return Outcome(id, token, 'value', broker.codec.encode_value(id, nonce, value))
-    except EncodeError as err:
-        return _failure(broker, delivery, name, f'EncodeError: {err}')
-    except BaseException as err:
-        return _failure(broker, delivery, name, _describe(err), trace=_trace(err))
-
-
-def _failure(broker: Broker, delivery: Delivery, name: str, error: str,
-             word: str = 'failure', trace: str = '') -> Outcome:
-    failure = TaskFailure(name, broker.name, delivery.id, error, trace)
-    log.error('%s%s%s', failure, '\n' if trace else '', trace.rstrip())
-    nonce = delivery.token[:const.NONCE].decode('ascii')
-    return Outcome(delivery.id, delivery.token, word,
-                   broker.codec.encode_failure(nonce, failure))
+    def _failure(self, error: str, word: str = 'failure', trace: str = '', quiet: bool = False,
+                 kind: type[TaskFailure] = TaskFailure) -> Outcome:
+        id, token = self.delivery[:2]
+        failure = kind(self.name, self.broker.name, id, error, trace)
+        if not quiet:
+            log.error('%s%s%s', failure, '\n' if trace else '', trace.rstrip())
+        return Outcome(id, token, word, self.broker.codec.encode_failure(self.nonce, failure))
 
 
 def _describe(err: BaseException) -> str:

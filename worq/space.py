@@ -1,0 +1,98 @@
+"""TaskSpace: functions under names, and what is to happen when they fail."""
+from __future__ import annotations
+
+import builtins
+from typing import Any, Callable, Sequence, TypeVar, overload
+
+from worq import retry
+
+__all__ = ['TaskSpace', 'definition']
+
+F = TypeVar('F', bound=Callable[..., Any])
+
+#: The options that a task may have where it is defined: those that its worker keeps to.
+DEFINABLE = 'retries', 'backoff', 'retry_on', 'timeout'
+
+
+def definition(options: dict[str, Any]) -> retry.Policy | None:
+    """What a task is defined with; None: nothing.
+
+    :raises TypeError: for an option that belongs to calls, or does not exist.
+    :raises ValueError: for one that makes no sense.
+    """
+    unknown = options.keys() - set(DEFINABLE)
+    if unknown:
+        raise TypeError(f'{min(unknown)!r} is no option of a definition; there are '
+                        f'{", ".join(DEFINABLE)}. Others belong to the call: '
+                        'Task(q.function, ...)')
+    policy = retry.checked(**options)
+    return None if policy == retry.Policy() else policy
+
+
+class TaskSpace:
+    """A namespace of functions that can be called through a queue.
+
+    ::
+
+        ts = TaskSpace('images')
+
+        @ts.task
+        def resize(path): ...
+
+        @ts.task(name='thumb', retries=3, timeout=60)
+        def make_thumbnail(path): ...
+
+    A broker that exposes it (``broker.expose(ts)``) runs ``q.images.resize(path)``. The
+    functions themselves are untouched: call them, test them, without any broker; and
+    `worq.testing` runs graphs of them.
+
+    :param name: dotted prefix of its tasks' names; empty: none.
+    """
+
+    def __init__(self, name: str = '') -> None:
+        self.name = name
+        self.tasks: dict[str, Callable[..., Any]] = {}
+        self.defaults: dict[str, retry.Policy] = {}
+
+    @overload
+    def task(self, callable: F, name: str | None = None, **options: Any) -> F: ...
+
+    @overload
+    def task(self, callable: None = None, name: str | None = None, *,
+             retries: int | None = None,
+             backoff: float | Sequence[float] | Callable[[int], float] | None = None,
+             retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
+             timeout: float | None = None) -> Callable[[F], F]: ...
+
+    def task(self, callable: Any = None, name: str | None = None, **options: Any) -> Any:
+        """Add a function; usable as a decorator, with and without arguments.
+
+        :param callable: anything that can be called.
+        :param name: its name in this space; by default its ``__name__``.
+        :param options: `retries`, `backoff`, `retry_on` and `timeout`, as of a `Task`; they
+            hold for calls that do not give their own.
+        :returns: the function, unchanged.
+        :raises ValueError: if the name is taken, or there is none; for an option that makes
+            no sense.
+        :raises TypeError: for other options, which belong to calls.
+        """
+        policy = definition(options)
+        if callable is None:
+            return lambda function: self.task(function, name, **options)
+        if not builtins.callable(callable):
+            raise TypeError(f'{callable!r} cannot be called, so it cannot be a task')
+        if name is None:
+            name = getattr(callable, '__name__', None)
+            if name is None:
+                raise ValueError(f'{callable!r} has no __name__: '
+                                 'name it with TaskSpace.task(callable, name)')
+        full = f'{self.name}.{name}' if self.name else name
+        if full in self.tasks:
+            raise ValueError(f'task {full!r} conflicts with existing task')
+        self.tasks[full] = callable
+        if policy is not None:
+            self.defaults[full] = policy
+        return callable
+
+    def __repr__(self) -> str:
+        return f'<TaskSpace {self.name or "(root)"}: {", ".join(self.tasks) or "empty"}>'
