@@ -84,8 +84,7 @@ class Server:
         main = _prctl is not None and threading.current_thread() is threading.main_thread()
         with open(self.log, 'ab') as log:
             self.process = subprocess.Popen(
-                [self.binary, '--port', str(self.port), '--bind', '127.0.0.1',
-                 '--dir', self.folder, '--save', '', '--appendonly', 'no', *self.args],
+                self.command(),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 preexec_fn=die_with_parent if main else None)
         limit = time.monotonic() + START_LIMIT
@@ -100,6 +99,11 @@ class Server:
                     text = f'{self.binary} does not start: {error}\n{text}'
                     raise RuntimeError(text) from None
                 time.sleep(0.01)
+
+    def command(self) -> list[str]:
+        """The program and its arguments."""
+        return [self.binary, '--port', str(self.port), '--bind', '127.0.0.1',
+                '--dir', self.folder, '--save', '', '--appendonly', 'no', *self.args]
 
     @property
     def log(self) -> Path:
@@ -151,7 +155,7 @@ def redis_url() -> str:
         return url
     with _lock:
         if _shared is None:
-            _shared = start_redis()
+            _shared = start_redis('--save', '3600', '1')   # or it would be warned of
         return _shared.url
 
 

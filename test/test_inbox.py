@@ -27,7 +27,7 @@ class Counting:
 
     def __getattr__(self, name):
         method = getattr(self.backend, name)
-        if not callable(method):
+        if not callable(method) or name == 'within':
             return method
 
         def counted(*args, **kw):

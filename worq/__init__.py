@@ -47,6 +47,10 @@ SCHEMES = {
     'redis': 'worq.queue.redis',
     'rediss': 'worq.queue.redis',
     'unix': 'worq.queue.redis',
+    'redis+sentinel': 'worq.queue.redis',
+    'rediss+sentinel': 'worq.queue.redis',
+    'redis+cluster': 'worq.queue.redis',
+    'rediss+cluster': 'worq.queue.redis',
 }
 
 
@@ -55,8 +59,9 @@ def get_broker(url: str, name: str = DEFAULT, *, secret: Any = None, codec: str 
     """Make a broker.
 
     :param url: where the queue is: ``memory://`` (in this process; the same url and name
-        is the same queue anywhere in it), ``redis://host:6379/0``, ``rediss://`` (TLS) or
-        ``unix:///path/to/redis.sock``.
+        is the same queue anywhere in it), ``redis://host:6379/0``, ``rediss://`` (TLS),
+        ``unix:///path/to/redis.sock``, ``redis+sentinel://host:26379,host:26379/service/0``
+        or ``redis+cluster://host:6379,host:6379/``.
     :param name: which queue there; queues of different names share nothing.
     :param secret: signs messages, and verifies them; a string or bytes of at least 16
         bytes, or a list of them, of which the first signs. By default ``WORQ_SECRET``, or
@@ -95,7 +100,9 @@ def _backend(url: str, name: str) -> Callable[..., TaskQueue]:
     scheme, separator, _ = url.partition('://')
     if not separator or scheme not in SCHEMES:
         raise ValueError(f'invalid broker URL: {url!r}; write memory://, redis://HOST:PORT/DB, '
-                         'rediss://HOST:PORT/DB or unix:///PATH')
+                         'rediss://HOST:PORT/DB, unix:///PATH, '
+                         'redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB or '
+                         'redis+cluster://HOST:PORT')
     try:
         module = import_module(SCHEMES[scheme])
     except ModuleNotFoundError as error:

@@ -6,7 +6,8 @@ When it has what it wanted, it wakes another one to lead. So a single waiting th
 the queue itself, with no hand-over between threads, and ten thousand Deferreds cost one
 blocking call at a time. (The pattern is Leader/Followers: Schmidt et al., *Pattern-Oriented
 Software Architecture*, volume 2, 2000.) Only when coroutines wait, and no thread leads, a
-background thread does.
+background thread does. A second one asks the queue for what they wait for, all of it at once:
+an event loop must not stand still while a queue is out of reach.
 """
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ import logging
 import os
 from threading import TIMEOUT_MAX, Event, Lock, Thread
 import time
-from typing import TYPE_CHECKING, Callable, Iterable
+from typing import TYPE_CHECKING, Callable, Iterable, Sequence
 from weakref import WeakSet, ref
 
 from worq.errors import QueueError
@@ -30,9 +31,11 @@ __all__ = ['Inbox']
 
 log = logging.getLogger(__name__)
 
+LINGER = 1.0        # seconds that a thread which asks for coroutines waits for more of them
 REWATCH = 10.0      # seconds after which all that is awaited is watched again
 LOOK_AHEAD = 1000   # Deferreds that one look asks for, at most
 PAUSE = 0.05, 2.0   # seconds between tries to reach a lost queue: first and last
+SAY_AGAIN = 30.0    # seconds between two log lines about a queue that stays away
 
 _inboxes: WeakSet[Inbox] = WeakSet()
 
@@ -76,6 +79,10 @@ class Inbox:
         self._listener: Thread | None = None
         self._idlers: list[Waiter] = []               # the background thread, asleep
         self._subscribed = 0
+        self._asker: Thread | None = None
+        self._unasked: list[tuple[Deferred, Callable[[Exception], None]]] = []
+        self._more = Event()                          # there is something unasked
+        self._say_at = 0.0                            # when to complain of a lost queue
 
     # 1. -- what is open ------------------------------------------------------
 
@@ -104,10 +111,17 @@ class Inbox:
         :returns: whether its outcome is there.
         :raises QueueError: if the queue cannot be reached.
         """
-        ids = [deferred.id]
+        self._look([deferred])
+        return deferred.has_value()
+
+    def _look(self, wanted: Sequence[Deferred]) -> None:
+        ids = list(dict.fromkeys(deferred.id for deferred in wanted))
         with self._lock:
-            self._asked[deferred.id] = ref(deferred)
-            if self._fresh.pop(deferred.id, None) is not None:
+            fresh = False
+            for deferred in wanted:
+                self._asked[deferred.id] = ref(deferred)
+                fresh |= self._fresh.pop(deferred.id, None) is not None
+            if fresh:
                 self._ahead = min(2 * self._ahead, LOOK_AHEAD)
                 while self._fresh and len(ids) < self._ahead:
                     id, other = self._fresh.popitem()  # at once: `note` takes no lock
@@ -121,8 +135,7 @@ class Inbox:
                     self._asked.pop(id, None)
                 self._rewatch_at = 0.0  # others may rely on it already
             raise
-        self._hand_out(news, deferred)
-        return deferred.has_value()
+        self._hand_out(news, wanted)
 
     def _take_hints(self, hints: Iterable[tuple[str, bytes | None]]) -> None:
         """Hand out what came by itself. It may be of an earlier life of an id, or too late.
@@ -148,28 +161,28 @@ class Inbox:
             self._hand_out(self.backend.watch(self.client, doubtful))
 
     def _hand_out(self, news: Iterable[tuple[str, bytes | None]],
-                  wanted: Deferred | None = None) -> None:
-        """Hand out what the queue has answered."""
+                  wanted: Sequence[Deferred] = ()) -> None:
+        """Hand out what the queue has answered: to a look, if anything was `wanted`."""
         long: list[str] = []
+        lookers = {deferred.id: deferred for deferred in wanted}
         for id, raw in news:
             if raw == b'':
                 long.append(id)
             else:
-                self._deliver(id, raw, wanted)
+                self._deliver(id, raw, lookers)
         if long:
             # Long outcomes are fetched only for those who wait for them now; the others
             # will have to look again.
             with self._lock:
                 for id in long:
                     self._asked.pop(id, None)
-            long = [id for id in long
-                    if id in self._waiting or wanted is not None and id == wanted.id]
+            long = [id for id in long if id in self._waiting or id in lookers]
             for id, raw in zip(long, self.backend.results(long)):
-                self._deliver(id, raw, wanted)
+                self._deliver(id, raw, lookers)
 
-    def _deliver(self, id: str, raw: bytes | None, wanted: Deferred | None) -> None:
-        if wanted is not None and wanted.id == id:
-            wanted.arrive(raw)
+    def _deliver(self, id: str, raw: bytes | None, lookers: dict[str, Deferred]) -> None:
+        if id in lookers:
+            lookers[id].arrive(raw)
         with self._lock:
             waiters = self._waiting.pop(id, ())
             others = self._asked.pop(id, None)
@@ -180,7 +193,7 @@ class Inbox:
             if waiter.deferred is not None:
                 waiter.deferred.arrive(raw)
             waiter.wake()
-        if wanted is not None and any(waiter is self._leader for waiter in waiters):
+        if lookers and any(waiter is self._leader for waiter in waiters):
             # A look has answered for the one that leads, who listens to the queue and not
             # to us. (A leader looks only before it leads, or when it listens to nothing.)
             with suppress(QueueError):
@@ -198,7 +211,8 @@ class Inbox:
         :raises QueueError: if at the end of the timeout the queue cannot be reached.
         """
         if timeout == 0:
-            return self.look(deferred)
+            with self.backend.within(0):
+                return self.look(deferred)
         deadline = None if timeout is None else time.monotonic() + timeout
         event = Event()
         waiter = Waiter(deferred, event.set)
@@ -214,8 +228,10 @@ class Inbox:
         finally:
             self._withdraw(deferred.id, waiter)
             self._promote()
-        # What comes by itself is only a hint, and so is that nothing came.
-        return deferred.has_value() or self.look(deferred)
+        if deferred.has_value():
+            return True
+        with self.backend.within(0):   # all that came is a hint, and so is that nothing came
+            return self.look(deferred)
 
     def _follow(self, waiter: Waiter, event: Event, done: Callable[[], bool],
                 deadline: float | None) -> None:
@@ -271,14 +287,20 @@ class Inbox:
         pause, last = PAUSE
         while not done():
             try:
-                step()
+                if deadline is None:
+                    step()
+                else:
+                    with self.backend.within(deadline - time.monotonic()):
+                        step()
                 return
-            except QueueError:
+            except QueueError as error:
                 self._rewatch_at = 0.0
-                if deadline is not None and time.monotonic() + pause > deadline:
+                now = time.monotonic()
+                if deadline is not None and now + pause > deadline:
                     raise
-                log.warning('cannot reach %r, and will try again', self.backend,
-                            exc_info=log.isEnabledFor(logging.DEBUG))
+                if now >= self._say_at:
+                    self._say_at = now + SAY_AGAIN
+                    log.warning('cannot reach %r, and will try again: %s', self.backend, error)
             time.sleep(pause)
             pause = min(2 * pause, last)
 
@@ -308,11 +330,17 @@ class Inbox:
 
     # 4. -- await -------------------------------------------------------------
 
-    def subscribe(self, deferred: Deferred, announce: Callable[[], None]) -> None:
+    def subscribe(self, deferred: Deferred, announce: Callable[[], None],
+                  failed: Callable[[Exception], None] | None = None) -> None:
         """Call `announce`, in some thread, once the outcome of a Deferred has arrived.
 
         It may be called more than once. Unless the Deferred has been asked for before, the
-        queue is asked at once, which is a round trip in the calling thread.
+        queue is asked at once.
+
+        :param failed: called, in some thread, with the error if the queue cannot be asked, and
+            then this does not wait for anything. Without it the queue is asked here, which
+            is a round trip in the calling thread.
+        :raises QueueError: if the queue cannot be asked here.
         """
         waiter = Subscriber(deferred, announce)
         with self._lock:
@@ -321,8 +349,41 @@ class Inbox:
             if self._listener is None:
                 self._listener = Thread(target=self._listen, name='worq-inbox', daemon=True)
                 self._listener.start()
-        if deferred.has_value() or deferred.id not in self._asked and self.look(deferred):
+        if deferred.has_value():
             announce()
+        elif deferred.id in self._asked:
+            pass
+        elif failed is not None:
+            self._ask_for(deferred, failed)
+        elif self.look(deferred):
+            announce()
+
+    def _ask_for(self, deferred: Deferred, failed: Callable[[Exception], None]) -> None:
+        with self._lock:
+            self._unasked.append((deferred, failed))
+            self._more.set()
+            if self._asker is None:
+                self._asker = Thread(target=self._ask, name='worq-inbox-ask', daemon=True)
+                self._asker.start()
+
+    def _ask(self) -> None:
+        """In a thread: ask for what coroutines wait for, all at once that has gathered."""
+        while True:
+            self._more.wait(LINGER)
+            with self._lock:
+                self._more.clear()
+                batch, self._unasked = self._unasked, []
+                if not batch:
+                    self._asker = None
+                    return
+            batch = [(deferred, failed) for deferred, failed in batch
+                     if not deferred.has_value() and deferred.id not in self._asked]
+            try:
+                if batch:
+                    self._look([deferred for deferred, _ in batch])
+            except Exception as error:
+                for _, failed in batch:
+                    failed(error)
 
     def unsubscribe(self, deferred: Deferred, announce: Callable[[], None]) -> None:
         """The counterpart of every `subscribe`, whether it was called back or not."""
@@ -351,15 +412,22 @@ class Inbox:
                     return
 
     def close(self) -> None:
-        """End the background thread, if there is one; coroutines that wait go on waiting."""
+        """End the background threads, if there are any; coroutines that wait go on waiting."""
         with self._lock:
-            listener = self._listener
+            listener, asker = self._listener, self._asker
             self._subscribed = 0
             for waiter in self._idlers:
                 waiter.wake()
+            self._more.set()
         if listener is not None:
-            self.backend.ring(self.client)
+            try:
+                with self.backend.within(0):
+                    self.backend.ring(self.client)
+            except QueueError:
+                return   # they will end, but while they try to reach it they do not hear us
             listener.join(REWATCH)
+        if asker is not None:
+            asker.join(REWATCH)
 
 
 class Subscriber(Waiter):

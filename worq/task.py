@@ -337,7 +337,7 @@ class Deferred:
         other as an argument instead.
 
         :param timeout: seconds, at most; None: as long as it takes. If the queue is out of
-            reach, it may be a few seconds more: as long as it is tried to reach it.
+            reach, it may be two seconds more: any server is given those to answer.
         :returns: whether the outcome is there.
         :raises QueueError: if the queue cannot be reached within the timeout.
         """
@@ -437,18 +437,22 @@ class Deferred:
             loop = asyncio.get_running_loop()
             future: asyncio.Future[None] = loop.create_future()
 
-            def arrived() -> None:  # in the loop's thread
-                if not future.done():
+            def arrived(error: Exception | None) -> None:  # in the loop's thread
+                if future.done():
+                    pass
+                elif error is None:
                     future.set_result(None)
+                else:
+                    future.set_exception(error)
 
-            def announce() -> None:  # in whatever thread got the news
+            def announce(error: Exception | None = None) -> None:  # in some other thread
                 try:
-                    loop.call_soon_threadsafe(arrived)
+                    loop.call_soon_threadsafe(arrived, error)
                 except RuntimeError:
                     pass  # the loop has been closed: nobody is left to tell
 
             try:
-                self.broker.inbox.subscribe(self, announce)
+                self.broker.inbox.subscribe(self, announce, announce)
                 yield from future
             finally:
                 self.broker.inbox.unsubscribe(self, announce)

@@ -42,6 +42,7 @@ could not beat. Such a pause does not begin again within `const.COOLDOWN` of its
 """
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Iterable, Mapping, NamedTuple, Protocol, Sequence
 
 from worq import const
@@ -498,6 +499,14 @@ class TaskQueue:
             busy queue; then what changed meanwhile may be reported, so ask twice.
         """
         raise NotImplementedError
+
+    def within(self, seconds: float) -> AbstractContextManager[None]:
+        """For a ``with``: inside it, calls of this thread try less long to reach the backend.
+
+        :param seconds: after which none of them tries again, though each tries once, and
+            gives the backend a moment to answer.
+        """
+        return nullcontext()
 
     def close(self) -> None:
         """Let go of connections. The queue's content stays. May be called twice."""

@@ -2,6 +2,10 @@
 
 redis-py would send a command again that may have been executed. So its connections are
 used bare, and what may be repeated is repeated here, where it is known.
+
+A lone server, Sentinel and Cluster differ in one thing: how the server is found to which to
+connect, see `worq.queue.locate`. It is looked for again after each connection that broke, and
+after each answer that says that it is not there.
 """
 from __future__ import annotations
 
@@ -10,119 +14,60 @@ import random
 import re
 import threading
 import time
-from typing import Any, Callable, NamedTuple, Sequence, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
+import weakref
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator, Protocol, Sequence, TypeVar
 
 from redis import exceptions as errors
-from redis.connection import (
-    AbstractConnection,
-    Connection,
-    SSLConnection,
-    UnixDomainSocketConnection,
-)
+from redis.connection import AbstractConnection
 
 from worq.errors import QueueError
-from worq.trust import without_password
+from worq.queue.address import BLOCK, Address, parse
 
-__all__ = ['Address', 'Link', 'parse', 'BLOCK']
+__all__ = ['Address', 'Link', 'Unreplicated', 'parse', 'sender', 'BLOCK']
 
-BLOCK = 1.0         # seconds that a command may block in Redis
-TIMEOUT = 5.0       # seconds without an answer after which a connection is given up
+HONEST = 2.0        # seconds that a server has to answer, however impatient the caller is
+SHORTEST = 0.2      # seconds for a try, were there even less left
+FINDING = 1.5       # seconds for the first words with a server that we have been sent to
 OLDEST = (6, 2)
 
 log = logging.getLogger(__name__)
 T = TypeVar('T')
 
-OPTIONS: dict[str, Callable[[str], object]] = {
-    'db': int, 'timeout': float,
-    'ssl_ca_certs': str, 'ssl_ca_path': str, 'ssl_certfile': str, 'ssl_keyfile': str,
-    'ssl_password': str,
-    'ssl_cert_reqs': lambda text: {'none': 'none', 'optional': 'optional',
-                                   'required': 'required'}[text.lower()],
-    'ssl_check_hostname': lambda text: {'true': True, 'false': False}[text.lower()],
-}
-HINTS = {'ssl_check_hostname': 'write true or false',
-         'ssl_cert_reqs': 'write none, optional or required'}
-ANSWERS: list[tuple[str, type[Exception] | None, str]] = [   # what to do about a refusal
+Kinds = type[Exception] | tuple[type[Exception], ...] | None
+
+ANSWERS: list[tuple[str, Kinds, str]] = [   # what to do about a refusal
     ('OOM', errors.OutOfMemoryError,
      'it is full. Raise its maxmemory, or let the pools work the queue off'),
-    ('READONLY', errors.ReadOnlyError, 'it is a replica. Use the address of its master'),
+    ('READONLY', errors.ReadOnlyError,
+     'it is a replica. Use the address of its master, or redis+sentinel://'),
     ('NOPERM', errors.NoPermissionError,
      'the user has too few rights. It needs scripts and all keys worq:*'),
     ('WRONGTYPE', None,
      'something else has written to the keys of this queue. Use another database'),
     ('MISCONF', None, 'it cannot save to its disk, so it takes no writes. See its log'),
-    ('CLUSTERDOWN', None, 'the cluster is down'),
-    ('MOVED', None, 'this queue is on another node of the cluster'),
+    ('CLUSTERDOWN', errors.ClusterDownError, 'the cluster is down'),
+    ('MOVED', errors.MovedError,
+     'this queue is on another node of the cluster. Use redis+cluster://'),
+    ('ASK|TRYAGAIN|non local key', (errors.AskError, errors.TryAgainError),
+     'the slot of this queue is being moved to another node. Try again when that is done'),
 ]
+#: Refusals by a server that is not, or not yet, the one to ask. Nothing has been done then:
+#: each script that writes begins with a key that never exists, and so fails at once in a slot
+#: that is being moved, when some of its keys are here and some are there.
+ELSEWHERE = (errors.ReadOnlyError, errors.AskError, errors.ClusterDownError, errors.TryAgainError)
+IN_SCRIPT = re.compile(r'\b(READONLY|CLUSTERDOWN|non local key)\b')   # of another class there
 
 
-class Address(NamedTuple):
-    """Where Redis is: what a connection is made of, and how it may be shown."""
-
-    kind: type[AbstractConnection]
-    options: dict[str, Any]
-    label: str              #: the URL without its password
+class Unreplicated(errors.RedisError):
+    """Stored, but not yet by as many replicas as were asked for."""
 
 
-def parse(url: str) -> Address:
-    """Read ``redis://``, ``rediss://`` and ``unix://`` URLs.
+class Listener(Protocol):
+    """Somebody who listens on a connection of its own, and should know if Redis is lost."""
 
-    ``redis://user:password@host:6379/0``, ``rediss://...?ssl_ca_certs=/ca.pem``,
-    ``unix:///run/redis.sock?db=0``. Parts that are left out have their defaults.
-
-    :raises ValueError: for any mistake, saying what to write.
-    """
-    parts = urlsplit(url)
-    label = without_password(url)
-    options: dict[str, Any] = {}
-
-    def wrong(what: str, hint: str) -> ValueError:
-        return ValueError(f'{what} in {label!r}: {hint}')
-
-    for name, text in parse_qsl(parts.query, keep_blank_values=True):
-        if name not in OPTIONS:
-            raise wrong(f'unknown option {name!r}', f'it may be one of {", ".join(OPTIONS)}')
-        if name.startswith('ssl_') and parts.scheme != 'rediss':
-            raise wrong(f'option {name!r}', 'it needs rediss://')
-        try:
-            options[name] = OPTIONS[name](text)
-        except (ValueError, KeyError):
-            hint = HINTS.get(name, 'write a number')
-            raise wrong(f'bad {name} {text!r}', hint) from None
-    if parts.scheme == 'unix':
-        if not parts.path or parts.path == '/':
-            raise wrong('no path', 'write unix:///run/redis.sock, with three slashes')
-        options['path'] = unquote(parts.path)
-    elif parts.scheme in ('redis', 'rediss'):
-        try:
-            options['port'] = 6379 if parts.port is None else parts.port
-        except ValueError:
-            hint = 'write a number up to 65535, as in redis://host:6379'
-            raise wrong('bad port', hint) from None
-        options['host'] = unquote(parts.hostname or 'localhost')
-        if database := parts.path.strip('/'):
-            if not database.isascii() or not database.isdigit():
-                hint = 'write a number, as in redis://host/0'
-                raise wrong(f'bad database {database!r}', hint)
-            options['db'] = int(database)
-    else:
-        raise wrong(f'unknown scheme {parts.scheme!r}', 'write redis://, rediss:// or unix://')
-    if options.get('db', 0) < 0:
-        raise wrong('bad database', 'write a number from 0')
-    if parts.username:
-        options['username'] = unquote(parts.username)
-    if parts.password:
-        options['password'] = unquote(parts.password)
-    timeout = options.pop('timeout', TIMEOUT)
-    if not timeout > BLOCK:
-        raise wrong('bad timeout', f'write seconds, more than {BLOCK:g}')
-    options.update(
-        socket_timeout=timeout, socket_connect_timeout=timeout, protocol=2)
-    kinds = {'redis': Connection, 'rediss': SSLConnection, 'unix': UnixDomainSocketConnection}
-    if parts.scheme != 'unix':
-        options['socket_keepalive'] = True
-    return Address(kinds[parts.scheme], options, label)
+    def strike(self) -> None:
+        """Look after your connection; from any thread."""
 
 
 class Link:
@@ -131,15 +76,34 @@ class Link:
     1. A connection serves one caller at a time, and waits for the next in a list.
     2. After any exception it is closed: nobody else may get the reply.
     3. What may be sent twice is sent again until `retry_for` seconds are over.
+    4. Who waits for an answer waits no longer than that in all, wherever it hangs.
     """
 
     def __init__(self, address: Address, retry_for: float = 5, strict: bool = False) -> None:
         self.address = address
         self.retry_for = retry_for
         self.strict = strict
+        self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self._idle: list[AbstractConnection] = []
-        self._lock = threading.Lock()   # of the first connection, that checks the version
-        self._checked = False
+        self._where: tuple[str, int] | None = None    # of a server that had to be found
+        self._patience = threading.local()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()   # of the first connection, that checks the server
+        self._listening = threading.Lock()   # around _listeners
+        self._checked: set[object] = set()
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Inside, this thread tries to reach Redis for so long, but once in any case."""
+        before = getattr(self._patience, 'until', None)
+        until = time.monotonic() + max(seconds, 0)
+        self._patience.until = until if before is None else min(before, until)
+        try:
+            yield
+        finally:
+            self._patience.until = before
 
     def run(self, work: Callable[[AbstractConnection], T], again: bool = True) -> T:
         """Do some work on a connection.
@@ -147,50 +111,97 @@ class Link:
         :param again: whether it may be done more than once.
         :raises QueueError: if Redis does not answer in time, or refuses.
         """
-        limit = time.monotonic() + (self.retry_for if again else 0)
+        begin = time.monotonic()
+        limit = begin + self.retry_for
+        until: float | None = getattr(self._patience, 'until', None)
+        if until is not None:
+            limit = min(limit, until)
+        # The first try is an honest one. It has all of the time that one answer may take, or
+        # half of it on a connection that lay idle, for that may have died unnoticed, if there
+        # is a second try.
+        left = max(limit - begin, HONEST) if again or until is not None else self.address.timeout
         pause = 0.05
+        idle = self._take_idle()
         while True:
             try:
-                return self._attempt(work)
+                return self._attempt(work, idle, left, half=again)
             except errors.AuthenticationError as error:
                 raise QueueError(
                     f'Redis at {self.address.label} does not accept the user or the password: '
                     f'{error}') from error
             except (errors.ConnectionError, errors.TimeoutError) as error:
-                self.close()   # the others are no better
+                self.lost()
                 left = limit - time.monotonic()
-                if left <= 0:
+                stale = idle is not None and not isinstance(error, errors.TimeoutError)
+                if not again or left <= 0 and not stale:
                     raise QueueError(
                         f'Redis at {self.address.label} is out of reach: {error}') from error
-                time.sleep(min(pause * random.uniform(0.5, 1), left))
-                pause = min(pause * 2, 2)
+                if stale:
+                    left = max(left, HONEST)
             except errors.RedisError as error:
-                raise self._refused(error) from error
+                left = limit - time.monotonic()
+                if left <= 0 or not self._passing(error):
+                    raise self._refused(error) from error
+            if idle is None:
+                time.sleep(max(0.0, min(pause * random.uniform(0.5, 1), left)))
+                pause = min(pause * 2, 2)
+            idle = None   # from now on a new one
 
     def call(self, *command: Any, again: bool = True) -> Any:
         """Send one command; its reply."""
         return self.run(lambda connection: sender(connection)(*command), again)
 
     def calls(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Send many commands at once; their replies."""
+        """Send many commands at once; their replies. One that fails is raised at the end."""
         def work(connection: AbstractConnection) -> list[Any]:
             connection.send_packed_command(connection.pack_commands(commands), False)
             return [connection.read_response() for _ in commands]
         return self.run(work)
 
-    def open(self) -> AbstractConnection:
-        """A connection that the caller keeps and closes; raises errors of redis-py."""
-        connection = self.address.kind(**self.address.options)
+    def open(self, seconds: float | None = None) -> AbstractConnection:
+        """A connection that the caller keeps and closes; raises errors of redis-py.
+
+        :param seconds: without an answer after which it is given up.
+        :raises QueueError: if the server is not fit.
+        """
+        seconds = self.address.timeout if seconds is None else seconds
+        options = dict(self.address.options)
+        first = seconds
+        if self.address.finder is not None:
+            first = min(seconds, FINDING)
+            where = self._where = self._where or self.address.finder.find(first)
+            options['host'], options['port'] = where
+        connection = self.address.kind(
+            **options, socket_timeout=first, socket_connect_timeout=first)
         try:
             connection.connect()
-            if not self._checked:
+            if self.address.finder is not None:
+                self._check_role(connection)
+            if self._where not in self._checked:
                 with self._lock:
                     self._check(connection)
-                    self._checked = True
+                    self._checked.add(self._where)
+            set_timeout(connection, seconds)
         except BaseException:
+            self._where = None
             connection.disconnect()
             raise
         return connection
+
+    def lost(self) -> None:
+        """A connection broke: the others are no better, and maybe another server has to be
+        found. Those who listen on their own are told, for nobody else would tell them."""
+        self._where = None
+        self.close()
+        with self._listening:
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener.strike()
+
+    def tell(self, listener: Listener) -> None:
+        """Have this one told, as long as it exists, when Redis is lost."""
+        with self._listening:
+            self._listeners.add(listener)
 
     def close(self) -> None:
         """Close what is idle. What is in use is closed when it is not, or kept."""
@@ -200,48 +211,104 @@ class Link:
 
     def forked(self) -> None:
         """In a child: the sockets belong to the parent, and locks may never be released."""
-        self._lock = threading.Lock()
+        self._begin()
         self.close()   # closes descriptors only: redis-py sees that the process is another
 
-    def _attempt(self, work: Callable[[AbstractConnection], T]) -> T:
-        idle = self._idle
+    def _take_idle(self) -> AbstractConnection | None:
         try:
-            connection = idle.pop()
+            return self._idle.pop()
         except IndexError:
-            connection = self.open()
+            return None
+
+    def _attempt(self, work: Callable[[AbstractConnection], T],
+                 idle: AbstractConnection | None, left: float, half: bool) -> T:
+        left = min(max(left, SHORTEST), self.address.timeout)
+        if idle is None:
+            connection = self.open(left)
+        else:
+            connection = idle
+            set_timeout(connection, max(left / 2, min(left, HONEST)) if half else left)
+        where = self._where
         try:
             result = work(connection)
         except BaseException:
             connection.disconnect()
             raise
-        idle.append(connection)
+        if where == self._where:
+            self._idle.append(connection)
+        else:   # another thread has found that the server is somewhere else now
+            connection.disconnect()
         return result
 
+    def _passing(self, error: errors.RedisError) -> bool:
+        """Whether a refusal may be no more the next time, and nothing has been done."""
+        if isinstance(error, Unreplicated):
+            return True
+        if not isinstance(error, ELSEWHERE) and not IN_SCRIPT.search(str(error)):
+            return False
+        self.lost()
+        return self.address.finder is not None
+
+    def _check_role(self, connection: AbstractConnection) -> None:
+        """Who told us where the master is may not have noticed yet that it is one no more."""
+        if sender(connection)('ROLE')[0] != b'master':
+            raise errors.ConnectionError(f'{self._where} is no master')
+
     def _check(self, connection: AbstractConnection) -> None:
-        """Look at the server once: it must be new enough, and should not evict what lives."""
+        """Look at the server once: it must be new enough, and should not lose what it has."""
+        send = sender(connection)
         try:
-            text = sender(connection)('INFO').decode()
-        except errors.NoPermissionError:
+            text = send('INFO').decode()
+        except errors.ResponseError:
             return   # it may well be as it should
         info = dict(line.split(':', 1) for line in text.splitlines() if ':' in line)
         version = info.get('redis_version', '')
         if tuple(int(n) for n in version.split('.')[:2] if n.isdigit()) < OLDEST:
             raise QueueError(f'Redis at {self.address.label} is version {version or "?"}: '
                              f'WorQ needs 6.2 or newer')
-        policy = info.get('maxmemory_policy', '')
-        if policy.startswith('allkeys') and info.get('maxmemory', '0') != '0':
-            warning = (f'Redis at {self.address.label} evicts keys when it is full, so tasks '
-                       f'may be lost: set its maxmemory-policy to noeviction, not {policy}')
-            if self.strict:
-                raise QueueError(warning)
-            log.warning(warning)
+        policy = info.get('maxmemory_policy', 'noeviction')
+        if policy != 'noeviction':
+            self._warn(f'throws away keys when it is full, so tasks or results may be lost: '
+                       f'set its maxmemory-policy to noeviction, not {policy}')
+        if info.get('aof_enabled') == '0':
+            try:
+                saves = send('CONFIG', 'GET', 'save')
+            except errors.ResponseError:
+                return   # a managed one does not tell, and has its own ways to keep data
+            if len(saves) == 2 and not saves[1].strip():
+                self._warn('keeps nothing on disk, so all tasks are lost when it stops: '
+                           'set its appendonly to yes')
+
+    def _warn(self, what: str) -> None:
+        """Say once in this process what is wrong with a server; or refuse it, if strict."""
+        where = '' if self._where is None else ' ({}:{})'.format(*self._where)
+        text = f'Redis at {self.address.label}{where} {what}'
+        if self.strict:
+            raise QueueError(text)
+        server = self._where or tuple(self.address.options.get(name)
+                                      for name in ('host', 'port', 'path'))
+        if (server, what) not in _told:
+            _told.add((server, what))
+            log.warning(text)
 
     def _refused(self, error: errors.RedisError) -> QueueError:
         text = str(error)
+        if isinstance(error, Unreplicated):
+            return QueueError(f'Redis at {self.address.label}: {text}')
         for word, kind, hint in ANSWERS:
-            if re.search(rf'\b{word}\b', text) or (kind and isinstance(error, kind)):
+            if re.search(rf'\b({word})\b', text) or (kind and isinstance(error, kind)):
                 return QueueError(f'Redis at {self.address.label}: {hint} ({text})')
         return QueueError(f'Redis at {self.address.label} refused: {text}')
+
+
+_told: set[object] = set()   # what has been warned of
+
+
+def set_timeout(connection: AbstractConnection, seconds: float) -> None:
+    """How long the connection waits for an answer from now on."""
+    sock = connection._sock
+    if sock is not None:
+        sock.settimeout(seconds)
 
 
 def sender(connection: AbstractConnection) -> Callable[..., Any]:

@@ -9,9 +9,11 @@ out of reach. ``take`` and ``turn`` are not: whoever calls them has to ``reconci
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 import weakref
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Iterable, Mapping, Sequence
 
 from redis import exceptions as errors
@@ -23,13 +25,15 @@ from worq.queue import base, script
 from worq.queue.audit import audit
 from worq.queue.base import Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn
 from worq.queue.checks import check_held, check_limit, check_messages, check_outcomes
-from worq.queue.connect import BLOCK, Link, parse, sender
+from worq.queue.connect import BLOCK, Link, Unreplicated, parse, sender
+from worq.queue.locate import Cluster
 
 __all__ = ['TaskQueue', 'Bell']
 
 CHUNK = 1000        # ids in one call
 LOOKS = 10          # ids in one inspect, each of which may be a look at thousands of others
 SETTLE_BYTES = 64 << 20  # of outcomes in one command, unless a single one is longer
+WAIT = 100          # ms that replicas have at a time to confirm; it is tried again
 PATIENCE = 1.0      # seconds that a take without a time-out goes on while a script has more
 
 STATES = {b'p': const.PENDING, b's': const.SCHEDULED, b'e': const.ENQUEUED,
@@ -42,20 +46,30 @@ News = list[tuple[str, bytes | None]]
 class TaskQueue(base.TaskQueue):
     """A queue on a Redis server.
 
-    :param url: ``redis://``, ``rediss://`` or ``unix://``, see `worq.queue.connect.parse`.
+    :param url: ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://`` or
+        ``redis+cluster://``, see `worq.queue.address.parse`.
     :param name: which of its queues this is.
     :param retry_for: seconds for which a verb is sent again while Redis is out of reach.
-    :param strict: refuse a Redis that may evict tasks, rather than warn of it.
+    :param strict: refuse a Redis that may evict tasks or keeps nothing on disk, rather than
+        warn of it.
+    :param durable: how many replicas must have what a program puts or cancels, before it is
+        told that it is done; `QueueError` if they do not in time. By default that of the
+        URL, else 0. Outcomes need none: one that a failover undoes is made again.
     :param clock_key: for tests: the time is what the key `clock` says, in ms.
     :raises ValueError: if there is a mistake in the URL. Nothing is connected yet.
     """
 
     def __init__(self, url: str, name: str = const.DEFAULT, *, retry_for: float = 5,
-                 strict: bool = False, clock_key: bool = False) -> None:
+                 strict: bool = False, durable: int | None = None,
+                 clock_key: bool = False) -> None:
         super().__init__(url, name)
         self.prefix = f'worq:{{{name}}}:'
         self._key = f'{self.prefix}m'
-        self._link = link(url, retry_for, strict)
+        self._link = link(url, self._key, retry_for, strict)
+        self._durable = self._link.address.durable if durable is None else durable
+        if isinstance(self._durable, bool) or not isinstance(self._durable, int) \
+                or self._durable < 0:
+            raise ValueError(f'invalid durable: {durable!r}; it is a number of replicas')
         self._scripts = scripts(clock_key)
         _queues.add(self)
 
@@ -75,17 +89,17 @@ class TaskQueue(base.TaskQueue):
             argv += (message.id, message.nonce, message.header, message.body, options(message))
             for argument in message.arguments:
                 argv += argument
-        answer = self._run('put', *argv) if argv else None
+        answer = self._run('put', *argv, durable=True) if argv else None
         if not answer:
             return []
         id, word, argument = (part.decode() for part in answer)
         return [Refusal(id, word, argument)]
 
     def cancel(self, ids: Sequence[str]) -> list[str]:
-        return [word.decode() for word in self._chunked('cancel', ids)]
+        return [word.decode() for word in self._chunked('cancel', ids, durable=True)]
 
     def purge(self) -> int:
-        return int(self._run('purge'))
+        return int(self._run('purge', durable=True))
 
     # -- readers --------------------------------------------------------------
 
@@ -111,9 +125,10 @@ class TaskQueue(base.TaskQueue):
         key = f'{self.prefix}in:{client}'
         limit = time.monotonic() + timeout
         while True:
-            first = self._pop(key, limit - time.monotonic())
+            # Not again after an error: the inbox may be lost, and so its owner must hear of it.
+            first = self._pop(key, limit - time.monotonic(), again=False)
             if first is not None:
-                rest = self._link.call('LPOP', key, CHUNK) or []
+                rest = self._link.call('LPOP', key, CHUNK, again=False) or []
                 return [news(entry) for entry in [first, *rest] if entry]
             if time.monotonic() >= limit:
                 return []
@@ -205,28 +220,41 @@ class TaskQueue(base.TaskQueue):
     def audit(self) -> list[str]:
         return audit(self._link.calls, self.prefix)
 
+    def within(self, seconds: float) -> AbstractContextManager[None]:
+        return self._link.within(seconds)
+
     def close(self) -> None:
         self._link.close()
 
     # -- inside ---------------------------------------------------------------
 
-    def _run(self, verb: str, *argv: Any, again: bool = True) -> Any:
+    def _run(self, verb: str, *argv: Any, again: bool = True, durable: bool = False) -> Any:
         verb_script = self._scripts[verb]
-        return self._link.run(
-            lambda connection: verb_script(sender(connection), self._key, *argv), again)
+        replicas = self._durable if durable else 0
 
-    def _chunked(self, verb: str, ids: Sequence[str], *first: Any) -> list[Any]:
+        def work(connection: AbstractConnection) -> Any:
+            send = sender(connection)
+            answer = verb_script(send, self._key, *argv)
+            # Also for what had been done by an earlier try: replicas must have all until now.
+            if replicas and (having := send('WAIT', replicas, WAIT)) < replicas:
+                raise Unreplicated(f'done, but {having} of {replicas} replicas have it. If the '
+                                   'master dies now, it may be undone')
+            return answer
+        return self._link.run(work, again)
+
+    def _chunked(self, verb: str, ids: Sequence[str], *first: Any,
+                 durable: bool = False) -> list[Any]:
         found: list[Any] = []
         for start in range(0, len(ids), CHUNK):
-            found += self._run(verb, *first, *ids[start:start + CHUNK])
+            found += self._run(verb, *first, *ids[start:start + CHUNK], durable=durable)
         return found
 
-    def _pop(self, key: str, timeout: float) -> bytes | None:
+    def _pop(self, key: str, timeout: float, again: bool = True) -> bytes | None:
         """Wait for the next entry of a list that may lose one: they are only hints."""
         if timeout <= 0:
-            return self._link.call('LPOP', key)   # type: ignore[no-any-return]
+            return self._link.call('LPOP', key, again=again)   # type: ignore[no-any-return]
         seconds = max(0.01, min(timeout, BLOCK))   # 0 would be for ever
-        found = self._link.call('BLPOP', key, f'{seconds:.3f}')
+        found = self._link.call('BLPOP', key, f'{seconds:.3f}', again=again)
         return found and found[1]   # type: ignore[no-any-return]
 
     def _deliveries(self, found: list[Any]) -> list[Delivery]:
@@ -266,6 +294,17 @@ class Bell:
         self._key = key
         self._connection: AbstractConnection | None = None
         self._armed = False
+        self._struck = False
+        link.tell(self)
+
+    def strike(self) -> None:
+        """Ring, since the link has lost Redis: from a host that is gone nothing ever comes."""
+        connection = self._connection
+        sock = connection and connection._get_socket()
+        self._struck = True
+        if sock:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def fileno(self) -> int:
         """The descriptor of the socket; QueueError before the first ``arm``."""
@@ -282,7 +321,10 @@ class Bell:
         if self._armed:
             return
         try:
+            if self._struck:
+                self._drop()
             if self._connection is None:
+                self._struck = False
                 self._connection = self._link.open()
             self._connection.send_command(
                 'BLPOP', self._key, f'{BLOCK:.3f}', check_health=False)
@@ -314,17 +356,25 @@ class Bell:
 
 # -- between Python and flat lists of arguments -------------------------------------
 
-_links: weakref.WeakValueDictionary[tuple[str, float, bool], Link] = \
+_links: weakref.WeakValueDictionary[tuple[str, int, float, bool], Link] = \
     weakref.WeakValueDictionary()
 
 
-def link(url: str, retry_for: float, strict: bool) -> Link:
-    """The connections with a server, shared by all that use it: queues are made by the call."""
-    key = url, retry_for, strict
+def link(url: str, key: str, retry_for: float, strict: bool) -> Link:
+    """The connections with a server, shared by all that use it: queues are made by the call.
+
+    :param key: one of the queue's keys. Queues of a cluster share if they are in one slot.
+    """
+    address = parse(url, key)
+    slot = -1
+    if isinstance(address.finder, Cluster):
+        slot = address.finder.slot
+        if '{}' in key:
+            raise ValueError(f'the name of a queue in a cluster cannot begin with a brace: {key}')
     with _scripts_lock:
-        found = _links.get(key)
+        found = _links.get((url, slot, retry_for, strict))
         if found is None:
-            found = _links[key] = Link(parse(url), retry_for, strict)
+            found = _links[url, slot, retry_for, strict] = Link(address, retry_for, strict)
         return found
 
 

@@ -1,6 +1,7 @@
 -- watch(P; client, {id}, ...) -> {{id, outcome, '' or nil}, ...}
 -- (no change) Of each live task the client gets news; the others are the answer.
 -- The first client of a task is in its hash, for most tasks have no other.
+insist()   -- a full Redis is no reason to leave those in the dark who wait for it to be worked off
 local answers = {}
 for i = rest, #ARGV do
   local id = ARGV[i]

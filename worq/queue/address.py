@@ -1,0 +1,172 @@
+"""URLs of Redis, read: what a connection is made of, and how the server is found."""
+from __future__ import annotations
+
+from typing import Any, Callable, NamedTuple
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from redis.connection import (
+    AbstractConnection,
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.crc import key_slot
+
+from worq.queue.locate import Cluster, Finder, Host, Sentinels
+from worq.trust import without_password
+
+__all__ = ['Address', 'parse', 'BLOCK']
+
+BLOCK = 1.0         # seconds that a command may block in Redis
+TIMEOUT = 5.0       # seconds without an answer after which a connection is given up
+
+OPTIONS: dict[str, Callable[[str], object]] = {
+    'db': int, 'timeout': float, 'durable': int,
+    'sentinel_username': str, 'sentinel_password': str,
+    'ssl_ca_certs': str, 'ssl_ca_path': str, 'ssl_certfile': str, 'ssl_keyfile': str,
+    'ssl_password': str,
+    'ssl_cert_reqs': lambda text: {'none': 'none', 'optional': 'optional',
+                                   'required': 'required'}[text.lower()],
+    'ssl_check_hostname': lambda text: {'true': True, 'false': False}[text.lower()],
+}
+HINTS = {'ssl_check_hostname': 'write true or false',
+         'ssl_cert_reqs': 'write none, optional or required'}
+PORTS = {'': 6379, 'cluster': 6379, 'sentinel': 26379}
+
+
+class Address(NamedTuple):
+    """Where Redis is: what a connection is made of, and how it may be shown."""
+
+    kind: type[AbstractConnection]
+    options: dict[str, Any]
+    label: str                      #: the URL without its password
+    timeout: float                  #: seconds without an answer
+    durable: int                    #: replicas that must have what is put
+    finder: Finder | None = None    #: tells host and port, where `options` do not
+
+
+class Mistake(ValueError):
+    """A mistake in a URL."""
+
+    def __init__(self, label: str, what: str, hint: str) -> None:
+        super().__init__(f'{what} in {label!r}: {hint}')
+
+
+def parse(url: str, key: str = '') -> Address:
+    """Read the URL of a Redis.
+
+    * ``redis://user:password@host:6379/0``, and ``rediss://`` for TLS;
+    * ``unix:///run/redis.sock?db=0``;
+    * ``redis+sentinel://user:password@host:26379,host:26379/service/0``;
+    * ``redis+cluster://user:password@host:6379,host:6379/``; these two with ``rediss+`` for TLS.
+
+    Parts that are left out have their defaults.
+
+    :param key: one of the keys that are to be there: it tells the node of a cluster.
+    :raises ValueError: for any mistake, saying what to write.
+    """
+    parts = urlsplit(url)
+    label = without_password(url)
+    plain, _, mode = parts.scheme.partition('+')
+    if plain not in ('redis', 'rediss', 'unix') or mode not in PORTS or mode and plain == 'unix':
+        raise Mistake(label, f'unknown scheme {parts.scheme!r}',
+                      'write redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://')
+    options = read_query(parts, label, plain, mode)
+    timeout = options.pop('timeout', TIMEOUT)
+    durable = options.pop('durable', 0)
+    if not timeout > BLOCK:
+        raise Mistake(label, 'bad timeout', f'write seconds, more than {BLOCK:g}')
+    if durable < 0:
+        raise Mistake(label, 'bad durable', 'write how many replicas must have what is put')
+    login = {name: unquote(text) for name, text in
+             [('username', parts.username), ('password', parts.password)] if text}
+    sentinel_login = {name: options.pop(f'sentinel_{name}') for name in ('username', 'password')
+                      if f'sentinel_{name}' in options}
+    kinds = {'redis': Connection, 'rediss': SSLConnection, 'unix': UnixDomainSocketConnection}
+    kind: type[AbstractConnection] = kinds[plain]
+    common = {name: options[name] for name in options if name.startswith('ssl_')}
+    common['protocol'] = 2
+    if plain != 'unix':
+        common['socket_keepalive'] = True
+    finder: Finder | None = None
+    if plain == 'unix':
+        if not parts.path or parts.path == '/':
+            raise Mistake(label, 'no path', 'write unix:///run/redis.sock, with three slashes')
+        options['path'] = unquote(parts.path)
+    else:
+        hosts = read_hosts(parts, label, mode)
+        service, database = read_path(parts, label, mode)
+        if database is not None:
+            options['db'] = database
+        if mode == 'sentinel':
+            finder = Sentinels(hosts, kind, {**common, **sentinel_login}, service)
+        elif mode == 'cluster':
+            if options.get('db', 0):
+                raise Mistake(label, 'a database', 'a cluster has none but 0')
+            finder = Cluster(hosts, kind, {**common, **login}, key_slot(key.encode()))
+        else:
+            options['host'], options['port'] = hosts[0]
+    if options.get('db', 0) < 0:
+        raise Mistake(label, 'bad database', 'write a number from 0')
+    return Address(kind, {**options, **login, **common}, label, timeout, durable, finder)
+
+
+def read_query(parts: SplitResult, label: str, plain: str, mode: str) -> dict[str, Any]:
+    """The options behind the question mark."""
+    options: dict[str, Any] = {}
+    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in OPTIONS:
+            raise Mistake(label, f'unknown option {name!r}',
+                          f'it may be one of {", ".join(OPTIONS)}')
+        if name.startswith('ssl_') and plain != 'rediss':
+            scheme = f'rediss+{mode}' if mode else 'rediss'
+            raise Mistake(label, f'option {name!r}', f'it needs {scheme}://')
+        if name.startswith('sentinel_') and mode != 'sentinel':
+            raise Mistake(label, f'option {name!r}', 'it needs redis+sentinel://')
+        try:
+            options[name] = OPTIONS[name](text)
+        except (ValueError, KeyError):
+            hint = HINTS.get(name, 'write a number')
+            raise Mistake(label, f'bad {name} {text!r}', hint) from None
+    return options
+
+
+def read_hosts(parts: SplitResult, label: str, mode: str) -> list[Host]:
+    """The hosts of a URL, with their ports; one, unless they are Sentinels or of a cluster."""
+    hosts = []
+    texts = parts.netloc.rpartition('@')[2].split(',')
+    example = f'redis+{mode}://host:{PORTS[mode]},host:{PORTS[mode]}' if mode \
+        else 'redis://host:6379'
+    if len(texts) > 1 and not mode:
+        raise Mistake(label, 'several hosts', 'write redis+sentinel:// or redis+cluster://')
+    for text in texts:
+        one = urlsplit(f'//{text}')
+        try:
+            port = one.port
+        except ValueError:
+            raise Mistake(label, 'bad port', f'write a number up to 65535, as in {example}') \
+                from None
+        host = unquote(one.hostname or '')
+        if not host:
+            if mode:
+                raise Mistake(label, 'no host', f'write {example}')
+            host = 'localhost'
+        hosts.append((host, PORTS[mode] if port is None else port))
+    return hosts
+
+
+def read_path(parts: SplitResult, label: str, mode: str) -> tuple[str, int | None]:
+    """The service of Sentinels, and the database."""
+    path, service = parts.path.strip('/'), ''
+    if mode == 'sentinel':
+        name, _, path = path.partition('/')
+        service = unquote(name)
+        if not service:
+            raise Mistake(label, 'no service',
+                          'write redis+sentinel://host:26379/service, as the Sentinels call it')
+    if not path:
+        return service, None
+    if not path.isascii() or not path.isdigit():
+        hint = 'write a number, as in redis://host/0'
+        raise Mistake(label, f'bad database {path!r}', hint)
+    return service, int(path)
