@@ -9,7 +9,7 @@ import os
 import platform
 from threading import Lock
 import time
-from typing import Iterable
+from typing import Container, Iterable
 
 from worq import __version__
 from worq.errors import QueueError, WorqError
@@ -25,6 +25,8 @@ BATCH = 256         # tasks that a worker has before it, at most
 PATIENCE = 0.05     # seconds that a task waits behind a long one before it is given back
 PAUSE = 0.05, 2.0   # seconds between tries to reach a lost queue: first and last
 SAY_AGAIN = 30.0    # seconds between two log lines about a queue that stays away
+BEAT = 1.0          # seconds between two beats while something is held: a cancel is noticed so soon
+NAMES = 64 << 10    # bytes of the names of tasks that a pool tells; more are not told at all
 
 
 class Error(WorqError):
@@ -149,14 +151,17 @@ class Desk:
         self.pool = f'{self.info["host"]}:{os.getpid()}:{new_nonce()}'
         self.held: dict[bytes, str] = {}        # token to id: leased, and not yet settled
         self.short: dict[bytes, int] = {}       # token to ms, for shorter leases
+        self.progress: dict[bytes, bytes] = {}  # by token; goes along with the next beat
         self.untold: list[Outcome] = []         # could not be settled yet
         self._lock = Lock()                     # around untold, never around the queue
         self._joined = False
+        self._renamed = False
         self._away_since: float | None = None   # monotonic, as all times here
         self._retry_at = 0.0
         self._pause = PAUSE[0]
         self._say_at = 0.0
         self._beat_at = 0.0
+        self._bury_at = 0.0
 
     def __repr__(self) -> str:
         return f'<Desk {self.pool} of {self.backend!r}, {len(self.held)} held>'
@@ -188,8 +193,7 @@ class Desk:
             return [], []
         beats = now >= self._beat_at
         settled = {outcome.token for outcome in outcomes}
-        held = [Held(id, token) for token, id in list(self.held.items())
-                if token not in settled] if beats else []
+        held = self._all_held(settled) if beats else []
         try:
             self._arrive()
             if beats and not held:
@@ -209,7 +213,10 @@ class Desk:
             if lease is not None and lease < self.lease:
                 self.short[delivery.token] = lease
                 self._beat_at = min(self._beat_at, now + lease / 3000)
-        return turn.deliveries, self._beaten(now, turn.lost) if beats else []
+        lost = self._beaten(now, held, turn.lost) if beats else []
+        if turn.deliveries:
+            self._beat_at = min(self._beat_at, now + BEAT)
+        return turn.deliveries, lost
 
     def settle(self, outcomes: list[Outcome]) -> None:
         """Settle only; what cannot be settled now goes along with a later turn."""
@@ -231,21 +238,35 @@ class Desk:
         if now < self._beat_at or now < self._retry_at or not self._joined:
             return []
         # Also while the queue is thought to be away: workers that are busy make no turn.
-        held = [Held(id, token) for token, id in list(self.held.items())]
+        held = self._all_held()
         try:
             lost = self.backend.beat(self.pool, held, self.lease)
         except QueueError as error:
             self._gone(error)
             return []
-        return self._beaten(now, lost)
+        return self._beaten(now, held, lost)
 
-    def _beaten(self, now: float, lost: list[Lost]) -> list[Lost]:
-        self._beat_at = now + min([self.lease, *list(self.short.values())]) / 3000
+    def _all_held(self, but: Container[bytes] = ()) -> list[Held]:
+        progress = self.progress
+        return [Held(id, token, progress.get(token, b'') if progress else b'')
+                for token, id in list(self.held.items()) if token not in but]
+
+    def _beaten(self, now: float, held: list[Held], lost: list[Lost]) -> list[Lost]:
+        pause = min([self.lease, *list(self.short.values())]) / 3000
+        self._beat_at = now + (min(pause, BEAT) if held else pause)
+        if self.progress:
+            for _, token, told in held:
+                if told and self.progress.get(token) is told:
+                    self.progress.pop(token, None)
         # What another thread has settled meanwhile is not ours, but that is no news.
         lost = [one for one in lost if one.token in self.held]
         for one in lost:
             self._drop(one.token)
-        self._bury()
+        if now >= self._bury_at:
+            self._bury_at = now + self.lease / 3000
+            self._bury()
+        if self._renamed:
+            self._rejoin()
         return lost
 
     def _keep(self, outcomes: list[Outcome]) -> None:
@@ -268,6 +289,27 @@ class Desk:
         self.held.pop(token, None)
         if self.short:
             self.short.pop(token, None)
+        if self.progress:
+            self.progress.pop(token, None)
+
+    def tell_names(self, names: Iterable[str]) -> None:
+        """Let the queue know, with the next beat, which tasks can be run here."""
+        text = '\n'.join(sorted(names))
+        if len(text.encode('utf-8', 'replace')) > NAMES:
+            text = ''  # a part of them would mislead
+        if text != self.info.get('tasks', ''):
+            self.info.pop('tasks', None)
+            if text:
+                self.info['tasks'] = text
+            self._renamed = True
+            self._beat_at = 0.0
+
+    def _rejoin(self) -> None:
+        try:
+            self.backend.join(self.pool, self.info)
+            self._renamed = False
+        except QueueError as error:  # then the next beat, or whoever comes back, does it
+            log.debug('could not tell the names of the tasks: %s', error)
 
     # 2. -- an outage ---------------------------------------------------------
 
@@ -276,6 +318,7 @@ class Desk:
         if not self._joined:
             self.backend.join(self.pool, self.info)
             self._joined = True
+            self._renamed = False
             self._bury()
         if self._away_since is None:
             return

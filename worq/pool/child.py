@@ -27,11 +27,15 @@ from typing import Any
 
 from worq import codec
 from worq.core import Broker
+from worq.current import CurrentTask, Progress
 from worq.pool.frames import Reader, pack
+from worq.pool.grip import Grip
 from worq.pool.run import run
-from worq.pool.wire import BROKEN, INIT, OUTCOMES, READY, Page, pack_outcome, unpack_tasks
+from worq.pool.wire import (
+    BROKEN, INIT, LIMIT, OUTCOMES, PROGRESS, READY, Page, pack_outcome, unpack_tasks,
+)
 from worq.queue import memory
-from worq.queue.base import Delivery
+from worq.queue.base import Delivery, Outcome
 
 __all__ = ['main', 'preparation', 'prepare']
 
@@ -39,6 +43,7 @@ log = logging.getLogger(__name__)
 
 FLUSH = 0.002       # seconds that an outcome waits for those of the tasks behind it
 SELDOM = 0.1        # seconds, when a task takes long
+NEWS = 0.5          # seconds between two looks at a task's progress
 CHUNK = 1 << 18     # bytes of a read
 
 
@@ -134,11 +139,32 @@ def begin(data: bytes, queue: str, in_memory: bool) -> Broker:
 
 # 2. -- work ----------------------------------------------------------------------
 
+class ChildGrip(Grip):
+    """The child's grip on its task: the manager gives the order by the page and a signal."""
+
+    def __init__(self, child: Child) -> None:
+        super().__init__()
+        self.child = child
+
+    def begin(self, task: CurrentTask, limit: float | None, will: Outcome | None) -> None:
+        if limit is not None and will is not None:
+            # the manager counts from when it reads this
+            self.child.say([LIMIT, b'%d' % max(1, limit * 1000), *pack_outcome(will)])
+        super().begin(task, limit, will)
+        self.obey()  # the order may have come before
+
+    def obey(self, *signal: object) -> None:
+        """The signal's handler: interrupt the task, if it is the one that is meant."""
+        word = self.child.page.ordered
+        if word:
+            self.interrupt(word)
+
+
 class Child:
     """The loop of a child process.
 
     Outcomes gather while there is more to do, for a few milliseconds: the watcher sends them
-    if a task takes longer.
+    if a task takes longer. It sends the progress of a long task too.
     """
 
     def __init__(self, tasks_in: int, outcomes_out: int, page: Page) -> None:
@@ -148,9 +174,15 @@ class Child:
         self._reader = Reader()
         self._frames: deque[list[bytes]] = deque()
         self._done: list[bytes] = []
-        self._lock = threading.Lock()       # around _done and the pipe out
+        # Around _done and the pipe out. The main thread takes it only where nothing can be raised
+        # in it: half a frame would be the end.
+        self._lock = threading.Lock()
+        self.grip = ChildGrip(self)
+        self._told: Progress | None = None  # the last progress that was sent
         self._busy, self._wakes = os.pipe()
-        self._watching = False
+        self._watching = False              # outcomes may have to be sent
+        self._working = False
+        self._asleep = False                # the watcher, until somebody wakes it
         self.parent = 0
         self.pid = os.getpid()
         os.register_at_fork(after_in_child=self._forked)
@@ -179,18 +211,25 @@ class Child:
         while data:
             data = data[os.write(self.outcomes_out, data):]
 
+    def say(self, parts: list[bytes]) -> None:
+        """Send a frame among those of the watcher."""
+        with self._lock:
+            self.write(parts)
+
     def work(self, broker: Broker) -> None:
         """Run what comes, until no more comes."""
         number = 0
         while True:
+            self._watching = self._working = False
             try:
                 tasks = list(unpack_tasks(self.read()))
             except EOFError:
                 return
             last = len(tasks) - 1
             flushed = time.monotonic()
-            if last:
-                self._watching = True
+            self._watching = last > 0
+            self._working = True
+            if last or self._asleep:  # it does not sleep while one task follows the other
                 os.write(self._wakes, b'!')
             for index, delivery in enumerate(tasks):
                 number += 1
@@ -200,10 +239,9 @@ class Child:
                 if index == last or time.monotonic() - flushed > FLUSH:
                     self.flush()
                     flushed = time.monotonic()
-            self._watching = False
 
     def _run(self, broker: Broker, delivery: Delivery) -> None:
-        outcome = run(broker, delivery)
+        outcome = run(broker, delivery, self.grip)
         if os.getpid() != self.pid:
             # The task has forked, and this is the copy, which has come back from the task.
             # Only the other one may answer.
@@ -229,8 +267,12 @@ class Child:
         poll.register(self.tasks_in, 0)   # 0: only that it was hung up
         poll.register(self._busy, select.POLLIN)
         pause = FLUSH
+        news_at = 0.0
         while True:
-            found = dict(poll.poll(None if not self._watching else 1000 * pause))
+            self._asleep = True           # said first, looked second, as `work` does
+            wait = pause if self._watching else NEWS if self._working else None
+            self._asleep = wait is None
+            found = dict(poll.poll(None if wait is None else 1000 * wait))
             # A long task is looked at ever more seldom: looking costs it the GIL.
             pause = min(2 * pause, SELDOM)
             if self.tasks_in in found:
@@ -244,6 +286,24 @@ class Child:
                 pause = FLUSH
             elif self._watching:
                 self.flush()
+            now = time.monotonic()
+            if now >= news_at:
+                news_at = now + NEWS
+                self._report()
+
+    def _report(self) -> None:
+        """Send the progress of the task that runs, if there is news."""
+        task = self.grip.task
+        news = task.reported if task is not None else None
+        if task is None or news is None or news is self._told:
+            return
+        self._told = news
+        try:
+            raw = news.encode()
+        except Exception as error:  # of whatever it was called with
+            log.warning('the progress of %s [%s] cannot be told: %s', task.name, task.id, error)
+            return
+        self.say([PROGRESS, task.token.encode('ascii'), raw])
 
     def guard(self, parent: int) -> None:
         """Begin to watch. On Linux the kernel does it too, even if a task keeps the GIL."""
@@ -294,7 +354,9 @@ def main(argv: list[str]) -> int:
         os.set_inheritable(fd, False)  # not for the programs that tasks start
     signal.signal(signal.SIGINT, ignore)
     signal.signal(signal.SIGTERM, ignore)
+    signal.signal(signal.SIGHUP, ignore)
     child = Child(tasks_in, outcomes_out, Page(page))
+    signal.signal(signal.SIGUSR1, child.grip.obey)
     os.close(page)
     child.guard(parent)
     try:
@@ -307,7 +369,7 @@ def main(argv: list[str]) -> int:
     except BaseException:
         child.write([BROKEN, traceback.format_exc().encode('utf-8', 'replace')])
         return 1
-    child.write([READY])
+    child.write([READY, *(name.encode() for name in broker.tasks)])
     child.work(broker)
     broker.close()
     return 0

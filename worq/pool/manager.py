@@ -29,6 +29,7 @@ LEASE = 15_000            # ms
 RESPAWN = 0.1, 10.0       # seconds before a child is tried again that could not begin
 FAREWELL = 5.0            # seconds that a child has to end after its last task
 YOUNG = 1.0               # seconds; a child that dies sooner without a task has not begun
+SLOW = 30.0               # seconds after which a child that has not begun is told of
 
 
 class Manager:
@@ -58,6 +59,7 @@ class Manager:
         self._outcomes: list[Outcome] = []
         self._backlog: deque[tuple[Delivery, float]] = deque()  # came back; since when
         self._seconds: float | None = None
+        self._watch_at: float | None = None  # monotonic: when a limit or a grace time ends
         self._failures = 0              # children that could not begin, in a row
         self._respawn_at = 0.0
         self._stop_at: float | None = None   # monotonic: when those that still run are killed
@@ -107,6 +109,8 @@ class Manager:
             waits.append(self._backlog[0][1] + PATIENCE - now)
         if self._missing():
             waits.append(self._respawn_at - now)
+        if self._watch_at is not None:
+            waits.append(self._watch_at - now)
         if self._stop_at is not None:
             waits += [0.05, self._stop_at - now]
         return max(0.0, min(waits))
@@ -139,6 +143,7 @@ class Manager:
         if worker.ready and not was_ready:
             self._failures = 0
             log.debug('%s: worker %d is ready', self.label, worker.pid)
+            self.desk.tell_names(worker.names)
         if outcomes:
             now = time.monotonic()
             each = (now - worker.active) / len(outcomes)
@@ -146,6 +151,11 @@ class Manager:
             # a lone task's time is mostly that of the way there and back
             self._seconds = smooth(self._seconds, each, min(1.0, 0.1 * before))
             self._outcomes += outcomes
+        if worker.progress:
+            held = self.desk.held
+            self.desk.progress.update(
+                (token, text) for token, text in worker.progress.items() if token in held)
+            worker.progress.clear()
         if worker.fault:
             log.error('%s: %s', self.label, worker.fault)
             worker.kill()
@@ -172,11 +182,19 @@ class Manager:
     # 3. -- mend --------------------------------------------------------------
 
     def _mend(self, now: float) -> None:
+        self._watch_at = None
         for worker in list(self.workers):
             cause = worker.reap()
             if cause is not None:
                 self._bury(worker, cause, now)
                 continue
+            look = worker.watch_over(now)
+            if look is not None:
+                self._watch_at = min(look, self._watch_at or look)
+            if not worker.ready and not worker.slow and now - worker.born > SLOW:
+                worker.slow = True
+                log.warning('%s: worker %d has not begun after %d seconds; is init_func waiting '
+                            'for something?', self.label, worker.pid, now - worker.born)
             if worker.revoking:
                 self._take_back(worker.recover(now), now)
             elif worker.stuck_for(now) > PATIENCE:
@@ -224,7 +242,7 @@ class Manager:
             log.error('%s: a worker process could not begin, another is tried later:\n%s',
                       self.label, worker.broken)
             self._put_off(now)
-        elif not worker.retiring and (
+        elif not worker.retiring and not worker.disowned and (
                 not worker.ready or running is None and now - worker.born < YOUNG):
             log.error('%s: %s before it had begun', self.label, cause)
             self._put_off(now)
@@ -235,8 +253,8 @@ class Manager:
             # A child that we killed for one task may just have begun another.
             killed = worker.disowned or self._stop_at is not None and now >= self._stop_at
             word = 'release' if killed else 'lost'
-            self._outcomes.append(Outcome(running.id, running.token, word,
-                                          cause.encode() if word == 'lost' else b''))
+            self._outcomes.append(worker.will() or Outcome(
+                running.id, running.token, word, cause.encode() if word == 'lost' else b''))
         # Sent but not begun, or done and not yet reported: not this death's fault.
         self._take_back(rest, now)
         worker.close()
@@ -335,10 +353,14 @@ class Manager:
         for worker in self.workers:
             running = worker.running()
             if running is not None and running.token == token:
-                log.warning('%s: %s was %s, so worker %d is killed', self.label, running.id,
-                            word, worker.pid)
-                worker.disowned = True
-                worker.kill()
+                log.info('%s: %s was %s, and worker %d is %s', self.label, running.id, word,
+                         worker.pid, 'told' if word == 'cancelled' else 'killed')
+                if word == 'cancelled':
+                    worker.interrupt(word, now)
+                    self._watch_at = now
+                else:
+                    worker.disowned = True
+                    worker.kill()
             elif any(delivery.token == token for _, delivery in worker.sent):
                 worker.revoke(now)  # the others come back with it, and it is sorted out there
 

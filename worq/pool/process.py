@@ -132,9 +132,9 @@ class WorkerPool:
                 self.broker.backend, lambda: Worker(first), self.workers,
                 self.max_worker_tasks, self.grace, str(self))
             # A daemon, so that a program which forgets its pool can end; see _at_exit.
-            self._thread = Thread(
-                target=self._manager.run, name=f'worq-{self}', daemon=True)
-            self._thread.start()
+            thread = Thread(target=self._manager.run, name=f'worq-{self}', daemon=True)
+            thread.start()
+            self._thread = thread   # not before: `join` looks at it without the lock
             atexit.register(self._at_exit)
 
     def _first_frame(self) -> bytes:

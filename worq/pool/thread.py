@@ -12,8 +12,10 @@ from typing import Any, Callable, Self
 from worq.core import Broker
 from worq.errors import QueueError
 from worq.pool.base import HORIZON, PATIENCE, Desk, Error, batch_size, smooth
+from worq.pool.grip import GRACE
 from worq.pool.run import run
-from worq.queue.base import Bell, Delivery, Held, Outcome
+from worq.pool.threadgrip import ThreadGrip
+from worq.queue.base import Bell, Delivery, Held, Lost, Outcome
 
 __all__ = ['WorkerPool', 'Error']
 
@@ -28,8 +30,9 @@ WATCH = 1.0         # seconds between two looks at workers that run one task eac
 class Worker:
     """A thread of the pool, with what it has before it and behind it."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, grip: ThreadGrip) -> None:
         self.number = number
+        self.grip = grip
         self.buffer: deque[Delivery] = deque()   # taken, not begun
         self.done: deque[Outcome] = deque()      # run, not settled
         self.since: float | None = None          # monotonic: when the running task began
@@ -45,7 +48,10 @@ class WorkerPool:
     take and settle by themselves, several short tasks at once. What a thread pool cannot do:
 
     * run Python code on more than one core: a `worq.pool.process.WorkerPool` can;
-    * stop a task that does not end. A cancelled task is disowned, but runs to its end;
+    * stop each task that does not end. A `Cancelled` or `TaskTimeout` is raised in it, but only
+      when it next runs Python code: not while it sleeps, waits for a lock or a socket, or
+      computes in C. Its thread remains occupied as long. A coroutine is cancelled
+      where it awaits;
     * beat while some C code keeps the GIL. So leases are 60 seconds long here, and a task that
       keeps the GIL for longer may be run again by another pool (its late outcome is
       dropped then);
@@ -97,7 +103,10 @@ class WorkerPool:
             self._watch = Event()
             self._seconds: float | None = None
             self._by_hand: dict[bytes, str] = {}
-            self._team = [Worker(number) for number in range(self.workers)]
+            self._desk.tell_names(self.broker.tasks)
+            self._keeper_wakes = 0.0
+            self._team = [Worker(number, ThreadGrip(self._wake_keeper))
+                          for number in range(self.workers)]
             self._keeper = Thread(target=self._keep, name='worq-keeper', daemon=True)
             try:
                 for worker in self._team:
@@ -193,9 +202,10 @@ class WorkerPool:
         if self._door.acquire(blocking=False):
             # Nobody waits at the queue, so there may be something: one round trip for both.
             try:
-                deliveries, _ = self._desk.turn(outcomes, batch_size(self._seconds))
+                deliveries, lost = self._desk.turn(outcomes, batch_size(self._seconds))
             finally:
                 self._door.release()
+            self._disown(lost)
             if deliveries:
                 return deliveries
         elif outcomes:
@@ -203,7 +213,8 @@ class WorkerPool:
         with self._door:
             armed = False
             while not self._stopping.is_set():
-                deliveries, _ = self._desk.turn([], batch_size(self._seconds))
+                deliveries, lost = self._desk.turn([], batch_size(self._seconds))
+                self._disown(lost)
                 if deliveries:
                     return deliveries
                 if armed:
@@ -245,8 +256,12 @@ class WorkerPool:
             if self._stopping.is_set():
                 worker.done.append(Outcome(delivery.id, delivery.token, 'release'))
                 continue
+            if delivery.token not in self._desk.held:
+                continue  # cancelled, or another pool's, before it has begun
             worker.since = begin
-            worker.done.append(run(self.broker, delivery))
+            outcome = run(self.broker, delivery, worker.grip)
+            if worker.grip.cancelled != delivery.token:
+                worker.done.append(outcome)
             now = time.monotonic()
             self._seconds = smooth(self._seconds, now - begin, 0.1)
             begin = now
@@ -273,30 +288,81 @@ class WorkerPool:
                 if delivery is None:
                     continue
                 self._by_hand[delivery.token] = delivery.id
-                outcome = run(self.broker, delivery)
+                outcome = run(self.broker, delivery, worker.grip)
                 self._by_hand.pop(delivery.token, None)
-                self.broker.backend.settle(self.broker.hand, [outcome])
+                if worker.grip.cancelled != delivery.token:
+                    self.broker.backend.settle(self.broker.hand, [outcome])
             except Exception:
                 if not self._stopping.is_set():
                     log.exception('worker %d failed, and goes on', worker.number)
                     self._stopping.wait(PATIENCE)
 
-    # -- the keeper: beats, and gives back what waits too long ----------------
+    # -- the keeper: beats, keeps time limits, and gives back what waits too long ---
 
     def _keep(self) -> None:
         while any(thread.is_alive() for thread in self.threads):
-            crowded = any(worker.buffer for worker in self._team)
-            self._watch.wait(HORIZON if crowded else min(WATCH, self._desk.beat_in + 0.001))
+            self._keeper_wakes = time.monotonic() + self._patience()
+            self._watch.wait(self._keeper_wakes - time.monotonic())
             self._watch.clear()
             try:
                 self._give_back()
-                for lost in self._desk.beat():
-                    log.warning('%s was %s while it ran here', lost.id, lost.word)
+                self._keep_limits()
+                if self._desk.beat_in == 0:
+                    self._tell_news()
+                    self._disown(self._desk.beat())
                 if self._by_hand:
                     held = [Held(id, token) for token, id in list(self._by_hand.items())]
-                    self.broker.backend.beat(self.broker.hand, held, LEASE)
+                    self._disown(self.broker.backend.beat(self.broker.hand, held, LEASE))
             except Exception:
                 log.exception('the keeper failed, and goes on')
+
+    def _patience(self) -> float:
+        """Seconds until the keeper has to look again."""
+        if any(worker.buffer for worker in self._team):
+            return HORIZON
+        waits = [WATCH, self._desk.beat_in + 0.001]
+        now = time.monotonic()
+        for worker in self._team:
+            due = worker.grip.due
+            if due is not None:
+                waits.append(max(due - now if now < due else due + GRACE - now, 0.001))
+        return min(waits)
+
+    def _wake_keeper(self, due: float) -> None:
+        """Have it look at a limit that ends at `due`, unless it is awake by then anyway."""
+        if due < self._keeper_wakes:
+            self._watch.set()
+
+    def _keep_limits(self) -> None:
+        for worker in self._team:
+            grip = worker.grip
+            if grip.due is None:
+                continue
+            grip.stop('timeout')
+            will = grip.give_up()
+            if will is None:
+                continue
+            log.warning('%s does not let go, beyond its limit; it occupies worker %d', will.id,
+                        worker.number)
+            if will.token in self._by_hand:
+                self.broker.backend.settle(self.broker.hand, [will])
+            else:
+                self._desk.settle([will])
+
+    def _tell_news(self) -> None:
+        self._desk.tell_names(self.broker.tasks)
+        for worker in self._team:
+            news = worker.grip.news()
+            if news is not None and news[0] in self._desk.held:
+                self._desk.progress.update([news])
+
+    def _disown(self, lost: list[Lost]) -> None:
+        """These are not ours any more: a cancelled one is to stop."""
+        for one in lost:
+            told = one.word == 'cancelled' and any(
+                worker.grip.stop('cancelled', one.token) for worker in self._team)
+            log.log(logging.INFO if told else logging.WARNING,
+                    '%s was %s while it was here', one.id, one.word)
 
     def _give_back(self) -> None:
         now = time.monotonic()

@@ -15,12 +15,13 @@ from worq.pool.frames import FrameError
 from worq.queue.base import Argument, Delivery, Outcome
 
 __all__ = [
-    'INIT', 'TASKS', 'READY', 'BROKEN', 'OUTCOMES', 'Page',
-    'pack_tasks', 'unpack_tasks', 'pack_outcome', 'unpack_outcomes',
+    'INIT', 'TASKS', 'READY', 'BROKEN', 'OUTCOMES', 'LIMIT', 'PROGRESS', 'Page',
+    'pack_tasks', 'unpack_tasks', 'pack_outcome', 'unpack_outcomes', 'unpack_limit',
 ]
 
 INIT, TASKS = b'i', b't'                       # to a child
 READY, BROKEN, OUTCOMES = b'r', b'b', b'o'     # to the manager
+LIMIT, PROGRESS = b'l', b'p'
 
 #: What a child may say that a task came to; the other words are the manager's.
 WORDS = {word.encode(): word for word in ('value', 'failure', 'refuse', 'retry', 'delegate')}
@@ -76,11 +77,22 @@ def unpack_outcomes(parts: Sequence[bytes]) -> Iterator[Outcome]:
                     raise ValueError('not a target')
             elif word == b'retry':
                 delay = int(extra)
-                if not 0 <= delay <= LONGEST:
-                    raise ValueError('not a delay')
+                if not 0 <= delay <= LONGEST or len(data) > const.MEMO:
+                    raise ValueError('not a retry')
             yield Outcome(id.decode(), token, WORDS[word], data, delay, target)
     except (ValueError, KeyError) as error:
         raise FrameError('a frame of outcomes that is none') from error
+
+
+def unpack_limit(parts: Sequence[bytes]) -> tuple[float, Outcome]:
+    """A LIMIT frame: seconds that the task may take from now on, and what it comes to then.
+
+    :raises FrameError: if it is none.
+    """
+    if len(parts) != 7 or not parts[1].isdigit() or len(parts[1]) > 12:
+        raise FrameError('a limit that is none')
+    will, = unpack_outcomes(parts[1:])
+    return int(parts[1]) / 1000, will
 
 
 class Page:
@@ -95,9 +107,13 @@ class Page:
     is before the revoked ones, then the child will find them revoked; or the child will say in
     a moment whether it began it or skipped it. (The idea is Dekker's: each says first, looks
     second.)
+
+    The order to interrupt a task goes the same way, in one number, and a signal has the child look
+    at it: what it runs by then may be another task, which is not meant.
     """
 
-    _INTENT, _STARTED, _SKIPPED, _LOW, _HIGH = range(5)
+    _INTENT, _STARTED, _SKIPPED, _LOW, _HIGH, _ORDER = range(6)
+    _WORDS = '', 'cancelled', 'timeout'
     SIZE = mmap.PAGESIZE
 
     def __init__(self, fd: int) -> None:
@@ -146,6 +162,16 @@ class Page:
         """Whether the child has not yet said what it did with the task it intended."""
         numbers = self._numbers
         return numbers[self._INTENT] not in (numbers[self._STARTED], numbers[self._SKIPPED])
+
+    def order(self, number: int, word: str) -> None:
+        """The child is to interrupt this task, 'cancelled' or 'timeout', if it runs it."""
+        self._numbers[self._ORDER] = number << 2 | self._WORDS.index(word)
+
+    @property
+    def ordered(self) -> str:
+        """The order for the task that the child began last; empty if there is none."""
+        order = self._numbers[self._ORDER]
+        return self._WORDS[order & 3] if order >> 2 == self._numbers[self._STARTED] else ''
 
     def close(self) -> None:
         """Let go of the memory."""

@@ -10,17 +10,22 @@ import site
 import subprocess
 import sys
 import time
-from typing import Any, Iterable, Iterator
+from typing import Any, Iterable, Iterator, NamedTuple
 from weakref import WeakSet
 
+from worq import const
 from worq.pool.frames import FrameError, Reader, pack
-from worq.pool.wire import BROKEN, OUTCOMES, READY, Page, pack_tasks, unpack_outcomes
+from worq.pool.grip import GRACE
+from worq.pool.wire import (
+    BROKEN, LIMIT, OUTCOMES, PROGRESS, READY, Page, pack_tasks, unpack_limit, unpack_outcomes,
+)
 from worq.queue.base import Delivery, Outcome
 
 __all__ = ['Worker', 'start_child']
 
 CHUNK = 1 << 20   # bytes of a read
 FRAME = 64 << 20   # bytes of a frame of tasks, unless a single one is longer
+AGAIN = 0.2       # seconds between two signals to a child that is to interrupt its task
 UNIT = 1 if sys.platform == 'darwin' else 1024  # bytes in which ru_maxrss counts
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -61,8 +66,26 @@ def weight(delivery: Delivery) -> int:
     return 1000 + len(delivery.body) + sum(len(raw) + 600 for _, raw in delivery.arguments)
 
 
+class Limit(NamedTuple):
+    """The time limit of a task."""
+
+    number: int
+    until: float     # monotonic
+    will: Outcome    # what it comes to if it has to be killed
+
+
+class Order(NamedTuple):
+    """An order to interrupt a task, and what follows if it does not let go."""
+
+    number: int
+    word: str
+    again: float     # monotonic; when the child is told again
+    until: float     # ... and when it is killed
+
+
 class Worker:
-    """Duties: 1. start; 2. send tasks; 3. receive outcomes; 4. take tasks back; 5. end.
+    """Duties: 1. start; 2. send tasks; 3. receive outcomes; 4. take tasks back; 5. interrupt;
+    6. end.
 
     Nothing in here waits: pipes are read and written as far as they go.
 
@@ -71,8 +94,11 @@ class Worker:
 
     def __init__(self, first: bytes) -> None:
         self.ready = False
+        self.names: list[str] = []       # of the tasks that it can run
+        self.progress: dict[bytes, bytes] = {}  # by token; for the manager to take
         self.broken = ''                 # the traceback, if it could not begin
         self.fault = ''                  # what was wrong with what it wrote
+        self.slow = False                # it takes long to begin, and that has been told
         self.retiring = False
         self.disowned = False            # we killed it: its task is to be told nothing of
         self.sent: deque[tuple[int, Delivery]] = deque()  # by number; not yet reported
@@ -81,6 +107,8 @@ class Worker:
         self.born = time.monotonic()
         self.active = self.born          # when it last got its first task, or reported
         self.seen = 0, self.born         # the last task begun, and when we saw it change
+        self.limit: Limit | None = None  # of the last task that had one
+        self.order: Order | None = None
         self._revoked: tuple[int, float] | None = None
         self._pending: deque[memoryview] = deque()
         self._reader = Reader()
@@ -189,14 +217,26 @@ class Worker:
         kind = parts[0] if parts else b''
         if kind == READY:
             self.ready = True
+            self.names = [name.decode('utf-8', 'replace') for name in parts[1:]]
         elif kind == BROKEN and len(parts) == 2:
             self.broken = parts[1].decode('utf-8', 'replace')
         elif kind == OUTCOMES:
             for outcome in unpack_outcomes(parts):
                 if not self.sent or self.sent[0][1][:2] != outcome[:2]:   # id and token
                     raise FrameError('the outcome of a task that it was not running')
-                self.sent.popleft()
-                outcomes.append(outcome)
+                number, _ = self.sent.popleft()
+                if self.order is None or self.order[:2] != (number, 'cancelled'):
+                    outcomes.append(outcome)  # of a cancelled one nobody wants to know it
+        elif kind == LIMIT:
+            seconds, will = unpack_limit(parts)
+            for number, delivery in self.sent:
+                if delivery[:2] == will[:2]:
+                    self.limit = Limit(number, time.monotonic() + seconds, will)
+                    break
+            else:
+                raise FrameError('the limit of a task that it does not have')
+        elif kind == PROGRESS and len(parts) == 3 and len(parts[2]) <= const.PROGRESS:
+            self.progress[parts[1]] = parts[2]
         else:
             raise FrameError('a frame of an unknown kind')
 
@@ -240,15 +280,69 @@ class Worker:
         self.sent = deque(entry for entry in self.sent if entry[0] < low)
         return recovered
 
-    # 5. -- end ---------------------------------------------------------------
+    # 5. -- interrupt ---------------------------------------------------------
 
     def running(self) -> Delivery | None:
         """The task that it runs, or ran when it died."""
+        return self._running()[1]
+
+    def _running(self) -> tuple[int, Delivery | None]:
         begun = self.page.started
         for number, delivery in self.sent:
             if number == begun:
-                return delivery
-        return None
+                return number, delivery
+        return 0, None
+
+    def interrupt(self, word: str, now: float) -> None:
+        """Have it raise an exception in the task that it runs; `watch_over` kills it if need be.
+
+        If it begins another one just now, that one is not meant.
+        """
+        number, delivery = self._running()
+        if delivery is not None and (self.order is None or self.order.number != number):
+            self.order = Order(number, word, now + AGAIN, now + GRACE)
+            self._order(self.order)
+
+    def _order(self, order: Order) -> None:
+        self.page.order(order.number, order.word)
+        self._signal(signal.SIGUSR1)
+
+    def watch_over(self, now: float) -> float | None:
+        """Keep the time limit of the task that it runs, and what it was ordered.
+
+        :returns: when to look again, monotonic; None: there is neither.
+        """
+        if self.limit is None and self.order is None:
+            return None
+        oldest = self.sent[0][0] if self.sent else self.number + 1
+        if self.limit is not None and self.limit.number < oldest:
+            self.limit = None
+        if self.order is not None and self.order.number < oldest:
+            self.order = None
+        begun = self.page.started
+        if self.limit is not None and self.limit.number == begun and now >= self.limit.until:
+            self.interrupt('timeout', now)
+        order = self.order
+        if order is None or order.number != begun:
+            return None if self.limit is None else max(self.limit.until, now + 0.001)
+        if now >= order.until:
+            self.disowned = True
+            self.kill()
+        elif now >= order.again:
+            # It may have been on its way into a call that waits, and not yet there.
+            self._order(order)
+            self.order = order._replace(again=now + AGAIN)
+        return now + AGAIN
+
+    def will(self) -> Outcome | None:
+        """What the task comes to that it ran when it died, if it had overrun its limit."""
+        number, _ = self._running()
+        if self.limit is None or self.order is None or self.limit.number != number \
+                or self.order[:2] != (number, 'timeout'):
+            return None
+        return self.limit.will
+
+    # 6. -- end ---------------------------------------------------------------
 
     def retire(self) -> None:
         """Let it finish what it has and end: it meets the end of the pipe."""
@@ -259,14 +353,17 @@ class Worker:
 
     def kill(self) -> None:
         """End it now."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
         if self.process.returncode is not None:
             return
         try:
-            # Popen.kill would reap it, and lose its peak.
+            # Popen.send_signal would reap it, and lose its peak.
             if self.pidfd is not None:
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+                signal.pidfd_send_signal(self.pidfd, number)
             else:
-                os.kill(self.pid, signal.SIGKILL)
+                os.kill(self.pid, number)
         except ProcessLookupError:
             pass  # it is dead, and somebody else has reaped it
 

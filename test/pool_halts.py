@@ -1,0 +1,134 @@
+"""Tasks that are to be interrupted, for the tests of pools."""
+from __future__ import annotations
+
+import asyncio
+import re
+import select
+import socket
+import time
+
+from test import pool_tasks
+from test.pool_tasks import PATIENCE, lines, tasks, touch
+from worq import Cancelled, TaskTimeout, current_task
+
+
+def note(path, error):
+    """Append an exception's name, and what the task sees of itself."""
+    with open(path, 'a') as file:
+        file.write(f'{type(error).__name__} {current_task().cancelled}\n')
+
+
+@tasks.task
+def spin(begun, seen):
+    """Compute in Python until an exception comes; tell which."""
+    touch(begun)
+    try:
+        n = 0
+        while True:
+            n += 1
+    except BaseException as error:
+        note(seen, error)
+        raise
+
+
+@tasks.task
+def block(begun, seen, how):
+    """Wait in a system call until an exception comes; tell which."""
+    touch(begun)
+    try:
+        if how == 'sleep':
+            time.sleep(PATIENCE)
+        elif how == 'read':
+            here, there = socket.socketpair()
+            with here, there:
+                here.recv(1)
+        else:
+            select.select([], [], [], PATIENCE)
+    except BaseException as error:
+        note(seen, error)
+        raise
+
+
+@tasks.task
+async def wait_for(begun, seen, busy=False):
+    """A coroutine that waits, or computes between two waits."""
+    touch(begun)
+    try:
+        while busy:
+            sum(range(10_000))
+        await asyncio.sleep(PATIENCE)
+    except BaseException as error:
+        note(seen, error)
+        raise
+
+
+@tasks.task
+async def wait_for_many(begun, seen):
+    """A coroutine with others that are never at rest."""
+    touch(begun)
+
+    async def restless():
+        while True:
+            await asyncio.sleep(0)
+    try:
+        await asyncio.gather(*(restless() for _ in range(3)))
+    except BaseException as error:
+        note(seen, error)
+        raise
+
+
+@tasks.task
+def stubborn(begun, seen, seconds=PATIENCE):
+    """Swallow what is raised, and go on, for as long."""
+    touch(begun)
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        try:
+            while time.monotonic() < limit:
+                time.sleep(0.01)
+        except BaseException as error:
+            note(seen, error)
+
+
+@tasks.task
+def busy_in_c(begun, how):
+    """Compute in C code, without a look at any signal."""
+    touch(begun)
+    if how == 'sum':
+        return sum(range(10 ** 12))
+    return re.match(r'(a*)*b', 'a' * 40)
+
+
+@tasks.task
+def let_go(begun, seen):
+    """Clean up and return a value: it is too late for that."""
+    touch(begun)
+    try:
+        while True:
+            time.sleep(0.01)
+    except (Cancelled, TaskTimeout) as error:
+        note(seen, error)
+        return 'value'
+
+
+@tasks.task
+def nap(seconds, value):
+    """Sleep in small steps, as no thread wakes from a long one; return the value."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(min(0.005, seconds))
+    return value
+
+
+@tasks.task
+def slow_at_first(begun):
+    """In C code for ever the first time; tells how often it was begun."""
+    touch(begun)
+    if len(lines(begun)) == 1:
+        sum(range(10 ** 12))
+    return len(lines(begun))
+
+
+def init(url, name):
+    """The broker of a child, with the tasks of this module too."""
+    return pool_tasks.init(url, name)

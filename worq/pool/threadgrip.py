@@ -1,0 +1,139 @@
+"""How a task in another thread is interrupted, with nothing to be hit but the task."""
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+from threading import Lock, get_ident
+import time
+from typing import Any, Callable
+
+from worq.current import CurrentTask, Progress
+from worq.pool.grip import GRACE, Grip
+from worq.queue.base import Outcome
+
+__all__ = ['ThreadGrip']
+
+log = logging.getLogger(__name__)
+
+
+class ThreadGrip(Grip):
+    """A grip on a task in another thread, by ``PyThreadState_SetAsyncExc``.
+
+    The interpreter raises such an exception some time later, when the thread runs Python code.
+    So under the lock either the task has ended and nothing is raised, or ``end``, which waits for
+    the lock, finds out what may still be raised, and takes it back.
+
+    :param wake: called with the moment (monotonic) at which a time limit will end.
+    :ivar cancelled: the token of the delivery that was cancelled last.
+    """
+
+    def __init__(self, wake: Callable[[float], None]) -> None:
+        super().__init__()
+        self.cancelled = b''
+        self.due: float | None = None        # when the limit ends
+        self.told: Progress | None = None    # the last progress that was sent
+        self._wake = wake
+        self._will: Outcome | None = None
+        self._lock = Lock()
+        self._ident = 0
+        self._raised = False   # and it may not have arrived
+
+    def begin(self, task: CurrentTask, limit: float | None, will: Outcome | None) -> None:
+        with self._lock:
+            super().begin(task, limit, will)
+            self.due, self._will = task.deadline, will
+            self._ident = get_ident()
+            self._raised = False
+        if self.due is not None:
+            self._wake(self.due)
+
+    def end(self) -> None:
+        with self._lock:
+            self.task = self.due = None
+            if self._raised:
+                set_async_exception(self._ident, None)
+                self._raised = False
+
+    def _enter(self, main: asyncio.Task[Any] | None) -> None:
+        with self._lock:
+            super()._enter(main)
+            if self._raised and self._error is not None:
+                # it must not arrive among the code of the event loop
+                set_async_exception(self._ident, None)
+                self._raised = False
+                raise self._error
+
+    def _leave(self) -> None:
+        with self._lock:
+            super()._leave()
+
+    def _closed(self) -> None:
+        with self._lock:
+            super()._closed()
+
+    # -- for the keeper ---------------------------------------------------------
+
+    def stop(self, word: str, token: bytes | None = None) -> bool:
+        """Interrupt the task.
+
+        :param token: of the delivery that is meant; None: whatever runs beyond its limit.
+        :returns: whether it runs, and had not been interrupted before.
+        """
+        with self._lock:
+            task = self.task
+            if task is None or self._error is not None:
+                return False
+            if token is None and (self.due is None or time.monotonic() < self.due):
+                return False
+            if token is not None:
+                if task.token != token.decode('ascii'):
+                    return False
+                self.cancelled = token
+            self._error = self._stop(task, word)
+            # A loop that waits does not look for exceptions; and code that runs in it is
+            # cancelled where it waits next.
+            if self._put_off():
+                pass
+            elif self._main is not None:
+                self._main.get_loop().call_soon_threadsafe(self._main.cancel)
+            else:
+                self._raised = True
+                set_async_exception(self._ident, self._error)
+            return True
+
+    def give_up(self) -> Outcome | None:
+        """What a task comes to that has had its time to let go; once."""
+        with self._lock:
+            if self.due is None or time.monotonic() < self.due + GRACE:
+                return None
+            self.due = None
+            return self._will
+
+    def news(self) -> tuple[bytes, bytes] | None:
+        """The token of the delivery and its progress, if that is new."""
+        task = self.task
+        news = task.reported if task is not None else None
+        if task is None or news is None or news is self.told:
+            return None
+        self.told = news
+        try:
+            return task.token.encode('ascii'), news.encode()
+        except Exception as error:  # of whatever it was called with
+            log.warning('the progress of %r cannot be told: %s', task, error)
+            return None
+
+
+def set_async_exception(ident: int, error: BaseException | None) -> None:
+    """Have a thread raise an exception, or with None: no more."""
+    if error is None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), None)
+        return
+
+    class Raise(BaseException):
+        """The interpreter takes no exception, only a class to make one of."""
+
+        def __new__(cls, *args: object) -> Any:
+            return error
+
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(Raise))
