@@ -11,9 +11,9 @@ class Inspect(Contract):
     def see(self, id: str) -> Inspection:
         found, = self.q.inspect([id])
         assert found is not None, f'{id} is unknown'
-        return found
+        return found._replace(nonce='')
 
-    def test_enqueued(self) -> None:
+    def test_inspect_enqueued(self) -> None:
         """An enqueued task has a place: behind higher priorities, and what came before it."""
         self.put(message('n1'), message('h1', priority=0), message('n2'), message('l1', priority=2))
         self.assertEqual(self.see('n2'), Inspection('enqueued', HEADER, ahead=2))
@@ -21,7 +21,7 @@ class Inspect(Contract):
         self.take_one('h1')
         self.assertEqual([self.see(id).ahead for id in ['h1', 'n1', 'l1']], [None, 0, 2])
 
-    def test_far_behind(self) -> None:
+    def test_inspect_far_behind(self) -> None:
         """Beyond some thousands the place in the list is not told."""
         for n in range(0, const.AHEAD, 1_000):
             self.put(*[message(f'{i}') for i in range(n, n + 1_000)])
@@ -31,21 +31,23 @@ class Inspect(Contract):
         self.q.purge()
         self.tick(100 * const.TICK)
 
-    def test_unknown_and_completed(self) -> None:
+    def test_inspect_unknown_and_completed(self) -> None:
         """Of a completed task only its state is told; an unknown one is None."""
-        self.put(message('a', header=b'f' * 99, body=bytes(99)))
+        a = message('a', header=b'f' * 99, body=bytes(99))
+        self.put(a)
         self.complete('a', b'x')
         self.assertEqual(self.q.inspect(['none', 'a', 'none']),
-                         [None, Inspection('completed'), None])
+                         [None, Inspection('completed', nonce=a.nonce), None])
         self.assertEqual(self.q.inspect([]), [])
 
-    def test_many(self) -> None:
+    def test_inspect_many(self) -> None:
         """Any number of tasks may be inspected at once."""
-        self.put(message('a'))
+        a = message('a')
+        self.put(a)
         self.assertEqual(self.q.inspect(['a'] * 2_500),
-                         [Inspection('enqueued', HEADER, ahead=0)] * 2_500)
+                         [Inspection('enqueued', HEADER, ahead=0, nonce=a.nonce)] * 2_500)
 
-    def test_pending(self) -> None:
+    def test_inspect_pending(self) -> None:
         """A pending task names the first of its open arguments, and counts them."""
         many = [f'a{i}' for i in range(const.LOOK + 3)]
         self.put(*map(message, many), message('b', *many, delay=9_000))
@@ -57,7 +59,7 @@ class Inspect(Contract):
         self.advance(8_000)
         self.assertEqual(self.see('b').due, None)
 
-    def test_last_of_many(self) -> None:
+    def test_inspect_last_of_many(self) -> None:
         """Where many arguments are done, the open ones are named all the same."""
         many = [f'a{i}' for i in range(2 * const.PUT_LIMIT + 500)]
         for n in range(0, len(many), 500):
@@ -68,7 +70,7 @@ class Inspect(Contract):
         seen = self.see('b')
         self.assertEqual((seen.open, seen.arguments), (3, tuple(many[-3:])))
 
-    def test_scheduled(self) -> None:
+    def test_inspect_scheduled(self) -> None:
         """A scheduled task tells when it is due; if that is over, a tick will see to it."""
         self.put(message('a', delay=9_000))
         self.advance(400)
@@ -76,7 +78,7 @@ class Inspect(Contract):
         self.advance(8_700)
         self.assertEqual(self.see('a'), Inspection('scheduled', HEADER, due=0))
 
-    def test_processing(self) -> None:
+    def test_inspect_processing(self) -> None:
         """A task that is processed tells by whom, since when, and which delivery it is."""
         self.put(message('a'))
         self.take_one('a')
@@ -89,13 +91,13 @@ class Inspect(Contract):
         self.assertEqual(self.see('a'), Inspection(
             'processing', HEADER, pool='p2', taken=0, deliveries=2))
 
-    def test_long_header(self) -> None:
+    def test_inspect_long_header(self) -> None:
         """A header is told whole, however long it is."""
         header = b'mod.func\n' + bytes(range(256))
         self.put(message('a', header=header, body=bytes(99)))
         self.assertEqual(self.see('a').header, header)
 
-    def test_tail_call(self) -> None:
+    def test_inspect_tail_call(self) -> None:
         """A task that returned a Deferred names its target."""
         self.put(message('outer'), message('inner'))
         self.settle(outcome(self.take_one('outer'), 'delegate', target=Argument('inner', '')))
@@ -171,6 +173,7 @@ class Memo(Contract):
         self.retry(self.take_one('a'), b'memo')
         self.complete('a')
         self.assertEqual(self.q.inspect(['a'])[0].memo, b'')
+        self.assertEqual(self.q.audit(), [])
         self.put(message('a'))
         self.assertEqual(self.take_one('a').memo, b'')
 

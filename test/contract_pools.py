@@ -6,6 +6,7 @@ import threading
 import time
 
 from test.contract import Contract, Put, held, message, outcome
+from test.contract_expires import Expires
 from test.contract_inspect import Inspect, Memo
 from test.contract_readers import Cancel, Purge, Readers
 from test.contract_settle import Delegate, Settle
@@ -323,5 +324,5 @@ class Keepers(Contract):
 
 
 class QueueContract(Put, Cancel, Purge, Readers, Inspect, Take, Leases, Settle, Memo, Delegate,
-                    Keepers):
+                    Expires, Keepers):
     """The whole contract of a task queue."""

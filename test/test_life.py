@@ -171,6 +171,27 @@ def _(q: Life) -> None:
     q.q.beat('ticker')
 
 
+@walks(PENDING, 'too late to begin')
+def _(q: Life) -> None:
+    put_anew(q, message('x', 'a', expires=500))
+
+
+@walks(SCHEDULED, 'too late to begin')
+def _(q: Life) -> None:
+    put_anew(q, message('x', delay=900, expires=500))
+
+
+@walks(ENQUEUED, 'too late to begin')
+def _(q: Life) -> None:
+    put_anew(q, message('x', expires=500))
+
+
+def put_anew(q: Life, x: Message) -> None:
+    q.q.cancel(['x'])
+    q.put(x)
+    q.tick()
+
+
 @walks(ENQUEUED, 'take')
 def _(q: Life) -> None:
     q.take_one('x')

@@ -29,6 +29,12 @@ class MemoryQueueTest(QueueContract, unittest.TestCase):
         super().tearDown()
         memory.TaskQueue._opened.pop(('memory://', self.q.name), None)
 
+    def test_no_test_is_hidden(self) -> None:
+        """No two parts of the contract have a test of the same name: one would never run."""
+        names = [name for part in QueueContract.__mro__ for name in vars(part)
+                 if name.startswith('test_')]
+        self.assertEqual(len(names), len(set(names)))
+
     def test_open(self) -> None:
         """The same url and name are the same queue anywhere in the process."""
         self.assertIs(memory.TaskQueue.open('memory://', self.q.name), self.q)

@@ -17,9 +17,9 @@ Commands = Callable[[Sequence[Sequence[Any]]], list[Any]]
 READ = {   # how a key is read, by the first part of its name
     'm': 'HGETALL', 't': 'HGETALL', 'w': 'SMEMBERS',
     **dict.fromkeys(['q', 'a', 'u', 'd', 'rel', 'unpin', 'trash'], 'LRANGE'),
-    **dict.fromkeys(['sched', 'lease', 'wait', 'ends'], 'ZRANGE'),
+    **dict.fromkeys(['sched', 'lease', 'wait', 'exp', 'ends'], 'ZRANGE'),
 }
-KEPT = {'m', 'q', 'sched', 'lease', 'wait', 'rel', 'unpin', 'trash', 'wake', 'pools', 'ends',
+KEPT = {'m', 'q', 'sched', 'lease', 'wait', 'exp', 'rel', 'unpin', 'trash', 'wake', 'pools', 'ends',
         'clock', 'x'}
 INDEX = {'s': 'sched', 'a': 'lease', 'p': 'wait'}
 CHUNK = 1000
@@ -102,6 +102,9 @@ class Store:
                 yield f'{state}, but not in {INDEX[state]}'
         if state == 'p':
             yield from self.pending(task, entry)
+        if 'z' in task and state in 'pse' and 'x' not in task \
+                and id not in self.of('exp').get('', []):
+            yield 'not begun, but not in exp'
         if state == 'c':
             yield from self.completed(id, task, pins)
         else:
@@ -130,7 +133,7 @@ class Store:
         for kind in ('t', 'r') if long else ('t',):
             if held == ((kind, id) in self.ends):
                 yield f'its {kind} {"expires" if held else "does not expire"}'
-        if rest := set(task) & set('hbcdmlpuvxgwakqjy'):
+        if rest := set(task) & set('hbcdmlpuvxgwakqjyz'):
             yield f'completed, but with fields {sorted(rest)}'
 
     def indexes(self) -> Iterator[str]:
@@ -139,6 +142,9 @@ class Store:
             for id in self.of(name).get('', []):
                 if tasks.get(id, {}).get('s') != state:
                     yield f'{id!r} is in {name}, but not {state}'
+        for id in self.of('exp').get('', []):
+            if 'z' not in tasks.get(id, {}):
+                yield f'{id!r} is in exp, but does not expire'
         dead = sum(len(entries) for entries in self.of('q').values())
         for id, task in tasks.items():
             dead -= task['s'] == 'e' and task['n'] + id in self.ready

@@ -34,10 +34,10 @@ out of reach or refuses to store, and `ValueError` for arguments that no caller 
 **Time.** All times are the backend's, in milliseconds; callers pass spans, never moments.
 
 **Ticks.** ``take``, ``beat`` and ``turn`` bring along what is due, at most every `const.TICK`:
-up to `const.TICK_LIMIT` scheduled tasks, up to as many lost leases, and a budget of
-leftover work (`const.BUDGET` units), so that no step is ever long. A tick that reached a limit
-is followed by another with the next verb. A tick that finds that none
-ran for `const.GAP` reaps no lease for `const.GRACE`: the backend was away, so live pools
+up to `const.TICK_LIMIT` scheduled tasks, up to as many that expire, up to as many lost
+leases, and a budget of leftover work (`const.BUDGET` units), so that no step is ever long.
+A tick that reached a limit is followed by another with the next verb. A tick that finds that
+none ran for `const.GAP` reaps no lease for `const.GRACE`: the backend was away, so live pools
 could not beat. Such a pause does not begin again within `const.COOLDOWN` of its end.
 """
 from __future__ import annotations
@@ -179,6 +179,7 @@ class Inspection(NamedTuple):
     deliveries: int = 0      #: as in `Delivery.number`
     progress: bytes = b''    #: the last that was told of this delivery
     memo: bytes = b''        #: as in `Delivery.memo`
+    nonce: str = ''          #: the life that this is; told in each state
 
 
 class Record(NamedTuple):
@@ -272,8 +273,10 @@ class TaskQueue:
         enqueued. Tasks of equal priority are taken in the order in which they became
         enqueued, and here they do so in the order of `messages`.
 
-        A task that is not taken before it `expires` is completed as expired: by a tick, or
-        by the first verb but ``results`` that meets it.
+        A task that `expires` is not begun any more from that moment on, also not again
+        after a delivery that was lost, released or retried. It is completed as expired: by a
+        tick, or by the first verb that meets it. While it is being processed, and after a tail
+        call, it goes on.
 
         **A gate** holds back what is too much for one put. It is a message with the flag
         `GATE`, put alone: it is processing from then on, its first and only delivery (token:

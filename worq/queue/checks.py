@@ -37,7 +37,8 @@ def _check_message(message: Message) -> None:
         raise ValueError(f'not a nonce: {message.nonce!r}; it has {const.NONCE} characters')
     if message.priority not in PRIORITIES:
         raise ValueError(f'not a priority: {message.priority!r}')
-    if message.delay < 0 or message.ttl < 0 or message.lease < 0 or message.max_deliveries < 1:
+    if min(message.delay, message.ttl, message.lease, message.expires) < 0 \
+            or message.max_deliveries < 1:
         raise ValueError(f'{id!r}: spans cannot be negative, and it needs a delivery')
     if arguments:
         names = {argument.id for argument in arguments}

@@ -21,7 +21,7 @@ class Life:
 
     __slots__ = (
         'id', 'nonce', 'state', 'header', 'body', 'arguments', 'flags',
-        'priority', 'due', 'ttl', 'lease', 'max_deliveries',
+        'priority', 'due', 'late', 'ttl', 'lease', 'max_deliveries',
         'epoch', 'deliveries', 'owner', 'deadline', 'taken', 'progress', 'memo',
         'open', 'pins', 'dependents', 'target', 'watchers',
         'kind', 'data', 'origin', 'expires',
@@ -37,6 +37,8 @@ class Life:
         self.flags = message.flags
         self.priority = message.priority
         self.due = now + message.delay      # ms
+        # ms, from when on it is too late to begin; 0: it never is
+        self.late = now + message.expires if message.expires else 0
         self.ttl = message.ttl
         self.lease = message.lease
         self.max_deliveries = message.max_deliveries
@@ -66,12 +68,6 @@ class Life:
     def source(self) -> tuple[str, str]:
         """Where its outcome comes from: itself, if it has an own one."""
         return self.origin or (self.id, self.nonce)
-
-    def sources(self) -> list[Life]:
-        """What it waits for."""
-        if self.target is not None:
-            return [self.target]
-        return [life for life in self.arguments if life.state != const.COMPLETED]
 
     def record(self) -> bytes | None:
         """The outcome on record. It is put together on demand, since ten thousand

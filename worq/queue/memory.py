@@ -97,12 +97,19 @@ class TaskQueue(base.TaskQueue):
         cls._opening = threading.Lock()
 
     def _end(self) -> None:
-        """End a verb after which something may be ready: wake as many as may get some.
+        self._store.end()
+        self._wake()
+
+    def _defer(self) -> None:
+        self._store.defer()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Something may be ready: wake as many as may get some.
 
         What was scheduled wakes them too, for they sleep until what was due first before.
         """
         store = self._store
-        store.end()
         if store.woken:
             if self._takers:
                 self._changed.notify(store.woken)
@@ -122,7 +129,7 @@ class TaskQueue(base.TaskQueue):
         with self._lock:
             self._store.begin(self.clock())
             refusals = self._store.put(messages)
-            self._end()
+            self._defer()
         return refusals
 
     def cancel(self, ids: Sequence[str]) -> list[str]:
@@ -144,19 +151,24 @@ class TaskQueue(base.TaskQueue):
     def status(self, ids: Sequence[str]) -> list[str | None]:
         with self._lock:
             self._store.begin(self.clock())
-            return [life.state if life else None for life in map(self._store.find, ids)]
+            states = [life.state if life else None for life in map(self._store.find, ids)]
+            self._defer()
+        return states
 
     def inspect(self, ids: Sequence[str]) -> list[Inspection | None]:
         with self._lock:
             store = self._store
             store.begin(self.clock())
-            return [inspect(store, life) if life else None
-                    for life in map(store.find, ids)]
+            seen = [inspect(store, life) if life else None for life in map(store.find, ids)]
+            self._defer()
+        return seen
 
     def results(self, ids: Sequence[str]) -> list[bytes | None]:
         with self._lock:
             self._store.begin(self.clock())
-            return [life.record() if life else None for life in map(self._store.find, ids)]
+            records = [life.record() if life else None for life in map(self._store.find, ids)]
+            self._defer()
+        return records
 
     def watch(self, client: str, ids: Sequence[str]) -> list[tuple[str, bytes | None]]:
         ended: list[tuple[str, bytes | None]] = []
@@ -171,6 +183,7 @@ class TaskQueue(base.TaskQueue):
                     life.watchers = {client}
                 else:
                     life.watchers.add(client)
+            self._defer()
         return ended
 
     def wait(self, client: str, timeout: float) -> list[tuple[str, bytes | None]]:
@@ -216,7 +229,9 @@ class TaskQueue(base.TaskQueue):
     def forget(self, ids: Sequence[str]) -> list[str]:
         with self._lock:
             self._store.begin(self.clock())
-            return [self._store.forget(id) for id in ids]
+            words = [self._store.forget(id) for id in ids]
+            self._defer()
+        return words
 
     # -- pools ----------------------------------------------------------------
 

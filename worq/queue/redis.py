@@ -395,8 +395,9 @@ def options(message: Message) -> str:
     key = message[5:]
     if key == PLAIN and not message.arguments:
         return ''
-    flags, priority, delay, ttl, lease, most, _ = key
-    return f'{flags} {priority} {delay} {ttl} {lease} {most} {len(message.arguments)}'
+    flags, priority, delay, ttl, lease, most, expires = key
+    return f'{flags} {priority} {delay} {ttl} {lease} {most} {expires} ' \
+        f'{len(message.arguments)}'
 
 
 PLAIN = Message('', '', b'', b'')[5:]
@@ -439,13 +440,15 @@ def affordable(outcomes: Sequence[Outcome]) -> list[Sequence[Outcome]]:
     return list(groups)
 
 
-def inspection(state: bytes, header: bytes = b'', due: int | None = None, open: int = 0,
-               arguments: Sequence[bytes] = (), target: bytes = b'', ahead: int | None = None,
-               pool: bytes = b'', taken: int | None = None, *rest: Any) -> Inspection:
+def inspection(state: bytes, nonce: bytes, header: bytes = b'', due: int | None = None,
+               expires: int | None = None, open: int = 0, arguments: Sequence[bytes] = (),
+               target: bytes = b'', ahead: int | None = None, pool: bytes = b'',
+               taken: int | None = None, deliveries: int = 0, progress: bytes = b'',
+               memo: bytes = b'') -> Inspection:
     """Read what `inspect.lua` answers."""
     names = tuple(argument.decode() for argument in arguments)
-    return Inspection(STATES[state], header, due, None, open, names, target.decode(), ahead,
-                      pool.decode(), taken, *rest)
+    return Inspection(STATES[state], header, due, expires, open, names, target.decode(), ahead,
+                      pool.decode(), taken, deliveries, progress, memo, nonce.decode())
 
 
 def losses(found: list[Any]) -> list[Lost]:

@@ -41,6 +41,7 @@ class Store:
         self.lanes: list[OrderedDict[Life, None]] = [OrderedDict() for _ in const.PRIORITIES]
         self.schedule = Agenda(lambda life: life.due if life.state == SCHEDULED else -1)
         self._expiry = Agenda(lambda life: life.expires)
+        self._late = Agenda(lambda life: -1 if life.state == COMPLETED else life.late)
         self.leased: dict[Life, None] = {}
         self._soonest = 0      # no lease ends before; at worst this is too early
 
@@ -63,7 +64,21 @@ class Store:
         self._follow_all()
         self._line_up()
 
+    def defer(self) -> None:
+        """The end of a verb that only looks at tasks. What follows from those that were over
+        when it met them is left to others, lest its second answer differ from the first."""
+        self._line_up()
+        if self._ended:
+            self.woken += 1
+
     def find(self, id: str) -> Life | None:
+        """A task as it is when it is met: one that is too late to begin ends now."""
+        life = self._known(id)
+        if life is not None and self._end_late(life):
+            return self.lives.get(id)
+        return life
+
+    def _known(self, id: str) -> Life | None:
         life = self.lives.get(id)
         if life is not None and life.expires and life.expires <= self.now:
             self._drop(life)
@@ -72,7 +87,8 @@ class Store:
 
     def next_tick(self) -> int | None:
         """When a tick will find something due, in ms; None if nothing is waited for."""
-        moments = [self.schedule.next(), self._soonest if self.leased else None]
+        moments = [self.schedule.next(), self._late.next(),
+                   self._soonest if self.leased else None]
         soonest = min((at for at in moments if at is not None), default=None)
         if soonest is None or self._ticked is None:
             return soonest
@@ -101,7 +117,7 @@ class Store:
                 return None
             if id in fresh or old.state != COMPLETED:
                 return Refusal(id, 'duplicate')
-            if old.pins or old in pinned:
+            if old.pins or old.dependents or old in pinned:
                 return Refusal(id, 'pinned')
         arguments = []
         cause = None
@@ -136,6 +152,8 @@ class Store:
             if argument.state != COMPLETED:
                 argument.dependents.append(life)
                 life.open += 1
+        if life.late:
+            self._late.add(life, len(self.lives))
         if not life.open:
             self._make_ready(life)
 
@@ -157,15 +175,22 @@ class Store:
         else:
             self._enqueue(life)
 
+    def _expect(self, life: Life) -> None:
+        """It may have been taken off the agenda while it was processed."""
+        if life.late and life.late <= self.now:
+            self._late.add(life, len(self.lives))
+
     def _enqueue(self, life: Life) -> None:
         self._move(life, ENQUEUED)
         self.lanes[life.priority][life] = None
+        self._expect(life)
         self.woken += 1
 
     def _enqueue_first(self, life: Life) -> None:
         """At the front, but behind those that this verb has put there already."""
         self._move(life, ENQUEUED)
         self._first.append(life)
+        self._expect(life)
         self.woken += 1
 
     def _line_up(self) -> None:
@@ -179,11 +204,12 @@ class Store:
         life.due = due
         self._move(life, SCHEDULED)
         self.schedule.add(life, self.counts[SCHEDULED])
+        self._expect(life)
         self.woken += 1
 
     def finish(self, life: Life, kind: bytes, data: bytes,
                origin: tuple[str, str] | None = None, owner: str | None = None) -> None:
-        """The one end for every cause. Dependents and arguments are told by `_follow_all`.
+        """The one end for every cause. Dependents are told by `_follow_all`.
 
         :param owner: who settled it, and may do so again.
         """
@@ -205,7 +231,23 @@ class Store:
             for client in life.watchers:
                 self._tell(client, life.id, news)
             life.watchers = None
+        for argument in life.arguments:
+            argument.pins -= 1
+            self._let_expire(argument)
+        life.arguments = ()
         self._ended.append(life)
+
+    def _end_late(self, life: Life) -> bool:
+        """End it if it is too late to begin; after a tail call it has begun.
+
+        Who gave it back may do so again, so it keeps its owner.
+        """
+        if not life.late or life.late > self.now or life.target is not None \
+                or life.state in (PROCESSING, COMPLETED):
+            return False
+        again = ' again' if life.epoch else ''
+        self.verdict(life, EXPIRED, f'expired before it was begun{again}', life.owner)
+        return True
 
     def verdict(self, life: Life, kind: bytes, text: str, owner: str | None = None) -> None:
         """Finish it with an outcome that the queue makes itself."""
@@ -213,7 +255,7 @@ class Store:
         self.finish(life, kind, name + b'\n' + text.encode(), owner=owner)
 
     def _follow_all(self) -> None:
-        """Tell of what ended: dependents, their dependents in turn, and arguments.
+        """Tell of what ended: dependents, and their dependents in turn.
 
         A queue of them rather than recursion: chains are as long as programs make them.
         """
@@ -222,13 +264,11 @@ class Store:
             for dependent in life.dependents:
                 self._follow(dependent, life)
             life.dependents = []
-            for argument in life.arguments:
-                argument.pins -= 1
-                self._let_expire(argument)
-            life.arguments = ()
+            self._let_expire(life)
 
     def _follow(self, dependent: Life, argument: Life) -> None:
-        if dependent.state != PENDING:   # it ended before its argument did
+        # It may have ended before its argument did.
+        if dependent.state != PENDING or self._end_late(dependent):
             return
         failed = argument.kind != VALUE and not dependent.flags & PASS
         if dependent.target is argument or failed:
@@ -240,7 +280,7 @@ class Store:
             self._make_ready(dependent)
 
     def _let_expire(self, life: Life) -> None:
-        if life.state == COMPLETED and not life.pins:
+        if life.state == COMPLETED and not life.pins and not life.dependents:
             life.expires = self.now + life.ttl
             self._expiry.add(life, self.counts[COMPLETED])
 
@@ -278,7 +318,7 @@ class Store:
             return 'unknown'
         if life.state != COMPLETED:
             return 'live'
-        if life.pins:
+        if life.pins or life.dependents:
             return 'pinned'
         self._drop(life)
         return 'forgotten'
@@ -286,11 +326,13 @@ class Store:
     # -- deliveries -----------------------------------------------------------
 
     def take(self, pool: str, limit: int, lease: int) -> list[Delivery]:
-        self._line_up()
+        self.end()
         taken: list[Delivery] = []
         for lane in self.lanes:
             while lane and len(taken) < limit:
                 life = next(iter(lane))
+                if self._end_late(life):
+                    continue
                 self._move(life, PROCESSING)
                 life.owner = pool
                 life.epoch += 1
@@ -313,7 +355,7 @@ class Store:
     def beat(self, pool: str, held: Iterable[Held], lease: int) -> list[Lost]:
         lost = []
         for id, token, progress in held:
-            life = self.find(id)
+            life = self._known(id)
             same = life is not None and life.token == token
             if life is not None and same and life.state == PROCESSING and life.owner == pool:
                 self._lease(life, lease)
@@ -327,7 +369,7 @@ class Store:
         return lost
 
     def settle(self, pool: str, outcome: Outcome) -> str:
-        life = self.find(outcome.id)
+        life = self._known(outcome.id)
         if life is None:
             return 'gone'
         if life.token != outcome.token or life.owner != pool:
@@ -443,19 +485,25 @@ class Store:
                 self._calm = now + const.GRACE
         self._ticked = now
         self._line_up()
+        over = self._late.pop(now, const.TICK_LIMIT)
+        for life in over:
+            self._end_late(life)
         due = self.schedule.pop(now, const.TICK_LIMIT)
         for life in due:
-            self._enqueue(life)
-        if len(due) == const.TICK_LIMIT:
+            if not self._end_late(life):
+                self._enqueue(life)
+        if const.TICK_LIMIT in (len(over), len(due)):
             self._ticked = now - const.TICK  # there may be more: the next verb goes on
-        if now < self._calm or not self.leased or now < self._soonest:
-            return
+        if now >= self._calm and self.leased and now >= self._soonest:
+            self._reap()
+        self.end()
+
+    def _reap(self) -> None:
+        now = self.now
         late = sorted((life.deadline, life.id, life) for life in self.leased
                       if life.deadline <= now)[:const.TICK_LIMIT]
         for _, _, life in late:
             self._lose(life, f'pool {life.owner} stopped renewing its lease')
         if len(late) == const.TICK_LIMIT:
             self._ticked = now - const.TICK
-        self._follow_all()
-        self._line_up()
         self._soonest = min((life.deadline for life in self.leased), default=0)

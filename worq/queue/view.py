@@ -17,7 +17,7 @@ def inspect(store: Store, life: Life) -> Inspection:
     """What there is to know of a task, see ``worq.queue.base``."""
     state, now = life.state, store.now
     if state == COMPLETED:
-        return Inspection(state)
+        return Inspection(state, nonce=life.nonce)
     here = state == PROCESSING
     due = max(life.due - now, 0) if state == SCHEDULED \
         else life.due - now if state == PENDING and not life.target and life.due > now else None
@@ -25,10 +25,11 @@ def inspect(store: Store, life: Life) -> Inspection:
     names = tuple(open_ones(life.arguments[:span]) or open_ones(life.arguments[-span:])) \
         if state == PENDING and life.target is None else ()
     return Inspection(
-        state, life.header, due, None, life.open, names,
+        state, life.header, due, max(life.late - now, 0) if life.late else None, life.open, names,
         life.target.id if life.target else '', ahead(store, life) if state == ENQUEUED else None,
         life.owner or '' if here else '', now - life.taken if here else None,
-        life.deliveries, life.progress if here else b'', life.memo)
+        life.deliveries, life.progress if here else b'', life.memo,
+        life.nonce)
 
 
 def open_ones(arguments: tuple[Life, ...]) -> list[str]:
@@ -47,22 +48,32 @@ def ahead(store: Store, life: Life) -> int | None:
 def audit(store: Store) -> list[str]:
     """What is wrong, a line each; see ``worq.queue.base``."""
     lives = list(store.lives.values())
+    # Those that were too late when a reader met them, whose dependents a later verb tells.
+    untold = {life: set(life.dependents) for life in lives
+              if life.state == COMPLETED and life.dependents}
+
+    def sources(life: Life) -> list[Life]:
+        """What it waits for."""
+        return [one for one in ([life.target] if life.target else life.arguments)
+                if one.state != COMPLETED or life in untold.get(one, ())]
+
     pins = Counter(argument for life in lives for argument in life.arguments)
     edges = Counter(dependent for life in lives for dependent in set(life.dependents)
-                    if life in dependent.sources())
+                    if life in sources(dependent))
     scheduled = store.schedule.lives()
     wrong = []
     for life in lives:
-        state, sources = life.state, life.sources()
+        state, waits = life.state, len(sources(life))
         for what, one, other in [
             ('lease', life in store.leased, state == PROCESSING),
             ('place in a lane', life in store.lanes[life.priority], state == ENQUEUED),
             ('place in the schedule', life in scheduled, state == SCHEDULED),
             ('outcome', life.kind != b'', state == COMPLETED),
-            ('end', life.expires != 0, state == COMPLETED and not life.pins),
-            ('something to wait for', len(sources) > 0, state == PENDING),
-            ('edges', edges[life], len(sources)),
-            ('open arguments', life.open, 0 if life.target else len(sources)),
+            ('end', life.expires != 0, state == COMPLETED and not life.pins
+             and not life.dependents),
+            ('something to wait for', waits > 0, state == PENDING),
+            ('edges', edges[life], waits),
+            ('open arguments', life.open, 0 if life.target else waits),
             ('pins', life.pins, pins[life]),
         ]:
             if one != other:
@@ -74,6 +85,6 @@ def audit(store: Store) -> list[str]:
     for state, n in store.counts.items():
         if n != counts[state]:
             wrong.append(f'{n} are {state}, but should be {counts[state]}')
-    if counts[PENDING] and counts[PENDING] + counts[COMPLETED] == len(lives):
+    if counts[PENDING] and counts[PENDING] + counts[COMPLETED] == len(lives) and not untold:
         wrong.append(f'{counts[PENDING]} are pending, and nothing will release them')
     return wrong

@@ -1,7 +1,7 @@
--- inspect(P; {id}, ...) -> {{state, header, due, open, arguments, target, ahead, pool, taken,
+-- inspect(P; {id}, ...) -> {{state, nonce, header, due, expires, open, arguments, target, ahead, pool, taken,
 -- deliveries, progress, memo} or nil, ...}. (no change) Moments are ms from now.
 local function span(moment)
-  return moment and math.max(moment - now, 0)
+  return moment and math.max(moment - now, 0) or false
 end
 
 local function due(id, T)
@@ -35,15 +35,15 @@ end
 
 local function look(id, T)
   if T.s == COMPLETED then
-    return {T.s}
+    return {T.s, T.n}
   end
   local here, open = T.s == PROCESSING, T.s == PENDING and not T.x
   local names = open and open_ones(id, 0, PUT_LIMIT - 1) or {}
   if open and #names == 0 then
     names = open_ones(id, -PUT_LIMIT, -1)
   end
-  return {T.s, header(id, T), span(due(id, T)), open and tonumber(T.u) or 0, names,
-          T.x or '', T.s == ENQUEUED and ahead(id, T), here and T.o or '',
+  return {T.s, T.n, header(id, T), span(due(id, T)), span(T.z), open and tonumber(T.u) or 0,
+          names, T.x or '', T.s == ENQUEUED and ahead(id, T), here and T.o or '',
           here and now - T.q, deliveries(T), here and T.j or '', T.y or ''}
 end
 

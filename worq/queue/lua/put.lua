@@ -1,6 +1,6 @@
 -- put(P; {id, nonce, header, body, options}, ...) -> {} or {id, word, argument}
 -- (new) -> enqueued | scheduled | pending | completed, or nothing at all
--- Options are empty, or `flags priority delay ttl lease max n` and then n arguments follow
+-- Options are empty, or `flags priority delay ttl lease max expires n` and then n arguments follow
 -- as (id, nonce). Judged first and written then: the judging writes nothing.
 local known, pinned, stored = {}, {}, {}
 
@@ -60,9 +60,10 @@ while i <= #ARGV do
   local options = ARGV[i + 4]
   i = i + 5
   if options ~= '' then
-    local f, p, delay, t, l, m, n = options:match('(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)')
+    local f, p, delay, t, l, m, expires, n = options:match(
+      '(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)')
     M.f, M.delay, M.t, M.l, M.m = tonumber(f), tonumber(delay), t, l, m
-    M.p = p
+    M.p, M.z = p, expires ~= '0' and now + expires
     for _ = 1, tonumber(n) do
       table.insert(M.arguments, {ARGV[i], ARGV[i + 1]})
       i = i + 2
@@ -100,6 +101,8 @@ local function store(M)
   set('l', M.l, '0')
   set('m', M.m, tostring(MAX_DELIVERIES))
   set('g', purges, '0')
+  set('z', M.z)
+  expect(id, M)
   if #M.arguments > 0 then
     set('a', #M.arguments)
     set('u', M.u, '0')

@@ -4,8 +4,6 @@
 -- `pause` is how many ms may pass before something else may be due.
 insist()
 tick()
-work()
-flush_ready()
 local taken = take(pool, limit, lease)
 conclude()
 local pause = TICK

@@ -43,13 +43,16 @@ end
 
 -- `owner` stays if it gave this outcome, so that it hears 'again' when it gives it twice.
 local INDEX = {[PENDING] = 'wait', [SCHEDULED] = 'sched', [PROCESSING] = 'lease'}
-local ENDED = {'h', 'b', 'c', 'd', 'm', 'l', 'p', 'u', 'v', 'x', 'g', 'w', 'a', 'k', 'q', 'j', 'y'}
+local ENDED = {'h', 'b', 'c', 'd', 'm', 'l', 'p', 'u', 'v', 'x', 'g', 'w', 'a', 'k', 'q', 'j', 'y', 'z'}
 local function finish(id, T, record, owner)
   local key = P .. 't:' .. id
   if INDEX[T.s] then
     call('ZREM', P .. INDEX[T.s], id)
   elseif T.s == ENQUEUED and not purged(T) then
     count('dead')   -- its entry stays in a ready list, to be skipped
+  end
+  if T.z then
+    call('ZREM', P .. 'exp', id)
   end
   if not T.b then   -- it is too long for the hash
     drop(P .. 'b:' .. id)
@@ -99,17 +102,26 @@ local function finish(id, T, record, owner)
   end
 end
 
--- A task as it is. One that was purged and is met before its turn ends now.
-local function task(id)
-  local T = read(id)
-  if T and purged(T) then
+-- A task as it is when it is met: one that was purged, or is too late to begin, ends now.
+-- Who gave back the latter may do so again, so it keeps its owner.
+local function meet(id, T)
+  if purged(T) then
     finish(id, T, verdict(id, T, 'c', 'cancelled: the queue was purged'))
-    return not ignored(T) and T or nil
+  elseif too_late(T) then
+    local text = 'expired before it was begun' .. (T.e and ' again' or '')
+    finish(id, T, verdict(id, T, 'x', text), T.o)
+  else
+    return T
   end
-  return T
+  return not ignored(T) and T or nil
 end
 
--- The end of a verb that only looks at tasks. It may have ended some that were purged; what
+local function task(id)
+  local T = read(id)
+  return T and meet(id, T)
+end
+
+-- The end of a verb that only looks at tasks. It may have ended some that it met; what
 -- follows from that is left to others, lest its second answer differ from the first.
 local function defer()
   if todo[1] then

@@ -9,9 +9,10 @@ local function work()
   -- An edge names a life. One that is over, or waits no more, is not touched.
   local function follow(edge, id, raw)
     local dependent, nonce = edge:sub(NONCE + 1), edge:sub(1, NONCE)
-    local T = task(dependent)
+    local T = read(dependent)
     budget = budget - 1
-    if not T or T.n ~= nonce or T.s ~= PENDING then
+    T = T and T.n == nonce and meet(dependent, T)
+    if not T or T.s ~= PENDING then
       return
     end
     local bad = raw:sub(NONCE + 1, NONCE + 1):lower() ~= 'v'

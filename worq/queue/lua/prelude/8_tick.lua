@@ -20,15 +20,20 @@ local function tick()
   end
   call('HSET', KEYS[1], 'tick', now, 'calm', calm)
   meta[1] = now
+  local over = call('ZRANGEBYSCORE', P .. 'exp', '-inf', now, 'LIMIT', 0, TICK_LIMIT)
+  for _, id in ipairs(over) do
+    call('ZREM', P .. 'exp', id)   -- also if it is processed: then see `expect`
+    task(id)
+  end
   local due = call('ZRANGEBYSCORE', P .. 'sched', '-inf', now, 'LIMIT', 0, TICK_LIMIT)
   for _, id in ipairs(due) do
-    local T = read(id)
+    local T = task(id)
     call('ZREM', P .. 'sched', id)
     if T and T.s == SCHEDULED then
       enqueue(id, T, back)
     end
   end
-  local full = #due == TICK_LIMIT
+  local full = #over == TICK_LIMIT or #due == TICK_LIMIT
   if now >= calm then
     local late = call('ZRANGEBYSCORE', P .. 'lease', '-inf', now, 'LIMIT', 0, TICK_LIMIT)
     for _, id in ipairs(late) do

@@ -29,6 +29,8 @@ end
 
 -- Entries whose life is over, or that are taken, cost budget, so that a step stays bounded.
 local function take(pool, limit, lease)
+  work()
+  flush_ready()
   local taken, leases = {}, {}
   local p, skips = 0, BUDGET
   while p <= 2 and #taken < limit and skips > 0 do
@@ -36,7 +38,7 @@ local function take(pool, limit, lease)
     p = entries and p or p + 1
     for _, entry in ipairs(entries or {}) do
       local nonce, id = entry:sub(1, NONCE), entry:sub(NONCE + 1)
-      local T = read(id)
+      local T = task(id)
       if T and T.s == ENQUEUED and T.n == nonce then
         local d, e = deliveries(T) + 1, (T.e or 0) + 1
         call('HSET', P .. 't:' .. id, 's', PROCESSING, 'e', e, 'o', pool, 'q', now)
