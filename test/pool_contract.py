@@ -1,17 +1,19 @@
 """What every pool does, on every queue."""
 from __future__ import annotations
 
+import logging
 import os
 import random
 import shutil
 import tempfile
 import threading
+import time
 import unittest
 
 from test import leaks
 from test.pool_tasks import lines
 from test.support import eventually
-from worq import Task, TaskFailure, get_broker
+from worq import Progress, Task, TaskFailure, get_broker
 from worq.pool.base import Error
 
 WAIT = 60
@@ -275,6 +277,41 @@ class PoolContract(PoolCase):
         self.begin(pool)
         self.assertEqual(self.q.same(1).result(WAIT), 1)
         pool.stop()
+
+    # -- what a pool tells ----------------------------------------------------------
+
+    def test_names(self):
+        """A pool tells which tasks it can run, once that is known."""
+        self.start()
+
+        def names():
+            return [name for info in self.broker.backend.pools().values()
+                    for name in info.get('tasks', '').split('\n')]
+        eventually(lambda: 'hold' in names() and 'same' in names(), timeout=WAIT)
+
+    def test_progress(self):
+        """What a task says of its progress can be seen while it runs, however often it says it."""
+        self.start()
+        deferred = self.q.report(self.path('begun'), self.path('go'), 100_000)
+
+        def seen():
+            found, = self.broker.backend.inspect([deferred.id])
+            return found.progress and Progress.decode(found.progress)
+        eventually(seen, Progress(100_000, 100_000, 'at the last'), timeout=WAIT)
+        self.open('go')
+        self.assertIsNone(deferred.result(WAIT))
+
+    def test_progress_that_cannot_be_told(self):
+        """Nonsense as progress harms nobody."""
+        logging.disable(logging.CRITICAL)
+        self.addCleanup(logging.disable, logging.NOTSET)
+        self.start()
+        deferred = self.q.misreport(self.path('begun'), self.path('go'))
+        eventually(lambda: len(lines(self.path('begun'))), 1, timeout=WAIT)
+        time.sleep(1.2)   # more than a beat
+        self.open('go')
+        deferred.wait(WAIT)
+        self.assertEqual(self.q.same(1).result(WAIT), 1)
 
     def test_outcome_of_a_lost_lease_is_dropped(self):
         """A task that was cancelled while it ran stays cancelled, whatever it comes to."""

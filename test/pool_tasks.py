@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from worq import TaskSpace, get_broker
+from worq import TaskSpace, current_task, get_broker
 from worq.pool.frames import pack
 from worq.pool.wire import OUTCOMES
 
@@ -76,6 +76,23 @@ def hold(begun, go, value=None):
     touch(begun)
     await_file(go)
     return value
+
+
+@tasks.task
+def report(begun, go, times):
+    """Tell of the progress, so often."""
+    current = current_task()
+    for n in range(times):
+        current.progress(n + 1, times)
+    current.progress(times, times, 'at the last')
+    hold(begun, go)
+
+
+@tasks.task
+def misreport(begun, go):
+    """Tell of what is no progress."""
+    current_task().progress({object()}, object(), 'x' * 10_000)
+    hold(begun, go)
 
 
 @tasks.task

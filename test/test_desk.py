@@ -2,11 +2,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 import unittest
 from unittest import mock
 
 from test.contract import message
+from test.pool_tasks import await_file
+from test.support import eventually
 from worq import get_broker
 from worq.errors import QueueError
 from worq.pool import worker
@@ -94,6 +97,57 @@ class DeskTest(unittest.TestCase):
             self.assertLess(len(self.desk.held), len(held))
 
 
+    def test_beats_every_second_for_what_it_holds(self):
+        """So that a cancel is noticed; and seldom while it holds nothing."""
+        beats = []
+
+        def beat(*args):
+            beats.append(args)
+            return self.queue.beat(*args)
+        with mock.patch.object(self.faulty, 'beat', beat, create=True):
+            self.desk._beat_at = 0
+            self.desk.beat()
+            self.assertLessEqual(self.desk.beat_in, 1.0)
+            self.queue.cancel(['a'])
+            self.desk._beat_at = 0
+            self.assertEqual([(one.id, one.word) for one in self.desk.beat()],
+                             [('a', 'cancelled')])
+            self.desk.settle([Outcome('b', self.b.token, 'value', b'')])
+            self.desk._beat_at = 0
+            self.desk.beat()
+            self.assertGreater(self.desk.beat_in, 1.0)
+        self.assertEqual(len(beats), 3)
+        self.queue.put([message('c')])
+        self.desk.turn([], 1)
+        self.assertLessEqual(self.desk.beat_in, 1.0)
+
+    def test_progress_goes_along_once(self):
+        """Progress is told with the next beat that gets through, and then no more."""
+        self.desk.progress[self.a.token] = b'half'
+        self.faulty.faults['beat'] = [QueueError('away')]
+        told = []
+        with self.assertLogs('worq', 'ERROR'):
+            for _ in range(3):
+                self.desk._beat_at = self.desk._retry_at = 0
+                with mock.patch.object(self.queue, 'beat', wraps=self.queue.beat) as beat:
+                    self.desk.beat()
+                told += [held.progress for call in beat.call_args_list
+                         for held in call.args[1] if held.id == 'a']
+        self.assertEqual(told, [b'half', b''])
+        self.desk.progress[self.a.token] = b'all'
+        self.desk._retry_at = 0
+        with self.assertLogs('worq', 'WARNING'):   # it is back
+            self.desk.turn([Outcome('a', self.a.token, 'value', b'')], 0)
+        self.assertEqual(self.desk.progress, {})
+
+    def test_too_many_names(self):
+        """Names that are too long together are not told, for a part of them would mislead."""
+        for names, told in [(['b', 'a'], 'a\nb'), (['x' * 1000] * 100, None), (['c'], 'c')]:
+            self.desk.tell_names(names)
+            self.desk.beat()
+            self.assertEqual(self.queue.pools()[self.desk.pool].get('tasks'), told)
+
+
 class DeafBell:
     """A bell that cannot be armed."""
 
@@ -113,6 +167,11 @@ def init(url, name):
     broker.expose(sum)
     broker.expose(len)
     return broker
+
+
+def init_slow(url, name, go):
+    await_file(go)
+    return init(url, name)
 
 
 class ManagerTest(unittest.TestCase):
@@ -142,6 +201,18 @@ class ManagerTest(unittest.TestCase):
             long = self.q.len('x' * 200_000)
             self.assertEqual([d.result(timeout=20) for d in many], [10_000] * 50)
             self.assertIn('too long', str(long.exception(timeout=30)))
+
+    def test_slow_init(self):
+        """A child that takes long to begin is told of, once."""
+        with mock.patch('worq.pool.manager.SLOW', 0.1), tempfile.TemporaryDirectory() as folder, \
+                self.assertLogs('worq', 'WARNING') as logs:
+            go = os.path.join(folder, 'go')
+            with WorkerPool(self.broker, init_slow, (self.name, go), workers=1):
+                eventually(lambda: len(logs.output), timeout=20, expect=1)
+                open(go, 'w').close()
+                self.assertEqual(self.q.sum([1, 2]).result(timeout=20), 3)
+        self.assertIn('has not begun', logs.output[0])
+        self.assertEqual(len(logs.output), 1)
 
     def test_no_pidfd(self):
         """Where the kernel has no pidfds, a dead child is found by its pipe."""
