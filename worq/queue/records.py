@@ -1,0 +1,143 @@
+"""What crosses the contract of a task queue, see ``worq.queue.base``: ids, numbers and bytes."""
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+__all__ = [
+    'Argument', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Lost', 'Turn', 'Inspection', 'Record',
+    'Bell',
+]
+
+
+class Argument(NamedTuple):
+    """A task whose outcome is an argument of another."""
+
+    id: str
+    nonce: str           #: the life that is meant; empty: whichever there is
+
+
+class Refusal(NamedTuple):
+    """Why a message of a put cannot be stored.
+
+    `word` is ``'duplicate'`` (the id is live, or twice in the put), ``'pinned'`` (its
+    last life is over, but its outcome is still an argument of something, or its
+    dependents have not all been told), or ``'unknown'`` (`argument` does not exist, is of
+    another life, or left no outcome).
+    """
+
+    id: str
+    word: str
+    argument: str = ''
+
+
+class Delivery(NamedTuple):
+    """A task as a pool gets it."""
+
+    id: str
+    token: bytes
+    number: int          #: the how-manieth delivery this is, from 1
+    header: bytes
+    body: bytes
+    arguments: tuple[tuple[str, bytes], ...] = ()  #: id and outcome on record
+    memo: bytes = b''    #: what the last retry left for this delivery
+
+
+class Outcome(NamedTuple):
+    """What came of a delivery.
+
+    ======== ======================================= ==================================
+    word     data                                    leads to
+    ======== ======================================= ==================================
+    value    envelope                                completed
+    failure  envelope of a failure                   completed
+    retry    a memo, `delay` in ms                   scheduled; deliveries count anew, and
+                                                     each brings the memo until the next retry
+    delegate (none), `target`                        pending, then what that one comes to
+    release  (none)                                  enqueued at the front, not counted
+    refuse   envelope of a failure                   scheduled 1 s later for another pool, or
+                                                     that failure if there is no other pool
+                                                     alive or no delivery left
+    lost     text: how the worker died               as if the lease had run out: enqueued at
+                                                     the front, later times scheduled, at
+                                                     last completed as expired
+    ======== ======================================= ==================================
+    """
+
+    id: str
+    token: bytes
+    word: str
+    data: bytes = b''
+    delay: int = 0
+    target: Argument | None = None
+
+
+class Held(NamedTuple):
+    """A delivery that a pool has, as it tells with a beat."""
+
+    id: str
+    token: bytes
+    progress: bytes = b''   #: text for people; empty: nothing new. At most `const.PROGRESS`
+
+
+class Lost(NamedTuple):
+    """A delivery that is not the pool's any more: kill its worker or drop its outcome."""
+
+    id: str
+    token: bytes
+    word: str            #: 'cancelled', or 'lost' for anything else
+
+
+class Turn(NamedTuple):
+    """The answer of a turn: a word for each outcome, what was lost, what was taken."""
+
+    settled: list[str]
+    lost: list[Lost]
+    deliveries: list[Delivery]
+
+
+class Inspection(NamedTuple):
+    """What there is to know of a task, for people. What does not apply is 0, empty or None."""
+
+    state: str               #: a word of ``const.STATUS_VALUES``
+    header: bytes = b''
+    due: int | None = None   #: ms until it is due, if that is later
+    expires: int | None = None              #: ms until it is too late to begin
+    open: int = 0                           #: how many of its arguments are open ...
+    arguments: tuple[str, ...] = ()         #: ... and the ids of up to `const.LOOK` of them
+    target: str = ''         #: the id of the task that it waits for after a tail call
+    ahead: int | None = None  #: about how many tasks are taken before it; None: too many to tell
+    pool: str = ''           #: which has it
+    taken: int | None = None                #: ms since that pool took it
+    deliveries: int = 0      #: as in `Delivery.number`
+    progress: bytes = b''    #: the last that was told of this delivery
+    memo: bytes = b''        #: as in `Delivery.memo`
+    nonce: str = ''          #: the life that this is; told in each state
+
+
+class Record(NamedTuple):
+    """An outcome on record, unpacked. `origin` is where it comes from: (id, nonce)."""
+
+    nonce: str
+    kind: bytes          #: lower case
+    data: bytes
+    origin: tuple[str, str] | None
+
+
+class Bell(Protocol):
+    """Tells a select loop that there may be something to take.
+
+    A bell rings too often rather than not at all: it may ring for a task that another
+    pool gets, and it rings by itself within two seconds, so that a lost wake-up is short.
+    """
+
+    def fileno(self) -> int:
+        """The descriptor to select for reading. May differ after each ``arm``."""
+
+    def arm(self) -> None:
+        """Begin to listen; does nothing while it listens already."""
+
+    def clear(self) -> None:
+        """Take what made the descriptor readable. After it, ``arm`` anew and ``take``."""
+
+    def close(self) -> None:
+        """Stop listening. May be called twice."""
