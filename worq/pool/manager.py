@@ -30,6 +30,7 @@ RESPAWN = 0.1, 10.0       # seconds before a child is tried again that could not
 FAREWELL = 5.0            # seconds that a child has to end after its last task
 YOUNG = 1.0               # seconds; a child that dies sooner without a task has not begun
 SLOW = 30.0               # seconds after which a child that has not begun is told of
+SILENCE = 3.0             # seconds; an armed bell rings within two, or nobody listens to it
 
 
 class Manager:
@@ -55,12 +56,13 @@ class Manager:
         self.workers: list[Worker] = []
         self._bell = backend.bell(self.desk.pool)
         self._bell_fd = -1              # while it is armed
+        self._armed_at = 0.0            # and since when
         self._more = True               # there may be something to take
         self._outcomes: list[Outcome] = []
         self._backlog: deque[tuple[Delivery, float]] = deque()  # came back; since when
         self._seconds: float | None = None
         self._watch_at: float | None = None  # monotonic: when a limit or a grace time ends
-        self._failures = 0              # children that could not begin, in a row
+        self._begun_at = self.turned    # when a child has last begun well
         self._respawn_at = 0.0
         self._stop_at: float | None = None   # monotonic: when those that still run are killed
         self._waking = Lock()
@@ -141,7 +143,7 @@ class Manager:
         was_ready, before = worker.ready, len(worker.sent)
         outcomes = worker.receive()
         if worker.ready and not was_ready:
-            self._failures = 0
+            self._begun_at = time.monotonic()
             log.debug('%s: worker %d is ready', self.label, worker.pid)
             self.desk.tell_names(worker.names)
         if outcomes:
@@ -227,9 +229,10 @@ class Manager:
         self._register(worker)
 
     def _put_off(self, now: float) -> None:
+        # By how long none could begin, not how many could not: if somebody kills them right
+        # and left, some of them young, the pool must not be without any for long.
         first, last = RESPAWN
-        self._respawn_at = now + min(last, first * 2 ** self._failures)
-        self._failures = min(self._failures + 1, 20)
+        self._respawn_at = now + min(last, max(first, (now - self._begun_at) / 2))
 
     def _bury(self, worker: Worker, cause: str, now: float) -> None:
         """A child has ended: tell what it was doing, and find others for the rest."""
@@ -267,6 +270,8 @@ class Manager:
 
     def _turn(self, now: float) -> None:
         self._deal_backlog(now)
+        if self._bell_fd >= 0 and now - self._armed_at > SILENCE:
+            self._disarm()  # its connection is dead, and only its connection may be
         # Without a bell (the queue had no connection for it) we look at every round.
         look = self._more or self._bell_fd < 0
         limit = self._room() if look and self._stop_at is None else 0
@@ -371,6 +376,7 @@ class Manager:
         except QueueError as error:
             log.debug('no bell: %s', error)
             return False
+        self._armed_at = time.monotonic()
         self._poll.register(self._bell_fd, select.POLLIN)
         return True
 

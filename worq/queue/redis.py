@@ -34,6 +34,7 @@ CHUNK = 1000        # ids in one call
 LOOKS = 10          # ids in one inspect, each of which may be a look at thousands of others
 SETTLE_BYTES = 64 << 20  # of outcomes in one command, unless a single one is longer
 WAIT = 100          # ms that replicas have at a time to confirm; it is tried again
+SILENCE = 2.5       # seconds after which a bell that has not rung is armed anew
 PATIENCE = 1.0      # seconds that a take without a time-out goes on while a script has more
 
 STATES = {b'p': const.PENDING, b's': const.SCHEDULED, b'e': const.ENQUEUED,
@@ -294,6 +295,7 @@ class Bell:
         self._key = key
         self._connection: AbstractConnection | None = None
         self._armed = False
+        self._since = 0.0           # monotonic: when it was armed
         self._struck = False
         link.tell(self)
 
@@ -314,12 +316,14 @@ class Bell:
         return int(sock.fileno())
 
     def arm(self) -> None:
-        """Begin to listen, on a new connection if the last one broke.
+        """Begin to listen, on a new connection if the last one broke, or is silent.
 
         :raises QueueError: if Redis is out of reach. It is tried once, not for long.
         """
-        if self._armed:
+        if self._armed and time.monotonic() - self._since < SILENCE:
             return
+        if self._armed:   # Redis answers in a second: something on the way has forgotten us
+            self._drop()
         try:
             if self._struck:
                 self._drop()
@@ -333,6 +337,7 @@ class Bell:
             raise QueueError(
                 f'Redis at {self._link.address.label} is out of reach: {error}') from error
         self._armed = True
+        self._since = time.monotonic()
 
     def clear(self) -> None:
         """Take the reply: Redis gives one within a second. A broken connection is dropped."""
