@@ -1,8 +1,14 @@
-"""Faults of WorQ that the fault runs in bench/faults have found."""
+"""Short variants of the fault runs in bench/faults, and the faults of WorQ that they found.
+
+Each starts its own Redis, pools and producers as programs, breaks what it is about, and reads
+in their journals what came of it. The long ones: ``python bench/faults/run.py all``.
+"""
 from __future__ import annotations
 
+import sys
 import unittest
 
+from bench.faults import run
 from bench.faults.proxy import Proxy
 from test import leaks, support
 from test.pool_tasks import init, tasks
@@ -10,6 +16,46 @@ from test.support import eventually
 from worq import get_broker
 from worq.pool import process, thread
 from worq.pool.manager import Manager
+
+
+@unittest.skipUnless(sys.platform == 'linux', 'it looks for processes in /proc')
+class RunsTest(unittest.TestCase):
+    """What must hold in each run, held."""
+
+    def setUp(self):
+        leaks.watch(self)
+
+    def held(self, number):
+        record = run.execute(number, quick=True)
+        self.assertEqual(record.broken, [], f'seed {record.seed}: {record.figures}')
+
+    def test_run_1(self):
+        """Workers killed at random: nothing is lost, no result doubled, each runs again at once."""
+        self.held(1)
+
+    def test_run_2(self):
+        """Managers killed: their tasks run again elsewhere, and their children end with them."""
+        self.held(2)
+
+    def test_run_3(self):
+        """SIGTERM at random: all is finished or given back, no process is left."""
+        self.held(3)
+
+    def test_run_8(self):
+        """Links that are cut, held, reset, half-open or lose replies lose no task."""
+        self.held(8)
+
+    def test_run_9(self):
+        """A pool stopped for three leases is overtaken, and its late outcomes are refused."""
+        self.held(9)
+
+    def test_run_10(self):
+        """A full Redis is told to the producer, and what is queued still completes."""
+        self.held(10)
+
+    def test_run_13(self):
+        """Poison fails, and says how; all else completes."""
+        self.held(13)
 
 
 class RespawnTest(unittest.TestCase):

@@ -1,0 +1,40 @@
+"""A pool, run as a program of its own, as a user would: ``pool_script.py '{JSON}'``."""
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any
+
+from bench.faults import journal, tasks
+from worq.pool import base, process, thread
+
+
+def main(url: str, name: str, workers: int = 2, kind: str = 'process', grace: float = 10,
+         host: str = '') -> None:
+    """Run until SIGTERM.
+
+    :param kind: 'process' or 'thread'.
+    :param host: a name of a machine to pretend to be on: then nobody can look whether
+        this process is alive, as nobody could if it were elsewhere.
+    """
+    if host:
+        truth = base.describe
+        base.describe = lambda: {**truth(), 'host': host, 'boot': host}
+    broker = tasks.expose(url, name)
+    if kind == 'process':
+        process.WorkerPool(broker, tasks.init, (name,), workers=workers, grace=grace).start()
+        return
+    import signal
+    pool = thread.WorkerPool(broker, workers=workers)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    with pool:
+        tasks.write(journal.READY, detail='threads')
+        signal.sigwait([signal.SIGTERM])
+
+
+if __name__ == '__main__':
+    logging.basicConfig(format='%(asctime)s %(process)d %(levelname)s %(message)s',
+                        level=logging.INFO)
+    options: dict[str, Any] = json.loads(sys.argv[1])
+    main(**options)

@@ -1,0 +1,243 @@
+"""The rig of a run: a folder of journals, a Redis, pools, producers, and their deaths.
+
+Everything runs in processes of its own, on loopback, and is gone when the run ends.
+"""
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+import json
+import os
+from pathlib import Path
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any, Callable, Iterable
+
+import redis
+
+from bench.faults import check, journal, tasks
+from bench.faults.journal import Entry, Journal
+from test import support
+from worq import get_broker
+from worq.queue.audit import KEPT
+
+__all__ = ['Rig', 'Pool', 'alive', 'children', 'ROOT']
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+QUEUE = 'faults'
+START = 60.0         # seconds that a program may take to be ready on a busy machine
+AUDITS = 20.0        # seconds that what is left over may take to be worked off
+ALWAYS = '--appendonly', 'yes', '--appendfsync', 'always'
+EVERYSEC = '--appendonly', 'yes', '--appendfsync', 'everysec'
+
+
+def children(pid: int) -> list[int]:
+    """The child processes of a process, now."""
+    found: list[int] = []
+    for path in Path(f'/proc/{pid}/task').glob('*/children'):
+        with suppress(OSError):   # the thread, or all of it, has just ended
+            found += map(int, path.read_text().split())
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be reaped does not."""
+    try:
+        state = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0]
+    except OSError:
+        return False
+    return state not in 'ZX'
+
+
+class Rig:
+    """Where a run takes place. Use it as a ``with``.
+
+    :param seed: of everything that is left to chance.
+    :param server: options of a Redis server for the run; None: the run starts its own.
+    """
+
+    def __init__(self, seed: int, server: Iterable[str] | None = EVERYSEC) -> None:
+        self.seed = seed
+        self.rand = random.Random(seed)
+        self.folder = tempfile.mkdtemp(prefix='worq-faults-')
+        self.journal = Journal(self.folder)
+        self.name = QUEUE
+        self._stack = ExitStack()
+        self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self._log = open(Path(self.folder, 'log'), 'ab')
+        self._stack.enter_context(self._log)
+        self.programs: list[subprocess.Popen[bytes]] = []
+        self.keep = self._stack.enter_context
+        self.url = ''
+        if server is not None:
+            self.server = self.keep(support.start_redis(*server))
+            self.url = self.server.url
+
+    def __enter__(self) -> Rig:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for program in self.programs:
+            if program.poll() is None:
+                pids = [program.pid, *children(program.pid)]
+                for pid in pids:   # it may be stopped: then its children go on without it
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                program.wait()
+        self.journal.close()
+        self._stack.close()
+
+    # -- programs -------------------------------------------------------------
+
+    def run(self, script: str, options: dict[str, Any]) -> subprocess.Popen[bytes]:
+        """Start a script of this folder."""
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
+        program = subprocess.Popen(
+            [sys.executable, str(HERE / script), json.dumps(options)],
+            stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
+            env={**os.environ, 'PYTHONPATH': path, tasks.FOLDER: self.folder})
+        self.programs.append(program)
+        return program
+
+    def pool(self, url: str = '', **options: Any) -> Pool:
+        """Start a pool, and wait until all its workers are ready."""
+        return Pool(self, {'url': url or self.url, 'name': self.name, **options})
+
+    def producer(self, count: int, over: float, url: str = '',
+                 **options: Any) -> subprocess.Popen[bytes]:
+        """Start a producer of `count` tasks in `over` seconds."""
+        options = {'seed': self.seed, **options}
+        return self.run('producer.py', {
+            'url': url or self.url, 'name': self.name, 'count': count, 'over': over, **options})
+
+    @property
+    def log(self) -> str:
+        """What all programs have logged."""
+        return Path(self.folder, 'log').read_text(errors='replace')
+
+    # -- faults ---------------------------------------------------------------
+
+    def kill(self, pid: int, what: str, along: Iterable[int] = (),
+             number: int = signal.SIGKILL) -> None:
+        """Kill a process.
+
+        :param what: it is, one word.
+        :param along: process ids of those that will not outlive it.
+        """
+        self.journal.write(journal.KILL, str(pid), ' '.join([what, *map(str, along)]))
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    def fault(self, what: str, heal: Callable[[], object] | None = None,
+              after: float = 0.0) -> None:
+        """Write down a fault that has been caused, and heal it some seconds later."""
+        self.journal.write(journal.FAULT, detail=what)
+        if heal is not None:
+            time.sleep(after)
+            heal()
+            self.journal.write(journal.HEALED, detail=what)
+
+    # -- what came of it ------------------------------------------------------
+
+    def entries(self) -> list[Entry]:
+        """All journals, as they are now."""
+        return journal.read(self.folder)
+
+    def count(self, event: str) -> int:
+        """How many entries there are of an event."""
+        return sum(entry.event == event for entry in self.entries())
+
+    def finish(self, *producers: subprocess.Popen[bytes], limit: float = 600) -> None:
+        """Wait for producers; RuntimeError, with the log, if one has failed."""
+        for producer in producers:
+            if producer.wait(limit) != 0:
+                raise RuntimeError(f'a producer failed:\n{self.log[-4000:]}')
+
+    def figures(self, url: str = '', max_deliveries: int = 3) -> dict[str, Any]:
+        """Read all results once more, audit the queue, and check the journals."""
+        keys = [entry.key for entry in self.entries() if entry.event == journal.PUT]
+        with get_broker(url or self.url, self.name) as broker:
+            for key, raw in zip(keys, broker.backend.results(keys)):
+                value = raw and broker.decode(key, raw)
+                if isinstance(value, dict):
+                    self.journal.write(journal.SEEN, key, value['run'])
+            audit = self.audit(broker)
+            stats = broker.backend.stats()
+        figures = check.check(self.entries(), max_deliveries)
+        return {**figures, 'redelivered': stats['redelivered'], 'stale': stats['stale'],
+                'audit': len(audit), 'leaks': len(self.leaks(url))}
+
+    @staticmethod
+    def audit(broker: Any) -> list[str]:
+        """What is wrong in the queue, once what is left over has been worked off."""
+        limit = time.monotonic() + AUDITS
+        while (found := broker.backend.audit()) and time.monotonic() < limit:
+            time.sleep(0.2)
+            broker.backend.beat('auditor')
+        return list(found)
+
+    def leaks(self, url: str = '') -> list[str]:
+        """Keys that nobody owns and that do not end by themselves."""
+        prefix = f'worq:{{{self.name}}}:'
+        with redis.Redis.from_url(url or self.url) as client:
+            names = [name.decode() for name in client.scan_iter(count=1000)]
+            return [name for name in names
+                    if name.removeprefix(prefix).partition(':')[0] not in KEPT
+                    and client.ttl(name) == -1]
+
+
+class Pool:
+    """A pool as a program of its own, that can be started again.
+
+    :param options: of `bench.faults.pool_script.main`.
+    """
+
+    def __init__(self, rig: Rig, options: dict[str, Any]) -> None:
+        self.rig = rig
+        self.options = options
+        self.start()
+        self.await_ready()
+
+    def __repr__(self) -> str:
+        return f'<Pool {self.pid}>'
+
+    def start(self) -> None:
+        """Start it (again); it is not waited for."""
+        self.program = self.rig.run('pool_script.py', self.options)
+        self.pid = self.program.pid
+
+    def await_ready(self) -> None:
+        """Wait until its workers are ready; RuntimeError, with the log, if they are not."""
+        threads = self.options.get('kind') == 'thread'
+        wanted = 1 if threads else self.options.get('workers', 2)
+        limit = time.monotonic() + START
+        while True:
+            ready = [e for e in self.rig.entries() if e.event == journal.READY
+                     and (e.pid == self.pid if threads else e.detail == str(self.pid))]
+            if len(ready) >= wanted:
+                return
+            if self.program.poll() is not None or time.monotonic() > limit:
+                raise RuntimeError(f'a pool does not start:\n{self.rig.log[-4000:]}')
+            time.sleep(0.02)
+
+    @property
+    def children(self) -> list[int]:
+        """Its worker processes."""
+        return children(self.pid)
+
+    def kill(self) -> list[int]:
+        """Kill the manager; returns the children that it had."""
+        found = self.children
+        self.rig.kill(self.pid, 'manager', found)
+        self.program.wait()
+        return found
+
+    def stop(self, limit: float = 60) -> int:
+        """SIGTERM, and wait for its end; returns the exit status."""
+        self.program.terminate()
+        return self.program.wait(limit)

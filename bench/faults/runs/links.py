@@ -1,0 +1,90 @@
+"""Run 8: the connections between pools, producers and Redis break in all ways they know."""
+from __future__ import annotations
+
+import time
+
+from bench.faults.proxy import Proxy
+from bench.faults.record import Record
+from bench.faults.rig import Rig
+from test.support import eventually
+
+__all__ = ['links_broken']
+
+SHORT_LEASE = {'heartrate': 1}    # a lease of three seconds
+KINDS = ['reset', 'half-open', 'cut in replies', 'replies lost']
+LONGEST = 25.0                    # seconds that nobody may wait in vain
+
+
+def links_broken(seed: int, seconds: float, quick: bool) -> Record:
+    """Run 8: a manager cut off for longer than its lease; connections that break in many ways.
+
+    First one of two pools is cut off: what it sends is dropped, or held back and then delivered
+    late. Then pools and producers alike suffer resets, half-open connections, connections
+    that break in the middle of a reply, and lost replies to 1 % of all requests. Nothing is
+    lost, no task has two results, and nobody waits in vain for more than 25 s.
+    """
+    record = Record(8, 'links cut, held, reset, half-open; 1 % of replies lost', seed)
+    for leg in ['black hole'] if quick else ['black hole', 'held back']:
+        cut_off(record, leg, seed, quick)
+    for leg in ['all kinds'] if quick else [*KINDS, 'all kinds']:
+        flapping(record, leg, seed, seconds)
+    return record
+
+
+def cut_off(record: Record, leg: str, seed: int, quick: bool) -> None:
+    """One of two pools cannot reach Redis for two leases."""
+    lease = 3.0 if quick else 15.0
+    options = SHORT_LEASE if quick else {}
+    with Rig(seed) as rig, Proxy(rig.server.port, seed) as proxy:
+        lonely = rig.pool(proxy.url, workers=2)
+        other = rig.pool(workers=2)
+        producer = rig.producer(int(3 * lease * 20), 3 * lease, longest=0.2, options=options)
+        time.sleep(lease / 2)
+        if leg == 'black hole':
+            proxy.blackhole()
+        else:
+            proxy.hold()
+        rig.fault(leg, proxy.pass_on, 2 * lease)
+        rig.finish(producer)
+        figures = record.add(rig.figures(), leg)
+        if 'lost the queue' in rig.log:   # and if not, it has healed with the first retry
+            eventually(lambda: 'is back' in rig.log, timeout=LONGEST)
+        record.demand(lonely.stop() == other.stop() == 0, f'{leg}: a pool did not end well')
+    record.safe(figures, leg)
+    record.demand(figures['waited'] < LONGEST, f'{leg}: waited for {figures["waited"]} s')
+
+
+def flapping(record: Record, leg: str, seed: int, seconds: float) -> None:
+    """The links of all break again and again."""
+    with Rig(seed) as rig, Proxy(rig.server.port, seed) as proxy:
+        pools = [rig.pool(proxy.url, workers=2) for _ in range(2)]
+        producer = rig.producer(int(seconds * 50), seconds, proxy.url, longest=0.05)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(rig.rand.uniform(0.1, 0.5))
+            break_once(proxy, leg, rig)
+        proxy.pass_on()
+        rig.finish(producer)
+        figures = record.add({**rig.figures(), 'replies lost': proxy.swallowed}, leg)
+        record.demand([pool.stop() for pool in pools] == [0, 0], f'{leg}: a pool did not end well')
+    record.safe(figures, leg)
+    record.demand(figures['waited'] < LONGEST, f'{leg}: waited for {figures["waited"]} s')
+    if leg == 'replies lost':
+        record.demand(figures['replies lost'] > 0, f'{leg}: no reply was lost')
+
+
+def break_once(proxy: Proxy, leg: str, rig: Rig) -> None:
+    kind = rig.rand.choice(KINDS) if leg == 'all kinds' else leg
+    if kind == 'reset':
+        proxy.reset()
+        rig.fault(kind, proxy.pass_on, rig.rand.uniform(0, 0.3))
+    elif kind == 'half-open':
+        proxy.half_open()
+        rig.fault(kind, proxy.pass_on, 0.1)
+        time.sleep(1.0)
+    elif kind == 'cut in replies':
+        proxy.cut(10, 3000)
+        rig.fault(kind)
+    else:
+        proxy.swallow(0.01)
+        rig.fault(kind)

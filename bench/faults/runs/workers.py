@@ -1,0 +1,259 @@
+"""Runs in which workers, and whole pools, are killed, stopped and poisoned."""
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Callable
+
+from bench.faults import journal
+from bench.faults.record import Record
+from bench.faults.rig import EVERYSEC, Pool, Rig, alive
+from test.support import eventually
+
+__all__ = ['children_killed', 'managers_killed', 'terminated', 'pool_stopped', 'poison']
+
+SHORT_LEASE = {'heartrate': 1}    # a lease of three seconds
+Wait = Callable[[float], bool]
+
+
+def clock(seconds: float) -> Wait:
+    """A function that sleeps, and tells whether so many seconds have not yet passed."""
+    end = time.monotonic() + seconds
+
+    def wait(pause: float) -> bool:
+        time.sleep(max(0.0, min(pause, end - time.monotonic())))
+        return time.monotonic() < end
+    return wait
+
+
+def children_killed(seed: int, seconds: float, quick: bool) -> Record:
+    """Run 1: every 200 ms a random worker process is killed, whatever it does.
+
+    Nothing is lost, no task has two results; a task runs a second time at most for each kill,
+    and does so within a second (p99).
+    """
+    record = Record(1, 'a random worker killed every 200 ms', seed)
+    with Rig(seed) as rig:
+        begin = time.monotonic()
+        pool = rig.pool(workers=4)
+        # On a machine that takes longer to start a process than we to kill it, nothing can run.
+        start = time.monotonic() - begin if quick else 0.0
+        count = int(seconds * (60 if quick else 10_000 / 120))
+        producer = rig.producer(count, seconds, longest=0.06)
+        wait = clock(seconds)
+        while wait(max(0.2, start / 6)):
+            if found := pool.children:
+                rig.kill(rig.rand.choice(found), 'child')
+        rig.finish(producer)
+        figures = record.add(rig.figures())
+        record.demand(pool.stop() == 0, 'the pool did not end well')
+    record.safe(figures)
+    record.demand(figures['duplicates'] <= figures['faults'],
+                  f'{figures["duplicates"]} duplicate runs by {figures["faults"]} kills')
+    record.quick(figures, 'recovery', max(1.0, 5 * start))
+    return record
+
+
+def managers_killed(seed: int, seconds: float, quick: bool) -> Record:
+    """Run 2: every 5 s a whole pool is killed, its manager first, and started again.
+
+    Nothing is lost, no task has two results; what ran runs again within 3 s (p99) if another
+    pool of the machine can see that it is dead, within 18 s if none can. Children do not outlive
+    their manager.
+    """
+    record = Record(2, 'a manager killed every 5 s', seed)
+    for leg, most, options in [
+            ('same host', 3.0, {}),
+            ('elsewhere', 6.0 if quick else 18.0, SHORT_LEASE if quick else {})]:
+        with Rig(seed) as rig:
+            hosts = ['', ''] if leg == 'same host' else ['here', 'there']
+            pools = [rig.pool(workers=2, host=host) for host in hosts]
+            # a run that is cut three times by the death of its manager has expired, rightly
+            producer = rig.producer(int(seconds * 40), seconds, longest=0.1,
+                                    options={**options, 'max_deliveries': 10})
+            wait = clock(seconds)
+            orphans = 0
+            kills = 0
+            while wait(2.0 if quick else 5.0):
+                pool = pools[kills % 2]
+                kills += 1
+                orphans += len(survivors(pool.kill(), 2.0))
+                if leg == 'elsewhere':   # and so is not seen by one that starts beside it
+                    pool.options['host'] = f'host{kills}'
+                pool.start()
+            rig.finish(producer)
+            figures = record.add({**rig.figures(max_deliveries=10), 'orphans': orphans}, leg)
+        record.safe(figures, leg)
+        bound = kills * 2 * 32   # workers, and what each has before it
+        record.demand(figures['duplicates'] <= bound, f'{leg}: {figures["duplicates"]} '
+                      f'duplicate runs, bound {bound}')
+        record.demand(not orphans, f'{leg}: {orphans} children outlived their manager')
+        record.demand(figures['recovery']['n'] > 0, f'{leg}: nothing ran when it was killed')
+        record.quick(figures, 'recovery', most, leg)
+    return record
+
+
+def survivors(pids: list[int], patience: float) -> list[int]:
+    """The processes that still run after so many seconds."""
+    limit = time.monotonic() + patience
+    while (left := [pid for pid in pids if alive(pid)]) and time.monotonic() < limit:
+        time.sleep(0.02)
+    return left
+
+
+def terminated(seed: int, seconds: float, quick: bool) -> Record:
+    """Run 3: SIGTERM at random moments, with a time of grace that most tasks need less of.
+
+    Each is finished or given back; only one that outlasts the grace runs again. The pool ends
+    with status 0, in time, and within 2 s after it no child is left.
+    """
+    record = Record(3, 'SIGTERM at random', seed)
+    grace = 2.0 if quick else 10.0
+    ends = []
+    orphans = 0
+    late = 0
+    with Rig(seed) as rig:
+        pools = [rig.pool(workers=2, grace=grace) for _ in range(2)]
+        producers = [
+            rig.producer(int(seconds * 20), seconds, longest=0.2),
+            rig.producer(max(2, int(seconds / grace / 3)), seconds, prefix='long',
+                         shortest=grace * 0.5, longest=grace * 1.5, graphs=0,
+                         options={'max_deliveries': 20})]
+        wait = clock(seconds)
+        while wait(rig.rand.uniform(0.2, grace)):
+            pool = rig.rand.choice(pools)
+            found = pool.children
+            rig.kill(pool.pid, 'pool', found, signal.SIGTERM)
+            begin = time.monotonic()
+            status = pool.program.wait(grace + 30)
+            # before it has begun, no handler of ours can be there
+            ends.append(0 if status == -signal.SIGTERM and not found else status)
+            late += time.monotonic() - begin > grace + 5
+            orphans += len(survivors(found, 2.0))
+            pool.start()
+        rig.finish(*producers)
+        figures = record.add({**rig.figures(max_deliveries=20), 'orphans': orphans, 'late': late})
+        cut = {e.key for e in begun_twice(rig)}
+    record.safe(figures)
+    record.demand(set(ends) <= {0}, f'exit statuses {sorted(set(ends))}')
+    record.demand(not orphans, f'{orphans} children outlived their manager by 2 s')
+    record.demand(not late, f'{late} pools ended more than 5 s after their grace')
+    record.demand(all(key.startswith('long') for key in cut),
+                  f'tasks that had time to end were run again: {sorted(cut)[:5]}')
+    return record
+
+
+def begun_twice(rig: Rig) -> list[journal.Entry]:
+    """The second and later runs of tasks."""
+    seen: set[str] = set()
+    found = []
+    for entry in rig.entries():
+        if entry.event == journal.BEGIN:
+            if entry.key in seen:
+                found.append(entry)
+            seen.add(entry.key)
+    return found
+
+
+def pool_stopped(seed: int, seconds: float, quick: bool) -> Record:
+    """Run 9: a whole pool is stopped (SIGSTOP) for three leases, while another goes on.
+
+    Its tasks run again there. When it is continued, its children end what they were doing,
+    and every such late outcome is refused: the results are those of the other pool.
+    """
+    record = Record(9, 'a pool stopped for three leases, then continued', seed)
+    lease = 3.0 if quick else 15.0
+    options = SHORT_LEASE if quick else {}
+    with Rig(seed) as rig:
+        frozen, other = rig.pool(workers=2), rig.pool(workers=2)
+        producer = rig.producer(int(4 * lease * 20), 4 * lease, shortest=0.1, longest=0.3,
+                                options=options)
+        time.sleep(lease / 3)
+        eventually(lambda: len(running(rig, frozen)), 2, timeout=30)
+        pids = [frozen.pid, *frozen.children]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        held = running(rig, frozen)
+        rig.fault('stop', lambda: resume(pids), 3 * lease)
+        rig.finish(producer)
+        late = [e for e in rig.entries() if e.event == journal.END and e.detail in held.values()]
+        taken = [e for e in rig.entries() if e.event in (journal.RESULT, journal.SEEN)
+                 and e.detail in held.values()]
+        figures = record.add({**rig.figures(), 'held': len(held), 'late ends': len(late),
+                              'late outcomes accepted': len(taken)})
+        record.demand(frozen.stop() == other.stop() == 0, 'a pool did not end well')
+    record.safe(figures)
+    record.demand(len(held) > 0, 'nothing ran when the pool was stopped')
+    record.demand(not taken, f'{len(taken)} late outcomes were accepted')
+    bound = 2 * 32
+    record.demand(figures['duplicates'] <= bound,
+                  f'{figures["duplicates"]} duplicate runs, bound {bound}')
+    return record
+
+
+def running(rig: Rig, pool: Pool) -> dict[str, str]:
+    """What a pool's children run now: key to run."""
+    entries = rig.entries()
+    ended = {e.detail for e in entries if e.event == journal.END}
+    pids = set(pool.children)
+    return {e.key: e.detail for e in entries
+            if e.event == journal.BEGIN and e.pid in pids and e.detail not in ended}
+
+
+def resume(pids: list[int]) -> None:
+    """Continue a pool, the children first, so that they have something to tell."""
+    for pid in pids[1:]:
+        os.kill(pid, signal.SIGCONT)
+    time.sleep(0.5)
+    os.kill(pids[0], signal.SIGCONT)
+
+
+POISONS = [   # task, what its failure says, whether it kills its worker
+    ('segfault', 'SIGSEGV', True), ('leave', 'exit status 3', True),
+    ('abort', 'SIGABRT', True), ('killed', 'SIGKILL', True),
+    ('hungry', 'MemoryError', False)]
+
+
+def poison(seed: int, seconds: float, quick: bool) -> Record:
+    """Run 13: ten poisonous tasks among many: segfault, abort, exit, out of memory, endless.
+
+    Exactly these ten fail, each naming what it did to its worker, three deliveries at most;
+    all others come to their result, dependents of poison excepted.
+    """
+    record = Record(13, 'ten poisonous tasks among many', seed)
+    from worq import Task, TaskFailure, get_broker
+    with Rig(seed, EVERYSEC) as rig:
+        pool = rig.pool(workers=4)
+        producer = rig.producer(600 if quick else 10_000, seconds, longest=0.005)
+        broker = get_broker(rig.url, rig.name)
+        q = broker.queue()
+        poisons = [(f'{name}{n}', name, text, kills) for n in range(2)
+                   for name, text, kills in POISONS[:4]] + [
+            ('hungry0', *POISONS[4]), ('endless0', 'endless', 'cancelled', False)]
+        rig.rand.shuffle(poisons)
+        made = {}
+        for key, name, text, kills in poisons:
+            time.sleep(seconds / 20)
+            rig.journal.write(journal.TRY, key)
+            made[key] = Task(getattr(q, name), id=key)(key)
+            if name == 'endless':
+                eventually(lambda: any(e.key == 'endless0' for e in rig.entries()
+                                       if e.event == journal.BEGIN), timeout=60)
+                made[key].cancel()
+        wrong = {}
+        for key, name, text, kills in poisons:
+            failure = made[key].exception(120)
+            begun = sum(e.key == key and e.event == journal.BEGIN for e in rig.entries())
+            if not isinstance(failure, TaskFailure) or text not in str(failure) \
+                    or f':{key}]' not in str(failure) or name not in str(failure) \
+                    or begun != (3 if kills else 1):
+                wrong[key] = f'begun {begun} times: {failure}'
+        rig.finish(producer)
+        figures = record.add({**rig.figures(), 'poison': len(poisons), 'wrong': wrong})
+        broker.close()
+        record.demand(pool.stop() == 0, 'the pool did not end well')
+    record.demand(not wrong, f'poison: {wrong}')
+    record.safe(figures)
+    record.demand(figures['expired'] == 0, f'{figures["expired"]} others expired')
+    return record
