@@ -5,11 +5,11 @@ import itertools
 import os
 import threading
 import unittest
+from unittest import mock
 
 from test.contract import message, outcome
 from test.contract_pools import QueueContract
 from worq import const
-from worq.errors import QueueError
 from worq.queue import memory
 
 
@@ -42,15 +42,10 @@ class MemoryQueueTest(QueueContract, unittest.TestCase):
         self.assertIsNot(other, self.q)
         del memory.TaskQueue._opened['memory://other', self.q.name]
 
-    def test_orphan(self) -> None:
-        """A pool's child cannot put: nobody would take it."""
-        memory.orphan = True
-        try:
-            with self.assertRaisesRegex(QueueError, 'pool child'):
-                self.q.put([message('a')])
-        finally:
-            memory.orphan = False
-        self.assertEqual(self.q.size(), 0)
+    def test_elsewhere(self) -> None:
+        """In a pool's child every memory queue is one of the pool's process."""
+        with mock.patch.object(memory, 'elsewhere', lambda *which: which):
+            self.assertEqual(memory.TaskQueue.open('memory://', 'q'), ('memory://', 'q'))
 
     @unittest.skipUnless(hasattr(os, 'fork'), 'needs fork')
     def test_fork(self) -> None:

@@ -141,12 +141,6 @@ class EndsOnMemory(MemoryMixin, Ends):
 class EndsOnRedis(RedisMixin, Ends):
     """Deaths, with Redis."""
 
-    def test_enqueue_in_a_task(self):
-        """A task may enqueue others."""
-        self.start(1)
-        id = self.q.enqueue(self.url(), self.name).result(WAIT)
-        self.assertEqual(self.broker.deferred(id).result(WAIT), 'inner')
-
     def test_dead_neighbour(self):
         """The tasks of a pool on this machine that was killed are taken over at once."""
         program = subprocess.Popen(
@@ -253,12 +247,6 @@ class ProcessDetails(MemoryMixin, Processes):
             self.assertNotEqual(self.q.pid().result(WAIT), worker)
         finally:
             os.kill(program, signal.SIGKILL)
-
-    def test_memory_queue_of_a_child(self):
-        """A task of a memory queue that enqueues fails clearly: its memory is a copy."""
-        self.start(1)
-        failure = self.q.enqueue(self.url(), self.name).exception(WAIT)
-        self.assertIn('the memory queue lives in its parent', failure.error)
 
     def test_init_fails_at_first(self):
         """A child that cannot begin is tried again."""

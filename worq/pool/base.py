@@ -124,7 +124,7 @@ def task_lease(header: bytes) -> int | None:
     """ms of the lease that a task asks for itself, from its header; None: as the pool likes."""
     for line in header.split(b'\n')[1:]:
         word, _, number = line.partition(b' ')
-        if word == b'lease' and number.isdigit():
+        if word == b'lease' and number.isdigit() and len(number) < 16:
             return int(number)
     return None
 

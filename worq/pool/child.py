@@ -1,8 +1,9 @@
-"""The child of a process pool: ``python -m worq.pool.child IN OUT PAGE PARENT``.
+"""The child of a process pool: ``python -m worq.pool.child ANSWERS IN OUT PAGE PARENT``.
 
 It reads tasks from one pipe, runs them one after the other, and writes their outcomes to
 another. Its first frame tells it how to begin, and is trusted, for it comes from the process
-that started this one.
+that started this one. If the queue is in the memory of that process, tasks ask for it there, and
+ANSWERS is the pipe on which they are answered; else it is -1.
 
 Duties: 1. begin: make this process one in which the parent's functions can be found; 2. work; 3.
 never outlive the parent, whatever the task does.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import atexit
 from collections import deque
 from contextlib import suppress
+from itertools import count
 import logging
 import os
 import pickle
@@ -28,13 +30,14 @@ from typing import Any
 from worq import codec
 from worq.core import Broker
 from worq.current import CurrentTask, Progress
+from worq.errors import QueueError
 from worq.pool.frames import Reader, pack
 from worq.pool.grip import Grip
 from worq.pool.run import run
 from worq.pool.wire import (
-    BROKEN, INIT, LIMIT, OUTCOMES, PROGRESS, READY, Page, pack_outcome, unpack_tasks,
+    ASK, BROKEN, INIT, LIMIT, OUTCOMES, PROGRESS, READY, Page, pack_outcome, unpack_tasks,
 )
-from worq.queue import memory
+from worq.queue import memory, remote
 from worq.queue.base import Delivery, Outcome
 
 __all__ = ['main', 'preparation', 'prepare']
@@ -121,12 +124,11 @@ def unpickle(data: bytes) -> Any:
                 raise
 
 
-def begin(data: bytes, queue: str, in_memory: bool) -> Broker:
+def begin(data: bytes, queue: str) -> Broker:
     """Make the child's broker, as the pool's owner said."""
     call = unpickle(data)
     prepare(call['preparation'])
     init, args, kw = unpickle(call['init'])
-    memory.orphan = in_memory
     broker = init(call['url'], *args, **kw)
     if not isinstance(broker, Broker):
         raise TypeError(f'init_func must return a broker, and returned {broker!r}')
@@ -160,6 +162,14 @@ class ChildGrip(Grip):
             self.interrupt(word)
 
 
+class Question:
+    """What a thread has asked the manager."""
+
+    def __init__(self) -> None:
+        self.answered = threading.Event()
+        self.answer: list[bytes] = []
+
+
 class Child:
     """The loop of a child process.
 
@@ -167,11 +177,13 @@ class Child:
     if a task takes longer. It sends the progress of a long task too.
     """
 
-    def __init__(self, tasks_in: int, outcomes_out: int, page: Page) -> None:
+    def __init__(self, tasks_in: int, outcomes_out: int, page: Page, answers_in: int) -> None:
         self.tasks_in = tasks_in
         self.outcomes_out = outcomes_out
+        self.answers_in = answers_in
         self.page = page
         self._reader = Reader()
+        self._answers = Reader()
         self._frames: deque[list[bytes]] = deque()
         self._done: list[bytes] = []
         # Around _done and the pipe out. The main thread takes it only where nothing can be raised
@@ -179,6 +191,9 @@ class Child:
         self._lock = threading.Lock()
         self.grip = ChildGrip(self)
         self._told: Progress | None = None  # the last progress that was sent
+        self._numbers = count(1)
+        self._asked: dict[bytes, Question] = {}   # by number
+        self._posts: deque[list[bytes]] = deque()  # frames for the watcher to send
         self._busy, self._wakes = os.pipe()
         self._watching = False              # outcomes may have to be sent
         self._working = False
@@ -189,7 +204,7 @@ class Child:
 
     def _forked(self) -> None:
         """A copy of this process, made by a task, has no part in its pipes."""
-        for fd in (self.tasks_in, self.outcomes_out, self._busy, self._wakes):
+        for fd in (self.tasks_in, self.outcomes_out, self.answers_in, self._busy, self._wakes):
             with suppress(OSError):
                 os.close(fd)
 
@@ -259,6 +274,33 @@ class Child:
                 done, self._done = self._done, []
                 self.write([OUTCOMES, *done])
 
+    def ask(self, parts: list[bytes]) -> list[bytes]:
+        """Ask the manager something, and wait for the answer; from any thread.
+
+        The watcher writes and reads: a task may be interrupted in the midst of this.
+        """
+        if os.getpid() != self.pid:
+            raise QueueError('this process was forked; the memory queue lives in its parent')
+        number = b'%d' % next(self._numbers)
+        question = self._asked[number] = Question()
+        try:
+            self._posts.append([ASK, number, *parts])
+            os.write(self._wakes, b'?')
+            question.answered.wait()
+        finally:
+            self._asked.pop(number, None)
+        return question.answer
+
+    def _hear(self) -> bool:
+        """Hand out answers that have arrived; False at the end of the pipe."""
+        data = os.read(self.answers_in, CHUNK)
+        for kind, number, *parts in self._answers.feed(data):
+            question = self._asked.get(number)
+            if question is not None:   # whoever asked may have been interrupted
+                question.answer = parts
+                question.answered.set()
+        return bool(data)
+
     # 3. -- never outlive the parent ------------------------------------------
 
     def watch(self) -> None:
@@ -266,6 +308,8 @@ class Child:
         poll = select.poll()
         poll.register(self.tasks_in, 0)   # 0: only that it was hung up
         poll.register(self._busy, select.POLLIN)
+        if self.answers_in >= 0:
+            poll.register(self.answers_in, select.POLLIN)
         pause = FLUSH
         news_at = 0.0
         while True:
@@ -286,6 +330,10 @@ class Child:
                 pause = FLUSH
             elif self._watching:
                 self.flush()
+            while self._posts:
+                self.say(self._posts.popleft())
+            if self.answers_in in found and not self._hear():
+                poll.unregister(self.answers_in)
             now = time.monotonic()
             if now >= news_at:
                 news_at = now + NEWS
@@ -349,21 +397,24 @@ def main(argv: list[str]) -> int:
     """Be a child; returns the exit status."""
     if argv == ['call']:
         return call()
-    tasks_in, outcomes_out, page, parent = map(int, argv)
-    for fd in (tasks_in, outcomes_out, page):
-        os.set_inheritable(fd, False)  # not for the programs that tasks start
+    answers_in, tasks_in, outcomes_out, page, parent = map(int, argv)
+    for fd in (answers_in, tasks_in, outcomes_out, page):
+        if fd >= 0:
+            os.set_inheritable(fd, False)  # not for the programs that tasks start
     signal.signal(signal.SIGINT, ignore)
     signal.signal(signal.SIGTERM, ignore)
     signal.signal(signal.SIGHUP, ignore)
-    child = Child(tasks_in, outcomes_out, Page(page))
+    child = Child(tasks_in, outcomes_out, Page(page), answers_in)
     signal.signal(signal.SIGUSR1, child.grip.obey)
     os.close(page)
     child.guard(parent)
+    if answers_in >= 0:
+        memory.elsewhere = lambda url, name: remote.TaskQueue(url, name, child.ask)
     try:
-        kind, data, queue, in_memory = child.read()
+        kind, data, queue = child.read()
         if kind != INIT:
             raise ValueError('the first frame is not how to begin')
-        broker = begin(data, queue.decode(), in_memory == b'1')
+        broker = begin(data, queue.decode())
     except EOFError:
         return 0
     except BaseException:

@@ -6,10 +6,12 @@ can read what a broken or hostile child writes: the worst of it is a `FrameError
 """
 from __future__ import annotations
 
+from collections import deque
+import os
 import struct
 from typing import Iterator, Sequence
 
-__all__ = ['FrameError', 'Reader', 'pack']
+__all__ = ['FrameError', 'Outlet', 'Reader', 'pack']
 
 MOST = 1 << 30    #: bytes of a frame
 HEAD = struct.Struct('<II')
@@ -75,3 +77,45 @@ def cut(content: bytes, count: int) -> list[bytes]:
     if at != len(content):
         raise FrameError('its parts are not as long as the frame')
     return parts
+
+
+class Outlet:
+    """The end of a pipe to which frames are written without waiting, as far as they go."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd: int | None = fd
+        self._pending: deque[memoryview] = deque()
+        os.set_blocking(fd, False)
+
+    def send(self, frame: bytes) -> None:
+        """Write a frame behind those that wait."""
+        self._pending.append(memoryview(frame))
+        self.pump()
+
+    def pump(self) -> None:
+        """Write what the pipe takes."""
+        while self._pending and self.fd is not None:
+            try:
+                written = os.write(self.fd, self._pending[0])
+            except BlockingIOError:
+                return
+            except OSError:  # the reader is dead, or dying: somebody will see
+                self._pending.clear()
+                return
+            if written == len(self._pending[0]):
+                self._pending.popleft()
+            else:
+                self._pending[0] = self._pending[0][written:]
+
+    @property
+    def clogged(self) -> bool:
+        """Whether there is more to write than the pipe takes."""
+        return bool(self._pending)
+
+    def close(self) -> None:
+        """The reader meets the end of the pipe; what waits is dropped."""
+        self._pending.clear()
+        # Unset first: a fork in between must not close what has the number by then.
+        fd, self.fd = self.fd, None
+        if fd is not None:
+            os.close(fd)

@@ -17,9 +17,10 @@ from typing import Callable
 
 from worq.errors import QueueError
 from worq.pool.base import HORIZON, PATIENCE, Desk, batch_size, smooth
-from worq.pool.frames import MOST
+from worq.pool.frames import MOST, Outlet
 from worq.pool.worker import Worker, weight
 from worq.queue.base import Delivery, Outcome, TaskQueue
+from worq.queue.remote import answer
 
 __all__ = ['Manager']
 
@@ -72,7 +73,7 @@ class Manager:
         self._poll = select.poll()
         self._poll.register(self._wake_out, select.POLLIN)
         self._heard: dict[int, Worker] = {}   # pipes and pidfds
-        self._clogged: dict[int, Worker] = {}  # pipes to children that are full
+        self._clogged: dict[int, Outlet] = {}  # pipes to children that are full
 
     def __repr__(self) -> str:
         return f'<Manager {self.label}: {self.workers}, {len(self._backlog)} come back>'
@@ -121,9 +122,10 @@ class Manager:
 
     def _hear(self, patience: float) -> None:
         for worker in self.workers:
-            if worker.clogged and worker.tasks not in self._clogged:
-                self._clogged[worker.tasks] = worker
-                self._poll.register(worker.tasks, select.POLLOUT)
+            for outlet in worker.clogged:
+                if outlet.fd is not None and outlet.fd not in self._clogged:
+                    self._clogged[outlet.fd] = outlet
+                    self._poll.register(outlet.fd, select.POLLOUT)
         # rounded up: to wake a little early would turn the round for nothing
         for fd, _ in self._poll.poll(1000 * patience + (0.9 if patience else 0)):
             if fd == self._wake_out:
@@ -135,9 +137,10 @@ class Manager:
             elif fd in self._heard:
                 self._listen(self._heard[fd])
             elif fd in self._clogged:
-                self._clogged[fd].pump()
-                if not self._clogged[fd].clogged:
-                    self._unclog(self._clogged[fd])
+                outlet = self._clogged[fd]
+                outlet.pump()
+                if not outlet.clogged:
+                    self._unclog(outlet)
 
     def _listen(self, worker: Worker) -> None:
         was_ready, before = worker.ready, len(worker.sent)
@@ -153,6 +156,9 @@ class Manager:
             # a lone task's time is mostly that of the way there and back
             self._seconds = smooth(self._seconds, each, min(1.0, 0.1 * before))
             self._outcomes += outcomes
+        for number, *question in worker.asked:
+            worker.answer(number, answer(self.desk.backend, question))
+        worker.asked.clear()
         if worker.progress:
             held = self.desk.held
             self.desk.progress.update(
@@ -164,9 +170,10 @@ class Manager:
         elif worker.hung_up:
             worker.kill()  # it has nobody to talk to any more, whether it has ended or not
 
-    def _unclog(self, worker: Worker) -> None:
-        if self._clogged.pop(worker.tasks, None) is not None:
-            self._poll.unregister(worker.tasks)
+    def _unclog(self, outlet: Outlet | None) -> None:
+        fd = outlet.fd if outlet is not None else None
+        if fd is not None and self._clogged.pop(fd, None) is not None:
+            self._poll.unregister(fd)
 
     def _register(self, worker: Worker) -> None:
         for fd in (worker.outcomes, worker.pidfd):
@@ -175,7 +182,8 @@ class Manager:
                 self._poll.register(fd, select.POLLIN)
 
     def _unregister(self, worker: Worker) -> None:
-        self._unclog(worker)
+        self._unclog(worker.tasks)
+        self._unclog(worker.answers)
         for fd in (worker.outcomes, worker.pidfd):
             if fd is not None:
                 self._poll.unregister(fd)
@@ -207,7 +215,7 @@ class Manager:
             elif not worker.sent and (
                     self._stop_at is not None or self._quota(worker) == 0):
                 worker.active = now
-                self._unclog(worker)
+                self._unclog(worker.tasks)
                 worker.retire()
         if self._stop_at is None and now >= self._respawn_at:
             for _ in range(self._missing()):

@@ -128,8 +128,9 @@ class WorkerPool:
                     raise Error(f'{self} is already running')
                 self._join()
             first = self._first_frame()
+            in_memory = self._in_memory
             self._manager = Manager(
-                self.broker.backend, lambda: Worker(first), self.workers,
+                self.broker.backend, lambda: Worker(first, in_memory), self.workers,
                 self.max_worker_tasks, self.grace, str(self))
             # A daemon, so that a program which forgets its pool can end; see _at_exit.
             thread = Thread(target=self._manager.run, name=f'worq-{self}', daemon=True)
@@ -146,8 +147,12 @@ class WorkerPool:
                         'of a module') from error
         data = pickle.dumps({
             'preparation': child.preparation(), 'init': init, 'url': self.broker.url})
-        in_memory = b'1' if self.broker.url.startswith('memory:') else b'0'
-        return pack([INIT, data, self.broker.name.encode(), in_memory])
+        return pack([INIT, data, self.broker.name.encode()])
+
+    @property
+    def _in_memory(self) -> bool:
+        """Whether the queue is in this process, so that children have to ask for it."""
+        return self.broker.url.startswith('memory:')
 
     def stop(self, join: bool = True, *, grace: float | None = None) -> bool:
         """Take no more tasks, let those that run end, give the others back, and end.

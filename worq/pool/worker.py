@@ -14,10 +14,11 @@ from typing import Any, Iterable, Iterator, NamedTuple
 from weakref import WeakSet
 
 from worq import const
-from worq.pool.frames import FrameError, Reader, pack
+from worq.pool.frames import FrameError, Outlet, Reader, pack
 from worq.pool.grip import GRACE
 from worq.pool.wire import (
-    BROKEN, LIMIT, OUTCOMES, PROGRESS, READY, Page, pack_tasks, unpack_limit, unpack_outcomes,
+    ANSWER, ASK, BROKEN, LIMIT, OUTCOMES, PROGRESS, READY, Page, pack_tasks, unpack_limit,
+    unpack_outcomes,
 )
 from worq.queue.base import Delivery, Outcome
 
@@ -90,12 +91,14 @@ class Worker:
     Nothing in here waits: pipes are read and written as far as they go.
 
     :param first: the frame that tells the child how to begin.
+    :param asks: whether it may ask for what is in this process: its queue is in memory.
     """
 
-    def __init__(self, first: bytes) -> None:
+    def __init__(self, first: bytes, asks: bool = False) -> None:
         self.ready = False
         self.names: list[str] = []       # of the tasks that it can run
         self.progress: dict[bytes, bytes] = {}  # by token; for the manager to take
+        self.asked: list[list[bytes]] = []      # number, verb and value; for it to answer
         self.broken = ''                 # the traceback, if it could not begin
         self.fault = ''                  # what was wrong with what it wrote
         self.slow = False                # it takes long to begin, and that has been told
@@ -110,34 +113,39 @@ class Worker:
         self.limit: Limit | None = None  # of the last task that had one
         self.order: Order | None = None
         self._revoked: tuple[int, float] | None = None
-        self._pending: deque[memoryview] = deque()
         self._reader = Reader()
         self._eof = False
         self._peak = 0
         self._inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
-        self._start()
+        self._start(asks)
         _workers.add(self)
-        self._queue(first)
+        self.tasks.send(first)
 
     # 1. -- start -------------------------------------------------------------
 
-    def _start(self) -> None:
+    def _start(self, asks: bool) -> None:
         with ExitStack() as ours, ExitStack() as theirs:  # what is closed if it fails; anyway
-            tasks_in, self.tasks = os.pipe()
-            theirs.callback(os.close, tasks_in)
-            ours.callback(os.close, self.tasks)
-            self.outcomes, outcomes_out = os.pipe()
-            theirs.callback(os.close, outcomes_out)
-            ours.callback(os.close, self.outcomes)
+            def pipe(outwards: bool) -> tuple[int, int]:
+                ends = os.pipe()   # to be read, to be written
+                theirs.callback(os.close, ends[0 if outwards else 1])
+                ours.callback(os.close, ends[1 if outwards else 0])
+                return ends
+
+            tasks_in, tasks = pipe(True)
+            self.tasks = Outlet(tasks)
+            answers_in, answers = pipe(True) if asks else (-1, None)
+            self.answers = None if answers is None else Outlet(answers)
+            outcomes, outcomes_out = pipe(False)
+            self.outcomes: int | None = outcomes
+            os.set_blocking(outcomes, False)
             page = Page.make()
             theirs.callback(os.close, page)
             self.page = Page(page)
             ours.callback(self.page.close)
-            os.set_blocking(self.tasks, False)
-            os.set_blocking(self.outcomes, False)
             self.process = start_child(
-                [*map(str, (tasks_in, outcomes_out, page, os.getpid()))],
-                stdin=subprocess.DEVNULL, pass_fds=(tasks_in, outcomes_out, page))
+                [*map(str, (answers_in, tasks_in, outcomes_out, page, os.getpid()))],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[fd for fd in (answers_in, tasks_in, outcomes_out, page) if fd >= 0])
             ours.pop_all()
         self.pid = self.process.pid
         # The end of the pipe is no proof of a death: a task may have forked. A pidfd is, but
@@ -162,31 +170,22 @@ class Worker:
             for delivery in group:
                 self.number += 1
                 self.sent.append((self.number, delivery))
-            self._queue(frame)
+            self.tasks.send(frame)
 
-    def _queue(self, frame: bytes) -> None:
-        self._pending.append(memoryview(frame))
-        self.pump()
-
-    def pump(self) -> None:
-        """Write what the pipe takes."""
-        while self._pending:
+    def answer(self, number: bytes, parts: list[bytes]) -> None:
+        """Send the answer to what it has asked."""
+        if self.answers is not None:
             try:
-                written = os.write(self.tasks, self._pending[0])
-            except BlockingIOError:
-                return
-            except OSError:  # it is dead, or dying: we shall see
-                self._pending.clear()
-                return
-            if written == len(self._pending[0]):
-                self._pending.popleft()
-            else:
-                self._pending[0] = self._pending[0][written:]
+                frame = pack([ANSWER, number, *parts])
+            except FrameError as error:
+                frame = pack([ANSWER, number, b'queue', f'"the answer is {error}"'.encode()])
+            self.answers.send(frame)
 
     @property
-    def clogged(self) -> bool:
-        """Whether there is more to write than the pipe takes."""
-        return bool(self._pending)
+    def clogged(self) -> list[Outlet]:
+        """Its pipes to which there is more to write than they take."""
+        return [outlet for outlet in (self.tasks, self.answers)
+                if outlet is not None and outlet.clogged]
 
     # 3. -- receive -----------------------------------------------------------
 
@@ -197,6 +196,7 @@ class Worker:
         """
         outcomes: list[Outcome] = []
         while not self._eof and not self.fault:
+            assert self.outcomes is not None   # closed together with all the rest
             try:
                 data = os.read(self.outcomes, CHUNK)
             except BlockingIOError:
@@ -235,6 +235,8 @@ class Worker:
                     break
             else:
                 raise FrameError('the limit of a task that it does not have')
+        elif kind == ASK and len(parts) > 2 and self.answers is not None:
+            self.asked.append(parts[1:])
         elif kind == PROGRESS and len(parts) == 3 and len(parts[2]) <= const.PROGRESS:
             self.progress[parts[1]] = parts[2]
         else:
@@ -348,8 +350,7 @@ class Worker:
         """Let it finish what it has and end: it meets the end of the pipe."""
         if not self.retiring:
             self.retiring = True
-            self._pending.clear()  # the number of the descriptor may soon be another file's
-            self._close('tasks')
+            self.tasks.close()
 
     def kill(self) -> None:
         """End it now."""
@@ -394,16 +395,19 @@ class Worker:
     def close(self) -> None:
         """Let go of what is left of it, after it has ended."""
         self.retire()
-        self._close('outcomes')
-        self._close('pidfd')
+        self.close_pipes()
         self.page.close()
 
-    def _close(self, name: str) -> None:
-        # Unset first: a fork in between must not close what has the number by then.
-        fd: int | None = getattr(self, name)
-        setattr(self, name, None)
-        if fd is not None:
-            os.close(fd)
+    def close_pipes(self) -> None:
+        self.tasks.close()
+        if self.answers is not None:
+            self.answers.close()
+        for name in ('outcomes', 'pidfd'):
+            # Unset first: a fork in between must not close what has the number by then.
+            fd: int | None = getattr(self, name)
+            setattr(self, name, None)
+            if fd is not None:
+                os.close(fd)
 
 
 # A fork of this process must not keep the pipes open: children end when they meet the end.
@@ -412,9 +416,8 @@ _workers: WeakSet[Worker] = WeakSet()
 
 def _forked() -> None:
     for worker in list(_workers):
-        for name in ('tasks', 'outcomes', 'pidfd'):
-            with suppress(OSError):
-                worker._close(name)
+        with suppress(OSError):
+            worker.close_pipes()
 
 
 os.register_at_fork(after_in_child=_forked)

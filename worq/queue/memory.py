@@ -27,8 +27,8 @@ from worq.queue.view import audit, inspect
 
 __all__ = ['TaskQueue']
 
-#: True in a child of a pool, whose memory is a copy: what it put would be lost.
-orphan = False
+#: In a child of a pool: makes what stands there for a queue in the memory of the pool's process.
+elsewhere: Callable[[str, str], base.TaskQueue] | None = None
 
 PAUSE = 2.0   # seconds that a take sleeps at most: others' leases run out meanwhile
 
@@ -74,10 +74,12 @@ class TaskQueue(base.TaskQueue):
         self._inboxes: OrderedDict[str, Inbox] = OrderedDict()   # the longest unused first
 
     @classmethod
-    def open(cls, url: str, name: str = const.DEFAULT, **options: Any) -> TaskQueue:
+    def open(cls, url: str, name: str = const.DEFAULT, **options: Any) -> base.TaskQueue:
         """The queue of this url and name in this process, always the same."""
         if options:
             raise TypeError(f'a queue in memory has no option {min(options)!r}')
+        if elsewhere is not None:
+            return elsewhere(url, name)
         key = url, name
         with cls._opening:
             if key not in cls._opened:
@@ -122,9 +124,6 @@ class TaskQueue(base.TaskQueue):
             raise NotImplementedError
         if self._forked:
             raise QueueError('this process was forked; the memory queue lives in its parent')
-        if orphan:
-            raise QueueError(
-                'this process is a pool child; the memory queue lives in its parent')
         check_messages(messages)
         with self._lock:
             self._store.begin(self.clock())
