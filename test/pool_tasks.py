@@ -205,8 +205,8 @@ def lie(path, word, extra):
     """The first time, tell an outcome that cannot be, of this very delivery, and hang."""
     touch(path)
     if len(lines(path)) == 1:
-        delivery = sys._getframe(1).f_locals['delivery']
-        tell_manager(pack([OUTCOMES, delivery.id.encode(), delivery.token, word, b'', extra]))
+        task = current_task()
+        tell_manager(pack([OUTCOMES, task.id.encode(), task.token.encode(), word, b'', extra]))
         time.sleep(PATIENCE)
     return 'well'
 

@@ -296,7 +296,9 @@ class ProcessDetails(MemoryMixin, Processes):
         self.start(1)
         for n, data in enumerate([
                 os.urandom(5000), b'\xff' * 100, pack([]), pack([b'?']), pack([b'o', b'x']),
-                pack([b'o', b'id', b'token', b'value', b'', b'0'])]):
+                pack([b'o', b'id', b'token', b'value', b'', b'0']),
+                pack([b'l', b'100', b'id', b'token', b'failure', b'', b'0']), pack([b'l', b'x']),
+                pack([b'p', b'token', b'x' * 2000]), pack([b'q'])]):
             deferred = self.q.babble(self.path(f'run {n}'), data)
             self.assertEqual(deferred.result(WAIT), 'well')
 
