@@ -73,7 +73,8 @@ class Rig:
         self._stack.enter_context(self._log)
         self.programs: list[subprocess.Popen[bytes]] = []
         self.keep = self._stack.enter_context
-        self.url = ''
+        self.url = ''                #: what programs use
+        self.plain = ''              #: where to look for keys, if that is another one
         if server is not None:
             self.server = self.keep(support.start_redis(*server))
             self.url = self.server.url
@@ -158,10 +159,10 @@ class Rig:
             if producer.wait(limit) != 0:
                 raise RuntimeError(f'a producer failed:\n{self.log[-4000:]}')
 
-    def figures(self, url: str = '', max_deliveries: int = 3) -> dict[str, Any]:
+    def figures(self, max_deliveries: int = 3) -> dict[str, Any]:
         """Read all results once more, audit the queue, and check the journals."""
         keys = [entry.key for entry in self.entries() if entry.event == journal.PUT]
-        with get_broker(url or self.url, self.name) as broker:
+        with get_broker(self.url, self.name) as broker:
             for key, raw in zip(keys, broker.backend.results(keys)):
                 value = raw and broker.decode(key, raw)
                 if isinstance(value, dict):
@@ -170,7 +171,7 @@ class Rig:
             stats = broker.backend.stats()
         figures = check.check(self.entries(), max_deliveries)
         return {**figures, 'redelivered': stats['redelivered'], 'stale': stats['stale'],
-                'audit': len(audit), 'leaks': len(self.leaks(url))}
+                'audit': len(audit), 'leaks': len(self.leaks())}
 
     @staticmethod
     def audit(broker: Any) -> list[str]:
@@ -181,10 +182,10 @@ class Rig:
             broker.backend.beat('auditor')
         return list(found)
 
-    def leaks(self, url: str = '') -> list[str]:
+    def leaks(self) -> list[str]:
         """Keys that nobody owns and that do not end by themselves."""
         prefix = f'worq:{{{self.name}}}:'
-        with redis.Redis.from_url(url or self.url) as client:
+        with redis.Redis.from_url(self.plain or self.url) as client:
             names = [name.decode() for name in client.scan_iter(count=1000)]
             return [name for name in names
                     if name.removeprefix(prefix).partition(':')[0] not in KEPT

@@ -25,7 +25,7 @@ if str(ROOT) not in sys.path:
 sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file__).parent]
 
 from bench.faults.record import Record, versions  # noqa: E402
-from bench.faults.runs import links, sizes, workers  # noqa: E402
+from bench.faults.runs import links, others, outages, sizes, workers  # noqa: E402
 
 
 class Run(NamedTuple):
@@ -40,10 +40,19 @@ RUNS: dict[int, Run] = {
     1: Run(workers.children_killed, 120, 8),
     2: Run(workers.managers_killed, 120, 9),
     3: Run(workers.terminated, 120, 12),
+    4: Run(outages.redis_killed, 120, 12),
+    5: Run(outages.aof_cut, 20, 4),
+    6: Run(outages.redis_away, 300, 10),
+    7: Run(outages.failovers, 120, 20),
     8: Run(links.links_broken, 30, 8),
     9: Run(workers.pool_stopped, 60, 12),
     10: Run(sizes.server_full, 10, 2),
+    11: Run(sizes.deep_queue, 60, 10),
+    12: Run(sizes.large_graphs, 60, 10),
     13: Run(workers.poison, 60, 6),
+    14: Run(others.model, 0, 0),
+    15: Run(sizes.idle_pool, 20, 4),
+    16: Run(others.servers, 20, 5),
 }
 
 
@@ -58,7 +67,9 @@ def execute(number: int, seed: int | None = None, seconds: float | None = None,
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     print(f'run {number}, seed {seed}: {title(run)}', flush=True)
     begin = time.monotonic()
-    record = run.function(seed, seconds or (run.short if quick else run.seconds), quick)
+    if seconds is None:
+        seconds = run.short if quick else run.seconds
+    record = run.function(seed, seconds, quick)
     record.seconds = time.monotonic() - begin
     return record
 

@@ -59,6 +59,32 @@ def work(key: str, seconds: float, arguments: Any = (), busy: bool = False) -> d
     return {'key': key, 'run': run}
 
 
+@space.task
+def same(value: Any, after: Any = None) -> Any:
+    return value
+
+
+@space.task
+def count(values: list[Any]) -> int:
+    return len(values)
+
+
+@space.task
+def add(one: int, other: int) -> int:
+    return one + other
+
+
+@space.task
+def fail() -> None:
+    raise ValueError('on purpose')
+
+
+@space.task
+def moment() -> float:
+    """When it begins, in seconds of the monotonic clock."""
+    return time.monotonic()
+
+
 # -- poison ------------------------------------------------------------------------
 
 @space.task

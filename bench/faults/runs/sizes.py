@@ -1,14 +1,22 @@
 """Runs with much in the queue: a full server, a million tasks, large graphs; and with nothing."""
 from __future__ import annotations
 
+import statistics
 import time
+from typing import Any, Callable
 
-from bench.faults import journal
+import worq
+
+from bench.faults import check, journal
 from bench.faults.record import Record
 from bench.faults.rig import EVERYSEC, Rig
-from worq import QueueError, Task, get_broker
+from test.support import Server
+from worq import Broker, QueueError, Task, TaskFailure, get_broker
+from worq.queue.base import Outcome
 
-__all__ = ['server_full']
+__all__ = ['server_full', 'deep_queue', 'large_graphs', 'idle_pool']
+
+SLOW = 15_000      # us of a command that is too long
 
 
 def server_full(seed: int, seconds: float, quick: bool) -> Record:
@@ -68,4 +76,191 @@ def server_full(seed: int, seconds: float, quick: bool) -> Record:
     record.demand(all('full' in text for _, text in refused),
                   f'not told why: {[text for _, text in refused][:1]}')
     record.demand(figures['results'] == len(made), 'not all that were queued came to a result')
+    return record
+
+
+# -- what slow commands there were ----------------------------------------------------
+
+def watch_slow(server: Server) -> None:
+    """Have the server remember commands that take too long."""
+    server.cli('CONFIG', 'SET', 'slowlog-max-len', 1000)
+    server.cli('CONFIG', 'SET', 'slowlog-log-slower-than', SLOW)
+    server.cli('SLOWLOG', 'RESET')
+
+
+def slow(server: Server) -> dict[str, Any]:
+    """How many there were, and the milliseconds of the longest."""
+    found = [entry[2] for entry in server.cli('SLOWLOG', 'GET', 1000)]
+    return {'slow scripts': len(found), 'slowest script ms': max(found, default=0) / 1000}
+
+
+# -- run 11 ---------------------------------------------------------------------------
+
+def deep_queue(seed: int, seconds: float, quick: bool) -> Record:
+    """Run 11: from a thousand to a million queued.
+
+    Taking and settling is as fast with a million queued as with a thousand, within 20 %, and no
+    script takes longer than 15 ms.
+    """
+    record = Record(11, 'from a thousand to a million queued', seed)
+    depths = [1_000, 10_000, 100_000] if quick else [1_000, 10_000, 100_000, 1_000_000]
+    with Rig(seed) as rig, get_broker(rig.url, rig.name) as broker:
+        watch_slow(rig.server)
+        q = broker.queue()
+        for depth in depths:
+            while (more := depth - len(broker)) > 0:
+                worq.map(Task(q.same, result_timeout=1), range(min(more, 5_000)))
+            rounds = [work_off(broker, 1_000) for _ in range(5)]
+            used = rig.server.cli('INFO', 'memory')['used_memory']
+            record.add({
+                'tasks a second': round(statistics.median(rate for rate, _ in rounds)),
+                'take p99 ms': statistics.median(
+                    round(1000 * check.quantiles(takes)['p99'], 3) for _, takes in rounds),
+                'bytes a task': round(used / len(broker))}, str(depth))
+        found = record.add(slow(rig.server))
+    first, last = record.figures[str(depths[0])], record.figures[str(depths[-1])]
+    most = 3.0 if quick else 1.25   # a short run on a busy machine says little
+    record.demand(last['tasks a second'] * most > first['tasks a second'],
+                  f'{last["tasks a second"]} tasks a second of {first["tasks a second"]}')
+    record.demand(last['take p99 ms'] < first['take p99 ms'] * most + 0.2,
+                  f'take p99 {last["take p99 ms"]} ms, was {first["take p99 ms"]} ms')
+    if not quick:
+        record.demand(not found['slow scripts'], f'{found["slow scripts"]} scripts over 15 ms')
+    return record
+
+
+def work_off(broker: Broker, number: int) -> tuple[float, list[float]]:
+    """Take and settle so many tasks: tasks a second in tens, then the seconds of each take of one.
+    """
+    queue = broker.backend
+    begin = time.perf_counter()
+    for _ in range(number // 10):
+        found = queue.take('worker', 10)
+        queue.settle('worker', [Outcome(d.id, d.token, 'value', b'done') for d in found])
+    rate = number / (time.perf_counter() - begin)
+    takes = []
+    for _ in range(number // 2):
+        begin = time.perf_counter()
+        found = queue.take('worker', 1)
+        takes.append(time.perf_counter() - begin)
+        queue.settle('worker', [Outcome(d.id, d.token, 'value', b'done') for d in found])
+    worq.map(Task(broker.queue().same, result_timeout=1), range(number + number // 2))
+    return rate, takes
+
+
+# -- run 12 ---------------------------------------------------------------------------
+
+def large_graphs(seed: int, seconds: float, quick: bool) -> Record:
+    """Run 12: a fan-in and a fan-out of 100,000, a chain of 10,000, a failure across 100,000.
+
+    All come to what they should, and no script takes longer than 15 ms.
+    """
+    record = Record(12, 'large graphs', seed)
+    size = 2_000 if quick else 100_000
+    for leg, number, build in LEGS:
+        number = number if not quick else min(size, number // 10)
+        with Rig(seed) as rig, get_broker(rig.url, rig.name) as broker:
+            watch_slow(rig.server)
+            begin = time.monotonic()
+            try:
+                finish = build(broker, number)
+            except Exception as error:
+                record.add({'size': number, 'error': f'{type(error).__name__}: {error}'[:200]}, leg)
+                record.demand(False, f'{leg} of {number}: {type(error).__name__}: {error}'[:200])
+                continue
+            put = time.monotonic() - begin
+            pool = rig.pool(workers=2)
+            begin = time.monotonic()
+            wrong = finish(600.0)
+            took = time.monotonic() - begin
+            found = slow(rig.server)
+            audit = rig.audit(broker)
+            record.add({'size': number, 'put s': round(put, 2), 'run s': round(took, 2),
+                        'audit': len(audit), **found}, leg)
+            record.demand(pool.stop() == 0, f'{leg}: the pool did not end well')
+        record.demand(not wrong, f'{leg}: {wrong}')
+        record.demand(not audit, f'{leg}: audit: {audit[:2]}')
+        if not quick:
+            record.demand(not found['slow scripts'], f'{leg}: {found["slow scripts"]} scripts over '
+                          f'15 ms, the slowest {found["slowest script ms"]} ms')
+    return record
+
+
+Finish = Callable[[float], str]    # waits for so many seconds; says what is wrong
+
+
+def expect(deferred: Any, value: object) -> Finish:
+    """A deferred that should come to this value."""
+    def finish(timeout: float) -> str:
+        found = deferred.result(timeout)
+        return '' if found == value else f'{found!r}, not {value!r}'
+    return finish
+
+
+def fan_in(broker: Broker, number: int) -> Finish:
+    q = broker.queue()
+    return expect(q.count(worq.map(q.same, range(number))), number)
+
+
+def fan_out(broker: Broker, number: int) -> Finish:
+    q = broker.queue()
+    root = q.same('root')
+    made = worq.map(q.same, range(number), [root] * number)
+
+    def finish(timeout: float) -> str:
+        done, open = worq.wait(made, timeout)
+        wrong = sum(deferred.value != n for n, deferred in enumerate(made) if deferred in done)
+        return f'{len(open)} never ended, {wrong} wrong' if open or wrong else ''
+    return finish
+
+
+def chain(broker: Broker, number: int) -> Finish:
+    q = broker.queue()
+    link = q.same(0)
+    for _ in range(number):
+        link = q.add(link, 1)
+    return expect(link, number)
+
+
+def failure(broker: Broker, number: int) -> Finish:
+    q = broker.queue()
+    root = q.fail()
+    made = worq.map(q.same, range(number), [root] * number)
+
+    def finish(timeout: float) -> str:
+        done, open = worq.wait(made, timeout)
+        failures = [deferred.exception(0) for deferred in done]
+        wrong = sum(not isinstance(one, TaskFailure) or one.task_id != root.id
+                    for one in failures)
+        return f'{len(open)} never ended, {wrong} wrong' if open or wrong else ''
+    return finish
+
+
+LEGS: list[tuple[str, int, Callable[[Broker, int], Finish]]] = [
+    ('fan-in', 100_000, fan_in), ('fan-out', 100_000, fan_out), ('chain', 10_000, chain),
+    ('failure', 100_000, failure)]
+
+
+# -- run 15 ---------------------------------------------------------------------------
+
+def idle_pool(seed: int, seconds: float, quick: bool) -> Record:
+    """Run 15: an idle pool gets one task, again and again.
+
+    Between the call and its begin there are less than 2 ms (p50).
+    """
+    record = Record(15, 'an idle pool gets one task', seed)
+    for kind in ['process', 'thread']:
+        with Rig(seed) as rig, get_broker(rig.url, rig.name) as broker:
+            pool = rig.pool(workers=2, kind=kind)
+            q = broker.queue()
+            delays = []
+            end = time.monotonic() + seconds / 2
+            while time.monotonic() < end:
+                time.sleep(rig.rand.uniform(0.02, 0.1))
+                begin = time.monotonic()
+                delays.append(1000 * (q.moment().result(30) - begin))
+            figures = record.add({'wake-up ms': check.quantiles(delays)}, kind)
+            record.demand(pool.stop() == 0, f'{kind}: the pool did not end well')
+        found = figures['wake-up ms']['p50']
+        record.demand(quick or found < 2, f'{kind}: wake-up p50 {found} ms')
     return record

@@ -11,7 +11,9 @@ from bench.faults.record import Record
 from bench.faults.rig import EVERYSEC, Pool, Rig, alive
 from test.support import eventually
 
-__all__ = ['children_killed', 'managers_killed', 'terminated', 'pool_stopped', 'poison']
+__all__ = [
+    'children_killed', 'kill_children', 'managers_killed', 'terminated', 'pool_stopped', 'poison',
+]
 
 SHORT_LEASE = {'heartrate': 1}    # a lease of three seconds
 Wait = Callable[[float], bool]
@@ -35,24 +37,30 @@ def children_killed(seed: int, seconds: float, quick: bool) -> Record:
     """
     record = Record(1, 'a random worker killed every 200 ms', seed)
     with Rig(seed) as rig:
-        begin = time.monotonic()
-        pool = rig.pool(workers=4)
-        # On a machine that takes longer to start a process than we to kill it, nothing can run.
-        start = time.monotonic() - begin if quick else 0.0
-        count = int(seconds * (60 if quick else 10_000 / 120))
-        producer = rig.producer(count, seconds, longest=0.06)
-        wait = clock(seconds)
-        while wait(max(0.2, start / 6)):
-            if found := pool.children:
-                rig.kill(rig.rand.choice(found), 'child')
-        rig.finish(producer)
-        figures = record.add(rig.figures())
-        record.demand(pool.stop() == 0, 'the pool did not end well')
-    record.safe(figures)
-    record.demand(figures['duplicates'] <= figures['faults'],
-                  f'{figures["duplicates"]} duplicate runs by {figures["faults"]} kills')
-    record.quick(figures, 'recovery', max(1.0, 5 * start))
+        kill_children(record, rig, seconds, quick)
     return record
+
+
+def kill_children(record: Record, rig: Rig, seconds: float, quick: bool, leg: str = '') -> None:
+    """Run 1 on some Redis."""
+    begin = time.monotonic()
+    pool = rig.pool(workers=4)
+    # On a machine that takes longer to start a process than we to kill it, nothing can run.
+    start = time.monotonic() - begin if quick else 0.0
+    count = int(seconds * (60 if quick else 10_000 / 120))
+    producer = rig.producer(count, seconds, longest=0.06)
+    wait = clock(seconds)
+    while wait(max(0.2, start / 6)):
+        if found := pool.children:
+            rig.kill(rig.rand.choice(found), 'child')
+    rig.finish(producer)
+    figures = record.add(rig.figures(), leg)
+    where = f'{leg}: ' if leg else ''
+    record.demand(pool.stop() == 0, f'{where}the pool did not end well')
+    record.safe(figures, leg)
+    record.demand(figures['duplicates'] <= figures['faults'],
+                  f'{where}{figures["duplicates"]} duplicate runs by {figures["faults"]} kills')
+    record.quick(figures, 'recovery', max(1.0, 5 * start), leg)
 
 
 def managers_killed(seed: int, seconds: float, quick: bool) -> Record:
