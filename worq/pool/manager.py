@@ -35,7 +35,7 @@ SILENCE = 3.0             # seconds; an armed bell rings within two, or nobody l
 
 
 class Manager:
-    """Duties: 1. the round; 2. hear; 3. mend; 4. turn and deal; 5. stop.
+    """Duties: 1. the round; 2. hear; 3. mend; 4. renew; 5. turn and deal; 6. stop.
 
     :param backend: the queue.
     :param spawn: starts a child.
@@ -62,6 +62,9 @@ class Manager:
         self._outcomes: list[Outcome] = []
         self._backlog: deque[tuple[Delivery, float]] = deque()  # came back; since when
         self._seconds: float | None = None
+        self._renewal: Callable[[], None] | None = None  # asked for, not yet begun
+        self._generation = 0            # of the children that are to stay
+        self._elders = 0                # how many were there when it began
         self._watch_at: float | None = None  # monotonic: when a limit or a grace time ends
         self._begun_at = self.turned    # when a child has last begun well
         self._respawn_at = 0.0
@@ -86,6 +89,7 @@ class Manager:
         try:
             while not (self._stop_at is not None and self._finished()):
                 now = self.turned = time.monotonic()
+                self._renew(now)
                 self._mend(now)
                 self._turn(now)
                 self._hear(self._patience(time.monotonic()))
@@ -148,7 +152,8 @@ class Manager:
         if worker.ready and not was_ready:
             self._begun_at = time.monotonic()
             log.debug('%s: worker %d is ready', self.label, worker.pid)
-            self.desk.tell_names(worker.names)
+            if not worker.leaving:
+                self.desk.tell_names(worker.names)
         if outcomes:
             now = time.monotonic()
             each = (now - worker.active) / len(outcomes)
@@ -213,7 +218,7 @@ class Manager:
                 if not worker.sent and now - worker.active > FAREWELL:
                     worker.kill()
             elif not worker.sent and (
-                    self._stop_at is not None or self._quota(worker) == 0):
+                    self._stop_at is not None or worker.leaving or self._quota(worker) == 0):
                 worker.active = now
                 self._unclog(worker.tasks)
                 worker.retire()
@@ -224,7 +229,8 @@ class Manager:
     def _missing(self) -> int:
         if self._stop_at is not None:
             return 0
-        return self.target - sum(not worker.retiring for worker in self.workers)
+        return self.target - sum(not worker.retiring and worker.generation == self._generation
+                                 for worker in self.workers)
 
     def _hire(self, now: float) -> None:
         try:
@@ -233,6 +239,7 @@ class Manager:
             log.error('%s cannot start a worker process: %s', self.label, error)
             self._put_off(now)
             return
+        worker.generation = self._generation
         self.workers.append(worker)
         self._register(worker)
 
@@ -249,7 +256,7 @@ class Manager:
         self.workers.remove(worker)
         running = worker.running()
         rest = [delivery for _, delivery in worker.sent if delivery is not running]
-        if worker.broken:
+        if worker.broken and not worker.retiring:
             log.error('%s: a worker process could not begin, another is tried later:\n%s',
                       self.label, worker.broken)
             self._put_off(now)
@@ -274,7 +281,53 @@ class Manager:
         held = self.desk.held
         self._backlog.extend((one, now) for one in deliveries if one.token in held)
 
-    # 4. -- turn and deal -----------------------------------------------------
+    # 4. -- renew -------------------------------------------------------------
+
+    def renew(self, spawn: Callable[[], Worker], workers: int, max_tasks: int | None,
+              grace: float) -> None:
+        """Replace all children by those that `spawn` starts; from any thread. See ``__init__``.
+
+        An old one goes on until a new one is ready, so if these cannot begin nothing is lost.
+        """
+        def begin() -> None:
+            self.spawn, self.target, self.max_tasks, self.grace = spawn, workers, max_tasks, grace
+        self._renewal = begin
+        self.wake()
+
+    def _renew(self, now: float) -> None:
+        if self._renewal is not None:
+            begin, self._renewal = self._renewal, None
+            begin()
+            self._generation += 1
+            self._elders = sum(worker.ready for worker in self.workers)
+            self._failures, self._respawn_at = 0, now
+            for worker in self.workers:
+                worker.leaving |= not worker.ready   # of those before, and not even begun
+        if self._elders:
+            self._replace()
+        for worker in self.workers:
+            if worker.leaving:
+                self._hold_back(worker, now)
+
+    def _replace(self) -> None:
+        """For each new child that is ready an old one leaves, and all once they are enough."""
+        new = sum(worker.ready for worker in self.workers
+                  if worker.generation == self._generation)
+        old = [worker for worker in self.workers
+               if worker.generation < self._generation and not worker.leaving]
+        stay = self._elders - new if new < self.target else 0
+        for worker in sorted(old, key=lambda worker: len(worker.sent))[:max(0, len(old) - stay)]:
+            worker.leaving = True
+        if new >= self.target:
+            self._elders = 0
+
+    @staticmethod
+    def _hold_back(worker: Worker, now: float) -> None:
+        """It may finish what it runs; what it has not begun comes back."""
+        if len(worker.sent) > 1 or worker.sent and worker.running() is None:
+            worker.revoke(now)
+
+    # 5. -- turn and deal -----------------------------------------------------
 
     def _turn(self, now: float) -> None:
         self._deal_backlog(now)
@@ -306,7 +359,8 @@ class Manager:
 
     def _wants(self, worker: Worker) -> int:
         """How many tasks a child has room for: it always has the next batch before it."""
-        if not worker.ready or worker.retiring or worker.revoking or worker.clogged:
+        if not worker.ready or worker.retiring or worker.leaving or worker.revoking \
+                or worker.clogged:
             return 0
         full = batch_size(self._seconds)
         if len(worker.sent) > full // 2:
@@ -393,7 +447,7 @@ class Manager:
             self._poll.unregister(self._bell_fd)
             self._bell_fd = -1
 
-    # 5. -- stop --------------------------------------------------------------
+    # 6. -- stop --------------------------------------------------------------
 
     def wake(self) -> None:
         """Have the manager look around; from any thread."""
@@ -421,8 +475,8 @@ class Manager:
         for worker in self.workers:
             if late:
                 worker.kill()
-            elif len(worker.sent) > 1 or worker.sent and worker.running() is None:
-                worker.revoke(now)
+            else:
+                self._hold_back(worker, now)
         busy = self.workers or self._outcomes or self._backlog
         # An outage is not waited for longer than for tasks; then leases will run out.
         return not busy and (not self.desk.untold or late)

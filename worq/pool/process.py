@@ -10,7 +10,7 @@ import signal
 import subprocess
 from threading import Lock, Thread, current_thread, main_thread
 import time
-from typing import Any, Callable, Mapping, Self
+from typing import Any, Callable, Iterable, Mapping, Self
 
 from worq.const import DEFAULT
 from worq.core import Broker
@@ -127,10 +127,8 @@ class WorkerPool:
                 if self._thread.is_alive():
                     raise Error(f'{self} is already running')
                 self._join()
-            first = self._first_frame()
-            in_memory = self._in_memory
             self._manager = Manager(
-                self.broker.backend, lambda: Worker(first, in_memory), self.workers,
+                self.broker.backend, self._spawner(), self.workers,
                 self.max_worker_tasks, self.grace, str(self))
             # A daemon, so that a program which forgets its pool can end; see _at_exit.
             thread = Thread(target=self._manager.run, name=f'worq-{self}', daemon=True)
@@ -138,7 +136,8 @@ class WorkerPool:
             self._thread = thread   # not before: `join` looks at it without the lock
             atexit.register(self._at_exit)
 
-    def _first_frame(self) -> bytes:
+    def _spawner(self) -> Callable[[], Worker]:
+        """What starts a child, as this pool is configured now."""
         try:
             init = pickle.dumps((self.init_func, self.init_args, self.init_kwargs))
         except Exception as error:
@@ -147,12 +146,38 @@ class WorkerPool:
                         'of a module') from error
         data = pickle.dumps({
             'preparation': child.preparation(), 'init': init, 'url': self.broker.url})
-        return pack([INIT, data, self.broker.name.encode()])
+        first = pack([INIT, data, self.broker.name.encode()])
+        in_memory = self.broker.url.startswith('memory:')
+        return lambda: Worker(first, in_memory)
+
+    def reload(self, other: WorkerPool | None = None) -> None:
+        """Replace the children by new ones, which import all code anew.
+
+        Each old child goes on until a new one is ready to take its place, then finishes what it
+        runs, and ends. What it had been given besides goes to the others. If the new ones cannot
+        begin, the log says why, it is tried again, and the old ones go on.
+
+        :param other: a pool of the same queue, not started, whose `init_func` and its
+            arguments, `workers`, `max_worker_tasks` and `grace` are taken over.
+        :raises Error: if the pool does not run or is stopping, `other` is of another queue, or
+            its `init_func` cannot be found by a child.
+        """
+        if other is not None and other._queue != self._queue:
+            raise Error(f'{self!r} cannot become a pool of another queue, {other!r}')
+        with self._changing:
+            manager = self._manager
+            if manager is None or not self.alive or manager.stopping:
+                raise Error(f'{self} is not running')
+            spawn = (other or self)._spawner()
+            if other is not None:
+                for option in ('init_func', 'init_args', 'init_kwargs', 'workers',
+                               'max_worker_tasks', 'grace'):
+                    setattr(self, option, getattr(other, option))
+            manager.renew(spawn, self.workers, self.max_worker_tasks, self.grace)
 
     @property
-    def _in_memory(self) -> bool:
-        """Whether the queue is in this process, so that children have to ask for it."""
-        return self.broker.url.startswith('memory:')
+    def _queue(self) -> tuple[str, str]:
+        return self.broker.url, self.broker.name
 
     def stop(self, join: bool = True, *, grace: float | None = None) -> bool:
         """Take no more tasks, let those that run end, give the others back, and end.
@@ -197,63 +222,155 @@ class WorkerPool:
         self.stop()
 
 
-def start_pools(*pools: WorkerPool, **start_options: Any) -> None:
+Pools = WorkerPool | Iterable[WorkerPool]
+
+
+def start_pools(*pools: WorkerPool | Callable[[], Pools], **start_options: Any) -> None:
     """Run pools until SIGTERM or SIGINT; it must be called in the main thread.
 
     The first signal lets running tasks end, within the pools' grace time. A second one
     kills them and gives their tasks back. The handlers of before are restored at the end.
 
+    SIGHUP replaces the children by new ones, which import all code anew, as ``pool.reload``
+    does. If a function was given it is called again: pools that it makes anew are compared with
+    those that run by their names and queues. The same one goes on with the new configuration,
+    one that is new is started, one that is gone is stopped. If the function raises, the log says
+    so and all goes on as it is.
+
     A pool whose manager hangs, for two minutes, ends the program with exit status 70.
 
+    :param pools: what to run; or one function that makes a pool, or several.
     :raises Error: if a pool ends by itself, which it should not; the others are stopped.
     """
+    make = pools[0] if len(pools) == 1 and not isinstance(pools[0], WorkerPool) else None
     if not pools:
         raise ValueError('start_pools requires at least 1 argument, got 0')
+    for pool in pools:
+        if make is None and not isinstance(pool, WorkerPool) or make is not None \
+                and not callable(make):
+            raise TypeError(f'start_pools takes pools, or one function that makes them; '
+                            f'not {pool!r}')
     if current_thread() is not main_thread():
         raise Error('start_pools must be called in the main thread, which gets the signals; '
                     'elsewhere use pool.start(handle_sigterm=False)')
-    hear, tell = os.pipe()
-    os.set_blocking(tell, False)
+    _Program(make or (lambda: pools), start_options).run()  # type: ignore[arg-type,return-value]
 
-    def handle(number: int, frame: object) -> None:
-        os.write(tell, b'!')  # and nothing else: what it interrupts may hold any lock
 
-    before = {number: signal.signal(number, handle)
-              for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        for pool in pools:
-            pool.start(handle_sigterm=False, **start_options)
-        log.info('press Ctrl-C or send SIGTERM to stop')
+class _Program:
+    """The main thread of a program that runs pools: it has its eye on them, and on signals.
+
+    :param make: makes the pools; called again at each SIGHUP.
+    :param start_options: for the ``start`` of each.
+    """
+
+    def __init__(self, make: Callable[[], Pools], start_options: dict[str, Any]) -> None:
+        self.make = make
+        self.start_options = start_options
+        self.pools: list[WorkerPool] = []
+        self.gone: list[WorkerPool] = []   # a SIGHUP has stopped them
+        self.late: list[WorkerPool] = []   # of these, those to start again when they have ended
+        self._signals = 0                  # to stop
+        self._broken = False
+        self._hear, self._tell = os.pipe()
+        os.set_blocking(self._tell, False)
+
+    def _handle(self, number: int, frame: object) -> None:
+        # and nothing else: what it interrupts may hold any lock
+        os.write(self._tell, b'h' if number == signal.SIGHUP else b'!')
+
+    def run(self) -> None:
+        before = {number: signal.signal(number, self._handle)
+                  for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+        try:
+            self.pools = self._made()
+            for pool in self.pools:
+                pool.start(handle_sigterm=False, **self.start_options)
+            log.info('press Ctrl-C or send SIGTERM to stop')
+            while any(pool.alive for pool in self.pools + self.gone):
+                self._look()
+            if self._broken or not self._signals:
+                raise Error('a pool has ended by itself, see the log')
+        finally:
+            for pool in self.pools:
+                pool.stop(join=False)
+            for pool in self.pools + self.gone:
+                pool.join()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(self._hear)
+            os.close(self._tell)
+
+    def _look(self) -> None:
         poll = select.poll()
-        poll.register(hear, select.POLLIN)
-        signals = 0
-        broken = False
-        while any(pool.alive for pool in pools):
-            # while pools stop, the end of the program should not be a second late
-            if poll.poll(1000 * (SOON if signals or broken else WATCH)):
-                signals += len(os.read(hear, 4096))
-            for pool in pools:
-                if pool.stalled > STALL:
-                    # It cannot be joined, nor would anything be served: whoever restarts
-                    # programs shall do so. The kernel sees to the children.
-                    log.critical('%s has not gone round for %d seconds, and is given up',
-                                 pool, pool.stalled)
-                    os._exit(os.EX_SOFTWARE)
-            broken = broken or not signals and not all(pool.alive for pool in pools)
-            for pool in pools:
-                if signals or broken:
-                    pool.stop(join=False, grace=0 if signals > 1 else None)
-        if broken or not signals:
-            raise Error('a pool has ended by itself, see the log')
-    finally:
-        for pool in pools:
-            pool.stop(join=False)
-        for pool in pools:
+        poll.register(self._hear, select.POLLIN)
+        # while pools stop, the end of the program should not be a second late
+        if poll.poll(1000 * (SOON if self._signals or self._broken else WATCH)):
+            heard = os.read(self._hear, 4096)
+            self._signals += heard.count(b'!')
+            if b'h' in heard and not self._signals and not self._broken:
+                self._reload()
+        for pool in self.pools + self.gone:
+            if pool.stalled > STALL:
+                # It cannot be joined, nor would anything be served: whoever restarts
+                # programs shall do so. The kernel sees to the children.
+                log.critical('%s has not gone round for %d seconds, and is given up',
+                             pool, pool.stalled)
+                os._exit(os.EX_SOFTWARE)
+        alive = all(pool.alive for pool in self.pools)
+        self._broken = self._broken or not self._signals and not alive
+        if self._signals or self._broken:
+            for pool in self.pools + self.gone:
+                pool.stop(join=False, grace=0 if self._signals > 1 else None)
+        else:
+            self._follow_the_gone()
+
+    def _follow_the_gone(self) -> None:
+        for pool in [pool for pool in self.gone if not pool.alive]:
             pool.join()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(hear)
-        os.close(tell)
+            self.gone.remove(pool)
+            if pool in self.late:
+                self.late.remove(pool)
+                self._start(pool)
+
+    def _start(self, pool: WorkerPool) -> None:
+        pool.start(handle_sigterm=False, **self.start_options)
+        self.pools.append(pool)
+
+    def _made(self) -> list[WorkerPool]:
+        made = self.make()
+        pools = [made] if isinstance(made, WorkerPool) else list(made)
+        if not pools:
+            raise ValueError('there is no pool to run')
+        for pool in pools:
+            if not isinstance(pool, WorkerPool):
+                raise TypeError(f'what makes the pools made {pool!r}')
+        return pools
+
+    def _reload(self) -> None:
+        try:
+            made = self._made()
+            for pool in made:
+                pool._spawner()  # raises what would be raised half-way
+        except (Exception, SystemExit):
+            log.exception('the pools cannot be made anew, and go on as they are')
+            return
+        old, self.pools, self.late = self.pools, [], []
+        for pool in made:
+            same = next((one for one in old if one is pool), None) or next(
+                (one for one in old if (one.name, one._queue) == (pool.name, pool._queue)), None)
+            if same is not None:
+                old.remove(same)
+                self.pools.append(same)
+                if same.alive:   # else the next look will find that it has ended
+                    same.reload(None if same is pool else pool)
+            elif pool in self.gone:
+                self.late.append(pool)
+            else:
+                self._start(pool)
+        for pool in old:
+            log.info('%s is no more among the pools, and stops', pool)
+            pool.stop(join=False)
+        self.gone += old
 
 
 # -- a function in a process of its own ---------------------------------------------

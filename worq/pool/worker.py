@@ -102,7 +102,9 @@ class Worker:
         self.broken = ''                 # the traceback, if it could not begin
         self.fault = ''                  # what was wrong with what it wrote
         self.slow = False                # it takes long to begin, and that has been told
-        self.retiring = False
+        self.generation = 0              # of the manager's
+        self.leaving = False             # it finishes what it runs, and gets no more
+        self.retiring = False            # it has been told so: its pipe is closed
         self.disowned = False            # we killed it: its task is to be told nothing of
         self.sent: deque[tuple[int, Delivery]] = deque()  # by number; not yet reported
         self.number = 0                  # of the last task that was sent
