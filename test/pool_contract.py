@@ -293,6 +293,8 @@ class PoolContract(PoolCase):
         """What a task says of its progress can be seen while it runs, however often it says it."""
         self.start()
         deferred = self.q.report(self.path('begun'), self.path('go'), 100_000)
+        for _ in range(20):     # what waits has the workers look, and beat, too
+            self.q.same(1)
 
         def seen():
             found, = self.broker.backend.inspect([deferred.id])

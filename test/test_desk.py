@@ -140,6 +140,17 @@ class DeskTest(unittest.TestCase):
             self.desk.turn([Outcome('a', self.a.token, 'value', b'')], 0)
         self.assertEqual(self.desk.progress, {})
 
+    def test_news_go_with_any_beat(self):
+        """Whatever makes the beat, what is new at that moment goes along."""
+        texts = [b'1', b'2']
+        self.desk.look = lambda: self.desk.progress.update({self.a.token: texts.pop(0)})
+        for beat in (lambda: self.desk.turn([], 0), self.desk.beat):
+            self.desk._beat_at = 0
+            text = texts[0]
+            beat()
+            found, = self.queue.inspect(['a'])
+            self.assertEqual(found.progress, text)
+
     def test_too_many_names(self):
         """Names that are too long together are not told, for a part of them would mislead."""
         for names, told in [(['b', 'a'], 'a\nb'), (['x' * 1000] * 100, None), (['c'], 'c')]:

@@ -9,7 +9,7 @@ import os
 import platform
 from threading import Lock
 import time
-from typing import Container, Iterable
+from typing import Callable, Container, Iterable
 
 from worq import __version__
 from worq.errors import QueueError, WorqError
@@ -142,11 +142,14 @@ class Desk:
 
     :param backend: the queue.
     :param lease: ms that a task is leased for, unless it says otherwise.
+    :param look: called before each beat; it may enter what is new in `progress`.
     """
 
-    def __init__(self, backend: TaskQueue, lease: int) -> None:
+    def __init__(self, backend: TaskQueue, lease: int,
+                 look: Callable[[], None] = lambda: None) -> None:
         self.backend = backend
         self.lease = lease
+        self.look = look
         self.info = describe()
         self.pool = f'{self.info["host"]}:{os.getpid()}:{new_nonce()}'
         self.held: dict[bytes, str] = {}        # token to id: leased, and not yet settled
@@ -247,6 +250,7 @@ class Desk:
         return self._beaten(now, held, lost)
 
     def _all_held(self, but: Container[bytes] = ()) -> list[Held]:
+        self.look()
         progress = self.progress
         return [Held(id, token, progress.get(token, b'') if progress else b'')
                 for token, id in list(self.held.items()) if token not in but]

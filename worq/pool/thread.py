@@ -96,7 +96,7 @@ class WorkerPool:
             self.threads = []
             self._stopping.clear()
             self._open = True
-            self._desk = Desk(self.broker.backend, LEASE)
+            self._desk = Desk(self.broker.backend, LEASE, self._look_for_news)
             self._bell: Bell = self.broker.backend.bell(self._desk.pool)
             self._wake = os.pipe()
             self._door = Lock()              # one worker at a time takes, or waits to
@@ -301,15 +301,15 @@ class WorkerPool:
 
     def _keep(self) -> None:
         while any(thread.is_alive() for thread in self.threads):
-            self._keeper_wakes = time.monotonic() + self._patience()
-            self._watch.wait(self._keeper_wakes - time.monotonic())
+            self._keeper_wakes = float('inf')   # a limit that begins just now wakes it
+            patience = self._patience()
+            self._keeper_wakes = time.monotonic() + patience
+            self._watch.wait(patience)
             self._watch.clear()
             try:
                 self._give_back()
                 self._keep_limits()
-                if self._desk.beat_in == 0:
-                    self._tell_news()
-                    self._disown(self._desk.beat())
+                self._disown(self._desk.beat())
                 if self._by_hand:
                     held = [Held(id, token) for token, id in list(self._by_hand.items())]
                     self._disown(self.broker.backend.beat(self.broker.hand, held, LEASE))
@@ -349,7 +349,8 @@ class WorkerPool:
             else:
                 self._desk.settle([will])
 
-    def _tell_news(self) -> None:
+    def _look_for_news(self) -> None:
+        """Before each beat, whichever thread it comes from."""
         self._desk.tell_names(self.broker.tasks)
         for worker in self._team:
             news = worker.grip.news()
