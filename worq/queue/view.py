@@ -7,15 +7,15 @@ from itertools import islice
 from worq import const
 from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
 from worq.queue.base import Inspection
+from worq.queue.graph import Graph
 from worq.queue.life import Life
-from worq.queue.store import Store
 
 __all__ = ['inspect', 'audit']
 
 
-def inspect(store: Store, life: Life) -> Inspection:
+def inspect(graph: Graph, life: Life) -> Inspection:
     """What there is to know of a task, see ``worq.queue.base``."""
-    state, now = life.state, store.now
+    state, now = life.state, graph.now
     if state == COMPLETED:
         return Inspection(state, nonce=life.nonce)
     here = state == PROCESSING
@@ -26,7 +26,7 @@ def inspect(store: Store, life: Life) -> Inspection:
         if state == PENDING and life.target is None else ()
     return Inspection(
         state, life.header, due, max(life.late - now, 0) if life.late else None, life.open, names,
-        life.target.id if life.target else '', ahead(store, life) if state == ENQUEUED else None,
+        life.target.id if life.target else '', ahead(graph, life) if state == ENQUEUED else None,
         life.owner or '' if here else '', now - life.taken if here else None,
         life.deliveries, life.progress if here else b'', life.memo,
         life.nonce)
@@ -36,18 +36,18 @@ def open_ones(arguments: tuple[Life, ...]) -> list[str]:
     return [life.id for life in arguments if life.state != COMPLETED][:const.LOOK]
 
 
-def ahead(store: Store, life: Life) -> int | None:
+def ahead(graph: Graph, life: Life) -> int | None:
     """How many are before it, if that is not too many to count."""
-    before = sum(map(len, store.lanes[:life.priority]))
-    for n, other in enumerate(islice(store.lanes[life.priority], const.AHEAD)):
+    before = sum(map(len, graph.lanes[:life.priority]))
+    for n, other in enumerate(islice(graph.lanes[life.priority], const.AHEAD)):
         if other is life:
             return before + n
     return None
 
 
-def audit(store: Store) -> list[str]:
+def audit(graph: Graph) -> list[str]:
     """What is wrong, a line each; see ``worq.queue.base``."""
-    lives = list(store.lives.values())
+    lives = list(graph.lives.values())
     # Those that were too late when a reader met them, whose dependents a later verb tells.
     untold = {life: set(life.dependents) for life in lives
               if life.state == COMPLETED and life.dependents}
@@ -60,13 +60,13 @@ def audit(store: Store) -> list[str]:
     pins = Counter(argument for life in lives for argument in life.arguments)
     edges = Counter(dependent for life in lives for dependent in set(life.dependents)
                     if life in sources(dependent))
-    scheduled = store.schedule.lives()
+    scheduled = graph.schedule.lives()
     wrong = []
     for life in lives:
         state, waits = life.state, len(sources(life))
         for what, one, other in [
-            ('lease', life in store.leased, state == PROCESSING),
-            ('place in a lane', life in store.lanes[life.priority], state == ENQUEUED),
+            ('lease', life in graph.leased, state == PROCESSING),
+            ('place in a lane', life in graph.lanes[life.priority], state == ENQUEUED),
             ('place in the schedule', life in scheduled, state == SCHEDULED),
             ('outcome', life.kind != b'', state == COMPLETED),
             ('end', life.expires != 0, state == COMPLETED and not life.pins
@@ -78,11 +78,11 @@ def audit(store: Store) -> list[str]:
         ]:
             if one != other:
                 wrong.append(f'{life.id!r} ({state}): {what}: {one}, but should be {other}')
-    kept = [*store.leased, *(life for lane in store.lanes for life in lane)]
+    kept = [*graph.leased, *(life for lane in graph.lanes for life in lane)]
     wrong += [f'{life.id!r}: is forgotten, but kept' for life in kept
-              if store.lives.get(life.id) is not life]
+              if graph.lives.get(life.id) is not life]
     counts = Counter(life.state for life in lives)
-    for state, n in store.counts.items():
+    for state, n in graph.counts.items():
         if n != counts[state]:
             wrong.append(f'{n} are {state}, but should be {counts[state]}')
     if counts[PENDING] and counts[PENDING] + counts[COMPLETED] == len(lives) and not untold:

@@ -1,0 +1,214 @@
+"""The graph of tasks in memory: lives, the lists that they stand in, and their edges.
+
+Nothing here locks or waits: ``worq.queue.memory`` does, around each verb. A verb is framed
+by ``begin`` and ``end``, or ``defer``; in between everything happens at one moment, `now`.
+"""
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+from worq import const
+from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
+from worq.queue.base import CANCELLED, EXPIRED, FAILURE, IGNORE_RESULT, PASS, VALUE
+from worq.queue.life import Agenda, Life
+
+__all__ = ['Graph']
+
+COUNTERS = {VALUE: 'succeeded', FAILURE: 'failed', EXPIRED: 'expired', CANCELLED: 'cancelled'}
+
+
+class Graph:
+    """The tasks of one queue, and what a change of one changes in others.
+
+    :param tell: is called with a client, an id and its news for each watched task that
+        completes.
+    """
+
+    def __init__(self, tell: Callable[[str, str, bytes | None], None]) -> None:
+        self._tell = tell
+        self.lives: dict[str, Life] = {}
+        self.counts = dict.fromkeys(const.STATUS_VALUES, 0)
+        self.counters = dict.fromkeys([*COUNTERS.values(), 'redelivered', 'stale'], 0)
+        self.now = 0
+        self.woken = 0         # became enqueued or scheduled since `begin`
+
+        self.lanes: list[OrderedDict[Life, None]] = [OrderedDict() for _ in const.PRIORITIES]
+        self.schedule = Agenda(lambda life: life.due if life.state == SCHEDULED else -1)
+        self._expiry = Agenda(lambda life: life.expires)
+        self._late = Agenda(lambda life: -1 if life.state == COMPLETED else life.late)
+        self.leased: dict[Life, None] = {}
+
+        self._ended: deque[Life] = deque()   # whose dependents are to be followed
+        self._first: list[Life] = []         # to be lined up at the front, in this order
+
+    def begin(self, now: int) -> None:
+        self.now = now
+        self.woken = 0
+        at = self._expiry.next()
+        if at is not None and at <= now:
+            # A few at a time: what is over and still here is not found, see `find`.
+            for life in self._expiry.pop(now, 10):
+                self._drop(life)
+
+    def end(self) -> None:
+        self._follow_all()
+        self._line_up()
+
+    def defer(self) -> None:
+        """The end of a verb that only looks at tasks. What follows from those that were over
+        when it met them is left to others, lest its second answer differ from the first."""
+        self._line_up()
+        if self._ended:
+            self.woken += 1
+
+    def find(self, id: str) -> Life | None:
+        """A task as it is when it is met: one that is too late to begin ends now."""
+        life = self.known(id)
+        if life is not None and self._end_late(life):
+            return self.lives.get(id)
+        return life
+
+    def known(self, id: str) -> Life | None:
+        life = self.lives.get(id)
+        if life is not None and life.expires and life.expires <= self.now:
+            self._drop(life)
+            return None
+        return life
+
+    # -- the life of a task ---------------------------------------------------
+
+    def _move(self, life: Life, state: str) -> None:
+        """The one place where a state changes, and with it all that goes by states."""
+        old = life.state
+        self.counts[old] -= 1
+        self.counts[state] += 1
+        life.state = state
+        if old == PROCESSING:
+            del self.leased[life]
+        elif old == ENQUEUED and life in self.lanes[life.priority]:
+            del self.lanes[life.priority][life]
+
+    def _make_ready(self, life: Life) -> None:
+        """All arguments are there: it is ready, or due later."""
+        if life.due > self.now:
+            self._postpone(life, life.due)
+        else:
+            self._enqueue(life)
+
+    def _expect(self, life: Life) -> None:
+        """It may have been taken off the agenda while it was processed."""
+        if life.late and life.late <= self.now:
+            self._late.add(life, len(self.lives))
+
+    def _enqueue(self, life: Life) -> None:
+        self._move(life, ENQUEUED)
+        self.lanes[life.priority][life] = None
+        self._expect(life)
+        self.woken += 1
+
+    def _enqueue_first(self, life: Life) -> None:
+        """At the front, but behind those that this verb has put there already."""
+        self._move(life, ENQUEUED)
+        self._first.append(life)
+        self._expect(life)
+        self.woken += 1
+
+    def _line_up(self) -> None:
+        for life in reversed(self._first):
+            lane = self.lanes[life.priority]
+            lane[life] = None
+            lane.move_to_end(life, last=False)
+        self._first.clear()
+
+    def _postpone(self, life: Life, due: int) -> None:
+        life.due = due
+        self._move(life, SCHEDULED)
+        self.schedule.add(life, self.counts[SCHEDULED])
+        self._expect(life)
+        self.woken += 1
+
+    def finish(self, life: Life, kind: bytes, data: bytes,
+               origin: tuple[str, str] | None = None, owner: str | None = None) -> None:
+        """The one end for every cause. Dependents are told by `_follow_all`.
+
+        :param owner: who settled it, and may do so again.
+        """
+        self._move(life, COMPLETED)
+        self.counters[COUNTERS[kind]] += 1
+        life.body = life.progress = life.memo = b''
+        life.open = 0
+        life.target = None
+        life.owner = owner
+        if life.flags & IGNORE_RESULT:
+            life.kind = b''
+            del self.lives[life.id]
+            self.counts[COMPLETED] -= 1
+        else:
+            life.kind, life.data, life.origin = kind, data, origin
+            self._let_expire(life)
+        if life.watchers is not None:
+            news = life.news()
+            for client in life.watchers:
+                self._tell(client, life.id, news)
+            life.watchers = None
+        for argument in life.arguments:
+            argument.pins -= 1
+            self._let_expire(argument)
+        life.arguments = ()
+        self._ended.append(life)
+
+    def _end_late(self, life: Life) -> bool:
+        """End it if it is too late to begin; after a tail call it has begun.
+
+        Who gave it back may do so again, so it keeps its owner.
+        """
+        if not life.late or life.late > self.now or life.target is not None \
+                or life.state in (PROCESSING, COMPLETED):
+            return False
+        again = ' again' if life.epoch else ''
+        self.verdict(life, EXPIRED, f'expired before it was begun{again}', life.owner)
+        return True
+
+    def verdict(self, life: Life, kind: bytes, text: str, owner: str | None = None) -> None:
+        """Finish it with an outcome that the queue makes itself."""
+        name = life.header.partition(b'\n')[0]
+        self.finish(life, kind, name + b'\n' + text.encode(), owner=owner)
+
+    def _follow_all(self) -> None:
+        """Tell of what ended: dependents, and their dependents in turn.
+
+        A queue of them rather than recursion: chains are as long as programs make them.
+        """
+        while self._ended:
+            life = self._ended.popleft()
+            for dependent in life.dependents:
+                self._follow(dependent, life)
+            life.dependents = []
+            self._let_expire(life)
+
+    def _follow(self, dependent: Life, argument: Life) -> None:
+        # It may have ended before its argument did.
+        if dependent.state != PENDING or self._end_late(dependent):
+            return
+        failed = argument.kind != VALUE and not dependent.flags & PASS
+        if dependent.target is argument or failed:
+            owner = dependent.owner if dependent.target else None
+            self.finish(dependent, argument.kind, argument.data, argument.source, owner)
+            return
+        dependent.open -= 1
+        if not dependent.open:
+            self._make_ready(dependent)
+
+    def _let_expire(self, life: Life) -> None:
+        if life.state == COMPLETED and not life.pins and not life.dependents:
+            life.expires = self.now + life.ttl
+            self._expiry.add(life, self.counts[COMPLETED])
+
+    def _drop(self, life: Life) -> None:
+        """Forget a completed life."""
+        if self.lives.get(life.id) is life:
+            del self.lives[life.id]
+            self.counts[COMPLETED] -= 1
+        life.expires = 0
+        life.data = b''
