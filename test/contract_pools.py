@@ -7,6 +7,7 @@ import time
 
 from test.contract import Contract, Put, held, message, outcome
 from test.contract_expires import Expires
+from test.contract_gates import Edges
 from test.contract_inspect import Inspect, Memo
 from test.contract_readers import Cancel, Purge, Readers
 from test.contract_settle import Delegate, Settle
@@ -324,5 +325,5 @@ class Keepers(Contract):
 
 
 class QueueContract(Put, Cancel, Purge, Readers, Inspect, Take, Leases, Settle, Memo, Delegate,
-                    Expires, Keepers):
+                    Expires, Edges, Keepers):
     """The whole contract of a task queue."""

@@ -103,6 +103,7 @@ class Users(RuleBasedStateMachine):
         self.delegated: set[str] = set()         # nonces
         self.records: dict[str, bytes] = {}      # by nonce
         self.memos: dict[str, bytes] = {}        # by nonce: of the last retry
+        self.behind: dict[str, str] = {}         # by nonce: the gate it was put with
         self.told: dict[str, bytes] = {}         # by nonce: progress of its last delivery
         self.sent: list[tuple[str, list[Outcome]]] = []
         self.states: dict[str, str | None] = {}
@@ -120,19 +121,21 @@ class Users(RuleBasedStateMachine):
 
     # -- producers ------------------------------------------------------------
 
-    def put(self, plans: list[dict[str, Any]], twice: bool) -> None:
+    def put(self, plans: list[dict[str, Any]], twice: bool, gate: str = '') -> None:
         messages: list[Message] = []
         for plan in plans:
             messages.append(self.message({**self.lives, **{m.id: m for m in messages}}, **plan))
         if any(one.flags & base.IGNORE_RESULT for one in messages):
             twice = False   # it may end at once, and would then begin anew
-        answers = [self.q('put', messages) for _ in range(1 + twice)]
+        answers = [self.q('put', messages, gate) for _ in range(1 + twice)]
         # What was pinned for what is left over is not so for ever.
         assert answers[0] == answers[-1] or self.lagging and answers[0][0].word == 'pinned'
         if not answers[-1]:
             for one in messages:
                 self.lives[one.id] = one
                 self.edges[one.nonce] = [self.lives[a.id].nonce for a in one.arguments]
+                if gate:
+                    self.behind[one.nonce] = gate
             self.messages += messages
 
     some_put = {'plans': st.lists(plans, min_size=1, max_size=3), 'twice': st.booleans()}
@@ -400,7 +403,8 @@ class Users(RuleBasedStateMachine):
     def agreed(self) -> None:
         """All queues are sound and show the same."""
         for queue in self.q.queues:
-            assert queue.audit() == [], repr(queue)
+            wrong = queue.audit()
+            assert wrong == [], f'{queue!r}: {wrong}'
         self.sizes = self.q('stats')
         self.q('size')
         self.q('pools')
@@ -422,7 +426,8 @@ class Users(RuleBasedStateMachine):
             one = self.lives[id]
             lacks = [a.id for a in one.arguments if states[a.id] != 'completed']
             if state == 'pending':
-                assert lacks or one.nonce in self.delegated or self.untold(one), id
+                assert lacks or one.nonce in self.delegated or self.untold(one) \
+                    or one.nonce in self.behind, id
             else:
                 assert not lacks, (id, lacks)
 

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, Phase, settings
 import redis as client
 
 from test import support
-from test.model import Sides, Users
+from test.model import Sides
+from test.model_gates import Builders
 from worq.queue import redis, script
 from worq.queue.base import TaskQueue
 
@@ -66,18 +67,18 @@ class RedisSlowly(RedisSides):
         return [queue]
 
 
-class MemoryUsers(Users):
+class MemoryUsers(Builders):
     """Random use of the memory queue alone."""
 
 
-class BothUsers(Users):
+class BothUsers(Builders):
     """Random use of memory and Redis, which must answer alike."""
 
     def sides(self) -> Sides:
         return RedisSides()
 
 
-class SlowUsers(Users):
+class SlowUsers(Builders):
     """Random use of Redis while work is left over all the time."""
 
     lagging = True

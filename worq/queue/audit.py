@@ -113,6 +113,8 @@ class Store:
             listed = len(self.of('a').get(id, []))
             if listed != int(task.get('a', 0)):
                 yield f'{task.get("a", 0)} arguments, but {listed} listed'
+            if 'G' in task and (state != 'p' or entry not in self.of('d').get(task['G'], [])):
+                yield f'held back by {task["G"]!r}, which does not know'
             if 'b' not in task and id not in self.of('b') and 'x' not in task:
                 yield 'no body'
 
@@ -133,7 +135,7 @@ class Store:
         for kind in ('t', 'r') if long else ('t',):
             if held == ((kind, id) in self.ends):
                 yield f'its {kind} {"expires" if held else "does not expire"}'
-        if rest := set(task) & set('hbcdmlpuvxgwakqjyz'):
+        if rest := set(task) & set('hbcdmlpuvxgwakqjyzG'):
             yield f'completed, but with fields {sorted(rest)}'
 
     def indexes(self) -> Iterator[str]:

@@ -152,16 +152,17 @@ class TaskQueue:
         the nonce and ``1``) leased for its `lease` by the pool whose name is its id. With its
         id as `gate` further puts belong to it: nothing of them is ready before the gate has
         ended, and none of them runs if it ends with anything but a value, `PASS` or not.
-        (Each that would be ready, and each with `PASS`, has an open edge from the gate, which
-        is no argument and not pinned.) Whoever builds beats for the gate, and settles it with
-        a value to let everything go. If the builder dies or cancels the gate, what was put
-        ends with that failure.
+        (Each has an open edge from the gate, which is no argument and not pinned.) Whoever
+        builds beats for the gate, and settles it with a value to let everything go. If the
+        builder dies or cancels the gate, what was put ends with that failure. A gate is no
+        task: it cannot be an argument, how it ends is not counted, and any outcome that
+        would bring a task back ends it as expired.
 
         :param messages: at most `const.PUT_LIMIT` of them, `const.PUT_BYTES` in all (a
             single message may be larger).
         :param gate: the id of a gate that is being held; ValueError if `messages` has
-            a gate too. If it has ended, the messages are refused as 'unknown' with the gate
-            as argument.
+            a gate too. If it has ended, the first message is refused as 'unknown' with the
+            gate as argument.
         :returns: empty if all are stored; else at least the first refusal, and
             nothing is stored.
         """
@@ -180,7 +181,9 @@ class TaskQueue:
         :param arguments: at most `const.PUT_LIMIT`, distinct from each other and from those
             before; the latter is not checked.
         :returns: empty, or the refusal: 'unknown' for an argument as in ``put``, for the
-            gate if it has ended, or for the task itself in another life.
+            gate if it has ended, or for the task itself if it is of another life, not behind
+            this gate, or has fewer arguments than `start`; 'pinned' if something depends on it
+            already, for then it might come to wait for itself.
         """
         raise NotImplementedError
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from worq import const
 
 if TYPE_CHECKING:
-    from worq.queue.base import Held, Message, Outcome
+    from worq.queue.base import Argument, Held, Message, Outcome
 
-__all__ = ['check_messages', 'check_outcomes', 'check_held', 'check_limit']
+__all__ = ['check_messages', 'check_edges', 'check_outcomes', 'check_held', 'check_limit']
 
 WORDS = frozenset(['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'lost'])
 ID_BYTES = 512
 PRIORITIES = frozenset(const.PRIORITIES.values())
 
 
-def check_messages(messages: Sequence[Message]) -> None:
+def check_messages(messages: Sequence[Message], gate: str = '') -> None:
     """ValueError if the messages cannot be a put."""
     if len(messages) > const.PUT_LIMIT:
         raise ValueError(f'{len(messages)} messages in one put; at most {const.PUT_LIMIT}')
@@ -24,6 +24,8 @@ def check_messages(messages: Sequence[Message]) -> None:
     for message in messages:
         _check_message(message)
         size += len(message.header) + len(message.body)
+        if message.flags & const.GATE:
+            _check_gate(message, len(messages), gate)
     if size > const.PUT_BYTES and len(messages) > 1:
         raise ValueError(f'{size} bytes in one put of several; at most {const.PUT_BYTES}')
 
@@ -41,9 +43,28 @@ def _check_message(message: Message) -> None:
             or message.max_deliveries < 1:
         raise ValueError(f'{id!r}: spans cannot be negative, and it needs a delivery')
     if arguments:
-        names = {argument.id for argument in arguments}
-        if len(names) < len(arguments) or id in names:
-            raise ValueError(f'{id!r}: its arguments must be distinct, and other than itself')
+        _check_arguments(id, arguments)
+
+
+def _check_gate(message: Message, count: int, gate: str) -> None:
+    if count > 1 or gate or message.arguments:
+        raise ValueError(f'{message.id!r}: a gate is put alone, and has no arguments')
+    if message.flags & const.IGNORE_RESULT or message.delay or message.expires:
+        raise ValueError(f'{message.id!r}: a gate has a result, and neither delay nor expiry')
+
+
+def check_edges(id: str, start: int, arguments: Sequence[Argument]) -> None:
+    """ValueError if these cannot become arguments of that task."""
+    if len(arguments) > const.PUT_LIMIT or start < 0:
+        raise ValueError(f'{len(arguments)} arguments at once, after {start}; '
+                         f'at most {const.PUT_LIMIT}')
+    _check_arguments(id, arguments)
+
+
+def _check_arguments(id: str, arguments: Sequence[Argument]) -> None:
+    names = {argument.id for argument in arguments}
+    if len(names) < len(arguments) or id in names:
+        raise ValueError(f'{id!r}: its arguments must be distinct, and other than itself')
 
 
 def check_outcomes(outcomes: Sequence[Outcome]) -> None:

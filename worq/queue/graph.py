@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from worq import const
 from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
-from worq.queue.base import CANCELLED, EXPIRED, FAILURE, IGNORE_RESULT, PASS, VALUE
+from worq.queue.base import CANCELLED, EXPIRED, FAILURE, GATE, IGNORE_RESULT, PASS, VALUE
 from worq.queue.life import Agenda, Life
 
 __all__ = ['Graph']
@@ -135,10 +135,11 @@ class Graph:
         :param owner: who settled it, and may do so again.
         """
         self._move(life, COMPLETED)
-        self.counters[COUNTERS[kind]] += 1
+        if not life.flags & GATE:
+            self.counters[COUNTERS[kind]] += 1
         life.body = life.progress = life.memo = b''
         life.open = 0
-        life.target = None
+        life.target = life.gate = None
         life.owner = owner
         if life.flags & IGNORE_RESULT:
             life.kind = b''
@@ -191,11 +192,14 @@ class Graph:
         # It may have ended before its argument did.
         if dependent.state != PENDING or self._end_late(dependent):
             return
-        failed = argument.kind != VALUE and not dependent.flags & PASS
+        held = dependent.gate is argument
+        failed = argument.kind != VALUE and (held or not dependent.flags & PASS)
         if dependent.target is argument or failed:
             owner = dependent.owner if dependent.target else None
             self.finish(dependent, argument.kind, argument.data, argument.source, owner)
             return
+        if held:
+            dependent.gate = None
         dependent.open -= 1
         if not dependent.open:
             self._make_ready(dependent)

@@ -23,7 +23,7 @@ class Life:
         'id', 'nonce', 'state', 'header', 'body', 'arguments', 'flags',
         'priority', 'due', 'late', 'ttl', 'lease', 'max_deliveries',
         'epoch', 'deliveries', 'owner', 'deadline', 'taken', 'progress', 'memo',
-        'open', 'pins', 'dependents', 'target', 'watchers',
+        'open', 'pins', 'dependents', 'target', 'gate', 'watchers',
         'kind', 'data', 'origin', 'expires',
     )
 
@@ -53,6 +53,7 @@ class Life:
         self.pins = 0                       # argument lists that name this life
         self.dependents: list[Life] = []    # whom to tell; stale ones are told in vain
         self.target: Life | None = None     # what a tail call waits for
+        self.gate: Life | None = None       # what holds it back, beside its arguments
         self.watchers: set[str] | None = None
         self.kind = b''
         self.data = b''

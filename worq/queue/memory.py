@@ -18,10 +18,10 @@ from worq.const import COMPLETED
 from worq.errors import QueueError
 from worq.queue import base
 from worq.queue.base import (
-    Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn,
+    Argument, Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn,
 )
 from worq.queue.bell import Bell, Bells
-from worq.queue.checks import check_held, check_limit, check_messages, check_outcomes
+from worq.queue.checks import check_edges, check_held, check_limit, check_messages, check_outcomes
 from worq.queue.store import Store
 from worq.queue.view import audit, inspect
 
@@ -120,14 +120,21 @@ class TaskQueue(base.TaskQueue):
     # -- producers ------------------------------------------------------------
 
     def put(self, messages: Sequence[Message], gate: str = '') -> list[Refusal]:
-        if gate:
-            raise NotImplementedError
         if self._forked:
             raise QueueError('this process was forked; the memory queue lives in its parent')
-        check_messages(messages)
+        check_messages(messages, gate)
         with self._lock:
             self._store.begin(self.clock())
-            refusals = self._store.put(messages)
+            refusals = self._store.put(messages, gate)
+            self._defer()
+        return refusals
+
+    def edges(self, gate: str, id: str, nonce: str, start: int,
+              arguments: Sequence[Argument]) -> list[Refusal]:
+        check_edges(id, start, arguments)
+        with self._lock:
+            self._store.begin(self.clock())
+            refusals = self._store.edges(gate, id, nonce, start, arguments)
             self._defer()
         return refusals
 

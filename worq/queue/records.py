@@ -111,6 +111,7 @@ class Inspection(NamedTuple):
     deliveries: int = 0      #: as in `Delivery.number`
     progress: bytes = b''    #: the last that was told of this delivery
     memo: bytes = b''        #: as in `Delivery.memo`
+    gate: str = ''           #: the id of the gate that holds it back
     nonce: str = ''          #: the life that this is; told in each state
 
 

@@ -23,8 +23,10 @@ from worq import const
 from worq.errors import QueueError
 from worq.queue import base, script
 from worq.queue.audit import audit
-from worq.queue.base import Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn
-from worq.queue.checks import check_held, check_limit, check_messages, check_outcomes
+from worq.queue.base import (
+    Argument, Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn,
+)
+from worq.queue.checks import check_edges, check_held, check_limit, check_messages, check_outcomes
 from worq.queue.connect import BLOCK, Link, Unreplicated, parse, sender
 from worq.queue.locate import Cluster
 
@@ -82,19 +84,20 @@ class TaskQueue(base.TaskQueue):
     # -- producers ------------------------------------------------------------
 
     def put(self, messages: Sequence[Message], gate: str = '') -> list[Refusal]:
-        if gate:
-            raise NotImplementedError
-        check_messages(messages)
+        check_messages(messages, gate)
         argv: list[Any] = []
         for message in messages:
-            argv += (message.id, message.nonce, message.header, message.body, options(message))
+            argv += message[:4]
+            argv += options(message)
             for argument in message.arguments:
                 argv += argument
-        answer = self._run('put', *argv, durable=True) if argv else None
-        if not answer:
-            return []
-        id, word, argument = (part.decode() for part in answer)
-        return [Refusal(id, word, argument)]
+        return refusals(self._run('put', gate, *argv, durable=True) if argv else [])
+
+    def edges(self, gate: str, id: str, nonce: str, start: int,
+              arguments: Sequence[Argument]) -> list[Refusal]:
+        check_edges(id, start, arguments)
+        flat = [part for argument in arguments for part in argument]
+        return refusals(self._run('edges', gate, id, nonce, start, *flat, durable=True))
 
     def cancel(self, ids: Sequence[str]) -> list[str]:
         return [word.decode() for word in self._chunked('cancel', ids, durable=True)]
@@ -271,20 +274,28 @@ class TaskQueue(base.TaskQueue):
                 body = self._link.call('GETRANGE', f'{self.prefix}b:{id}', start, -1)
                 if not body:
                     continue
-            arguments: Sequence[tuple[str, bytes]] = ()
-            if flat:
-                names = [name.decode() for name in flat[::2]]
-                records = flat[1::2]
-                missing = [name for name, raw in zip(names, records) if raw is None]
-                if missing:
-                    late = iter(self.results(missing))
-                    records = [next(late) if raw is None else raw for raw in records]
-                    if None in records:
-                        continue
-                arguments = tuple(zip(names, records))
+            arguments = self._arguments(id, flat) if flat else ()
+            if arguments is None:
+                continue
             deliveries.append(Delivery(
-                id, token, number, header, body, tuple(arguments), *memo))
+                id, token, number, header, body, arguments, *memo))
         return deliveries
+
+    def _arguments(self, id: str, flat: list[Any] | int) -> tuple[tuple[str, bytes], ...] | None:
+        """Ids and outcomes as `take.lua` answers them, or only how many; None if one is gone."""
+        records: Any
+        if isinstance(flat, int):
+            names: list[str] = []
+            for start in range(0, flat, CHUNK):
+                names += [name.decode() for name in self._link.call(
+                    'LRANGE', f'{self.prefix}a:{id}', start, start + CHUNK - 1)]
+            records = self.results(names) if len(names) == flat else [None]
+        else:
+            names, records = [name.decode() for name in flat[::2]], flat[1::2]
+            missing = [name for name, raw in zip(names, records) if raw is None]
+            late = iter(self.results(missing) if missing else ())
+            records = [next(late) if raw is None else raw for raw in records]
+        return None if None in records else tuple(zip(names, records))
 
 
 class Bell:
@@ -395,17 +406,20 @@ def scripts(clock_key: bool) -> dict[str, script.Script]:
         return _scripts[clock_key]
 
 
-def options(message: Message) -> str:
-    """What differs from a plain task, as `put.lua` reads it; empty if nothing does."""
-    key = message[5:]
-    if key == PLAIN and not message.arguments:
-        return ''
-    flags, priority, delay, ttl, lease, most, expires = key
-    return f'{flags} {priority} {delay} {ttl} {lease} {most} {expires} ' \
-        f'{len(message.arguments)}'
+def options(message: Message) -> list[str]:
+    """What differs from a plain task, as `put.lua` reads it."""
+    (arguments, flags, priority, delay, ttl, lease, most, expires) = given = message[4:]
+    if given == PLAIN:
+        return ['']
+    fields: list[str] = []
+    for name, value, usual in zip('fptlm', (flags, priority, ttl, lease, most), USUAL):
+        if value != usual:
+            fields += (name, str(value))
+    return [f'{delay} {expires} {len(fields) // 2} {len(arguments)}', *fields]
 
 
-PLAIN = Message('', '', b'', b'')[5:]
+PLAIN = Message('', '', b'', b'')[4:]
+USUAL = [PLAIN[1], PLAIN[2], PLAIN[4], PLAIN[5], PLAIN[6]]
 
 
 def flatten(outcomes: Sequence[Outcome]) -> list[Any]:
@@ -445,15 +459,20 @@ def affordable(outcomes: Sequence[Outcome]) -> list[Sequence[Outcome]]:
     return list(groups)
 
 
+def refusals(answer: Sequence[bytes]) -> list[Refusal]:
+    return [Refusal(*(part.decode() for part in answer))] if answer else []
+
+
 def inspection(state: bytes, nonce: bytes, header: bytes = b'', due: int | None = None,
                expires: int | None = None, open: int = 0, arguments: Sequence[bytes] = (),
                target: bytes = b'', ahead: int | None = None, pool: bytes = b'',
                taken: int | None = None, deliveries: int = 0, progress: bytes = b'',
-               memo: bytes = b'') -> Inspection:
+               memo: bytes = b'', gate: bytes = b'') -> Inspection:
     """Read what `inspect.lua` answers."""
     names = tuple(argument.decode() for argument in arguments)
     return Inspection(STATES[state], header, due, expires, open, names, target.decode(), ahead,
-                      pool.decode(), taken, deliveries, progress, memo, nonce.decode())
+                      pool.decode(), taken, deliveries, progress, memo, gate.decode(),
+                      nonce.decode())
 
 
 def losses(found: list[Any]) -> list[Lost]:

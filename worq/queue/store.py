@@ -1,13 +1,13 @@
 """What callers and pools ask of the graph of tasks in memory: one method for each verb."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from worq import const
 from worq.const import COMPLETED, PENDING, PROCESSING
 from worq.queue.base import (
-    CANCELLED, EXPIRED, FAILURE, IGNORE_RESULT, PASS, VALUE, Argument, Delivery, Held,
-    Lost, Message, Outcome, Refusal,
+    CANCELLED, EXPIRED, FAILURE, GATE, IGNORE_RESULT, PASS, VALUE, Argument, Delivery,
+    Held, Lost, Message, Outcome, Refusal,
 )
 from worq.queue.graph import Graph
 from worq.queue.life import Life
@@ -15,6 +15,7 @@ from worq.queue.life import Life
 __all__ = ['Store']
 
 LATER = 1_000   # ms until a refused task is offered again
+NONE = IGNORE_RESULT | GATE   # what has one of these flags is nobody's argument
 
 
 class Store(Graph):
@@ -29,7 +30,10 @@ class Store(Graph):
 
     # -- what callers ask for -------------------------------------------------
 
-    def put(self, messages: Iterable[Message]) -> list[Refusal]:
+    def put(self, messages: Sequence[Message], gate: str) -> list[Refusal]:
+        holder = self.find(gate) if gate else None
+        if gate and not self._holds(holder):
+            return [Refusal(message.id, 'unknown', gate) for message in messages[:1]]
         fresh: dict[str, Life] = {}
         pinned: set[Life] = set()
         for message in messages:
@@ -37,7 +41,7 @@ class Store(Graph):
             if refusal is not None:
                 return [refusal]
         for life in fresh.values():
-            self._add(life)
+            self._add(life, holder)
         return []
 
     def _admit(self, message: Message, fresh: dict[str, Life],
@@ -52,16 +56,11 @@ class Store(Graph):
                 return Refusal(id, 'duplicate')
             if old.pins or old.dependents or old in pinned:
                 return Refusal(id, 'pinned')
-        arguments = []
-        cause = None
-        for name, nonce in message.arguments:
-            life = fresh.get(name) or self.find(name)
-            if life is None or nonce not in ('', life.nonce) or life.flags & IGNORE_RESULT:
-                return Refusal(id, 'unknown', name)
-            arguments.append(life)
-            if life.kind and life.kind != VALUE and not message.flags & PASS:
-                cause = cause or life
+        arguments = self._judge(id, message.arguments, fresh)
+        if isinstance(arguments, Refusal):
+            return arguments
         life = fresh[id] = Life(message, tuple(arguments), self.now)
+        cause = self._cause(life.flags, arguments)
         if cause is None:
             pinned.update(arguments)
         else:
@@ -70,7 +69,24 @@ class Store(Graph):
             life.arguments = ()
         return None
 
-    def _add(self, life: Life) -> None:
+    def _judge(self, id: str, arguments: Iterable[Argument],
+               fresh: Mapping[str, Life]) -> list[Life] | Refusal:
+        """The lives of arguments; or why one cannot be an argument."""
+        found = []
+        for name, nonce in arguments:
+            life = fresh.get(name) or self.find(name)
+            if life is None or nonce not in ('', life.nonce) or life.flags & NONE:
+                return Refusal(id, 'unknown', name)
+            found.append(life)
+        return found
+
+    def _cause(self, flags: int, arguments: Iterable[Life]) -> Life | None:
+        """The first failed argument, if that matters."""
+        if flags & PASS:
+            return None
+        return next((life for life in arguments if life.kind and life.kind != VALUE), None)
+
+    def _add(self, life: Life, gate: Life | None) -> None:
         old = self.lives.get(life.id)
         if old is not None:
             self._drop(old)
@@ -79,16 +95,61 @@ class Store(Graph):
         if life.kind:
             self.finish(life, life.kind, life.data, life.origin)
             return
-        for argument in life.arguments:
+        if life.flags & GATE:
+            self._hold(life)
+            return
+        self._bind(life, life.arguments)
+        if gate is not None:
+            life.gate = gate
+            gate.dependents.append(life)
+            life.open += 1
+        if life.late:
+            self._late.add(life, len(self.lives))
+        if not life.open:
+            self._make_ready(life)
+
+    def _bind(self, life: Life, arguments: Iterable[Life]) -> None:
+        """Pin arguments, and wait for those that are open."""
+        for argument in arguments:
             argument.pins += 1
             argument.expires = 0
             if argument.state != COMPLETED:
                 argument.dependents.append(life)
                 life.open += 1
-        if life.late:
-            self._late.add(life, len(self.lives))
-        if not life.open:
-            self._make_ready(life)
+
+    def _hold(self, gate: Life) -> None:
+        """A gate has been taken from the start, by a pool of its own name, and only once."""
+        gate.owner, gate.taken = gate.id, self.now
+        gate.epoch = gate.deliveries = gate.max_deliveries = 1
+        self._move(gate, PROCESSING)
+        self._lease(gate, const.LEASE)
+
+    def _holds(self, gate: Life | None) -> bool:
+        return gate is not None and gate.state == PROCESSING and gate.flags & GATE != 0
+
+    def edges(self, gate: str, id: str, nonce: str, start: int,
+              arguments: Iterable[Argument]) -> list[Refusal]:
+        holder, life = self.find(gate), self.find(id)
+        if life is None or life.nonce != nonce:
+            return [Refusal(id, 'unknown', id)]
+        if life.state == COMPLETED or len(life.arguments) > start:
+            return []
+        if not self._holds(holder):
+            return [Refusal(id, 'unknown', gate)]
+        if life.gate is not holder or len(life.arguments) < start:
+            return [Refusal(id, 'unknown', id)]
+        if life.pins or life.dependents:
+            return [Refusal(id, 'pinned')]
+        found = self._judge(id, arguments, {})
+        if isinstance(found, Refusal):
+            return [found]
+        cause = self._cause(life.flags, found)
+        if cause is not None:
+            self.finish(life, cause.kind, cause.data, cause.source)
+        else:
+            self._bind(life, found)
+            life.arguments += tuple(found)
+        return []
 
     def cancel(self, id: str) -> str:
         life = self.find(id)
@@ -174,6 +235,8 @@ class Store(Graph):
         if life.state != PROCESSING:
             return 'again'
         word = outcome.word
+        if life.flags & GATE and word not in ('value', 'failure'):
+            word = 'lost'
         if word == 'value' or word == 'failure':
             self.finish(life, VALUE if word == 'value' else FAILURE, outcome.data, None, pool)
         elif word == 'retry':
@@ -208,7 +271,7 @@ class Store(Graph):
         owner = life.owner
         target = self.find(to.id)
         if target is None or to.nonce not in ('', target.nonce) \
-                or target.flags & IGNORE_RESULT:
+                or target.flags & NONE:
             self.verdict(life, EXPIRED, 'the Deferred it returned is unknown', owner)
         elif target.state == COMPLETED:
             self.finish(life, target.kind, target.data, target.source, owner)
@@ -238,6 +301,9 @@ class Store(Graph):
         :param owner: the pool, if it says so itself and may repeat it; else it is fenced off.
         """
         number, most = life.deliveries, life.max_deliveries
+        if life.flags & GATE:
+            self.verdict(life, EXPIRED, 'whoever was putting it has gone', owner)
+            return
         if number >= most:
             self.verdict(life, EXPIRED, f'{cause} (delivery {number} of {most})', owner)
             return
@@ -256,6 +322,9 @@ class Store(Graph):
     def reconcile(self, pool: str, known: set[bytes]) -> int:
         unknown = [life for life in self._leases(pool) if life.token not in known]
         for life in unknown:
+            if life.flags & GATE:
+                self._lose(life, '')
+                continue
             life.owner = None   # it was not settled: to do so now comes too late
             life.deliveries -= 1
             self._enqueue_first(life)

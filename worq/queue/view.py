@@ -25,11 +25,12 @@ def inspect(graph: Graph, life: Life) -> Inspection:
     names = tuple(open_ones(life.arguments[:span]) or open_ones(life.arguments[-span:])) \
         if state == PENDING and life.target is None else ()
     return Inspection(
-        state, life.header, due, max(life.late - now, 0) if life.late else None, life.open, names,
+        state, life.header, due, max(life.late - now, 0) if life.late else None,
+        life.open - (life.gate is not None), names,
         life.target.id if life.target else '', ahead(graph, life) if state == ENQUEUED else None,
         life.owner or '' if here else '', now - life.taken if here else None,
         life.deliveries, life.progress if here else b'', life.memo,
-        life.nonce)
+        life.gate.id if life.gate else '', life.nonce)
 
 
 def open_ones(arguments: tuple[Life, ...]) -> list[str]:
@@ -54,7 +55,8 @@ def audit(graph: Graph) -> list[str]:
 
     def sources(life: Life) -> list[Life]:
         """What it waits for."""
-        return [one for one in ([life.target] if life.target else life.arguments)
+        gate = [life.gate] if life.gate else []
+        return [one for one in ([life.target] if life.target else [*life.arguments, *gate])
                 if one.state != COMPLETED or life in untold.get(one, ())]
 
     pins = Counter(argument for life in lives for argument in life.arguments)

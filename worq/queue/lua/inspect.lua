@@ -1,5 +1,5 @@
 -- inspect(P; {id}, ...) -> {{state, nonce, header, due, expires, open, arguments, target, ahead, pool, taken,
--- deliveries, progress, memo} or nil, ...}. (no change) Moments are ms from now.
+-- deliveries, progress, memo, gate} or nil, ...}. (no change) Moments are ms from now.
 local function span(moment)
   return moment and math.max(moment - now, 0) or false
 end
@@ -42,9 +42,9 @@ local function look(id, T)
   if open and #names == 0 then
     names = open_ones(id, -PUT_LIMIT, -1)
   end
-  return {T.s, T.n, header(id, T), span(due(id, T)), span(T.z), open and tonumber(T.u) or 0,
+  return {T.s, T.n, header(id, T), span(due(id, T)), span(T.z), open and T.u - (T.G and 1 or 0) or 0,
           names, T.x or '', T.s == ENQUEUED and ahead(id, T), here and T.o or '',
-          here and now - T.q, deliveries(T), here and T.j or '', T.y or ''}
+          here and now - T.q, deliveries(T), here and T.j or '', T.y or '', T.G or ''}
 end
 
 local answers = {}

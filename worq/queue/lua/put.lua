@@ -1,36 +1,24 @@
--- put(P; {id, nonce, header, body, options}, ...) -> {} or {id, word, argument}
--- (new) -> enqueued | scheduled | pending | completed, or nothing at all
--- Options are empty, or `flags priority delay ttl lease max expires n` and then n arguments follow
--- as (id, nonce). Judged first and written then: the judging writes nothing.
-local known, pinned, stored = {}, {}, {}
+-- put(P; gate, {id, nonce, header, body, options}, ...) -> {} or {id, word, argument}
+-- (new) -> enqueued | scheduled | pending | completed, or nothing at all. A gate: processing.
+-- Options are empty, or `delay expires k n`; then come k fields of the task, as name and value,
+-- and n arguments, as id and nonce. Judged first and written then: the judging writes nothing.
+local stored, pinned, messages, behind = {}, {}, {}, {}
+local waiting, scheduled = {}, {}
 
-local function judge(M)
-  local failed
-  for _, argument in ipairs(M.arguments) do
-    local id, nonce = argument[1], argument[2]
-    known[id] = known[id] or task(id)
-    local A = known[id]
-    if not A or (nonce ~= '' and A.n ~= nonce) or ignored(A) then
-      return {M.id, 'unknown', id}
-    elseif A.s ~= COMPLETED then
-      M.u = M.u + 1
-    else
-      local letter = kind(id, A)
-      if letter == '' then
-        return {M.id, 'unknown', id}
-      elseif letter:lower() ~= 'v' and M.f < PASS then
-        failed = failed or argument
-      end
-    end
+local function parse(i)
+  local M = {id = ARGV[i], n = ARGV[i + 1], head = ARGV[i + 2], body = ARGV[i + 3], u = 0,
+             arguments = {}, from = i + 5, to = i + 4, delay = 0}
+  local delay, expires, k, n = ARGV[i + 4]:match('(%d+) (%d+) (%d+) (%d+)')
+  if not delay then
+    return M, i + 5
   end
-  if failed then
-    M.s, M.r = COMPLETED, inherit(M.n, failed[1], outcome(failed[1], known[failed[1]]))
-  else
-    M.s = M.u > 0 and PENDING or M.delay > 0 and SCHEDULED or ENQUEUED
-    for _, argument in ipairs(M.arguments) do
-      pinned[argument[1]] = true
-    end
+  M.delay, M.z, M.to = tonumber(delay), expires ~= '0' and now + expires or nil, i + 4 + k * 2
+  for j = M.from, M.to, 2 do
+    M[ARGV[j]] = ARGV[j + 1]
   end
+  i = M.to + 1 + n * 2
+  M.arguments = read_arguments(M.to + 1, i - 1)
+  return M, i
 end
 
 local function admit(M)
@@ -48,106 +36,99 @@ local function admit(M)
     return {M.id, 'pinned', ''}
   end
   local refusal = judge(M)
-  M.old, M.fresh = old, true
+  M.old = old
   known[M.id], stored[M.id] = M, M
+  table.insert(messages, M)
+  if M.failed then
+    M.s, M.r = COMPLETED, failure(M)
+    return refusal
+  end
+  M.u = M.u + (gate ~= '' and 1 or 0)
+  M.s = is_gate(M) and PROCESSING or M.u > 0 and PENDING or M.delay > 0 and SCHEDULED or ENQUEUED
+  for _, argument in ipairs(M.arguments) do
+    pinned[argument[1]] = true
+  end
   return refusal
 end
 
-local messages, i = {}, 1
-while i <= #ARGV do
-  local M = {id = ARGV[i], n = ARGV[i + 1], h = ARGV[i + 2], body = ARGV[i + 3],
-             arguments = {}, u = 0, f = 0, delay = 0}
-  local options = ARGV[i + 4]
-  i = i + 5
-  if options ~= '' then
-    local f, p, delay, t, l, m, expires, n = options:match(
-      '(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)')
-    M.f, M.delay, M.t, M.l, M.m = tonumber(f), tonumber(delay), t, l, m
-    M.p, M.z = p, expires ~= '0' and now + expires
-    for _ = 1, tonumber(n) do
-      table.insert(M.arguments, {ARGV[i], ARGV[i + 1]})
-      i = i + 2
-    end
-  end
-  local refusal = admit(M)
-  if refusal then
-    defer()
-    return refusal
-  elseif M.fresh and stored[M.id] == M then
-    table.insert(messages, M)
-  end
-end
-
-local waiting, scheduled = {}, {}
 local function store(M)
   local id, key = M.id, P .. 't:' .. M.id
   if M.old then
     drop(key, P .. 'r:' .. id)
   end
-  local fields = {key, 's', M.s, 'n', M.n}
-  local function set(name, value, default)
-    if value and tostring(value) ~= default then
-      table.insert(fields, name)
-      table.insert(fields, value)
-    end
-  end
-  set('f', M.f, '0')
-  set('t', M.t, tostring(RESULT_TTL))
   if M.s == COMPLETED then
-    call('HSET', unpack(fields))
+    call('HSET', key, 's', M.s, 'n', M.n, 'f', M.f or 0, 't', M.t or RESULT_TTL)
     return finish(id, {s = 'new', n = M.n, f = M.f, t = M.t, b = ''}, M.r)
   end
-  set('p', M.p, '1')
-  set('l', M.l, '0')
-  set('m', M.m, tostring(MAX_DELIVERIES))
-  set('g', purges, '0')
-  set('z', M.z)
-  expect(id, M)
-  if #M.arguments > 0 then
-    set('a', #M.arguments)
-    set('u', M.u, '0')
+  local fields = {'s', M.s, 'n', M.n, unpack(ARGV, M.from, M.to)}
+  local function set(name, value)
+    table.insert(fields, name)
+    table.insert(fields, value)
   end
-  if M.s == PENDING and M.delay > 0 then
-    set('v', now + M.delay)
-  end
-  local long = #M.h > FIELD
-  set(long and 'c' or 'h', long and #M.h or M.h)
+  local long = #M.head > FIELD
+  set(long and 'c' or 'h', long and #M.head or M.head)
   if long or #M.body > FIELD then
-    call('SET', P .. 'b:' .. id, long and M.h .. M.body or M.body)
+    call('SET', P .. 'b:' .. id, long and M.head .. M.body or M.body)
   else
     set('b', M.body)
   end
-  call('HSET', unpack(fields))
-  local edges = {}
-  for _, argument in ipairs(M.arguments) do
-    local name, A = argument[1], known[argument[1]]
-    table.insert(edges, name)
-    call('HINCRBY', P .. 't:' .. name, 'i', 1)
-    if A.s ~= COMPLETED then
-      call('RPUSH', P .. 'd:' .. name, M.n .. id)
-    else
-      persist(P .. 't:' .. name)
-      persist(P .. 'r:' .. name)
-    end
+  if purges > 0 then
+    set('g', purges)
   end
-  push('RPUSH', P .. 'a:' .. id, edges)
+  if M.z then
+    set('z', M.z)
+    expect(id, M)
+  end
+  if M.arguments[1] then
+    set('a', #M.arguments)
+    bind(M)
+  end
   if M.s == ENQUEUED then
     line_up(id, M, back)
+  elseif M.s == SCHEDULED then
+    table.insert(scheduled, now + M.delay)
+    table.insert(scheduled, id)
+  elseif M.s == PROCESSING then   -- a gate: taken from the start, by itself, and only once
+    call('ZADD', P .. 'lease', now + (M.l or LEASE), id)
+    fields = {'e', 1, 'o', id, 'q', now, unpack(fields)}
   else
-    local index = M.s == PENDING and waiting or scheduled
-    table.insert(index, now + (M.s == SCHEDULED and M.delay or 0))
-    table.insert(index, id)
+    set('u', M.u)
+    if M.delay > 0 then
+      set('v', now + M.delay)
+    end
+    if gate ~= '' then
+      set('G', gate)
+      table.insert(behind, M.n .. id)
+    end
+    table.insert(waiting, now)
+    table.insert(waiting, id)
   end
+  call('HSET', key, unpack(fields))
 end
 
-if messages[1] and messages[1].old then
-  -- A full Redis refuses the first write only if it needs memory, and `drop` does not.
-  call('HSET', KEYS[1], 'version', SCHEMA)
+local i, refusal = rest, nil
+if gate ~= '' and not held_gate(gate) then
+  refusal = {ARGV[i], 'unknown', gate}
 end
-for _, M in ipairs(messages) do
-  store(M)
+while i <= #ARGV and not refusal do
+  local M
+  M, i = parse(i)
+  refusal = admit(M)
 end
-push('ZADD', P .. 'wait', waiting)
-push('ZADD', P .. 'sched', scheduled)
+if not refusal then
+  if messages[1] and messages[1].old then
+    -- A full Redis refuses the first write only if it needs memory, and `drop` does not.
+    call('HSET', KEYS[1], 'version', SCHEMA)
+  end
+  for _, M in ipairs(messages) do
+    store(M)
+  end
+  push('ZADD', P .. 'wait', waiting)
+  push('ZADD', P .. 'sched', scheduled)
+  if behind[1] then
+    push('RPUSH', P .. 'd:' .. gate, behind)
+    call('HSET', P .. 't:' .. gate, 'k', 1)
+  end
+end
 defer()
-return {}
+return refusal or {}

@@ -6,11 +6,15 @@ for i = rest, #ARGV do
   tokens[ARGV[i]] = true
 end
 each_lease(pool, function(id, T)
-  if not tokens[T.n .. T.e] then
+  if tokens[T.n .. T.e] then
+    return
+  elseif is_gate(T) then
+    lost(id, T, '')
+  else
     release(id, T)
     call('HDEL', P .. 't:' .. id, 'o')   -- it was not settled: to do so now comes too late
-    n = n + 1
   end
+  n = n + 1
 end)
 conclude()
 return n

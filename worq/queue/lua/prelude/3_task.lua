@@ -34,6 +34,14 @@ local function ignored(T)
   return tonumber(T.f or 0) % 2 == IGNORE_RESULT
 end
 
+local function passes(T)
+  return tonumber(T.f or 0) % GATE >= PASS
+end
+
+local function is_gate(T)
+  return T.f and tonumber(T.f) >= GATE
+end
+
 local function deliveries(T)
   return tonumber(T.d or T.e or 0)
 end

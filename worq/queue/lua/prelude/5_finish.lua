@@ -43,7 +43,7 @@ end
 
 -- `owner` stays if it gave this outcome, so that it hears 'again' when it gives it twice.
 local INDEX = {[PENDING] = 'wait', [SCHEDULED] = 'sched', [PROCESSING] = 'lease'}
-local ENDED = {'h', 'b', 'c', 'd', 'm', 'l', 'p', 'u', 'v', 'x', 'g', 'w', 'a', 'k', 'q', 'j', 'y', 'z'}
+local ENDED = {'h', 'b', 'c', 'd', 'm', 'l', 'p', 'u', 'v', 'x', 'g', 'w', 'a', 'k', 'q', 'j', 'y', 'z', 'G'}
 local function finish(id, T, record, owner)
   local key = P .. 't:' .. id
   if INDEX[T.s] then
@@ -57,7 +57,9 @@ local function finish(id, T, record, owner)
   if not T.b then   -- it is too long for the hash
     drop(P .. 'b:' .. id)
   end
-  count(record:sub(NONCE + 1, NONCE + 1):lower())
+  if not is_gate(T) then
+    count(record:sub(NONCE + 1, NONCE + 1):lower())
+  end
   T.s = COMPLETED
   local edges = (T.i or T.k) and call('EXISTS', P .. 'd:' .. id) == 1
   if ignored(T) then

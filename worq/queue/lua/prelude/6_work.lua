@@ -15,10 +15,13 @@ local function work()
     if not T or T.s ~= PENDING then
       return
     end
-    local bad = raw:sub(NONCE + 1, NONCE + 1):lower() ~= 'v'
-    if T.x or (bad and tonumber(T.f or 0) < PASS) then
-      finish(dependent, T, inherit(nonce, id, raw), T.x and T.o)
-    elseif call('HINCRBY', P .. 't:' .. dependent, 'u', -1) == 0 then
+    local bad, gate = raw:sub(NONCE + 1, NONCE + 1):lower() ~= 'v', T.G == id
+    if T.x or (bad and (gate or not passes(T))) then
+      return finish(dependent, T, inherit(nonce, id, raw), T.x and T.o)
+    elseif gate then
+      call('HDEL', P .. 't:' .. dependent, 'G')
+    end
+    if call('HINCRBY', P .. 't:' .. dependent, 'u', -1) == 0 then
       call('ZREM', P .. 'wait', dependent)
       call('HDEL', P .. 't:' .. dependent, 'u', 'v')
       if tonumber(T.v or 0) > now then

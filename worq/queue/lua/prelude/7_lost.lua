@@ -4,7 +4,9 @@
 -- `owner` is the pool if it says so itself, and may say so twice; else it is fenced off.
 local function lost(id, T, cause, owner)
   local d, most = deliveries(T), tonumber(T.m or MAX_DELIVERIES)
-  if d >= most then
+  if is_gate(T) then
+    return finish(id, T, verdict(id, T, 'x', 'whoever was putting it has gone'), owner)
+  elseif d >= most then
     local text = ('%s (delivery %d of %d)'):format(cause, d, most)
     return finish(id, T, verdict(id, T, 'x', text), owner)
   end

@@ -32,7 +32,8 @@ local function delegate(id, T, pool, data)
 
   local nonce, target = data:sub(1, NONCE), data:sub(NONCE + 1)
   local U = task(target)
-  local known = U and (nonce == (' '):rep(NONCE) or U.n == nonce) and not ignored(U)
+  local known = U and (nonce == (' '):rep(NONCE) or U.n == nonce)
+    and not ignored(U) and not is_gate(U)
   local raw = known and U.s == COMPLETED and outcome(target, U)
   if raw then
     return finish(id, T, inherit(T.n, target, raw), pool)
@@ -52,6 +53,8 @@ end
 local function apply(id, T, pool, word, data)
   if word == 'value' or word == 'failure' then
     finish(id, T, data, pool)
+  elseif is_gate(T) then
+    lost(id, T, '', pool)
   elseif word == 'delegate' then
     delegate(id, T, pool, data)
   elseif word == 'release' then

@@ -1,9 +1,13 @@
 -- From the ready lists into the hands of a pool.
 
 -- The outcomes of a task's arguments as id, outcome, ...; false where there is no room for it.
+-- Of many, only how many they are: then the client fetches them in steps.
 local room = INLINE
 local function arguments(id, T)
   local list = {}
+  if tonumber(T.a or 0) > BUDGET then
+    return tonumber(T.a)
+  end
   for _, argument in ipairs(T.a and call('LRANGE', P .. 'a:' .. id, 0, -1) or {}) do
     local raw = room > 0 and call('HGET', P .. 't:' .. argument, 'r')
     if not raw and room > 0 and call('STRLEN', P .. 'r:' .. argument) <= room then

@@ -1,0 +1,59 @@
+-- The arguments of a task: read, judged without a write, and then bound to it.
+local known = {}
+
+-- Pairs of id and nonce, from ARGV.
+local function read_arguments(from, to)
+  local arguments = {}
+  for i = from, to, 2 do
+    table.insert(arguments, {ARGV[i], ARGV[i + 1]})
+  end
+  return arguments
+end
+
+-- Counts the open ones in M.u and puts the first failed one into M.failed; or a refusal.
+local function judge(M)
+  for _, argument in ipairs(M.arguments) do
+    local id, nonce = argument[1], argument[2]
+    known[id] = known[id] or task(id)
+    local A = known[id]
+    if not A or (nonce ~= '' and A.n ~= nonce) or ignored(A) or is_gate(A) then
+      return {M.id, 'unknown', id}
+    elseif A.s ~= COMPLETED then
+      M.u = M.u + 1
+    else
+      local letter = kind(id, A)
+      if letter == '' then
+        return {M.id, 'unknown', id}
+      elseif letter:lower() ~= 'v' and not passes(M) then
+        M.failed = M.failed or id
+      end
+    end
+  end
+end
+
+-- What M becomes if an argument has failed.
+local function failure(M)
+  return inherit(M.n, M.failed, outcome(M.failed, known[M.failed]))
+end
+
+local function bind(M)
+  local names = {}
+  for _, argument in ipairs(M.arguments) do
+    local id = argument[1]
+    table.insert(names, id)
+    call('HINCRBY', P .. 't:' .. id, 'i', 1)
+    if known[id].s ~= COMPLETED then
+      call('RPUSH', P .. 'd:' .. id, M.n .. M.id)
+    else
+      persist(P .. 't:' .. id)
+      persist(P .. 'r:' .. id)
+    end
+  end
+  push('RPUSH', P .. 'a:' .. M.id, names)
+end
+
+-- The gate of this id while it is held.
+local function held_gate(id)
+  local G = task(id)
+  return G and G.s == PROCESSING and is_gate(G) and G
+end
