@@ -153,9 +153,13 @@ class Peer:
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    def disconnect(self) -> None:
+        """Let go of this process's connections; the workers go on."""
+
     def close(self) -> None:
-        """Stop, and let go of connections."""
+        """Stop and disconnect; after this it is of no more use."""
         self.stop()
+        self.disconnect()
 
     # 2. -- calls -------------------------------------------------------------
 
@@ -215,6 +219,7 @@ class AsyncPeer(Peer):
     def __init__(self, name: str, url: str) -> None:
         super().__init__(name, url)
         self._runner = asyncio.Runner()
+        self._closed = False
         self.run(self.open())
 
     def run(self, coroutine: Any) -> Any:
@@ -279,10 +284,11 @@ class AsyncPeer(Peer):
     def fan_in(self, number: int, timeout: float = LIMIT) -> int:
         return self.run(self.afan_in(number, timeout))
 
-    def close(self) -> None:
-        super().close()
-        self.run(self.shut())
-        self._runner.close()
+    def disconnect(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self.run(self.shut())
+            self._runner.close()
 
 
 # -- what adapters use --------------------------------------------------------------

@@ -42,8 +42,7 @@ class Adapter(Peer):
         more = {'BENCH_PREFETCH': '1'} if self.mixed else {}
         return {**super().environment(), **more}
 
-    def close(self) -> None:
-        super().close()
+    def disconnect(self) -> None:
         app.close()
 
     def put(self, task: str, *args: Any) -> Any:

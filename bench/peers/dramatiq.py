@@ -9,13 +9,15 @@ import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.results import Results
 from dramatiq.results.backends import RedisBackend
+from redis import Redis
 
 from bench.peers.base import LIMIT, Peer, script
 from bench.peers.tasks import TASKS
 
 url = os.environ['BENCH_REDIS_URL']
 broker = RedisBroker(url=url)
-broker.add_middleware(Results(backend=RedisBackend(url=url), store_results=True))
+results = Redis.from_url(url, socket_timeout=None)  # who waits for a result blocks
+broker.add_middleware(Results(backend=RedisBackend(client=results), store_results=True))
 dramatiq.set_broker(broker)
 ACTORS = {name: dramatiq.actor(task, actor_name=name) for name, task in TASKS.items()}
 

@@ -5,11 +5,14 @@ import os
 from typing import Any
 
 from huey import RedisHuey, chord
+from redis import ConnectionPool
 
 from bench.peers.base import LIMIT, Peer, script
 from bench.peers.tasks import TASKS
 
-huey = RedisHuey('bench', url=os.environ['BENCH_REDIS_URL'], notify_result=True)
+pool = ConnectionPool.from_url(
+    os.environ['BENCH_REDIS_URL'], socket_timeout=None)  # who waits for a result blocks
+huey = RedisHuey('bench', connection_pool=pool, notify_result=True)
 FUNCTIONS = {name: huey.task()(task) for name, task in TASKS.items()}
 
 

@@ -25,7 +25,7 @@ class Adapter(Peer):
         self.fork = fork
         self.worker_pid = int(fork)
         self.pace = 50 if fork else 200
-        self.connection = Redis.from_url(url)
+        self.connection = Redis.from_url(url, socket_timeout=None)  # it blocks for results
         self.queue = Queue('bench', connection=self.connection)
 
     def commands(self, processes: int, slots: int | None, mixed: bool) -> list[list[str]]:
@@ -34,8 +34,7 @@ class Adapter(Peer):
             command += ['--worker-class', 'rq.SimpleWorker']
         return [[*command, 'bench'] for _ in range(processes)]
 
-    def close(self) -> None:
-        super().close()
+    def disconnect(self) -> None:
         self.connection.close()
 
     def put(self, task: str, *args: Any) -> Any:

@@ -65,8 +65,7 @@ class Adapter(Peer):
             self.pool = None
         super().stop()
 
-    def close(self) -> None:
-        super().close()
+    def disconnect(self) -> None:
         self.broker.close()
 
     def put(self, task: str, *args: Any) -> Any:

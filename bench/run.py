@@ -1,0 +1,194 @@
+"""Measures WorQ beside the others, and writes and draws what came out.
+
+    python bench/run.py                                 all that is installed, five rounds
+    python bench/run.py --only worq huey drain          some peers, some figures
+    python bench/run.py --quick                         little of each: to see that it works
+
+Every measurement runs in a process of its own; all of them use one Redis server, which is
+started here and emptied each time. Nothing else should run on the machine.
+"""
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+import contextlib
+import json
+import os
+from pathlib import Path
+import platform
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[0] = str(ROOT)  # where `bench` and `test` are; a script's own folder is of no use
+
+from bench import report  # noqa: E402
+from bench.figures import FIGURES  # noqa: E402
+from bench.peers import PEERS  # noqa: E402
+from test import support  # noqa: E402
+
+LIMITS = 'limits'  # is measured like a peer
+#: As its documentation advises for data that should last; no rewriting of the file meanwhile.
+SERVER = ['--appendonly', 'yes', '--appendfsync', 'everysec', '--auto-aof-rewrite-percentage', '0']
+
+
+def main(args: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or '').partition('\n\n')[0],
+        epilog=f'peers: {" ".join(PEERS)}. figures: {" ".join(FIGURES)}.')
+    parser.add_argument('--only', nargs='+', default=[], metavar='NAME',
+                        choices=[*PEERS, *FIGURES], help='names of peers and of figures')
+    parser.add_argument('--rounds', type=int, default=5, help='default 5')
+    parser.add_argument('--quick', action='store_true', help='one round of very little')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the results there')
+    parser.add_argument('--python', action='append', default=[], metavar='PEER=PATH',
+                        help='the Python that has this peer, if it is another one')
+    parser.add_argument('--publish', action='store_true',
+                        help='write bench/results.json, and the table and chart in doc/')
+    options = parser.parse_args(args)
+    if options.rounds < 1:
+        parser.error('--rounds is at least 1')
+    pythons = dict.fromkeys([*PEERS, LIMITS], sys.executable)
+    for word in options.python:
+        name, equals, path = word.partition('=')
+        if name not in PEERS or not equals:
+            parser.error(f'--python {word}: write PEER=PATH')
+        pythons[name] = path
+    chosen = [name for name in options.only if name in PEERS] or list(PEERS)
+    figures = [name for name in options.only if name in FIGURES] or list(FIGURES)
+
+    bench = Bench(pythons, options.quick, 1 if options.quick else options.rounds)
+    results = bench.run(chosen, figures, options.json)
+    print(report.text(results))
+    if options.publish:
+        report.publish(results, ROOT)
+    return 1 if any(entry.get('errors') for peers in results['figures'].values()
+                    for entry in peers.values()) else 0
+
+
+class Bench:
+    """One run: its server, its processes, and what they have said.
+
+    :param pythons: the interpreter for each peer.
+    :param rounds: how often each figure is measured; the rounds of all peers are interleaved.
+    """
+
+    def __init__(self, pythons: dict[str, str], quick: bool, rounds: int) -> None:
+        self.pythons = pythons
+        self.quick = quick
+        self.rounds = rounds
+
+    def run(self, chosen: list[str], figures: list[str], file: Path | None) -> dict[str, Any]:
+        """Measure; what is there after each round is written to `file`."""
+        versions = {name: found for name in chosen
+                    if (found := self._drive(name, 'check', '-', 60)) is not None}
+        for name in chosen:
+            if name not in versions:
+                say(f'{name} is not installed, and left out')
+        with support.start_redis(*SERVER) as server:
+            results: dict[str, Any] = {
+                'about': about(server, self.quick, self.rounds),
+                'versions': versions,
+                'figures': {figure: {} for figure in figures},
+            }
+            for number in range(self.rounds):
+                for figure in figures:
+                    for name in self._peers(figure, versions, number):
+                        self._measure(results, server, figure, name)
+                results['about']['rounds'] = number + 1
+                if file:
+                    file.write_text(json.dumps(results, indent=1) + '\n')
+        return results
+
+    @staticmethod
+    def _peers(figure: str, versions: dict[str, Any], number: int) -> list[str]:
+        """Whom to measure in a round; each round begins with another one."""
+        if number >= FIGURES[figure].rounds:
+            return []
+        only, kinds = FIGURES[figure].only, FIGURES[figure].kinds
+        names = [name for name in [*versions, LIMITS]
+                 if (name in only if only else name in PEERS)
+                 and (name == LIMITS or PEERS[name].kind in kinds)]
+        first = number % len(names) if names else 0
+        return names[first:] + names[:first]
+
+    def _measure(self, results: dict[str, Any], server: support.Server, figure: str,
+                 name: str) -> None:
+        server.cli('FLUSHALL', 'SYNC')
+        server.cli('CONFIG', 'RESETSTAT')
+        begin = time.monotonic()
+        try:
+            answer = self._drive(name, figure, server.url, FIGURES[figure].limit)
+        except RuntimeError as error:
+            answer = {'error': str(error)}
+        entry = results['figures'][figure].setdefault(name, {'values': defaultdict(list)})
+        for key, value in answer.get('values', {}).items():
+            entry['values'][key].append(value)
+        if 'skip' in answer:
+            entry['skip'] = answer['skip']
+        if 'error' in answer:
+            entry.setdefault('errors', []).append(answer['error'])
+        shown = ', '.join(f'{key} {report.number(value)}'
+                          for key, value in answer.get('values', {}).items())
+        say(f'{figure:11} {name:20} {time.monotonic() - begin:5.1f} s  '
+            + (shown or answer.get('skip') or 'FAILED: ' + answer['error'][-2000:]))
+
+    def _drive(self, name: str, figure: str, url: str, limit: int) -> Any:
+        """Run ``bench.drive``; it and all that it has started are gone afterwards."""
+        command = [self.pythons[name], '-m', 'bench.drive', name, figure, url]
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH', '')]))
+        process = subprocess.Popen(
+            command + ['quick'] * self.quick, cwd=ROOT, text=True, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**os.environ, 'PYTHONPATH': path})
+        try:
+            out, _ = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f'it had not ended after {limit} seconds') from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if process.returncode != 0:
+            raise RuntimeError(f'it ended with {process.returncode}:\n{out[-4000:]}')
+        return json.loads(out.rstrip().rpartition('\n')[2])
+
+
+def about(server: support.Server, quick: bool, rounds: int) -> dict[str, Any]:
+    """When and where this was."""
+    info = server.cli('INFO', 'server')
+    return {
+        'date': time.strftime('%Y-%m-%d', time.gmtime()),
+        'quick': quick,
+        'rounds': rounds,
+        'commit': subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], cwd=ROOT, text=True,
+                                 capture_output=True).stdout.strip(),
+        'python': platform.python_version(),
+        'redis': info['redis_version'] if isinstance(info, dict) else
+        next(line.partition(':')[2].strip() for line in info.decode().splitlines()
+             if line.startswith('redis_version:')),
+        'system': f'{platform.system()} {platform.release()}',
+        'processor': processor(),
+        'cores': os.cpu_count(),
+    }
+
+
+def processor() -> str:
+    """Its model, as Linux tells it."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        lines = []
+    return next((line.partition(': ')[2] for line in lines if line.startswith('model name')),
+                platform.machine())
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

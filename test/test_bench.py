@@ -1,0 +1,150 @@
+"""A quick run of the benchmark is sound; what it measures is not judged here.
+
+It measures WorQ, the standard library, and whichever other peers are installed: they are not
+in requires.txt, so that the tests stay quick, see bench/requires.txt.
+"""
+import json
+import os
+from pathlib import Path
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import redis
+
+from bench import report
+from bench.figures import FIGURES, percentile
+from bench.peers import PEERS, installed, load
+from bench.peers.base import children
+from bench.proxy import CountingProxy
+from test import support
+from test.programs import ROOT
+
+LIMIT = 900  # seconds, on a machine that is very busy
+
+
+class QuickRun(unittest.TestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        """One quick run of everything."""
+        support.find_binary()
+        cls.mark = support.unique('bench')
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, 'results.json')
+            done = subprocess.run(
+                [sys.executable, 'bench/run.py', '--quick', '--json', file], cwd=ROOT,
+                timeout=LIMIT, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, env={**os.environ, 'BENCH_MARK': cls.mark})
+            cls.output = done.stdout
+            if done.returncode != 0:
+                raise AssertionError(f'it ended with {done.returncode}:\n{done.stdout}')
+            cls.results = json.loads(file.read_text())
+        cls.peers = [name for name in PEERS if installed(name)]
+
+    def test_complete(self):
+        """Each figure has a positive number for each peer that it applies to, and for no other."""
+        for figure, entry in FIGURES.items():
+            found = self.results['figures'][figure]
+            expected = {name for name in [*self.peers, 'limits']
+                        if (name in entry.only if entry.only else
+                            name in PEERS and PEERS[name].kind in entry.kinds)}
+            self.assertEqual(set(found), expected, figure)
+            for name in expected:
+                if 'skip' in found[name]:
+                    self.assertNotIn(name, report.OURS)
+                    continue
+                self.assertTrue(found[name]['values'], (figure, name))
+                for key, values in found[name]['values'].items():
+                    self.assertEqual(len(values), 1)
+                    if (figure, key) not in [('idle', 'sent'), ('idle', 'executed'),
+                                             ('width', 'slowest script')]:
+                        self.assertGreater(values[0], 0, (figure, name, key))
+
+    def test_possible(self):
+        """Four workers do not work for longer than they are there, a task on Redis takes a
+        command, and pools take no fewer commands than round trips."""
+        figures = self.results['figures']
+        for name, entry in figures['even'].items():
+            self.assertLessEqual(entry['values']['share'][0], 1, name)
+        for name, entry in figures['traffic'].items():
+            self.assertGreaterEqual(entry['values']['commands'][0], 1, name)
+        ours = figures['traffic']['worq']['values']
+        self.assertLess(ours['round trips'][0], ours['commands'][0])
+
+    def test_report(self):
+        """The tables name all peers that were measured, and say that it was a quick run."""
+        tables = report.tables(self.results)
+        self.assertIn('figures mean nothing', tables)
+        for name in self.peers:
+            self.assertIn(PEERS[name].title, tables)
+        for verdict in report.verdicts(self.results):
+            self.assertEqual(verdict.reached is None, not verdict.found)
+
+    def test_nothing_left(self):
+        """No process that the run has started outlives it."""
+        self.assertEqual(marked(self.mark), [])
+
+
+def marked(mark):
+    """The command lines of processes with a word in their environment."""
+    found = []
+    for path in Path('/proc').glob('[0-9]*'):
+        try:
+            if mark.encode() in (path / 'environ').read_bytes():
+                found.append((path / 'cmdline').read_bytes())
+        except OSError:
+            pass
+    return found
+
+
+class Parts(unittest.TestCase):
+
+    def test_proxy_counts(self):
+        """A pipeline is one round trip, two commands are two."""
+        server = support.redis_url()
+        with CountingProxy(server) as proxy:
+            with redis.Redis.from_url(proxy.url, protocol=2) as client:
+                client.ping()
+                before = proxy.trips
+                client.ping()
+                client.ping()
+                self.assertEqual(proxy.trips - before, 2)
+                pipe = client.pipeline(transaction=False)
+                for _ in range(100):
+                    pipe.ping()
+                self.assertEqual(pipe.execute(), [True] * 100)
+                self.assertEqual(proxy.trips - before, 3)
+
+    def test_percentile(self):
+        """The median of a hundred and one numbers is the middle one; p99 is near the end."""
+        numbers = [float(number) for number in range(101)]
+        self.assertEqual(percentile(numbers, 0.5), 50)
+        self.assertEqual(percentile(numbers, 0.99), 99)
+        self.assertEqual(percentile([3.0], 0.99), 3)
+
+    def test_stop(self):
+        """To stop a peer ends all processes that it has started, and it can start again."""
+        with load('worq', support.redis_url()) as peer:
+            for _ in range(2):
+                peer.start(2)
+                family = children(peer.processes[0].pid)
+                self.assertEqual(len(family), 3)
+                self.assertEqual(peer.get_all(peer.put_bulk('echo', [(1,), (2,)])), [1, 2])
+                peer.stop()
+                for pid, began in family.items():
+                    self.assertNotEqual(children(pid).get(pid), began)
+
+    def test_verdicts(self):
+        """A target is reached or not by the ratio of medians to the best of the others."""
+        def verdict(ours, theirs):
+            results = {'figures': {'drain': {
+                'worq': {'values': {'rate': ours}},
+                'huey': {'values': {'rate': theirs}},
+                'rq': {'values': {'rate': [1.0]}}}}}
+            return report.verdicts(results)[0]
+        self.assertTrue(verdict([12.0, 100.0, 13.0], [1.0]).reached is True)
+        self.assertIs(verdict([130.0], [10.0, 11.0, 12.0]).reached, False)
+        self.assertIn('Huey', verdict([130.0], [10.0]).beside)
+        self.assertIs(report.verdicts({'figures': {}})[0].reached, None)
