@@ -25,7 +25,7 @@ from worq.errors import (
     TaskExpired, TaskFailure, TaskTimeout, UntrustedMessage, WorqError,
 )
 from worq.flow import (
-    ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, as_completed, map, reduce, wait,
+    ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, as_completed, batch, map, reduce, wait,
 )
 from worq.queue.base import TaskQueue
 from worq.task import Deferred, Queue, Task, TaskSpace
@@ -35,7 +35,7 @@ __version__ = '2.0.0'
 __all__ = [
     'get_broker', 'get_queue', 'Broker', 'Deferred', 'Queue', 'Task', 'TaskSpace', 'TaskQueue',
     'TaskFailure', 'TaskExpired', 'TaskCancelled', 'TaskTimeout', 'DuplicateTask',
-    'map', 'reduce', 'wait', 'as_completed', 'ALL_COMPLETED', 'FIRST_COMPLETED',
+    'batch', 'map', 'reduce', 'wait', 'as_completed', 'ALL_COMPLETED', 'FIRST_COMPLETED',
     'FIRST_EXCEPTION',
     'current_task', 'CurrentTask', 'Progress', 'Cancelled', 'Retry',
     'WorqError', 'QueueError', 'EncodeError', 'DecodeError', 'UntrustedMessage', 'UNSIGNED',

@@ -7,9 +7,12 @@ from typing import Any, Callable, Iterable, Self, TypeVar
 from worq import const
 from worq.codec import ByValue, Codec
 from worq.const import PUT_BYTES
+from worq.current import Progress
 from worq.errors import (
     DecodeError, DuplicateTask, EncodeError, TaskCancelled, TaskExpired, TaskFailure,
 )
+from worq.explain import explain
+from worq.graph import EDGES, WIDE, Collector, Entry, collector_of, put_all
 from worq.ids import new_nonce
 from worq.inbox import Inbox
 from worq.options import Options
@@ -114,9 +117,13 @@ class Broker:
         :raises TaskFailure: if the outcome of an argument is not known any more.
         :raises QueueError: if the queue cannot be reached, or can store nothing more.
         """
-        call, nonce = self._call(name, args, kw, options)
-        self._put(call, nonce)
-        return self._promise(call, nonce)
+        collector = collector_of(self)
+        entry = self._entry(name, args, kw, options, b'', collector)
+        if collector is not None:
+            made: Deferred | None = collector.add(entry)
+            return made
+        self.put_all([entry])
+        return self._promise(entry)
 
     def enqueue_all(self, name: str, calls: Iterable[tuple[Any, ...]], options: Options,
                     extra: bytes = b'') -> list[Deferred | None]:
@@ -128,64 +135,77 @@ class Broker:
         :raises: what ``enqueue`` does. The calls before the one that is refused, or some
             of them, have been put then.
         """
+        collector = collector_of(self)
         made: list[Deferred | None] = []
-        batch: list[tuple[Call, str, Message, list[Deferred]]] = []
-        size = 0
+        step: list[Entry] = []
+        size = edges = wide = 0
         for args in calls:
-            call, nonce = self._call(name, args, {}, options)
-            message, used = self._message(call, nonce, set(), extra)
-            length = len(message.body) + 200 + 600 * len(message.arguments)
-            if batch and (len(batch) == BATCH or size + length > PUT_BYTES):
-                made += self._put_all(batch, extra)
-                batch, size = [], 0
-            batch.append((call, nonce, message, used))
-            size += length
-        return made + self._put_all(batch, extra) if batch else made
+            entry = self._entry(name, args, {}, options, extra, collector)
+            if collector is not None:
+                made.append(collector.add(entry))
+                continue
+            more = len(entry.message.arguments)
+            # A wide one is alone: it is put in several steps, which cannot be tried again.
+            if step and (len(step) == BATCH or size + entry.size > PUT_BYTES
+                         or edges + more > EDGES or max(more, wide) > WIDE):
+                made += self._put_step(step)
+                step, size, edges = [], 0, 0
+            step.append(entry)
+            size += entry.size
+            edges += more
+            wide = more
+        return made + self._put_step(step)
 
-    def _put_all(self, batch: list[tuple[Call, str, Message, list[Deferred]]],
-                 extra: bytes) -> list[Deferred | None]:
-        if self.backend.put([message for _, _, message, _ in batch]):
-            for call, nonce, _, _ in batch:  # one by one: the refused one will say why
-                self._put(call, nonce, extra)
+    def put_all(self, entries: list[Entry]) -> None:
+        """Put calls that belong together: all of them, or none."""
+        for entry in entries:
+            if entry.call.options.eta is not None:  # time has gone by, if it was in a batch
+                delay, expires = entry.call.options.spans()
+                entry.message = entry.message._replace(delay=delay, expires=expires)
+        put_all(self.backend, entries, self._mend,
+                lambda gate: self.codec.encode_value(gate, gate, None))
+        self._let_go(entries)
+
+    def _put_step(self, step: list[Entry]) -> list[Deferred | None]:
+        if len(step) > 1 and not self.backend.put([entry.message for entry in step]):
+            self._let_go(step)
         else:
-            for _, _, _, used in batch:
-                self._let_go(used)
-        return [self._promise(call, nonce) for call, nonce, _, _ in batch]
+            for entry in step:  # one by one: the first ones are not to blame
+                self.put_all([entry])
+        return [self._promise(entry) for entry in step]
 
-    def _call(self, name: str, args: tuple[Any, ...], kw: dict[str, Any],
-              options: Options) -> tuple[Call, str]:
+    @staticmethod
+    def _let_go(entries: list[Entry]) -> None:
+        for entry in entries:
+            for argument in entry.used:
+                argument.task.args = argument.task.kw = None
+
+    def _entry(self, name: str, args: tuple[Any, ...], kw: dict[str, Any], options: Options,
+               extra: bytes, collector: Collector | None) -> Entry:
         if not name or '\n' in name:
             raise TypeError('a queue is no task: name one, as in q.module.function(...)')
         nonce = new_nonce()
         id = nonce if options.id is None else self._own_id(options.id, args, kw)
-        return Call(id, name, args, kw, options), nonce
+        entry = Entry(Call(id, name, args, kw, options), nonce, extra)
+        self._encode(entry, collector)
+        return entry
 
-    def _put(self, call: Call, nonce: str, extra: bytes = b'') -> None:
-        by_value: set[str] = set()
-        while True:
-            message, used = self._message(call, nonce, by_value, extra)
-            refusals = self.backend.put([message])
-            if not refusals:
-                break
-            refusal = refusals[0]
-            if refusal.word != 'unknown' or refusal.argument in by_value:
-                raise self._refused(call.name, refusal)
-            # Its record is gone, but the result may have arrived here before: then it
-            # goes along by value.
-            by_value.add(refusal.argument)
-        self._let_go(used)
+    def _mend(self, entry: Entry, refusal: base.Refusal) -> None:
+        """Change what was refused, if that helps; else raise why it was."""
+        if refusal.word != 'unknown' or refusal.argument in entry.by_value:
+            raise self._refused(entry.call.name, refusal)
+        # Its record is gone, but the result may have arrived here before: then it
+        # goes along by value.
+        entry.by_value.add(refusal.argument)
+        self._encode(entry)
 
-    @staticmethod
-    def _let_go(used: list[Deferred]) -> None:
-        for argument in used:
-            argument.task.args = argument.task.kw = None
-
-    def _promise(self, call: Call, nonce: str) -> Deferred | None:
+    def _promise(self, entry: Entry) -> Deferred | None:
+        call = entry.call
         if log.isEnabledFor(logging.DEBUG):
             log.debug('put %s [%s:%s]', call.name, self.name, call.id)
         if call.options.ignore_result:
             return None
-        deferred = Deferred(self, call, nonce)
+        deferred = Deferred(self, call, entry.nonce)
         self.inbox.note(deferred)
         return deferred
 
@@ -201,10 +221,14 @@ class Broker:
         raise ValueError(f'invalid task id: {id!r}; '
                          f'it is a string of 1 to {ID_BYTES} bytes in UTF-8')
 
-    def _message(self, call: Call, nonce: str, by_value: set[str],
-                 extra: bytes = b'') -> tuple[Message, list[Deferred]]:
+    def _encode(self, entry: Entry, collector: Collector | None = None) -> None:
+        """Make the message of a call.
+
+        :param collector: which will put it, if it is not put at once.
+        """
+        call = entry.call
         arguments: dict[str, Argument] = {}
-        used: list[Deferred] = []
+        entry.used = used = []
 
         def reference(obj: object) -> tuple[str, str]:
             if not isinstance(obj, Deferred):
@@ -215,8 +239,12 @@ class Broker:
                     f'the Deferred {obj.name} [{obj.broker.name}:{obj.id}] is of another queue '
                     f'({obj.broker.backend!r}); only a Deferred of {self.backend!r} '
                     'can be an argument here')
-            if obj.id in by_value:
+            if obj.id in entry.by_value:
                 raise ByValue(self._kept(call, obj))
+            # What is encoded again has been allowed before, when its collector was there.
+            if obj._batch is not None and not entry.by_value \
+                    and not (collector and collector.holds(obj)):
+                raise EncodeError(str(obj._batch.refuse(obj)))
             nonce = obj._nonce
             known = arguments.get(obj.id)
             if known is not None and known.nonce != nonce:
@@ -229,17 +257,17 @@ class Broker:
             return obj.id, nonce
 
         options = call.options
-        header = call.name.encode() + extra
+        header = call.name.encode() + entry.extra
         if options.lease:  # the pool must know how often to beat for it
             header += b'\nlease %d' % options.lease
         header += options.lines
         delay, expires = options.spans()
-        body = self.codec.encode_call(call.id, nonce, header, call.args or (), call.kw or {},
-                                      reference)
-        return Message(call.id, nonce, header, body, tuple(arguments.values()),
-                       options.flags, const.PRIORITIES[options.priority],
-                       delay, int(options.result_timeout * 1000), options.lease,
-                       options.max_deliveries, expires), used
+        body = self.codec.encode_call(call.id, entry.nonce, header, call.args or (),
+                                      call.kw or {}, reference)
+        entry.message = Message(
+            call.id, entry.nonce, header, body, tuple(arguments.values()), options.flags,
+            const.PRIORITIES[options.priority], delay, int(options.result_timeout * 1000),
+            options.lease, options.max_deliveries, expires)
 
     def _kept(self, call: Call, deferred: Deferred) -> Any:
         """The value of an argument that only this process still knows."""
@@ -297,6 +325,22 @@ class Broker:
     def status(self, deferred: Deferred) -> str | None:
         """The state of a task, a word of ``worq.const.STATUS_VALUES``; None if unknown."""
         return self.backend.status([deferred.id])[0]
+
+    def progress(self, task_id: str) -> Progress | None:
+        """What a running task told last of how far it has come; None if nothing."""
+        found, = self.backend.inspect([task_id])
+        return Progress.decode(found.progress) if found and found.progress else None
+
+    def explain(self, deferred: Deferred) -> str:
+        """Why a task is not done yet, or how it ended, see ``Deferred.explain``."""
+        def outcome(id: str) -> Any:
+            if id == deferred.id and deferred.has_value():
+                return deferred.exception()
+            raw, = self.backend.results([id])
+            if raw is None:
+                raise LookupError('nothing was kept of it')
+            return self.decode(id, raw)
+        return explain(self, deferred.id, deferred.name, outcome)
 
     def cancel(self, task_id: str) -> bool:
         """Cancel a task by its id, with all that depends on it.

@@ -1,4 +1,4 @@
-"""Many calls and many results at once: map, reduce, wait, as_completed.
+"""Many calls and many results at once: batch, map, reduce, wait, as_completed.
 
 Free functions over Deferreds. Each of them makes as few round trips as the queue allows.
 """
@@ -8,14 +8,17 @@ from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
 from functools import partial
 from itertools import islice
 from queue import Empty, SimpleQueue
+import threading
 import time
-from typing import Any, Iterable, Iterator, NamedTuple
+from types import TracebackType
+from typing import Any, Iterable, Iterator, NamedTuple, Self
 
 from worq.const import CHUNK
+from worq.graph import Collector, Entry, collecting, collector_of
 from worq.task import Deferred, Queue, Task, parts
 
 __all__ = [
-    'map', 'reduce', 'wait', 'as_completed', 'DoneAndNotDone',
+    'batch', 'Batch', 'map', 'reduce', 'wait', 'as_completed', 'DoneAndNotDone',
     'ALL_COMPLETED', 'FIRST_COMPLETED', 'FIRST_EXCEPTION',
 ]
 
@@ -68,6 +71,120 @@ def reduce(target: Queue | Task, items: Iterable[Any]) -> Any:
         odd = level[-1:] if len(level) % 2 else []
         level = [*broker.enqueue_all(name, zip(level[::2], level[1::2]), options), *odd]
     return level[0]
+
+
+def batch(target: Queue | Task) -> Batch:
+    """Collect the calls of a block, and put them when it ends: all of them, or none.
+
+    ::
+
+        with worq.batch(q):
+            parts = worq.map(q.load, paths)
+            report = q.report(parts)
+        report.result()
+
+    It collects the calls that the block makes in its own thread through the broker of
+    `target`, whatever the queue or Task, those of ``worq.map`` and ``worq.reduce`` among
+    them. The Deferreds that they return can be arguments of further calls of the block; they
+    cannot be waited for before it has ended. If the block raises, nothing is put. A batch
+    inside a batch of the same broker joins it; batches of two brokers are independent.
+
+    There may be any number of calls. More than a thousand (or 8 MB, or 5,000 arguments) take
+    several steps, and none of them runs before the last step is done.
+
+    :param target: any queue or Task of the broker.
+    :raises DuplicateTask: at the end of the block, as a single call does, for the first task
+        that is refused; the same for its other errors. Then nothing has been put.
+    """
+    broker, _, _ = parts(target)
+    return Batch(broker)
+
+
+class Batch(Collector):
+    """A block whose calls are put together; ``len`` tells how many there are so far."""
+
+    def __init__(self, broker: Any) -> None:
+        self.broker = broker
+        self.outer: Any = None              # the collector in force outside
+        self._joined: Batch | None = None   # the batch of this broker outside
+        self._thread = 0                    # whose calls are collected; 0: nobody's
+        self.word = 'not begun'             #: how it stands with its tasks
+        self._entries: list[Entry] = []
+        self._made: list[Deferred] = []
+
+    def __enter__(self) -> Self:
+        if self.word != 'not begun':
+            raise RuntimeError('a batch can be used once')
+        self.word = 'not put yet'
+        self.outer = collecting.get()
+        joined = collector_of(self.broker)
+        self._joined = joined if isinstance(joined, Batch) else None
+        self._thread = threading.get_ident()
+        self._reset = collecting.set(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        collecting.reset(self._reset)
+        self._thread = 0
+        entries, made = self._entries, self._made
+        self._entries, self._made = [], []
+        if error is not None:
+            self.word = 'never put'
+        elif self._joined is not None:
+            self.word = 'joined'
+            self._joined._join(entries, made)
+        else:
+            try:
+                self.broker.put_all(entries)
+            except BaseException:
+                self.word = 'never put'
+                raise
+            self.word = 'put'
+            for deferred in made:
+                deferred._batch = None
+                self.broker.inbox.note(deferred)
+
+    def _join(self, entries: list[Entry], made: list[Deferred]) -> None:
+        self._entries += entries
+        self._made += made
+        for deferred in made:
+            deferred._batch = self
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __bool__(self) -> bool:
+        return True   # also an empty one is there
+
+    def __repr__(self) -> str:
+        return f'<Batch [{self.broker.name}] {len(self)} calls, {self.word}>'
+
+    # -- for the broker and the Deferreds --
+
+    def add(self, entry: Entry) -> Deferred | None:
+        self._entries.append(entry)
+        if entry.call.options.ignore_result:
+            return None
+        deferred = Deferred(self.broker, entry.call, entry.nonce)
+        deferred._batch = self
+        self._made.append(deferred)
+        return deferred
+
+    def is_open(self) -> bool:
+        return self._thread == threading.get_ident()
+
+    def holds(self, deferred: Deferred) -> bool:
+        """Whether it will put this Deferred's task, before what is collected next."""
+        return deferred._batch is self or self._joined is not None and self._joined.holds(deferred)
+
+    def refuse(self, deferred: Deferred) -> RuntimeError:
+        """What to raise if somebody asks for the outcome of what is not put."""
+        if self.word == 'never put':
+            text = 'was never put, since its batch failed'
+        else:
+            text = 'is not put before its batch ends: ask for it after the with block'
+        return RuntimeError(f'{deferred.name} [{self.broker.name}:{deferred.id}] {text}')
 
 
 class DoneAndNotDone(NamedTuple):
@@ -126,6 +243,9 @@ class Arrivals:
         strange = next((d for d in self.open if not isinstance(d, Deferred)), None)
         if strange is not None:
             raise TypeError(f'only Deferreds can be waited for, not {strange!r}')
+        unput = next((d for d in self.open if d._batch is not None), None)
+        if unput is not None:
+            raise unput._batch.refuse(unput)
         self._news: SimpleQueue[Deferred] = SimpleQueue()
         self._subscribed: list[tuple[Deferred, Any]] = []
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Callable, Generator, Sequence
 
 from worq import codec, const
+from worq.current import Progress
 from worq.errors import DuplicateTask, QueueError, TaskExpired, TaskFailure
 from worq.options import FAIL, PASS, UNSET, Options
 from worq.queue import base
@@ -303,7 +304,7 @@ class Deferred:
     Brokers make them: by a call, and ``broker.deferred(id)`` for a task of any process.
     """
 
-    __slots__ = ('broker', 'task', '_nonce', '_raw', '_value', '__weakref__')
+    __slots__ = ('broker', 'task', '_nonce', '_raw', '_value', '_batch', '__weakref__')
 
     def __init__(self, broker: Broker, task: Call, nonce: str = '') -> None:
         self.broker = broker
@@ -311,6 +312,7 @@ class Deferred:
         self._nonce = nonce
         self._raw: bytes | None = None      # the outcome on record, once it has arrived
         self._value: Any = UNSET            # what that means, once somebody has asked
+        self._batch: Any = None             # which will put the task; None: it is put
 
     @property
     def id(self) -> str:
@@ -328,7 +330,7 @@ class Deferred:
 
     def __bool__(self) -> bool:
         """Whether the outcome has arrived; asks the queue unless it is known here."""
-        return self.wait(0)
+        return self._batch is None and self.wait(0)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the outcome.
@@ -340,9 +342,12 @@ class Deferred:
             reach, it may be two seconds more: any server is given those to answer.
         :returns: whether the outcome is there.
         :raises QueueError: if the queue cannot be reached within the timeout.
+        :raises RuntimeError: if the task belongs to a `worq.batch` that is not put yet.
         """
         if timeout is not None and timeout < 0:
             raise ValueError('negative timeout not supported')
+        if self._batch is not None:
+            raise self._batch.refuse(self)
         return self.has_value() or self.broker.inbox.wait(self, timeout)
 
     @property
@@ -385,6 +390,8 @@ class Deferred:
 
         :returns: whether it was cancelled; False if it had completed.
         """
+        if self._batch is not None:
+            raise self._batch.refuse(self)
         return self.broker.cancel(self.id)
 
     def arrive(self, raw: bytes | None) -> None:
@@ -422,6 +429,8 @@ class Deferred:
 
         None if the queue does not know the task.
         """
+        if self._batch is not None:
+            return None
         if not self.wait(0):
             return self.broker.status(self)
         raw = self._raw
@@ -431,8 +440,30 @@ class Deferred:
             failed = base.unpack(raw).kind != base.VALUE
         return const.FAILED if failed else const.SUCCESS
 
+    @property
+    def progress(self) -> Progress | None:
+        """How far the task that runs has come, as it told last (``current_task().progress``).
+
+        None if it has told nothing, or does not run. It asks the queue; what is told arrives
+        there with the next heartbeat of the pool, within a second or two.
+        """
+        return self.broker.progress(self.id)
+
+    def explain(self) -> str:
+        """Why it is not done yet, or how it ended: several lines of text, for people.
+
+        What it waits for and why that is not done; until when it is scheduled, and after which
+        error; at which place it is in the queue, and whether a pool knows it; where it runs, since
+        when, and how far it has come. It asks the queue a few times, and changes nothing.
+        """
+        if self._batch is not None:
+            return str(self._batch.refuse(self))
+        return self.broker.explain(self)
+
     def __await__(self) -> Generator[Any, None, Any]:
         """The task's value in a coroutine of asyncio; raises TaskFailure if it failed."""
+        if self._batch is not None:
+            raise self._batch.refuse(self)
         if not self.has_value():
             loop = asyncio.get_running_loop()
             future: asyncio.Future[None] = loop.create_future()
@@ -470,7 +501,7 @@ class Deferred:
 
     def __repr__(self) -> str:
         try:
-            status = self.status or 'incomplete'
+            status = self._batch.word if self._batch else self.status or 'incomplete'
         except QueueError:  # it must be possible to show anything, at any time
             status = 'out of reach'
         return f'<Deferred {self.name} [{self.broker.name}:{self.id}] {status}>'

@@ -64,13 +64,14 @@ def run(broker: Broker, delivery: Delivery, control: Control = FREE) -> Outcome:
 class Run:
     """One delivery on its way: 1. read; 2. call; 3. encode; 4. after an error."""
 
+    memo = Memo()
+    policy = Policy()
+
     def __init__(self, broker: Broker, delivery: Delivery) -> None:
         self.broker = broker
         self.delivery = delivery
         self.name = delivery.header.partition(b'\n')[0].decode('utf-8', 'replace')
         self.nonce = delivery.token[:const.NONCE].decode('ascii')
-        self.memo = Memo()
-        self.policy = Policy()
 
     def outcome(self, control: Control) -> Outcome:
         try:
@@ -127,8 +128,10 @@ class Run:
 
         call = broker.codec.decode_call(delivery.id, self.nonce, delivery.header, delivery.body,
                                         resolve)
-        # Not before the signature of the header has been verified.
-        self.policy = retry.merged(retry.parse(delivery.header), broker.defaults.get(self.name))
+        # Not before the signature of the header has been verified. Most have but a name.
+        definition = broker.defaults.get(self.name)
+        if definition is not None or len(delivery.header) > len(self.name):
+            self.policy = retry.merged(retry.parse(delivery.header), definition)
         if delivery.memo:
             text = broker.codec.decode_memo(delivery.id, self.nonce, delivery.memo)
             self.memo = Memo.decode(text)
@@ -200,9 +203,12 @@ class Run:
                 log.exception('the backoff of %s failed; the default is used', self.name)
                 pause = retry.pause(None, memo.attempts, random.random())
         if not quiet:
-            log.warning('%s [%s:%s] %s; it runs again in %.3g s, as attempt %d%s%s', self.name,
-                        self.broker.name, id, error, pause, memo.attempts + 1,
-                        '\n' if trace else '', trace.rstrip())
+            if isinstance(err, Retry):  # no mishap
+                trace = ''
+            log.log(logging.WARNING if trace else logging.INFO,
+                    '%s [%s:%s] %s; it runs again in %.3g s, as attempt %d%s%s', self.name,
+                    self.broker.name, id, error, pause, memo.attempts + 1,
+                    '\n' if trace else '', trace.rstrip())
         data = self.broker.codec.encode_memo(id, self.nonce, memo.encode())
         return Outcome(id, token, 'retry', data, int(min(pause, retry.LONGEST) * 1000))
 

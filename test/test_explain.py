@@ -1,0 +1,243 @@
+"""Deferred.explain and .progress: what is told of a task in each state, on every queue."""
+from __future__ import annotations
+
+import re
+import threading
+from datetime import UTC, datetime, timedelta
+
+import worq
+from test.broker_case import BrokerCase, on_every_queue
+from test.support import eventually
+from worq import Progress, Task, const, current_task
+from worq.codec import Codec, Keyring
+from worq.explain import moment, report, span
+from worq.pool.run import run
+from worq.pool.thread import WorkerPool
+from worq.queue.base import Held
+
+
+def double(n):
+    return 2 * n
+
+
+def total(numbers):
+    return sum(numbers)
+
+
+def fail():
+    raise ValueError('too low')
+
+
+class ExplainContract(BrokerCase):
+    """Each state has its words."""
+
+    __test__ = False
+
+    def setUp(self):
+        super().setUp()
+        self.b = self.broker()
+        for function in [double, total, fail]:
+            self.b.expose(function)
+        self.q = self.b.queue()
+
+    def said(self, deferred, *lines):
+        """It says these lines, patterns in which ID stands for the task's own label."""
+        label = re.escape(f'{deferred.name} [{self.name}:{deferred.id}]')
+        pattern = '\n'.join(lines).replace('ID', label).replace(r'\[NAME:', rf'\[{self.name}:')
+        self.assertRegex(deferred.explain(), f'^{pattern}$')
+
+    def test_enqueued(self):
+        """A ready task has a place in the queue, and pools that know it or do not."""
+        made = [self.q.double(n) for n in range(3)]
+        high = Task(self.q.double, priority='high')(1)
+        self.said(high, r'ID is ready, and waits for a worker: it is the next to be taken\.',
+                  r'  No pool works on this queue\.')
+        self.said(made[0], r'ID is .*: 1 task is to be taken before it\.', '.*')
+        self.said(made[2], r'ID is .*: 3 tasks are to be taken before it\.', '.*')
+        backend = self.b.backend
+        for infos, says in [
+                ([{}], r'1 pool works on this queue\.'),
+                ([{'tasks': 'double\nx'}], '1 pool .*; it knows a task of this name'),
+                ([{'tasks': 'x\ndoublet'}], '1 pool .*; it does not know a task of this name'),
+                ([{'tasks': 'x'}, {'tasks': ''}], '2 pools .*; none of them knows a task'),
+                ([{'tasks': 'x'}, {}], r'2 pools work on this queue\.'),
+                ([{'tasks': 'double'}, {'tasks': 'x'}, {}], '3 pools .*; 1 of them knows a task'),
+                ([{'tasks': 'double'}, {'tasks': 'double'}], '2 of them know a task')]:
+            for number, info in enumerate(infos):
+                backend.join(f'pool-{number}', info)
+            self.assertRegex(made[0].explain().splitlines()[1], says)
+            for number in range(3):
+                backend.leave(f'pool-{number}')
+
+    def test_expires(self):
+        """Of a task that expires it is told how long there is."""
+        d = Task(self.q.double, expires=7200)(1)
+        self.said(d, 'ID is ready.*', r'  It will be too late to begin in (2 h|1 h 59 min), and '
+                                      r'then it will fail\.', '.*')
+
+    def test_scheduled(self):
+        """A delay says until when; a retry says after which error too."""
+        d = Task(self.q.double, delay=3600)(1)
+        self.said(d, r'ID is scheduled, and due in (1 h|59 min( \d+ s)?) \(at [-\d: ]+\)\.')
+        for options, of in [({'retries': 3}, ' of 4'), ({}, '')]:
+            bad = Task(self.q.fail, backoff=50, **options)() if options else self.q.later()
+            self.b.tasks['later'] = self.ask
+            self.work(self.b)
+            error = 'ValueError: too low' if options else 'Retry: it asked to be run again'
+            self.said(bad, r'ID is scheduled, and due in (50|49|9\d*)[. \d]*s \(at .*\)\.',
+                      f'  Attempt 1{of} ended with {error}')
+            bad.cancel()
+
+    @staticmethod
+    def ask():
+        raise worq.Retry(delay=50)
+
+    def test_pending(self):
+        """What is open among the arguments is told, and why; bounded, and each task once."""
+        late = Task(self.q.double, delay=3600)(1)
+        a, b = self.q.double(late), self.q.total([late])
+        top = self.q.total([a, b, 5, self.q.double(6)])
+        self.said(
+            top, 'ID waits for 3 arguments:',
+            r'  double \[NAME:.*\] waits for an argument:',
+            r'    double \[NAME:.*\] is scheduled, and due in .*',
+            r'  total \[NAME:.*\] waits for an argument:',
+            r'    \[NAME:.*\], see above\.',
+            r'  double \[NAME:.*\] is ready, .*', r'    No pool works .*')
+        wide = self.q.total(worq.map(self.q.double, [late] * 1500))
+        self.assertRegex(wide.explain(), r'waits for 1,500 arguments:\n')
+        self.assertRegex(wide.explain(), r'\n  \.\.\. and 1,496 more\.$')
+        level = [late]
+        for _ in range(4):
+            level = [self.q.total(level[n:] + level[:n]) for n in range(4)]
+        for _ in range(40):
+            level = [self.q.total(level)]
+        text = level[0].explain()
+        self.assertLess(len(text.splitlines()), 100)
+        self.assertTrue(text.rstrip().endswith('...'), text)
+
+    def test_tail_call(self):
+        """A task that has returned another one waits for that."""
+        self.b.tasks['tail'] = lambda: Task(current_task().queue.double, delay=3600)(1)
+        d = self.q.tail()
+        self.work(self.b)
+        self.said(d, 'ID has returned another task, and waits for what that comes to:',
+                  r'  double \[NAME:.*\] is scheduled, and due .*')
+
+    def test_running(self):
+        """What runs is told with its pool, since when, how far it is, and in which attempt."""
+        backend = self.b.backend
+        backend.join('pool-1', {'host': 'earth', 'pid': '42'})
+        d = Task(self.q.fail, retries=5, backoff=0)()
+        self.work(self.b, limit=1)
+        eventually(lambda: self.take(), True)
+        delivery = self.taken
+        self.assertIsNone(d.progress)
+        progress = Progress(30, 1200, 'in the hall')
+        backend.beat('pool-1', [Held(d.id, delivery.token, progress.encode())])
+        self.assertEqual(d.progress, progress)
+        self.said(d, r'ID is running, for \d\.\d s\.',
+                  r'  Pool pool-1 has it, which is process 42 on earth\.',
+                  r'  It is at 30 of 1,200 \(2 %\): in the hall',
+                  '  This is attempt 2; the one before ended with ValueError: too low')
+        backend.settle('pool-1', [run(self.b, delivery)._replace(word='failure')])
+        self.assertIsNone(d.progress)
+        backend.leave('pool-1')
+
+    def take(self):
+        taken = self.b.backend.take('pool-1', 1)
+        self.taken = taken[0] if taken else None
+        return bool(taken)
+
+    def test_ended(self):
+        """How it ended is told, and by whose fault."""
+        good, bad, gone = self.q.double(1), self.q.fail(), self.q.double(1)
+        after = self.q.double(bad)
+        gone.cancel()
+        never = self.q.total([gone])
+        self.work(self.b)
+        self.said(good, r'ID is done: it has its value\.')
+        self.said(bad, 'ID failed: ValueError: too low')
+        self.said(after, r'ID did not run, since fail \[NAME:.*\], which it depended on, failed: '
+                         'ValueError: too low')
+        self.said(gone, 'ID was cancelled: .*')
+        self.said(never, 'ID did not run, since double .*, which it depended on, was cancelled.*')
+        again = self.b.deferred(bad.id)
+        self.assertIn('failed: ValueError', again.explain())
+
+    def test_unknown(self):
+        """An id that nobody knows is told of; but not of what has arrived here before."""
+        self.assertRegex(self.b.deferred('nobody').explain(),
+                         r'\[.*:nobody\] is not known to the queue: it was never put, or')
+        d = self.q.double(1)
+        self.work(self.b)
+        self.assertEqual(d.result(30), 2)
+        self.b.backend.forget([d.id])
+        self.said(d, r'ID is done: it has its value\.')
+        self.assertIsNone(d.progress)
+
+    def test_in_a_batch(self):
+        """A task that is not put yet says so."""
+        with worq.batch(self.q):
+            d = self.q.double(1)
+            self.assertRegex(d.explain(), 'is not put before its batch ends')
+
+    def test_another_secret(self):
+        """The errors of earlier attempts are not told to who cannot verify them."""
+        d = Task(self.q.fail, retries=5, backoff=3600)()
+        self.work(self.b)
+        other = self.broker()
+        other.codec = Codec(self.name, keys=Keyring(['another secret, long enough']))
+        self.assertIn('is to be run again', other.deferred(d.id).explain())
+        d.cancel()
+
+    def test_in_a_pool(self):
+        """Progress comes from a pool by itself, and its tasks are known by their names."""
+        go = threading.Event()
+
+        def sweep():
+            for n in range(100_000):
+                current_task().progress(n, 100_000)
+            go.wait(90)
+        self.b.expose(sweep)
+        with WorkerPool(self.b, workers=1):
+            try:
+                d, waiting, unknown = self.q.sweep(), self.q.double(1), self.q.nobody()
+                eventually(lambda: d.progress, Progress(99_999, 100_000, ''), timeout=60)
+                self.assertIn('1 pool works on this queue; it knows a task', waiting.explain())
+                self.assertIn('it does not know a task of this name', unknown.explain())
+                self.assertRegex(d.explain(), 'which is process .*\n  It is at 99,999 of 100,000')
+            finally:
+                go.set()
+            d.result(30)
+
+
+def test_spans():
+    """Durations are told by their two largest units."""
+    for ms, text in [(0, '0.0 s'), (1234, '1.2 s'), (9_999, '10.0 s'), (59_999, '59 s'),
+                     (60_000, '1 min'), (200_000, '3 min 20 s'), (3_600_000, '1 h'),
+                     (3_661_000, '1 h 1 min'), (3_601_000, '1 h'), (90_000_000, '1 d 1 h')]:
+        assert span(ms) == text, (span(ms), text)
+
+
+def test_moments():
+    """A moment of today has a time, another one a date too."""
+    soon = datetime.now() + timedelta(seconds=1)
+    said = moment(1000)
+    assert said.startswith('in 1.0 s (at '), said
+    if soon.hour < 23:   # else it may be tomorrow already
+        assert '-' not in said, said
+    day = (datetime.now(UTC).astimezone() + timedelta(days=2)).strftime('%Y-%m-%d')
+    assert f'in 2 d (at {day} ' in moment(2 * const.DAY * 1000), moment(2 * const.DAY * 1000)
+
+
+def test_reports():
+    """Progress is told with a share where there is a total."""
+    for progress, text in [
+            (Progress(3), 'It is at 3.'), (Progress(3, 4), 'It is at 3 of 4 (75 %).'),
+            (Progress(1.5, 0, 'x'), 'It is at 1.5 of 0: x'),
+            (Progress(1, None, 'x'), 'It is at 1: x')]:
+        assert report(progress) == text, report(progress)
+
+
+on_every_queue(globals(), ExplainContract)

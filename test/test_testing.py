@@ -1,0 +1,254 @@
+"""worq.testing: graphs run in the test's own thread, when and how far the test says."""
+from __future__ import annotations
+
+import doctest
+import threading
+import unittest
+
+import worq
+from worq import Task, TaskSpace, const, current_task, testing
+
+space = TaskSpace('lab')
+
+
+@space.task
+def add(a, b):
+    return a + b
+
+
+@space.task
+def fib(n):
+    q = current_task().queue
+    return n if n < 2 else q.lab.add(q.lab.fib(n - 1), q.lab.fib(n - 2))
+
+
+class Benches(unittest.TestCase):
+
+    def bench(self, *tasks, **options):
+        bench = testing.Bench(*tasks, **options)
+        self.addCleanup(bench.close)
+        self.addCleanup(lambda: self.assertEqual(bench.broker.backend.audit(), []))
+        return bench
+
+    def test_functions_stand_alone(self):
+        """What is in a space can be called and tested like any function, without a broker."""
+        self.assertEqual(add(1, 2), 3)
+        with self.assertRaisesRegex(RuntimeError, 'no task runs here'):
+            fib(2)   # but for what needs a queue
+
+    def test_graph(self):
+        """A graph with tail calls runs in this thread, and only when run is called."""
+        threads = set()
+
+        def note(value):
+            threads.add(threading.get_ident())
+            return value
+        bench = self.bench(space, note)
+        d = bench.queue.note(bench.queue.lab.fib(7))
+        self.assertFalse(d)
+        self.assertGreater(bench.run(), 40)
+        self.assertEqual((d.value, threads), (13, {threading.get_ident()}))
+        self.assertEqual(bench.run(), 0)
+
+    def test_one_at_a_time(self):
+        """A limit says how many tasks run."""
+        bench = self.bench(space)
+        made = [bench.queue.lab.add(n, 1) for n in range(3)]
+        self.assertEqual(bench.run(limit=2), 2)
+        self.assertEqual([bool(d) for d in made], [True, True, False])
+
+    def test_codec(self):
+        """Arguments and results go through the codec, so what cannot be sent is found."""
+        bench = self.bench(space, codec='json')
+        with self.assertRaises(worq.EncodeError):
+            bench.queue.lab.add({1}, 2)
+        d = bench.queue.lab.add((1,), [2])
+        bench.run()
+        self.assertEqual(d.value, [1, 2])   # json knows no tuples
+
+    def test_clock(self):
+        """Time goes by only when the test says so, and each task runs at its moment."""
+        moments = []
+
+        def note():
+            moments.append(bench.now)
+        bench = self.bench(note)
+        for delay in (50, 10, 3600):
+            Task(bench.queue.note, delay=delay)()
+        bench.queue.note()
+        self.assertEqual((bench.run(), moments), (1, [0]))
+        self.assertEqual(bench.advance(9.9), 0)
+        self.assertEqual(bench.advance(50.1), 2)
+        self.assertEqual((moments, bench.now), ([0, 10, 50], 60))
+        self.assertEqual(bench.advance(3600), 1)
+        for seconds in (-1, float('nan'), float('inf')):
+            with self.assertRaises(ValueError):
+                bench.advance(seconds)
+
+    def test_many_come_due(self):
+        """However many come due at one moment, all of them run then."""
+        bench = self.bench(space)
+        made = worq.map(Task(bench.queue.lab.add, delay=5), range(1000), range(1000))
+        self.assertEqual(bench.advance(5), 1000)
+        self.assertTrue(all(d.has_value() or d for d in made))
+
+    def test_retries(self):
+        """Retries take place when they are due; one without a pause needs no time."""
+        moments = []
+
+        def f():
+            moments.append(bench.now)
+            raise ValueError(len(moments))
+        bench = self.bench(f)
+        d = Task(bench.queue.f, retries=4, backoff=[10, 20, 0])()
+        bench.run()
+        self.assertEqual((d.status, moments), (const.SCHEDULED, [0]))
+        bench.advance(25)
+        self.assertEqual(moments, [0, 10])
+        bench.advance(25)
+        self.assertEqual(moments, [0, 10, 30, 30, 30])
+        self.assertEqual(d.exception(0).error, 'ValueError: 5 (attempt 5 of 5)')
+
+    def test_expires(self):
+        """What was not begun in time has expired."""
+        bench = self.bench(space)
+        d = Task(bench.queue.lab.add, expires=5)(1, 2)
+        bench.now += 6   # as if every worker were busy meanwhile
+        self.assertEqual(bench.run(), 0)
+        self.assertIsInstance(d.exception(0), worq.TaskExpired)
+
+    def test_time_limit(self):
+        """A task that says that it takes longer than its limit gets a TaskTimeout just then."""
+        seen = []
+
+        def slow(seconds):
+            try:
+                bench.advance(seconds)
+            except worq.TaskTimeout:
+                seen.append(bench.now)
+                raise
+            return 'done'
+        bench = self.bench(slow)
+        task = Task(bench.queue.slow, timeout=5)
+        good, bad = task(4), task(60)
+        bench.run()
+        self.assertEqual(good.value, 'done')
+        self.assertIsInstance(bad.exception(0), worq.TaskTimeout)
+        self.assertIn('longer than its limit of 5 seconds', str(bad.exception(0)))
+        self.assertEqual((seen, bench.now), ([9], 9))
+
+    def test_time_limit_handled(self):
+        """A task may go on after its limit, to clean up; it is told once."""
+        def slow():
+            try:
+                bench.advance(60)
+            except worq.TaskTimeout:
+                bench.advance(2)
+                return current_task().cancelled
+        bench = self.bench(slow)
+        d = Task(bench.queue.slow, timeout=5)()
+        bench.run()
+        self.assertEqual((d.value, bench.now), (False, 7))
+
+    def test_cancel_while_it_runs(self):
+        """A task that is cancelled while it runs gets Cancelled when time goes by."""
+        seen = []
+
+        def work():
+            d.cancel()
+            try:
+                bench.advance(1)
+            finally:
+                seen.append(current_task().cancelled)
+        bench = self.bench(work)
+        d = bench.queue.work()
+        bench.run()
+        self.assertEqual(seen, [True])
+        self.assertIsInstance(d.exception(0), worq.TaskCancelled)
+
+    def test_progress(self):
+        """Progress is seen once time goes by."""
+        seen = []
+
+        def work():
+            current_task().progress(1, 4, 'sweeping')
+            bench.advance(1)
+            seen.append(d.progress)
+        bench = self.bench(work)
+        d = bench.queue.work()
+        bench.run()
+        self.assertEqual(seen, [(1, 4, 'sweeping')])
+        self.assertIsNone(d.progress)
+
+    def test_long_task(self):
+        """A lease is kept however long a task says that it takes."""
+        ran = []
+
+        def work():
+            ran.append(bench.now)
+            for _ in range(10):
+                bench.advance(3600)
+        bench = self.bench(work)
+        d = bench.queue.work()
+        bench.run()
+        bench.advance(60)
+        self.assertEqual((d.status, ran), ('success', [0]))
+
+    def test_crash(self):
+        """A worker may die with a task: it is delivered again, and has expired in the end."""
+        bench = self.bench(space)
+        d = bench.queue.lab.add(1, 2)
+        self.assertEqual(bench.crash(), d.id)
+        bench.run()
+        self.assertEqual(d.value, 3)
+        with self.assertRaises(LookupError):
+            bench.crash()
+        d = bench.queue.lab.add(1, 2)
+        for _ in range(3):
+            bench.crash('out of memory')
+            bench.now += 20   # until it is delivered again
+        self.assertIsInstance(d.exception(0), worq.TaskExpired)
+        self.assertIn('out of memory', str(d.exception(0)))
+
+    def test_waiting_is_in_vain(self):
+        """Who waits for what is not done is told at once, and not never."""
+        bench = self.bench(space)
+        d = bench.queue.lab.add(1, 2)
+        for wait in [d.result, lambda: d.wait(5)]:
+            with self.assertRaisesRegex(RuntimeError, 'wait for ever.*run()'):
+                wait()
+        self.assertFalse(d.wait(0))
+        bench.run()
+        self.assertEqual(d.result(), 3)
+
+    def test_not_in_a_task(self):
+        """A task does not run others, and says so."""
+        bench = self.bench(lambda: None)
+        bench.broker.expose(bench.run)
+        bench.broker.expose(bench.crash)
+        for d in [bench.queue.run(), bench.queue.crash()]:
+            bench.run()
+            self.assertIn('cannot call', d.exception(0).error)
+
+    def test_alone(self):
+        """Benches of one name share nothing, with each other or with a queue in memory."""
+        one, other = self.bench(space), self.bench(space)
+        one.queue.lab.add(1, 2)
+        self.assertEqual(len(other.queue), 0)
+        self.assertEqual(len(worq.get_queue('memory://', 'bench')), 0)
+        self.assertEqual(repr(one), '<Bench [bench] 1 tasks, at 0 s>')
+        one.run()
+
+    def test_batch(self):
+        """Batches and map work as on any queue."""
+        with testing.Bench(space) as bench:
+            with worq.batch(bench.queue):
+                d = worq.reduce(bench.queue.lab.add, worq.map(bench.queue.lab.add, 'abc', 'xyz'))
+            bench.run()
+            self.assertEqual(d.value, 'axbycz')
+
+
+def test_documented():
+    """The example in the module's documentation runs as it is shown."""
+    failed, tried = doctest.testmod(testing)
+    assert (failed, tried > 4) == (0, True)

@@ -1,0 +1,226 @@
+"""Why a task is not done yet, in plain words: ``deferred.explain()``.
+
+It reads what the queue knows of a task (`Inspection`), of those that it waits for, and of the
+pools, and changes nothing. What it says was true a moment ago.
+"""
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Callable, Sequence
+
+from worq import const
+from worq.current import Progress
+from worq.errors import DecodeError, TaskCancelled, TaskExpired, TaskFailure, TaskTimeout
+from worq.queue.base import Inspection
+from worq.retry import Memo, parse
+
+__all__ = ['explain']
+
+TASKS = 24        # that are told of, at most ...
+SHOWN = 4         # ... and open arguments of each of them
+SILENT = 60_000   # ms after which a pool that was not heard of counts no more
+
+
+def explain(broker: Any, id: str, name: str, outcome: Callable[[str], Any]) -> str:
+    """What there is to say of a task, in several lines.
+
+    :param broker: the `Broker` of its queue.
+    :param name: of the task, should the queue not know it.
+    :param outcome: the value that a task came to, by its id, or the `TaskFailure`; raises
+        LookupError if there is none.
+    """
+    found, = broker.backend.inspect([id])
+    return '\n'.join(Explanation(broker, outcome).of(id, found, name))
+
+
+class Explanation:
+    """Goes from task to task, and does not say anything twice."""
+
+    def __init__(self, broker: Any, outcome: Callable[[str], Any]) -> None:
+        self.broker = broker
+        self.outcome = outcome
+        self.told: set[str] = set()
+        self._pools: dict[str, dict[str, str]] | None = None
+
+    @property
+    def pools(self) -> dict[str, dict[str, str]]:
+        if self._pools is None:
+            self._pools = self.broker.backend.pools()
+        return self._pools
+
+    def of(self, id: str, found: Inspection | None, name: str = '') -> list[str]:
+        """A task, and what it waits for."""
+        self.told.add(id)
+        if found and found.header:
+            name = found.header.partition(b'\n')[0].decode('utf-8', 'replace')
+        label = f'{name or "the task"} [{self.broker.name}:{id}]'
+        if found is None or found.state == const.COMPLETED:
+            return [f'{label} {self._ended(id)}']
+        tell: Callable[[str, str, Inspection], list[str]] = getattr(self, f'_{found.state}')
+        lines = tell(id, name, found)
+        lines[0] = f'{label} {lines[0]}'
+        if found.expires is not None and found.state != const.PROCESSING:
+            lines.insert(1, f'  It will be too late to begin in {span(found.expires)}, and then '
+                            'it will fail.')
+        return lines
+
+    # -- one for each state --
+
+    def _pending(self, id: str, name: str, found: Inspection) -> list[str]:
+        if found.target:
+            return ['has returned another task, and waits for what that comes to:',
+                    *self._others([found.target], 1)]
+        if found.open:
+            many = 'an argument' if found.open == 1 else f'{found.open:,} arguments'
+            lines = [f'waits for {many}:', *self._others(found.arguments, found.open)]
+        else:
+            lines = ['is held back.']
+        if found.gate:
+            lines.insert(1, '  It is part of a batch that is not complete yet, which holds it '
+                            'back.')
+        return lines
+
+    def _scheduled(self, id: str, name: str, found: Inspection) -> list[str]:
+        when = f'is scheduled, and due {moment(found.due or 0)}.'
+        memo = self._memo(id, found)
+        if found.deliveries:
+            why = ('  It was taken, and came back without having been done (delivery '
+                   f'{found.deliveries}): its worker died, or its pool does not know it.')
+        elif memo is None:
+            return [when]
+        elif not memo.errors:
+            why = '  It is to be run again.'
+        else:
+            of = parse(found.header).retries
+            why = (f'  Attempt {memo.attempts}{"" if of is None else f" of {of + 1}"} '
+                   f'ended with {memo.errors[-1]}')
+        return [when, why]
+
+    def _enqueued(self, id: str, name: str, found: Inspection) -> list[str]:
+        if found.ahead is None:
+            place = f'more than {const.AHEAD:,} tasks are to be taken before it'
+        elif found.ahead == 0:
+            place = 'it is the next to be taken'
+        else:
+            place = ('1 task is' if found.ahead == 1 else f'{found.ahead:,} tasks are') \
+                + ' to be taken before it'
+        lines = [f'is ready, and waits for a worker: {place}.', f'  {self._who(name)}']
+        if found.deliveries:
+            lines.append('  It came back from a worker that was lost, or from a pool that does not '
+                         f'know it (delivery {found.deliveries}).')
+        return lines + self._past(id, found)
+
+    def _processing(self, id: str, name: str, found: Inspection) -> list[str]:
+        since = '' if found.taken is None else f', for {span(found.taken)}'
+        pool = self.pools.get(found.pool)
+        lines = [f'is running{since}.', f'  Pool {found.pool} has it'
+                 + (f', which is process {pool["pid"]} on {pool["host"]}'
+                    if pool and 'pid' in pool and 'host' in pool else '')
+                 + (f'; this is delivery {found.deliveries}' if found.deliveries > 1 else '') + '.']
+        if pool and int(pool['seen']) > SILENT:
+            lines.append(f'  That pool was last heard of {span(int(pool["seen"]))} ago.')
+        progress = Progress.decode(found.progress) if found.progress else None
+        if progress is not None:
+            lines.append('  ' + report(progress))
+        return lines + self._past(id, found)
+
+    def _ended(self, id: str) -> str:
+        try:
+            value = self.outcome(id)
+        except LookupError:
+            return ('is not known to the queue: it was never put, or nothing was to be kept of '
+                    'it, or its result_timeout is over.')
+        except DecodeError as error:
+            return f'is done, but its outcome cannot be read here: {error}'
+        if not isinstance(value, TaskFailure):
+            return 'is done: it has its value.'
+        whose = '' if value.task_id == id else \
+            f' {value.task_name} [{value.queue}:{value.task_id}], which it depended on,'
+        for kind, word in [(TaskCancelled, 'was cancelled'), (TaskExpired, 'expired'),
+                           (TaskTimeout, 'took too long'), (TaskFailure, 'failed')]:
+            if isinstance(value, kind):
+                break
+        return (f'did not run, since{whose} {word}: {value.error}' if whose
+                else f'{word}: {value.error}')
+
+    # -- parts --
+
+    def _others(self, ids: Sequence[str], count: int) -> list[str]:
+        """Those that a task waits for."""
+        lines = []
+        shown = 0
+        fresh = [id for id in ids[:SHOWN] if id not in self.told]
+        found = dict(zip(fresh, self.broker.backend.inspect(fresh))) if fresh else {}
+        for id in ids[:SHOWN]:
+            if id in self.told:
+                lines.append(f'  [{self.broker.name}:{id}], see above.')
+            elif len(self.told) < TASKS:
+                lines += ['  ' + line for line in self.of(id, found[id])]
+            else:
+                break
+            shown += 1
+        if count > shown:
+            lines.append(f'  ... and {count - shown:,} more.' if shown else '  ...')
+        return lines
+
+    def _who(self, name: str) -> str:
+        """Which pools could take it."""
+        live = [pool for pool in self.pools.values() if int(pool['seen']) <= SILENT]
+        if not live:
+            return 'No pool works on this queue.'
+        many = '1 pool works' if len(live) == 1 else f'{len(live)} pools work'
+        told = [pool['tasks'].split('\n') for pool in live if 'tasks' in pool]
+        known = sum(name in names for names in told)
+        if known:
+            who = 'it knows' if len(live) == 1 else f'{known} of them know{"s" * (known == 1)}'
+        elif len(told) < len(live):
+            return f'{many} on this queue.'
+        else:
+            who = 'it does not know' if len(live) == 1 else 'none of them knows'
+        return f'{many} on this queue; {who} a task of this name.'
+
+    def _memo(self, id: str, found: Inspection) -> Memo | None:
+        if not found.memo:
+            return None
+        try:
+            return Memo.decode(self.broker.codec.decode_memo(id, found.nonce, found.memo))
+        except (ValueError, DecodeError):
+            return Memo()
+
+    def _past(self, id: str, found: Inspection) -> list[str]:
+        memo = self._memo(id, found)
+        if memo is None or not memo.errors:
+            return []
+        return [f'  This is attempt {memo.attempts + 1}; the one before ended with '
+                f'{memo.errors[-1]}']
+
+
+# -- for people ------------------------------------------------------------------------
+
+
+def report(progress: Progress) -> str:
+    """Progress as a sentence."""
+    text = f'It is at {progress.done:,}'
+    if progress.total is not None:
+        text += f' of {progress.total:,}'
+        if progress.total > 0:
+            text += f' ({100 * progress.done / progress.total:.0f} %)'
+    return text + (f': {progress.text}' if progress.text else '.')
+
+
+def span(ms: int) -> str:
+    """A duration, in its two largest units."""
+    if ms < 10_000:
+        return f'{ms / 1000:.1f} s'
+    seconds = ms // 1000
+    parts = [(seconds // 86_400, 'd'), (seconds // 3600 % 24, 'h'), (seconds // 60 % 60, 'min'),
+             (seconds % 60, 's')]
+    first = next(at for at, (number, _) in enumerate(parts) if number)
+    return ' '.join(f'{number} {unit}' for number, unit in parts[first:first + 2] if number)
+
+
+def moment(ms: int) -> str:
+    """A moment to come: how long it is until then, and the time of day."""
+    at = datetime.now().astimezone() + timedelta(milliseconds=ms)
+    day = '' if at.date() == datetime.now().date() else '%Y-%m-%d '
+    return f'in {span(ms)} (at {at.strftime(f"{day}%H:%M:%S")})'

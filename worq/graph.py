@@ -1,0 +1,224 @@
+"""Put graphs of tasks, of any size: all of it or nothing.
+
+What one put can take is put in one step. More is built behind a gate, in bounded steps: the
+queue holds everything back until the gate is opened, which is one step again. If that never
+happens, since the builder failed or died, nothing has run and nothing will.
+"""
+from __future__ import annotations
+
+from contextlib import suppress
+from contextvars import ContextVar
+import time
+from typing import TYPE_CHECKING, Any, Callable, Protocol
+
+from worq import const
+from worq.errors import QueueError
+from worq.ids import new_nonce
+from worq.queue.base import Held, Message, Outcome, Refusal, TaskQueue
+
+if TYPE_CHECKING:   # the arrow points up only for the type checker
+    from worq.task import Call, Deferred
+
+__all__ = ['Entry', 'Collector', 'collecting', 'collector_of', 'put_all']
+
+TASKS = const.PUT_LIMIT
+EDGES = 5_000       # arguments of all tasks in one put
+STEP = 500          # tasks in one step of a larger graph, and arguments in one of a wide task
+WIDE = 1_000        # arguments of a task that is put in one step
+BEAT = 3.0          # seconds between two signs of life of a builder
+LEASE = 30_000      # ms without one, after which it is given up
+TTL = 60_000        # ms that the outcome of a gate is kept
+
+
+class Entry:
+    """A call on its way to the queue."""
+
+    __slots__ = ('call', 'nonce', 'extra', 'by_value', 'message', 'used')
+
+    def __init__(self, call: Call, nonce: str, extra: bytes) -> None:
+        self.call = call
+        self.nonce = nonce
+        self.extra = extra                  # lines of the header, for whoever runs it
+        self.by_value: set[str] = set()     # arguments of which only this process knows
+        self.message: Message
+        self.used: list[Deferred] = []
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes in a put."""
+        message = self.message
+        return len(message.header) + len(message.body) + 200 + 600 * len(message.arguments)
+
+
+class Collector(Protocol):
+    """What collects the calls of a block; see ``worq.batch``."""
+
+    broker: Any
+    outer: Collector | None   #: the one that was in force before
+
+    def add(self, entry: Entry) -> Any:
+        """Take a call; returns what a call returns."""
+
+    def is_open(self) -> bool:
+        """Whether it collects the calls of this thread now."""
+
+    def holds(self, deferred: Deferred) -> bool:
+        """Whether it will put this Deferred's task, before what is collected next."""
+
+
+collecting: ContextVar[Collector | None] = ContextVar('worq.collecting', default=None)
+
+
+def collector_of(broker: object) -> Collector | None:
+    """What collects the calls of a broker here, if anything does."""
+    found = collecting.get()
+    while found is not None and not (found.broker is broker and found.is_open()):
+        found = found.outer
+    return found
+
+
+def put_all(queue: TaskQueue, entries: list[Entry], mend: Callable[[Entry, Refusal], None],
+            value: Callable[[str], bytes]) -> None:
+    """Put all, or none.
+
+    :param entries: in order: a task after those that are its arguments.
+    :param mend: changes the message of an entry that was refused, to be tried again, or raises
+        what the caller is to see.
+    :param value: makes the value that opens a gate, of the gate's id and nonce (which are one).
+    """
+    while entries and fits(entries):   # what was mended may be larger than before
+        refusals = queue.put([entry.message for entry in entries])
+        if not refusals:
+            return
+        mend_all(entries, refusals[0], mend)
+    if entries:
+        Builder(queue, mend, value).build(entries)
+
+
+def fits(entries: list[Entry]) -> bool:
+    """Whether one put can take them."""
+    edges = size = 0
+    for entry in entries:
+        width = len(entry.message.arguments)
+        edges += width
+        size += entry.size
+        if width > WIDE:
+            return False
+    return len(entries) <= TASKS and edges <= EDGES \
+        and (size <= const.PUT_BYTES or len(entries) == 1)
+
+
+def mend_all(entries: list[Entry], refusal: Refusal,
+             mend: Callable[[Entry, Refusal], None]) -> None:
+    """Mend the one that was refused, and others that would be refused for the same argument."""
+    at = next(n for n in reversed(range(len(entries))) if entries[n].message.id == refusal.id)
+    wanted = next((each for each in entries[at].message.arguments
+                   if each.id == refusal.argument), None)
+    mend(entries[at], refusal)
+    for entry in entries[at + 1:]:
+        if wanted is not None and wanted in entry.message.arguments:
+            mend(entry, refusal._replace(id=entry.message.id))
+
+
+def trimmed(message: Message) -> Message:
+    """The message without the arguments that follow in steps of their own."""
+    if len(message.arguments) <= WIDE:
+        return message
+    return message._replace(arguments=message.arguments[:STEP])
+
+
+class Builder:
+    """Builds one graph behind a gate.
+
+    :param queue: where to, and the others as in `put_all`.
+    """
+
+    def __init__(self, queue: TaskQueue, mend: Callable[[Entry, Refusal], None],
+                 value: Callable[[str], bytes]) -> None:
+        self.queue = queue
+        self.mend = mend
+        self.value = value
+        self.gate = new_nonce()
+        self.token = self.gate.encode() + b'1'
+        self.beaten = time.monotonic()
+
+    def build(self, entries: list[Entry]) -> None:
+        """Put all of it, and let it go; on any error nothing of it will ever run."""
+        self._look_ahead(entries)
+        queue, gate = self.queue, self.gate
+        queue.put([Message(gate, gate, b'worq.batch', b'', flags=const.GATE, ttl=TTL,
+                           lease=LEASE)])
+        try:
+            at = 0
+            while at < len(entries):
+                end = step_end(entries, at)
+                if self._put(entries[at:end]):
+                    self._widen(entries[end - 1])
+                    at = end
+                self._beat()
+            opened = queue.settle(gate, [Outcome(gate, self.token, 'value', self.value(gate))])
+            if opened not in (['ok'], ['again']):
+                raise QueueError(f'a batch cannot be opened, which is {opened[0]}: {queue!r} had '
+                                 'not heard of its builder for too long; nothing has been put')
+        except BaseException:
+            with suppress(QueueError):   # then it ends by itself, when it is not heard of
+                queue.cancel([gate])
+            raise
+
+    def _look_ahead(self, entries: list[Entry]) -> None:
+        """Mend what is unknown among the arguments that follow later: then it is too late."""
+        mine = {entry.message.id for entry in entries}
+        for entry in entries:
+            if len(entry.message.arguments) > WIDE:
+                ids = [id for id, _ in entry.message.arguments[STEP:] if id not in mine]
+                for start in range(0, len(ids), const.PUT_LIMIT):
+                    part = ids[start:start + const.PUT_LIMIT]
+                    for id, status in zip(part, self.queue.status(part)):
+                        if status is None:
+                            self.mend(entry, Refusal(entry.message.id, 'unknown', id))
+
+    def _put(self, step: list[Entry]) -> bool:
+        """One step; if it is not to be had like this, it is mended, and may be cut anew."""
+        refusals = self.queue.put([trimmed(entry.message) for entry in step], self.gate)
+        if not refusals:
+            return True
+        if refusals[0].argument == self.gate:
+            raise QueueError(
+                f'{self.queue!r} gave a batch up before it was complete: it had not heard of its '
+                f'builder for {LEASE // 1000} seconds; nothing has been put')
+        mend_all(step, refusals[0], self.mend)
+        return False
+
+    def _widen(self, entry: Entry) -> None:
+        """Add what `trimmed` has left out."""
+        message = entry.message
+        if len(message.arguments) <= WIDE:
+            return
+        for start in range(STEP, len(message.arguments), STEP):
+            refusals = self.queue.edges(self.gate, message.id, message.nonce, start,
+                                        message.arguments[start:start + STEP])
+            if refusals:
+                entry.by_value.add(refusals[0].argument)   # it cannot be mended any more
+                self.mend(entry, refusals[0])
+            self._beat()
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if now - self.beaten > BEAT:
+            self.beaten = now
+            self.queue.beat(self.gate, [Held(self.gate, self.token)], LEASE)
+
+
+def step_end(entries: list[Entry], start: int) -> int:
+    """Up to where one put can take them. A wide one is the last of its step."""
+    edges = size = 0
+    for at in range(start, min(start + STEP, len(entries))):
+        entry = entries[at]
+        width = len(entry.message.arguments)
+        edges += min(width, STEP)
+        size += entry.size
+        if at > start and (edges > EDGES or size > const.PUT_BYTES):
+            return at
+        if width > WIDE:
+            return at + 1
+    return min(start + STEP, len(entries))

@@ -1,0 +1,224 @@
+"""Run graphs of tasks in a test: in the calling thread, with a clock that the test moves.
+
+A `Bench` is a queue in memory with nobody else at it. Calls go the whole way (encoded, put,
+taken, decoded, run, settled), but one after the other, here, and only when the test says so.
+
+>>> from worq import TaskSpace, testing
+>>> space = TaskSpace()
+>>> @space.task(retries=3, backoff=60)
+... def fetch(page, tries=[]):
+...     tries.append(page)
+...     if len(tries) < 3:
+...         raise ConnectionError('try later')
+...     return f'text of {page}'
+>>> @space.task
+... def join(texts):
+...     return ', '.join(texts)
+>>> bench = testing.Bench(space)
+>>> d = bench.queue.join([bench.queue.fetch('home')])
+>>> bench.run()            # the first attempt; how many tasks have been run is returned
+1
+>>> d.status
+'pending'
+>>> bench.advance(120)     # two minutes go by: two more attempts, and then the other task
+3
+>>> d.value
+'text of home'
+>>> bench.close()
+"""
+from __future__ import annotations
+
+import asyncio
+import threading
+from types import CoroutineType
+from typing import Any, Callable, Self
+
+from worq import const
+from worq.codec import Codec
+from worq.core import Broker
+from worq.current import Control, CurrentTask, overtime
+from worq.pool.run import run
+from worq.queue import memory
+from worq.queue.base import Delivery, Held, Outcome
+from worq.space import TaskSpace
+from worq.task import Queue
+
+__all__ = ['Bench']
+
+POOL = 'bench'
+
+
+class Bench:
+    """A queue, a worker and a clock, for a test.
+
+    :param tasks: TaskSpaces and functions to expose.
+    :param name: of the queue.
+    :param codec: 'pickle', 'json' or 'msgpack'.
+
+    :ivar broker: its `Broker`, to expose more, or to take up a result by its id.
+    :ivar queue: its `Queue`, to call tasks: ``bench.queue.module.function(1)``. Tasks find it as
+        ``worq.current_task().queue``.
+    :ivar now: seconds since the bench was made, by its own clock.
+    """
+
+    def __init__(self, *tasks: TaskSpace | Callable[..., Any], name: str = 'bench',
+                 codec: str = 'pickle') -> None:
+        self.now = 0.0
+        backend = BenchQueue('memory://', name, clock=lambda: EPOCH + round(self.now * 1000))
+        self.broker = Broker(backend, Codec(name, format=codec))
+        backend.broker = self.broker
+        self.queue: Queue = self.broker.queue()
+        self._backend = backend
+        self._hold: Hold | None = None
+        for each in tasks:
+            self.broker.expose(each)
+        backend.join(POOL, {'tasks': '\n'.join(self.broker.tasks)})
+
+    def run(self, limit: int | None = None) -> int:
+        """Run what is ready, and what becomes ready by it, until nothing is. No time goes by.
+
+        :param limit: how many tasks to run at most.
+        :returns: how many have been run (or attempts of them).
+        """
+        self._not_in_a_task('run')
+        ran = 0
+        while limit is None or ran < limit:
+            delivery = self._take()
+            if delivery is None:
+                break
+            self._hold = Hold(self, delivery)
+            try:
+                outcome = run(self.broker, delivery, self._hold)
+            finally:
+                self._hold = None
+            self._backend.settle(POOL, [outcome])
+            ran += 1
+        return ran
+
+    def advance(self, seconds: float) -> int:
+        """Let time go by: what comes due meanwhile runs, each at its moment.
+
+        A task may call this itself, to say that it takes so long. Then nothing else runs; if its
+        time limit is over, or it has been cancelled, it is told so by `TaskTimeout` or
+        `Cancelled` here, as a pool would tell it.
+
+        :returns: how many tasks have been run.
+        """
+        if not 0 <= seconds < float('inf'):
+            raise ValueError(f'invalid seconds: {seconds!r}; time goes forward')
+        if self._hold is not None:
+            self._hold.advance(seconds)
+            return 0
+        end = self.now + seconds
+        ran = self.run()
+        while (due := self._backend.due()) is not None and self.now < due <= end:
+            self.now = due
+            ran += self.run()
+        self.now = end
+        return ran + self.run()
+
+    def crash(self, cause: str = 'killed by SIGKILL') -> str:
+        """Have a worker die with the next task that is ready, as soon as it has taken it.
+
+        :param cause: how it died.
+        :returns: the id of the task. It will be delivered again, or has expired.
+        :raises LookupError: if nothing is ready.
+        """
+        self._not_in_a_task('crash')
+        delivery = self._take()
+        if delivery is None:
+            raise LookupError('nothing is ready, so no worker can die of it')
+        self._backend.settle(POOL, [Outcome(delivery.id, delivery.token, 'lost', cause.encode())])
+        return delivery.id
+
+    def close(self) -> None:
+        """Forget everything."""
+        self.broker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f'<Bench [{self.broker.name}] {len(self.queue)} tasks, at {self.now:g} s>'
+
+    def _take(self) -> Delivery | None:
+        taken = self._backend.take(POOL, 1)
+        return taken[0] if taken else None
+
+    def _not_in_a_task(self, what: str) -> None:
+        if self._hold is not None:
+            raise RuntimeError(f'a task cannot call {what}() of the bench that runs it')
+
+
+EPOCH = 1_000_000   # ms that the clock of a bench shows at first
+
+
+class BenchQueue(memory.TaskQueue):
+    """A queue in memory whose time stands still between two steps of a test."""
+
+    broker: Broker
+
+    def take(self, pool: str, limit: int, timeout: float = 0,
+             lease: int = const.LEASE) -> list[Delivery]:
+        # A tick for each, where a queue whose clock goes by itself has one for each second.
+        self._store._ticked = None
+        return super().take(pool, limit, 0, lease)
+
+    def due(self) -> float | None:
+        """When something comes due, in seconds of the bench."""
+        self._store._ticked = None
+        with self._lock:
+            at = self._store.next_tick()
+        return None if at is None else (at - EPOCH) / 1000
+
+    def wait(self, client: str, timeout: float) -> list[tuple[str, bytes | None]]:
+        news = super().wait(client, 0)
+        if news or timeout <= 0 or threading.current_thread().name == 'worq-inbox':
+            return news or super().wait(client, timeout)
+        raise RuntimeError('this would wait for ever: on a bench nothing runs while you wait. Call '
+                           'run() first, or advance() if it is due later; explain() of a Deferred '
+                           'tells what it waits for')
+
+
+class Hold(Control):
+    """What the bench has to say to the task that it runs."""
+
+    def __init__(self, bench: Bench, delivery: Delivery) -> None:
+        self.bench = bench
+        self.delivery = delivery
+        self.task: CurrentTask | None = None
+        self.limit: float | None = None
+        self.end_at: float | None = None
+
+    def begin(self, task: CurrentTask, limit: float | None, will: Outcome | None) -> None:
+        self.task = task
+        self.limit = limit
+        if limit is not None:
+            self.end_at = self.bench.now + limit
+
+    def complete(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
+        return asyncio.run(coroutine)
+
+    def end(self) -> None:
+        self.task = None
+
+    def advance(self, seconds: float) -> None:
+        """Let time go by for the task, but not beyond its limit."""
+        bench, task, limit = self.bench, self.task, self.end_at
+        end = bench.now + seconds
+        late = limit is not None and end > limit and task is not None
+        # never backwards: it may go on after its limit, to clean up
+        bench.now = max(bench.now, limit) if late and limit is not None else end
+        progress = task.reported.encode() if task is not None and task.reported else b''
+        lost = bench._backend.beat(
+            POOL, [Held(self.delivery.id, self.delivery.token, progress)])
+        if task is None:
+            return
+        if any(each.word == 'cancelled' for each in lost):
+            raise task.stop('cancelled')
+        if late and self.limit is not None:
+            self.end_at = None   # told once
+            raise task.stop('timeout', overtime(self.limit))
