@@ -35,6 +35,48 @@ class Examples(unittest.TestCase):
         with running('examples/pool.py', url, **self.state):
             self.assertEqual(python('examples/main.py', url, **self.state), '13 words\n')
 
+    def test_recursion(self):
+        """Fibonacci numbers come out, with a single worker."""
+        self.assertEqual(python('examples/recursion.py', '9'), 'fib(9) = 34\n')
+
+    def test_mapreduce(self):
+        """All tasks are put in one batch, and pi is about what it should be."""
+        self.assertRegex(python('examples/mapreduce.py', '60'),
+                         r'^119 tasks are put\npi is about 3\.1\d\n$')
+
+    def test_cancel(self):
+        """Whatever was put is cancelled, and what ran has cleaned up; the others never began."""
+        out = python('examples/cancel.py').splitlines()
+        self.assertCountEqual(out, [
+            'searching the attic', 'searching the cellar',
+            'leaving the attic as it was', 'leaving the cellar as it was',
+            *['search: TaskCancelled'] * 4, 'report: TaskCancelled'])
+
+    def test_retries(self):
+        """What fails is tried again, and the last failure tells of all attempts."""
+        self.assertEqual(python('examples/retries.py').splitlines(), [
+            'text of home, got in attempt 3', 'order 7 is placed',
+            'ValueError: 3 is too low in attempt 3 (attempt 3 of 3)',
+            'attempt 1: ValueError: 3 is too low in attempt 1',
+            'attempt 2: ValueError: 3 is too low in attempt 2'])
+
+    def test_progress(self):
+        """Progress is seen while the task runs, and each state is explained."""
+        before, progress, running_, after = python('examples/progress.py').split('\n\n')
+        self.assertRegex(before, r'^eat \[default:.*\] waits for an argument:\n'
+                                 r'  bake \[default:.*\] is ready, and waits for a worker: it is '
+                                 r'the next to be taken\.\n    No pool works on this queue\.$')
+        done = int(re.fullmatch(r'(\d+) of 50: loaf (\d+) is in the oven', progress)[1])
+        self.assertLess(done, 50)
+        self.assertIn('is running, for ', running_)
+        self.assertRegex(running_, r'It is at \d+ of 50 \(\d+ %\): loaf \d+ is in the oven$')
+        self.assertRegex(after, r'^ate 50 loaves\neat .* is done: it has its value\.$')
+
+    def test_coroutines(self):
+        """Deferreds are awaited, one by one, many together, and for a limited time."""
+        self.assertEqual(python('examples/coroutines.py').splitlines(), [
+            'hello world', str(sum(range(1000)) + 6 * 1000), 'that would take too long'])
+
     def count_words(self, *args):
         for number in range(30):
             (self.folder / f'{number}.txt').write_text('two words ' * number + f'word{number}')
