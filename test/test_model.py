@@ -52,8 +52,7 @@ def small_steps() -> dict[str, script.Script]:
         parts = [
             part._replace(text=re.sub('(nodes < |node, 0, )BUDGET', r'\g<1>200', part.text))
             for part in script.prelude(test_clock=True)]
-        files = script.FOLDER.glob('*.lua')
-        return {file.stem: script.assemble(file.read_text('utf-8'), parts) for file in files}
+        return script.verbs(parts)
 
 
 class RedisSlowly(RedisSides):

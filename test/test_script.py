@@ -7,8 +7,13 @@ from typing import Any
 import redis
 
 from test import support
+from test.contract import message
 from test.support import eq_
-from worq.queue import script
+from worq import const
+from worq.errors import QueueError
+from worq.queue import base, script
+from worq.queue import redis as worq_redis
+from worq.queue.base import Message
 
 BOOM = '''\
 -- boom(P; first, second: int, {id}, ...) -> word
@@ -116,3 +121,62 @@ class ScriptTest(unittest.TestCase):
                 defined.update(script.WORD.findall(names))
             fields = set(script.re.findall(r'(\w+) = ', text))
             eq_(set(script.WORD.findall(text)) - defined - fields - {'e'}, set(), verb.name)
+
+
+class PutFirst(unittest.TestCase):
+    """What `put.first.lua` does alone, for the prelude costs more than all of it."""
+
+    def setUp(self) -> None:
+        self.server = support.start_redis()
+        self.addCleanup(self.server.close)
+        self.client = redis.Redis.from_url(self.server.url)
+        self.addCleanup(self.client.close)
+        self.q = worq_redis.TaskQueue(self.server.url)
+        self.addCleanup(self.q.close)
+
+    def alone(self, *messages: Message, refused: str = '') -> bool:
+        """Whether a put of these goes without the prelude, which asks for the time."""
+        before = self.times()
+        eq_([one.word for one in self.q.put(messages)], [refused] if refused else [])
+        return self.times() == before
+
+    def times(self) -> int:
+        stats = self.client.info('commandstats').get('cmdstat_time', {})
+        return int(stats.get('calls', 0))
+
+    def test_when(self) -> None:
+        """Plain messages only, new and short, and no work left over."""
+        a = message('a')
+        eq_(self.alone(a), True)
+        eq_(self.alone(*[message(f'b{n}') for n in range(const.PUT_LIMIT)]), True)
+        for messages in [[a], [message('c', 'a')], [message('d', delay=1)],
+                         [message('e', body=bytes(65))], [message('f', header=bytes(65))],
+                         [message('g', flags=base.GATE)], [message('h'), message('i', priority=0)]]:
+            eq_(self.alone(*messages), False)
+        eq_(self.alone(message('a'), refused='duplicate'), False)
+        eq_(self.alone(*[message('k') for _ in range(2)], refused='duplicate'), False)
+        eq_(self.q.audit(), [])
+        self.q.purge()
+        eq_(self.alone(message('l')), False)
+        for _ in range(10):
+            self.q.reconcile('nobody', [])
+        eq_(self.alone(message('m'), message('n')), True)
+        eq_(self.q.status(['a', 'l', 'm', 'n']), ['completed'] + ['enqueued'] * 3)
+        eq_(self.q.audit(), [])
+
+    def test_wakes(self) -> None:
+        """Each task brings a token that wakes a pool, up to a limit."""
+        for n, tokens in [(1, 1), (3, 4), (100, 32), (2, 32)]:
+            self.q.put([message(f'{n} {i}') for i in range(n)])
+            eq_(self.client.llen('worq:{default}:wake'), tokens)
+        eq_(len(self.q.take('p', 1_000)), 106)
+
+    def test_full(self) -> None:
+        """A Redis that is full refuses it whole."""
+        self.q.put([message('a')])
+        self.client.config_set('maxmemory', 1)
+        with self.assertRaises(QueueError):
+            self.q.put([message('b'), message('c')])
+        self.client.config_set('maxmemory', 0)
+        eq_(self.q.status(['a', 'b', 'c']), ['enqueued', None, None])
+        eq_(self.q.audit(), [])

@@ -6,7 +6,7 @@ Line 1 of ``lua/VERB.lua`` is the verb's signature, and its binding::
 
 The plain names after the semicolon become locals, numbers where they are `int`; what comes
 in braces is repeated, and `rest` is the index where that begins. Line 2 is what the verb
-does to a task.
+does to a task. What is in ``lua/VERB.first.lua`` goes before the prelude.
 
 Both are comments, and these two lines are where everything goes that Redis gets beside the
 file itself: Dragonfly's flags must be a comment in a line of their own, the first; the
@@ -83,9 +83,15 @@ class Part(NamedTuple):
 
 def load(test_clock: bool = False) -> dict[str, Script]:
     """All verbs by name; with a clock that tests move, if they ask for it."""
-    parts = prelude(test_clock)
-    files = FOLDER.glob('*.lua')
-    return {file.stem: assemble(file.read_text('utf-8'), parts) for file in files}
+    return verbs(prelude(test_clock))
+
+
+def verbs(parts: Sequence[Part]) -> dict[str, Script]:
+    """All verbs by name, with these parts of the prelude."""
+    texts = {file.name: file.read_text('utf-8') for file in FOLDER.glob('*.lua')}
+    firsts = {name: part(texts.pop(name)).text for name in list(texts) if '.first.' in name}
+    return {name[:-4]: assemble(text, parts, firsts.get(f'{name[:-4]}.first.lua', ''))
+            for name, text in texts.items()}
 
 
 def prelude(test_clock: bool = False) -> list[Part]:
@@ -102,7 +108,7 @@ def part(text: str) -> Part:
     return Part(' '.join(line for line in lines if line), names)
 
 
-def assemble(text: str, parts: Sequence[Part]) -> Script:
+def assemble(text: str, parts: Sequence[Part], first: str = '') -> Script:
     """What Redis gets for the file of a verb: the flags, what it needs, the file itself."""
     signature, _, body = text.split('\n', 2)
     match = SIGNATURE.match(signature)
@@ -115,7 +121,7 @@ def assemble(text: str, parts: Sequence[Part]) -> Script:
         if words & part.names:
             words.update(WORD.findall(part.text))
             needed.insert(0, part.text)
-    head = ' '.join(['local P = KEYS[1]:sub(1, -2)', *needed, bind(parameters)])
+    head = ' '.join(['local P = KEYS[1]:sub(1, -2)', first, *needed, bind(parameters)])
     source = CONSTANT.sub(lambda match: value(match[0]), f'{FLAGS}\n{head}\n{body}')
     return Script(name, source, sha1(source.encode()).hexdigest())
 

@@ -1,0 +1,34 @@
+-- Plain tasks, as most are: new, due now, short, with neither arguments nor options. This comes
+-- before the prelude, whose functions cost more than all of it, at each call; whatever is not
+-- plain falls through to put.lua, and so it does while there is work left over to wake a pool for.
+do
+  local call, ready, seen = redis.call, {}, {}
+  local purges, more = unpack(call('HMGET', KEYS[1], 'purges', 'more'))
+  local plain = ARGV[1] == '' and not more
+  for i = 2, #ARGV, 5 do
+    local id = ARGV[i]
+    plain = plain and ARGV[i + 4] == '' and #ARGV[i + 2] <= FIELD and #ARGV[i + 3] <= FIELD
+      and not seen[id] and call('EXISTS', P .. 't:' .. id) == 0
+    if not plain then
+      break
+    end
+    seen[id] = true
+    ready[#ready + 1] = ARGV[i + 1] .. id
+  end
+  if plain then
+    for i = 2, #ARGV, 5 do
+      local key = P .. 't:' .. ARGV[i]
+      if purges then
+        call('HSET', key, 's', ENQUEUED, 'n', ARGV[i + 1], 'h', ARGV[i + 2], 'b', ARGV[i + 3],
+             'g', purges)
+      else
+        call('HSET', key, 's', ENQUEUED, 'n', ARGV[i + 1], 'h', ARGV[i + 2], 'b', ARGV[i + 3])
+      end
+    end
+    call('RPUSH', P .. 'q:1', unpack(ready))
+    for _ = 1, math.min(#ready, WAKES - call('LLEN', P .. 'wake')) do
+      call('RPUSH', P .. 'wake', '')
+    end
+    return {}
+  end
+end
