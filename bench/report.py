@@ -13,6 +13,7 @@ __all__ = ['text', 'tables', 'publish', 'verdicts', 'number', 'Values']
 
 OURS = ('worq', 'worq-threads', 'worq-memory', 'worq-memory-threads')
 LOCAL = ('worq-memory', 'worq-memory-threads')
+CHART = 'performance.svg'
 
 
 class Values:
@@ -245,8 +246,11 @@ def caveats(results: dict[str, Any]) -> list[str]:
 
 # -- as documentation ---------------------------------------------------------------
 
-def tables(results: dict[str, Any]) -> str:
-    """All tables in reStructuredText."""
+def tables(results: dict[str, Any], chart: str = '') -> str:
+    """All tables in reStructuredText, for a document of ``doc/``.
+
+    :param chart: a picture that belongs to them.
+    """
     about = results['about']
     versions = sorted({f'{package} {version}' for found in results['versions'].values()
                        for package, version in found.items()})
@@ -258,6 +262,8 @@ def tables(results: dict[str, Any]) -> str:
            f'{", ".join(versions)}.', '']
     if about['quick']:
         out += ['**A quick run, whose figures mean nothing.**', '']
+    if chart:
+        out += [f'.. image:: {chart}', '   :alt: WorQ beside the others on Redis', '']
     out += heading('Targets') + list_table(verdict_rows(verdicts(results)))
     if len(bounded := fractions(results)) > 1:
         out += heading('What bounds them') + list_table(bounded)
@@ -285,7 +291,7 @@ def list_table(table: list[list[str]]) -> list[str]:
 
 def publish(results: dict[str, Any], root: Path) -> None:
     """Write the results, the tables and the chart to where the documentation has them."""
-    from bench import chart
-    (root / 'bench/results.json').write_text(json.dumps(results, indent=1) + '\n')
-    (root / 'bench/results.rst').write_text(tables(results))
-    chart.draw(results, root / 'doc/performance.svg')
+    from bench import chart  # needs a library that nothing else here does
+    (root / 'bench/results.json').write_text(json.dumps(results, indent=1) + '\n', 'utf-8')
+    (root / 'bench/results.rst').write_text(tables(results, CHART) + '\n', 'utf-8')
+    chart.draw(results, root / 'doc' / CHART)

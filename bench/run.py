@@ -49,6 +49,8 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument('--publish', action='store_true',
                         help='write bench/results.json, and the table and chart in doc/')
     options = parser.parse_args(args)
+    if options.publish and (options.quick or options.only):
+        parser.error('--publish is for a full run, without --quick and --only')
     if options.rounds < 1:
         parser.error('--rounds is at least 1')
     pythons = dict.fromkeys([*PEERS, LIMITS], sys.executable)

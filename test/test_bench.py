@@ -136,6 +136,19 @@ class Parts(unittest.TestCase):
                 for pid, began in family.items():
                     self.assertNotEqual(children(pid).get(pid), began)
 
+    def test_published(self):
+        """The tables of the documentation are those of the results beside them, of a full run;
+        and if there are none, they say so."""
+        tables = (ROOT / 'bench/results.rst').read_text('utf-8')
+        file = ROOT / 'bench/results.json'
+        if file.exists():
+            results = json.loads(file.read_text('utf-8'))
+            self.assertEqual(tables, report.tables(results, report.CHART) + '\n')
+            self.assertIs(results['about']['quick'], False)
+            self.assertTrue((ROOT / 'doc' / report.CHART).exists())
+        else:
+            self.assertIn('No full run', tables)
+
     def test_verdicts(self):
         """A target is reached or not by the ratio of medians to the best of the others."""
         def verdict(ours, theirs):
