@@ -189,6 +189,22 @@ class BatchContract(BrokerCase):
         self.assertEqual(asyncio.run(main()), (1, 1))
         self.assertEqual(len(self.q), 2)
 
+    def test_coroutines(self):
+        """Coroutines that the block starts are part of it, others of the thread are not."""
+        async def call(*events):
+            for event in events:
+                await event.wait()
+            self.q.double(1)
+
+        async def main():
+            begun = asyncio.Event()
+            other = asyncio.create_task(call(begun))
+            with worq.batch(self.q) as batch:
+                begun.set()
+                await asyncio.gather(call(), call(), other)
+                return len(batch), len(self.q)
+        self.assertEqual(asyncio.run(main()), (2, 1))
+
     def test_once(self):
         """A batch is used once, and an empty one puts nothing."""
         calls = self.counted()

@@ -161,6 +161,13 @@ class Options(unittest.TestCase):
                         self.assertRaisesRegex(ValueError, f'invalid {name}: .*{allowed}'):
                     make()
 
+    def test_unknown(self):
+        """An option that does not exist is named, with those that do."""
+        for make in [lambda: Task(self.q.f, retry=3), lambda: self.broker.queue(retry=3),
+                     lambda: Task(self.q.f).with_options(retry=3)]:
+            with self.assertRaisesRegex(TypeError, "unknown task option: 'retry'; .*retries"):
+                make()
+
     def test_definitions(self):
         """A definition takes four options, checks them, and refuses those of calls."""
         space = TaskSpace('space')
@@ -183,7 +190,15 @@ class Options(unittest.TestCase):
 
     def test_definitions_are_kept(self):
         """A space keeps what its tasks are defined with, and a broker what it exposes."""
+        with self.assertRaisesRegex(ValueError, 'invalid retries'):
+            self.broker.expose(retries=-1)
         space = TaskSpace('space')
+
+        @self.broker.expose(retries=1)
+        def g():
+            return 8
+        self.assertEqual((g(), self.broker.tasks.pop('g')), (8, g))
+        self.assertEqual(self.broker.defaults.pop('g'), Policy(1))
 
         @space.task(retries=3, timeout=5, retry_on=(Odd,))
         def f():
@@ -219,6 +234,9 @@ class Options(unittest.TestCase):
 
     def test_bad_backoff_function(self):
         """A backoff function that returns nonsense is told of at the call, which puts nothing."""
+        with self.assertRaisesRegex(ValueError, 'invalid backoff: the function, called with the '
+                                                'attempt 1, raised TypeError'):
+            Task(self.q.f, retries=2, backoff=lambda: 3)()
         for value in [-1, None, 'x', float('inf')]:
             with self.assertRaisesRegex(ValueError, 'invalid backoff: the function returned'):
                 Task(self.q.f, retries=2, backoff=lambda attempt: value)()   # noqa: B023

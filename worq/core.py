@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Iterable, Self, TypeVar
+from typing import Any, Callable, Iterable, Self, TypeVar, overload
 
 from worq import const
 from worq.codec import ByValue, Codec
@@ -15,7 +15,7 @@ from worq.explain import explain
 from worq.graph import EDGES, WIDE, Collector, Entry, collector_of, put_all
 from worq.ids import new_nonce
 from worq.inbox import Inbox
-from worq.options import Options
+from worq.options import UNSET, Options
 from worq.queue import base
 from worq.queue.base import Argument, Delivery, Message, TaskQueue
 from worq.queue.checks import ID_BYTES
@@ -71,16 +71,28 @@ class Broker:
 
     # 1. -- expose ------------------------------------------------------------
 
-    def expose(self, obj: T, replace: bool = False, **options: Any) -> T:
+    @overload
+    def expose(self, obj: T, replace: bool = False, **options: Any) -> T: ...
+
+    @overload
+    def expose(self, *, replace: bool = False, **options: Any) -> Callable[[T], T]: ...
+
+    def expose(self, obj: Any = UNSET, replace: bool = False, **options: Any) -> Any:
         """Let the tasks of a TaskSpace, or one callable, be called through the queue.
 
-        A callable is known by its ``__name__``. Usable as a decorator.
+        A callable is known by its ``__name__``. Usable as a decorator, with and without
+        arguments.
 
         :param replace: replace a task of the same name, in place of raising ValueError.
         :param options: of one callable: `retries`, `backoff`, `retry_on` and `timeout`, as
             in ``TaskSpace.task``.
         :returns: `obj`, unchanged.
+        :raises ValueError: if a name is taken; for an option that makes no sense.
+        :raises TypeError: for other options, which belong to calls.
         """
+        if obj is UNSET:
+            definition(options)
+            return lambda given: self.expose(given, replace, **options)
         function: Any = obj
         if isinstance(function, TaskSpace):
             if options:

@@ -108,7 +108,11 @@ def table(policy: Policy) -> Iterable[float]:
 
 def ask(function: Callable[[int], float], attempt: int) -> float:
     """What a backoff function says of an attempt."""
-    seconds = function(attempt)
+    try:
+        seconds = function(attempt)
+    except Exception as error:
+        raise ValueError(f'invalid backoff: the function, called with the attempt {attempt}, '
+                         f'raised {type(error).__name__}: {error}') from error
     if not is_span(seconds):
         raise ValueError(f'invalid backoff: the function returned {seconds!r} for attempt '
                          f'{attempt}; it returns a number of seconds from 0')
@@ -150,7 +154,7 @@ def pause(backoff: Backoff | None, attempt: int, chance: float) -> float:
 
     :param attempt: the one that failed.
     :param chance: a random number from 0 to 1.
-    :raises Exception: what a backoff function raises.
+    :raises ValueError: if a backoff function raises, or returns what is no number of seconds.
     """
     if backoff is None:
         return min(MOST, BASE * 2.0 ** min(attempt - 1, 30)) * (1 + chance) / 2

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Generator, Never, Sequence
 
 from worq import codec, const
 from worq.current import Progress
@@ -118,8 +118,8 @@ class Task:
     :param delay: seconds before which the task does not run; it may be a second more.
     :param eta: a `datetime` with a time zone, before which the task does not run, by the
         clock of the one who calls; in place of `delay`.
-    :param expires: seconds after which it is not worth to begin any more: if no worker has
-        taken the task by then, it fails as `TaskExpired`.
+    :param expires: seconds from the call after which it is too late to begin, or to try
+        again: then the task fails as `TaskExpired`. A worker that has it by then goes on.
     :param retries: how often the task is run again if it fails; 0 by default. It fails with
         its last error.
     :param backoff: seconds between an attempt and the next; a sequence of them, whose last
@@ -132,6 +132,7 @@ class Task:
         task, and is its failure; a child process that does not heed it is killed.
         By default there is no limit.
     :raises ValueError: for an option that makes no sense.
+    :raises TypeError: for one that does not exist.
 
     The last four may also be given where the task is defined, see `TaskSpace.task`; what is
     given here is preferred. An attempt is what ends with an exception or the time limit. A worker
@@ -150,7 +151,7 @@ class Task:
                  expires: float | None = UNSET, retries: int | None = UNSET,
                  backoff: float | Sequence[float] | Callable[[int], float] | None = UNSET,
                  retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = UNSET,
-                 timeout: float | None = UNSET) -> None:
+                 timeout: float | None = UNSET, **unknown: Never) -> None:
         if not isinstance(queue, Queue):
             raise TypeError(f'a Task is made of a Queue: Task(q.{queue!r}, ...)'
                             if isinstance(queue, str) else
@@ -160,7 +161,7 @@ class Task:
             ('result_timeout', result_timeout), ('heartrate', heartrate),
             ('max_deliveries', max_deliveries), ('priority', priority), ('delay', delay),
             ('eta', eta), ('expires', expires), ('retries', retries), ('backoff', backoff),
-            ('retry_on', retry_on), ('timeout', timeout),
+            ('retry_on', retry_on), ('timeout', timeout), *unknown.items(),
         ] if value is not UNSET}
         self.queue = queue
         _, self.name, defaults = parts(queue)

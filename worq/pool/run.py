@@ -198,7 +198,7 @@ class Run:
         if pause is None:
             try:
                 pause = retry.pause(self.policy.backoff, memo.attempts, random.random())
-            except Exception:
+            except ValueError:
                 # The task should not pay for a mistake in what it is defined with.
                 log.exception('the backoff of %s failed; the default is used', self.name)
                 pause = retry.pause(None, memo.attempts, random.random())
