@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 import threading
+import time
 from unittest import mock
 
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -179,6 +181,24 @@ class BatchContract(BrokerCase):
         self.work(self.b)
         self.assertEqual((b.result(30), c.result(30)), (4, 4))
 
+    def test_eta(self):
+        """An eta is a moment, however long the block takes."""
+        with worq.batch(self.q):
+            eta = datetime.now(UTC) + timedelta(seconds=0.2)
+            d = Task(self.q.double, eta=eta)(1)
+            later = Task(self.q.double, eta=eta + timedelta(hours=1))(1)
+            time.sleep(0.3)
+        self.assertEqual((d.status, later.status), (const.ENQUEUED, const.SCHEDULED))
+
+    def test_waiting_for_many(self):
+        """Who waits for the Deferreds of a batch, one after the other, makes few round trips."""
+        with worq.batch(self.q):
+            made = worq.map(self.q.double, range(500))
+        self.work(self.b)
+        counting = self.b.inbox.backend = Counting(self.b.backend)
+        self.assertEqual(sum(d.result(30) for d in made), 2 * sum(range(500)))
+        self.assertLessEqual(counting.calls.count('watch'), 15)
+
     def test_threads(self):
         """Another thread's calls are its own, even with the same context."""
         async def main():
@@ -275,6 +295,8 @@ class BatchContract(BrokerCase):
         self.assertEqual(self.work_for(d), 2 * sum(range(60)))
         with small():   # among others of a map
             sums = worq.map(self.q.total, [leaves[:2], leaves, leaves[3:5]])
+            worq.map(self.q.total, [leaves[:2], leaves[:30]])
+        self.assertEqual(calls.count('edges'), 12)
         self.assertEqual(self.work_for(sums[1]), 2 * sum(range(60)))
         self.assertEqual(sums[2].result(30), 14)
 
@@ -329,6 +351,19 @@ class BatchContract(BrokerCase):
         with small(), mock.patch.object(backend, 'put', put), \
                 self.assertRaisesRegex(QueueError, 'gave a batch up'), worq.batch(self.q):
             worq.map(self.q.double, range(40))
+        self.assertEqual(len(self.q), 0)
+
+    def test_too_late_to_open(self):
+        """So is one that is given up just before it would have opened the gate."""
+        backend, real = self.b.backend, self.b.backend.settle
+
+        def settle(pool, outcomes):
+            backend.cancel([pool])
+            return real(pool, outcomes)
+        with small(), mock.patch.object(backend, 'settle', settle), \
+                self.assertRaisesRegex(QueueError, 'cannot be opened'), worq.batch(self.q):
+            d = worq.map(self.q.double, range(40))[0]
+        self.assertIn('never put', repr(d))
         self.assertEqual(len(self.q), 0)
 
     def test_beats(self):

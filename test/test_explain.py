@@ -4,16 +4,17 @@ from __future__ import annotations
 import re
 import threading
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 
 import worq
 from test.broker_case import BrokerCase, on_every_queue
 from test.support import eventually
 from worq import Progress, Task, const, current_task
 from worq.codec import Codec, Keyring
-from worq.explain import moment, report, span
+from worq.explain import explain, moment, report, span
 from worq.pool.run import run
 from worq.pool.thread import WorkerPool
-from worq.queue.base import Held
+from worq.queue.base import Held, Inspection
 
 
 def double(n):
@@ -210,6 +211,43 @@ class ExplainContract(BrokerCase):
             finally:
                 go.set()
             d.result(30)
+
+
+def told(inspections, pools=None):
+    """What is said of task a, of a queue that answers so."""
+    backend = mock.Mock(inspect=lambda ids: [inspections.get(id) for id in ids],
+                        pools=lambda: pools or {})
+    broker = mock.Mock(backend=backend, codec=Codec('q'))
+    broker.name = 'q'
+    return explain(broker, 'a', 'f', None).splitlines()
+
+
+def test_lost():
+    """Of a task that came back from a worker it is told, and of pools that are silent."""
+    silent = {'seen': '180000', 'host': 'earth', 'pid': '42'}
+    assert told({'a': Inspection('scheduled', b'f', due=4000, deliveries=2)})[1:] == [
+        '  It was taken, and came back without having been done (delivery 2): its worker died, or '
+        'its pool does not know it.']
+    assert told({'a': Inspection('enqueued', b'f', ahead=0, deliveries=1)},
+                {'p': silent})[1:] == [
+        '  No pool works on this queue.',
+        '  It came back from a worker that was lost, or from a pool that does not know it '
+        '(delivery 1).']
+    assert told({'a': Inspection('processing', b'f', pool='p', taken=200_000, deliveries=2)},
+                {'p': silent}) == [
+        'f [q:a] is running, for 3 min 20 s.',
+        '  Pool p has it, which is process 42 on earth; this is delivery 2.',
+        '  That pool was last heard of 3 min ago.']
+    assert 'more than 10,000 tasks' in told({'a': Inspection('enqueued', b'f')})[0]
+
+
+def test_behind_a_gate():
+    """What is held back by a batch is told of, with what it waits for besides."""
+    held = '  It is part of a batch that is not complete yet, which holds it back.'
+    assert told({'a': Inspection('pending', b'f', gate='g')}) == ['f [q:a] is held back.', held]
+    lines = told({'a': Inspection('pending', b'f', gate='g', open=1, arguments=('b',)),
+                  'b': Inspection('pending', b'g', gate='g')})
+    assert lines == ['f [q:a] waits for an argument:', held, '  g [q:b] is held back.', '  ' + held]
 
 
 def test_spans():

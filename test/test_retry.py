@@ -104,6 +104,7 @@ def test_memos(errors):
     again = Memo.decode(data)
     assert again.attempts == len(errors)
     kept = len(again.errors)
+    assert kept <= 10
     assert again.errors == memo.errors[len(memo.errors) - kept:]
     assert kept >= min(len(errors), 6)
     for line, error in zip(reversed(again.errors), reversed(errors)):
@@ -303,7 +304,7 @@ class Attempts(unittest.TestCase):
             failure = self.broker.codec.decode_failure('id', NONCE, outcome.data)
         return outcome, failure
 
-    def fail(self, *errors):
+    def raising(self, *errors):
         """A function that raises these, one by one."""
         errors = list(errors)
 
@@ -314,7 +315,7 @@ class Attempts(unittest.TestCase):
     def test_retries(self):
         """It is run again as often as asked for; then it fails, with the last error, the number
         of attempts, and the errors of them all."""
-        f = self.fail(ValueError('too\nlow'), KeyError('x'), Odd('odd'))
+        f = self.raising(ValueError('too\nlow'), KeyError('x'), Odd('odd'))
         for delay in (1500, 3000):
             outcome, _ = self.attempt(f, retries=2, backoff=[1.5, 3])
             self.assertEqual((outcome.word, outcome.delay), ('retry', delay))
@@ -327,13 +328,13 @@ class Attempts(unittest.TestCase):
     def test_no_retries(self):
         """Without retries a failure says what it always did."""
         for options in [{}, {'retries': 0}, {'backoff': 1}]:
-            _, failure = self.attempt(self.fail(ValueError('too low')), **options)
+            _, failure = self.attempt(self.raising(ValueError('too low')), **options)
             self.assertEqual(str(failure), f'f [{self.broker.name}:id] ValueError: too low')
             self.assertTrue(failure.traceback.startswith('Traceback'))
 
     def test_only_what_is_wanted(self):
         """An error that is not among retry_on fails at once, and says which attempt it was."""
-        f = self.fail(Odder('once'), ValueError('fatal'))
+        f = self.raising(Odder('once'), ValueError('fatal'))
         self.assertEqual(self.attempt(f, retries=5, retry_on=Odd)[0].word, 'retry')
         _, failure = self.attempt(f, retries=5, retry_on=Odd)
         self.assertEqual(failure.error, 'ValueError: fatal (attempt 2 of 6)')
@@ -341,10 +342,10 @@ class Attempts(unittest.TestCase):
     def test_never(self):
         """No attempt follows a cancel, nor the end of a program unless it is asked for."""
         for error in [worq.Cancelled(), SystemExit(2), KeyboardInterrupt(), GeneratorExit()]:
-            self.assertEqual(self.attempt(self.fail(error), retries=5)[0].word, 'failure')
+            self.assertEqual(self.attempt(self.raising(error), retries=5)[0].word, 'failure')
         everything = {'retries': 5, 'retry_on': BaseException}
-        self.assertEqual(self.attempt(self.fail(SystemExit()), **everything)[0].word, 'retry')
-        self.assertEqual(self.attempt(self.fail(worq.Cancelled()), **everything)[0].word,
+        self.assertEqual(self.attempt(self.raising(SystemExit()), **everything)[0].word, 'retry')
+        self.assertEqual(self.attempt(self.raising(worq.Cancelled()), **everything)[0].word,
                          'failure')
 
     def test_not_what_cannot_be_sent_or_read(self):
@@ -358,7 +359,7 @@ class Attempts(unittest.TestCase):
 
     def test_asked_for(self):
         """A task that raises Retry is run again, after the delay it names or its backoff."""
-        f = self.fail(worq.Retry(delay=7), worq.Retry(), worq.Retry(), ValueError('no'))
+        f = self.raising(worq.Retry(delay=7), worq.Retry(), worq.Retry(), ValueError('no'))
         self.assertEqual(self.attempt(f)[0].delay, 7000)
         self.assertEqual(self.attempt(f, backoff=2)[0].delay, 2000)
         self.assertLessEqual(2000, self.attempt(f)[0].delay)
@@ -367,22 +368,22 @@ class Attempts(unittest.TestCase):
 
     def test_asked_for_too_often(self):
         """Retry counts as an attempt, whatever retry_on says; the last one is the failure."""
-        f = self.fail(worq.Retry(), worq.Retry(reason='the disk is full'))
+        f = self.raising(worq.Retry(), worq.Retry(reason='the disk is full'))
         self.assertEqual(self.attempt(f, retries=1, retry_on=Odd)[0].word, 'retry')
         _, failure = self.attempt(f, retries=1, retry_on=Odd)
         self.assertEqual(failure.error, 'Retry: the disk is full (attempt 2 of 2)')
-        _, failure = self.attempt(self.fail(worq.Retry()), retries=0)
+        _, failure = self.attempt(self.raising(worq.Retry()), retries=0)
         self.assertIn('Retry', failure.error)
 
     def test_long_delay(self):
         """A pause of ages is cut to what the pipes to a child let through."""
-        outcome, _ = self.attempt(self.fail(worq.Retry(delay=1e12)))
+        outcome, _ = self.attempt(self.raising(worq.Retry(delay=1e12)))
         self.assertEqual(outcome.delay, 366 * const.DAY * 1000)
 
     def test_definition(self):
         """The definition's policy holds, field by field, where the call says nothing."""
         self.broker.defaults['f'] = retry.checked(retries=1, backoff=lambda n: n * 5)
-        f = self.fail(Odd(), Odd(), Odd())
+        f = self.raising(Odd(), Odd(), Odd())
         self.assertEqual(self.attempt(f)[0].delay, 5000)
         self.assertEqual(self.attempt(f, retries=2)[0].delay, 10000)
         self.memo = b''
@@ -393,7 +394,7 @@ class Attempts(unittest.TestCase):
         for function in [lambda attempt: 1 / 0, lambda attempt: -5]:
             self.broker.defaults['f'] = retry.checked(retries=3, backoff=function)
             with self.assertLogs('worq.pool.run', 'ERROR'):
-                outcome, _ = self.attempt(self.fail(Odd()))
+                outcome, _ = self.attempt(self.raising(Odd()))
             self.memo = b''
             self.assertEqual(outcome.word, 'retry')
             self.assertTrue(500 <= outcome.delay <= 1000)
@@ -470,7 +471,7 @@ class Attempts(unittest.TestCase):
     def test_timeout_of_another_task(self):
         """A TaskTimeout of another task, that this one waited for, is an error like others."""
         other = worq.TaskTimeout('g', 'q', 'other', 'it took longer')
-        _, failure = self.attempt(self.fail(other))
+        _, failure = self.attempt(self.raising(other))
         self.assertIs(type(failure), worq.TaskFailure)
         self.assertEqual(failure.error, 'TaskTimeout: g [q:other] it took longer')
 

@@ -112,10 +112,12 @@ class Benches(unittest.TestCase):
     def test_expires(self):
         """What was not begun in time has expired."""
         bench = self.bench(space)
-        d = Task(bench.queue.lab.add, expires=5)(1, 2)
-        bench.now += 6   # as if every worker were busy meanwhile
-        self.assertEqual(bench.run(), 0)
-        self.assertIsInstance(d.exception(0), worq.TaskExpired)
+        bench.broker.expose(bench.advance)
+        busy = Task(bench.queue.advance, priority='high')(6)
+        late, good = (Task(bench.queue.lab.add, expires=n)(1, 2) for n in (5, 7))
+        self.assertEqual(bench.run(), 2)
+        self.assertEqual((bench.now, busy.value, good.value), (6, 0, 3))
+        self.assertIsInstance(late.exception(0), worq.TaskExpired)
 
     def test_time_limit(self):
         """A task that says that it takes longer than its limit gets a TaskTimeout just then."""
@@ -203,10 +205,9 @@ class Benches(unittest.TestCase):
         self.assertEqual(d.value, 3)
         with self.assertRaises(LookupError):
             bench.crash()
-        d = bench.queue.lab.add(1, 2)
-        for _ in range(3):
-            bench.crash('out of memory')
-            bench.now += 20   # until it is delivered again
+        d = Task(bench.queue.lab.add, max_deliveries=2)(1, 2)
+        for _ in range(2):
+            self.assertEqual(bench.crash('out of memory'), d.id)
         self.assertIsInstance(d.exception(0), worq.TaskExpired)
         self.assertIn('out of memory', str(d.exception(0)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Callable, Iterable, Self, TypeVar, overload
 
-from worq import const
+from worq import const, graph
 from worq.codec import ByValue, Codec
 from worq.const import PUT_BYTES
 from worq.current import Progress
@@ -12,7 +12,7 @@ from worq.errors import (
     DecodeError, DuplicateTask, EncodeError, TaskCancelled, TaskExpired, TaskFailure,
 )
 from worq.explain import explain
-from worq.graph import EDGES, WIDE, Collector, Entry, collector_of, put_all
+from worq.graph import Collector, Entry, collector_of, put_all
 from worq.ids import new_nonce
 from worq.inbox import Inbox
 from worq.options import UNSET, Options
@@ -159,7 +159,7 @@ class Broker:
             more = len(entry.message.arguments)
             # A wide one is alone: it is put in several steps, which cannot be tried again.
             if step and (len(step) == BATCH or size + entry.size > PUT_BYTES
-                         or edges + more > EDGES or max(more, wide) > WIDE):
+                         or edges + more > graph.EDGES or max(more, wide) > graph.WIDE):
                 made += self._put_step(step)
                 step, size, edges = [], 0, 0
             step.append(entry)

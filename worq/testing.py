@@ -33,7 +33,6 @@ import threading
 from types import CoroutineType
 from typing import Any, Callable, Self
 
-from worq import const
 from worq.codec import Codec
 from worq.core import Broker
 from worq.current import Control, CurrentTask, overtime
@@ -58,13 +57,12 @@ class Bench:
     :ivar broker: its `Broker`, to expose more, or to take up a result by its id.
     :ivar queue: its `Queue`, to call tasks: ``bench.queue.module.function(1)``. Tasks find it as
         ``worq.current_task().queue``.
-    :ivar now: seconds since the bench was made, by its own clock.
     """
 
     def __init__(self, *tasks: TaskSpace | Callable[..., Any], name: str = 'bench',
                  codec: str = 'pickle') -> None:
-        self.now = 0.0
-        backend = BenchQueue('memory://', name, clock=lambda: EPOCH + round(self.now * 1000))
+        self._now = 0.0
+        backend = BenchQueue('memory://', name, clock=lambda: EPOCH + round(self._now * 1000))
         self.broker = Broker(backend, Codec(name, format=codec))
         backend.broker = self.broker
         self.queue: Queue = self.broker.queue()
@@ -73,6 +71,11 @@ class Bench:
         for each in tasks:
             self.broker.expose(each)
         backend.join(POOL, {'tasks': '\n'.join(self.broker.tasks)})
+
+    @property
+    def now(self) -> float:
+        """Seconds since the bench was made, by its own clock."""
+        return self._now
 
     def run(self, limit: int | None = None) -> int:
         """Run what is ready, and what becomes ready by it, until nothing is. No time goes by.
@@ -112,9 +115,9 @@ class Bench:
         end = self.now + seconds
         ran = self.run()
         while (due := self._backend.due()) is not None and self.now < due <= end:
-            self.now = due
+            self._now = due
             ran += self.run()
-        self.now = end
+        self._now = end
         return ran + self.run()
 
     def crash(self, cause: str = 'killed by SIGKILL') -> str:
@@ -161,14 +164,9 @@ class BenchQueue(memory.TaskQueue):
 
     broker: Broker
 
-    def take(self, pool: str, limit: int, timeout: float = 0,
-             lease: int = const.LEASE) -> list[Delivery]:
-        # A tick for each, where a queue whose clock goes by itself has one for each second.
-        self._store._ticked = None
-        return super().take(pool, limit, 0, lease)
-
     def due(self) -> float | None:
         """When something comes due, in seconds of the bench."""
+        # As if there had been no tick in the last second: time stands still in between.
         self._store._ticked = None
         with self._lock:
             at = self._store.next_tick()
@@ -211,7 +209,7 @@ class Hold(Control):
         end = bench.now + seconds
         late = limit is not None and end > limit and task is not None
         # never backwards: it may go on after its limit, to clean up
-        bench.now = max(bench.now, limit) if late and limit is not None else end
+        bench._now = max(bench.now, limit) if late and limit is not None else end
         progress = task.reported.encode() if task is not None and task.reported else b''
         lost = bench._backend.beat(
             POOL, [Held(self.delivery.id, self.delivery.token, progress)])
