@@ -350,6 +350,11 @@ class Put(Contract):
         half = bytes(const.PUT_BYTES // 2 + 1)
         with self.assertRaises(ValueError):
             self.q.put([message('a', body=half), message('b', body=half)])
+        with self.assertRaises(ValueError):
+            self.q.put([message('a', *map(str, range(const.PUT_LIMIT + 1)))])
+        with self.assertRaises(ValueError):
+            self.q.put([message(f'a{i}', *map(str, range(const.PUT_EDGES // 10)))
+                        for i in range(11)])
         self.assertEqual(self.q.size(), 0)
         self.put(message('a', body=half + half))
         self.assertEqual(self.take_one('a').body, half + half)

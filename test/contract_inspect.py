@@ -3,7 +3,8 @@ from __future__ import annotations
 
 from test.contract import Contract, held, message, outcome, HEADER
 from worq import const
-from worq.queue.base import Argument, Inspection
+from worq.queue import base
+from worq.queue.base import Argument, Inspection, Outcome
 
 
 class Inspect(Contract):
@@ -61,10 +62,16 @@ class Inspect(Contract):
 
     def test_inspect_last_of_many(self) -> None:
         """Where many arguments are done, the open ones are named all the same."""
-        many = [f'a{i}' for i in range(2 * const.PUT_LIMIT + 500)]
-        for n in range(0, len(many), 500):
-            self.put(*map(message, many[n:n + 500]))
-        self.put(message('b', *many))
+        many, more = [f'a{i}' for i in range(const.PUT_LIMIT)], [f'z{i}' for i in range(9)]
+        gate, b = message('gate', flags=base.GATE), message('b', *many)
+        self.put(*map(message, many))
+        self.put(*map(message, more))
+        self.put(gate)
+        self.assertEqual(self.q.put([b], gate='gate'), [])
+        self.assertEqual(self.q.edges(
+            'gate', 'b', b.nonce, len(many), [Argument(id, '') for id in more]), [])
+        self.q.settle('gate', [Outcome('gate', f'{gate.nonce}1'.encode(), 'value')])
+        many += more
         self.settle(*map(outcome, self.take(len(many) - 3)))
         self.drain()
         seen = self.see('b')

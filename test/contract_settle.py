@@ -251,6 +251,33 @@ class Delegate(Contract):
         self.delegate('o3', 'o2')
         self.assertEqual((self.outcome_of('o3'), self.outcome_of('o2')), (why, why))
 
+    def test_delegate_in_a_wide_circle(self) -> None:
+        """A circle of thousands of tail calls is seen, and all of it expires."""
+        self.chain(4_000, back=True)
+        for id in ['t0', 't2000', 't3999']:
+            self.assertEqual(self.outcome_of(id), (
+                b'x', b'mod.func\nit returned a Deferred that waits for itself'))
+
+    def test_delegate_ten_thousand(self) -> None:
+        """Ten thousand tail calls, each of the next one, end with the last one's value."""
+        self.chain(10_000, back=False)
+        for id in ['t0', 't5000', 't9998']:
+            self.assertEqual((self.outcome_of(id), self.origin_of(id)), ((b'v', b'x'), 't9999'))
+
+    def chain(self, n: int, back: bool) -> None:
+        """Tasks of which each one returns the next; the last one a value, or the first."""
+        ids = [f't{i}' for i in range(n)]
+        for start in range(0, n, 1_000):
+            self.put(*map(message, ids[start:start + 1_000]))
+        for start in range(0, n, 1_000):
+            outcomes = [outcome(d, 'delegate', target=Argument(next, '')) for d, next in
+                        zip(self.take(1_000), [*ids[1:], ids[0]][start:], strict=False)]
+            if start + 1_000 == n and not back:
+                outcomes[-1] = outcomes[-1]._replace(word='value', data=b'x')
+            self.assertEqual(self.settle(*outcomes), ['ok'] * len(outcomes))
+        self.tick(2 * n // const.BUDGET * const.TICK)
+        self.assertEqual(self.q.size(), 0)
+
     def test_delegate_and_cancel(self) -> None:
         """A tail call may be cancelled, and so may its target."""
         self.put(message('o1'), message('o2'), message('i'))

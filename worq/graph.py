@@ -22,9 +22,9 @@ if TYPE_CHECKING:   # the arrow points up only for the type checker
 __all__ = ['Entry', 'Collector', 'collecting', 'collector_of', 'put_all']
 
 TASKS = const.PUT_LIMIT
-EDGES = 5_000       # arguments of all tasks in one put
+EDGES = const.PUT_EDGES   # arguments of all tasks in one put
 STEP = 500          # tasks in one step of a larger graph, and arguments in one of a wide task
-WIDE = 1_000        # arguments of a task that is put in one step
+WIDE = const.PUT_LIMIT    # arguments of a task that is put in one step
 BEAT = 3.0          # seconds between two signs of life of a builder
 LEASE = 30_000      # ms without one, after which it is given up
 TTL = 60_000        # ms that the outcome of a gate is kept

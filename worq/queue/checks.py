@@ -20,12 +20,15 @@ def check_messages(messages: Sequence[Message], gate: str = '') -> None:
     """ValueError if the messages cannot be a put."""
     if len(messages) > const.PUT_LIMIT:
         raise ValueError(f'{len(messages)} messages in one put; at most {const.PUT_LIMIT}')
-    size = 0
+    size = edges = 0
     for message in messages:
         _check_message(message)
         size += len(message.header) + len(message.body)
+        edges += len(message.arguments)
         if message.flags & const.GATE:
             _check_gate(message, len(messages), gate)
+    if edges > const.PUT_EDGES:
+        raise ValueError(f'{edges} arguments in one put; at most {const.PUT_EDGES}')
     if size > const.PUT_BYTES and len(messages) > 1:
         raise ValueError(f'{size} bytes in one put of several; at most {const.PUT_BYTES}')
 
@@ -55,13 +58,15 @@ def _check_gate(message: Message, count: int, gate: str) -> None:
 
 def check_edges(id: str, start: int, arguments: Sequence[Argument]) -> None:
     """ValueError if these cannot become arguments of that task."""
-    if len(arguments) > const.PUT_LIMIT or start < 0:
-        raise ValueError(f'{len(arguments)} arguments at once, after {start}; '
-                         f'at most {const.PUT_LIMIT}')
+    if start < 0:
+        raise ValueError(f'{id!r}: it cannot have {start} arguments')
     _check_arguments(id, arguments)
 
 
 def _check_arguments(id: str, arguments: Sequence[Argument]) -> None:
+    if len(arguments) > const.PUT_LIMIT:
+        raise ValueError(f'{id!r}: {len(arguments)} arguments in one step; '
+                         f'at most {const.PUT_LIMIT}')
     names = {argument.id for argument in arguments}
     if len(names) < len(arguments) or id in names:
         raise ValueError(f'{id!r}: its arguments must be distinct, and other than itself')

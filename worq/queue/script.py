@@ -40,8 +40,8 @@ WORD = re.compile(r'[A-Za-z_]\w*')
 CONSTANTS: dict[str, int | str] = {
     name: getattr(const, name) for name in (
         'NONCE', 'LEASE', 'MAX_DELIVERIES', 'TICK', 'TICK_LIMIT', 'BUDGET', 'GAP', 'GRACE',
-        'COOLDOWN', 'INLINE', 'SMALL', 'INBOX_TTL', 'POOL_TTL', 'IGNORE_RESULT', 'PASS', 'GATE',
-        'PUT_LIMIT', 'LOOK', 'AHEAD')}
+        'COOLDOWN', 'CHAIN', 'INLINE', 'SMALL', 'INBOX_TTL', 'POOL_TTL', 'IGNORE_RESULT', 'PASS',
+        'GATE', 'PUT_LIMIT', 'LOOK', 'AHEAD')}
 CONSTANTS.update(
     PENDING='p', SCHEDULED='s', ENQUEUED='e', PROCESSING='a', COMPLETED='c',   # states
     RESULT_TTL=const.RESULT_TIMEOUT * 1000,   # ms

@@ -27,6 +27,11 @@ class Store(Graph):
         self._soonest = 0      # no lease ends before; at worst this is too early
         self._ticked: int | None = None
         self._calm = -const.COOLDOWN         # nothing is reaped before
+        self._steps = 0        # that this verb may follow tail calls
+
+    def begin(self, now: int) -> None:
+        super().begin(now)
+        self._steps = const.CHAIN
 
     # -- what callers ask for -------------------------------------------------
 
@@ -286,10 +291,15 @@ class Store(Graph):
         """Would `one` wait for `other`? The search is bounded: a longer cycle goes unseen."""
         stack: list[Life] = [one]
         seen: set[Life] = set()
-        while stack and len(seen) < const.BUDGET:
+        nodes = 0
+        while stack and nodes < const.BUDGET:
             life = stack.pop()
             if life is other:
                 return True
+            if life.target and life not in seen and self._steps > 0:
+                self._steps -= 1   # along tail calls; each leads to one other
+            else:
+                nodes += 1
             if life.state == PENDING and life not in seen:
                 stack.extend([life.target] if life.target else life.arguments)
             seen.add(life)

@@ -1,6 +1,7 @@
 -- Leftover work: dependents to tell, arguments to let go, purged tasks to cancel.
 
--- Work that others left comes first: it is older.
+-- Work that others left comes first: it is older. No more of it is fetched than will be done,
+-- since each of many outcomes does a little.
 local function work()
   if not meta[4] and not todo[at] then
     return
@@ -18,18 +19,28 @@ local function work()
     local bad, gate = raw:sub(NONCE + 1, NONCE + 1):lower() ~= 'v', T.G == id
     if T.x or (bad and (gate or not passes(T))) then
       return finish(dependent, T, inherit(nonce, id, raw), T.x and T.o)
-    elseif gate then
-      call('HDEL', P .. 't:' .. dependent, 'G')
     end
-    if call('HINCRBY', P .. 't:' .. dependent, 'u', -1) == 0 then
-      call('ZREM', P .. 'wait', dependent)
-      call('HDEL', P .. 't:' .. dependent, 'u', 'v')
-      if tonumber(T.v or 0) > now then
-        schedule(dependent, T, T.v)
-      else
-        enqueue(dependent, T, back)
-      end
+    local key = P .. 't:' .. dependent
+    if call('HINCRBY', key, 'u', -1) > 0 then
+      return gate and call('HDEL', key, 'G')
     end
+    call('ZREM', P .. 'wait', dependent)
+    call('HDEL', key, 'u', 'v', 'G')
+    if tonumber(T.v or 0) > now then
+      schedule(dependent, T, T.v)
+    else
+      enqueue(dependent, T, back)
+    end
+  end
+
+  -- What is to be told goes to the list of all, behind what is older or back to the front.
+  local function shelve(verb)
+    local left, first = {}, verb == 'LPUSH'
+    for i = first and #todo or at, first and at or #todo, first and -1 or 1 do
+      table.insert(left, todo[i])
+    end
+    push(verb, P .. 'rel', left)
+    todo, at = {}, 1
   end
 
   local function tell_some()
@@ -81,32 +92,24 @@ local function work()
     end
   end
 
-  local pulled = meta[4] and budget > 0
-  if pulled then
-    local older = call('LPOP', P .. 'rel', BUDGET) or {}
-    for i = at, #todo do
-      table.insert(older, todo[i])
-    end
-    todo, at = older, 1
-  end
+  local more = meta[4]
   repeat   -- what is cancelled here has dependents in turn
     local before = budget
+    if more then
+      shelve('RPUSH')
+      todo = budget > 0 and call('LPOP', P .. 'rel', math.min(budget, BUDGET)) or {}
+    end
     tell_some()
-    if meta[4] then
+    if more then
       unpin_some()
       cancel_some()
     end
   until budget <= 0 or budget == before
   if todo[at] then
-    local left = {}
-    for i = pulled and #todo or at, pulled and at or #todo, pulled and -1 or 1 do
-      table.insert(left, todo[i])
-    end
-    push(pulled and 'LPUSH' or 'RPUSH', P .. 'rel', left)
-    todo, at = {}, 1
+    shelve(more and 'LPUSH' or 'RPUSH')
     call('HSET', KEYS[1], 'more', 1)
     meta[4] = '1'
-  elseif meta[4] and call('EXISTS', P .. 'rel', P .. 'unpin', P .. 'trash') == 0 then
+  elseif more and call('EXISTS', P .. 'rel', P .. 'unpin', P .. 'trash') == 0 then
     call('HDEL', KEYS[1], 'more')
     meta[4] = false
   end

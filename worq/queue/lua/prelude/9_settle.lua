@@ -6,6 +6,8 @@ local function release(id, T)
   enqueue(id, T, front)
 end
 
+local steps = CHAIN   -- along tail calls; each leads to one other, so they cost little
+
 -- No pin: the edge alone keeps the outcome of `target` until it has been copied.
 local function delegate(id, T, pool, data)
   -- Would `target` wait for `id`? The search is bounded: a longer cycle goes unseen.
@@ -16,12 +18,16 @@ local function delegate(id, T, pool, data)
       if node == id then
         return true
       end
-      nodes = nodes + 1
-      local T = not seen[node] and read(node)
+      local s, x = unpack(seen[node] and {} or call('HMGET', P .. 't:' .. node, 's', 'x'))
       seen[node] = true
-      if T and T.s == PENDING and T.x then
-        table.insert(stack, T.x)
-      elseif T and T.s == PENDING then
+      if x and steps > 0 then
+        steps = steps - 1
+      else
+        nodes = nodes + 1
+      end
+      if s == PENDING and x then
+        table.insert(stack, x)
+      elseif s == PENDING then
         for _, argument in ipairs(call('LRANGE', P .. 'a:' .. node, 0, BUDGET - 1)) do
           table.insert(stack, argument)
         end
