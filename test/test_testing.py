@@ -1,6 +1,7 @@
 """worq.testing: graphs run in the test's own thread, when and how far the test says."""
 from __future__ import annotations
 
+import asyncio
 import doctest
 import threading
 import unittest
@@ -213,14 +214,24 @@ class Benches(unittest.TestCase):
 
     def test_waiting_is_in_vain(self):
         """Who waits for what is not done is told at once, and not never."""
+        async def wait_for(*deferreds):
+            return await asyncio.gather(*deferreds)
         bench = self.bench(space)
         d = bench.queue.lab.add(1, 2)
-        for wait in [d.result, lambda: d.wait(5)]:
-            with self.assertRaisesRegex(RuntimeError, 'wait for ever.*run()'):
+        for wait in [d.result, lambda: d.wait(5), lambda: worq.wait([d], timeout=5),
+                     lambda: list(worq.as_completed([d])), lambda: asyncio.run(wait_for(d))]:
+            with self.assertRaisesRegex(
+                    RuntimeError, r'nothing runs while you wait.*\nlab\.add \[.*\] is ready'):
                 wait()
         self.assertFalse(d.wait(0))
         bench.run()
-        self.assertEqual(d.result(), 3)
+        self.assertEqual((d.result(), asyncio.run(wait_for(d, d))), (3, [3, 3]))
+        later = Task(bench.queue.lab.add, delay=5)(d, 2)
+        with self.assertRaisesRegex(RuntimeError, r'advance\(\) .*\n.* is scheduled'):
+            later.result()
+        self.assertEqual((bench.advance(5), asyncio.run(wait_for(d, later))), (1, [3, 5]))
+        self.assertEqual(worq.wait([d, later]), ({d, later}, set()))
+        self.assertIsNone(bench.broker.inbox._listener)
 
     def test_not_in_a_task(self):
         """A task does not run others, and says so."""

@@ -29,18 +29,18 @@ taken, decoded, run, settled), but one after the other, here, and only when the 
 from __future__ import annotations
 
 import asyncio
-import threading
 from types import CoroutineType
 from typing import Any, Callable, Self
 
 from worq.codec import Codec
 from worq.core import Broker
 from worq.current import Control, CurrentTask, overtime
+from worq.inbox import Inbox
 from worq.pool.run import run
 from worq.queue import memory
 from worq.queue.base import Delivery, Held, Outcome
 from worq.space import TaskSpace
-from worq.task import Queue
+from worq.task import Deferred, Queue
 
 __all__ = ['Bench']
 
@@ -64,7 +64,7 @@ class Bench:
         self._now = 0.0
         backend = BenchQueue('memory://', name, clock=lambda: EPOCH + round(self._now * 1000))
         self.broker = Broker(backend, Codec(name, format=codec))
-        backend.broker = self.broker
+        self.broker.inbox = BenchInbox(backend)
         self.queue: Queue = self.broker.queue()
         self._backend = backend
         self._hold: Hold | None = None
@@ -162,8 +162,6 @@ EPOCH = 1_000_000   # ms that the clock of a bench shows at first
 class BenchQueue(memory.TaskQueue):
     """A queue in memory whose time stands still between two steps of a test."""
 
-    broker: Broker
-
     def due(self) -> float | None:
         """When something comes due, in seconds of the bench."""
         # As if there had been no tick in the last second: time stands still in between.
@@ -172,13 +170,24 @@ class BenchQueue(memory.TaskQueue):
             at = self._store.next_tick()
         return None if at is None else (at - EPOCH) / 1000
 
-    def wait(self, client: str, timeout: float) -> list[tuple[str, bytes | None]]:
-        news = super().wait(client, 0)
-        if news or timeout <= 0 or threading.current_thread().name == 'worq-inbox':
-            return news or super().wait(client, timeout)
-        raise RuntimeError('this would wait for ever: on a bench nothing runs while you wait. Call '
-                           'run() first, or advance() if it is due later; explain() of a Deferred '
-                           'tells what it waits for')
+
+class BenchInbox(Inbox):
+    """Where nobody waits, since nothing would come meanwhile."""
+
+    def wait(self, deferred: Deferred, timeout: float | None) -> bool:
+        if self.look(deferred) or timeout == 0:
+            return deferred.has_value()
+        raise self._in_vain(deferred)
+
+    def subscribe(self, deferred: Deferred, announce: Callable[[], None],
+                  failed: Callable[[Exception], None] | None = None) -> None:
+        if not self.look(deferred):
+            raise self._in_vain(deferred)
+        announce()
+
+    def _in_vain(self, deferred: Deferred) -> RuntimeError:
+        return RuntimeError('on a bench nothing runs while you wait: call run() first, or '
+                            f'advance() if it is due later.\n{deferred.explain()}')
 
 
 class Hold(Control):
