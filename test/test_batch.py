@@ -352,6 +352,16 @@ class BatchContract(BrokerCase):
                 self.assertRaisesRegex(QueueError, 'gave a batch up'), worq.batch(self.q):
             worq.map(self.q.double, range(40))
         self.assertEqual(len(self.q), 0)
+        widen = backend.edges
+
+        def edges(gate, *more):
+            backend.cancel([gate])
+            return widen(gate, *more)
+        leaves = worq.map(self.q.double, range(60))
+        with small(), mock.patch.object(backend, 'edges', edges), \
+                self.assertRaisesRegex(QueueError, 'nothing has been put'):
+            self.q.total(leaves)
+        self.assertEqual(len(self.q), 60)
 
     def test_too_late_to_open(self):
         """So is one that is given up just before it would have opened the gate."""

@@ -68,7 +68,7 @@ class Examples(unittest.TestCase):
                                  r'the next to be taken\.\n    No pool works on this queue\.$')
         done = int(re.fullmatch(r'(\d+) of 50: loaf (\d+) is in the oven', progress)[1])
         self.assertLess(done, 50)
-        self.assertIn('is running, for ', running_)
+        self.assertIn('is running: it was taken ', running_)
         self.assertRegex(running_, r'It is at \d+ of 50 \(\d+ %\): loaf \d+ is in the oven$')
         self.assertRegex(after, r'^ate 50 loaves\neat .* is done: it has its value\.$')
 

@@ -137,7 +137,7 @@ class ExplainContract(BrokerCase):
         progress = Progress(30, 1200, 'in the hall')
         backend.beat('pool-1', [Held(d.id, delivery.token, progress.encode())])
         self.assertEqual(d.progress, progress)
-        self.said(d, r'ID is running, for \d\.\d s\.',
+        self.said(d, r'ID is running: it was taken \d\.\d s ago\.',
                   r'  Pool pool-1 has it, which is process 42 on earth\.',
                   r'  It is at 30 of 1,200 \(2 %\): in the hall',
                   '  This is attempt 2; the one before ended with ValueError: too low')
@@ -235,7 +235,7 @@ def test_lost():
         '(delivery 1).']
     assert told({'a': Inspection('processing', b'f', pool='p', taken=200_000, deliveries=2)},
                 {'p': silent}) == [
-        'f [q:a] is running, for 3 min 20 s.',
+        'f [q:a] is running, or about to: it was taken 3 min 20 s ago.',
         '  Pool p has it, which is process 42 on earth; this is delivery 2.',
         '  That pool was last heard of 3 min ago.']
     assert 'more than 10,000 tasks' in told({'a': Inspection('enqueued', b'f')})[0]

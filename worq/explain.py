@@ -111,15 +111,16 @@ class Explanation:
         return lines + self._past(id, found)
 
     def _processing(self, id: str, name: str, found: Inspection) -> list[str]:
-        since = '' if found.taken is None else f', for {span(found.taken)}'
+        progress = Progress.decode(found.progress) if found.progress else None
+        how = 'is running' if progress else 'is running, or about to'
+        since = '' if found.taken is None else f': it was taken {span(found.taken)} ago'
         pool = self.pools.get(found.pool)
-        lines = [f'is running{since}.', f'  Pool {found.pool} has it'
+        lines = [f'{how}{since}.', f'  Pool {found.pool} has it'
                  + (f', which is process {pool["pid"]} on {pool["host"]}'
                     if pool and 'pid' in pool and 'host' in pool else '')
                  + (f'; this is delivery {found.deliveries}' if found.deliveries > 1 else '') + '.']
         if pool and int(pool['seen']) > SILENT:
             lines.append(f'  That pool was last heard of {span(int(pool["seen"]))} ago.')
-        progress = Progress.decode(found.progress) if found.progress else None
         if progress is not None:
             lines.append('  ' + report(progress))
         return lines + self._past(id, found)

@@ -180,14 +180,16 @@ class Builder:
     def _put(self, step: list[Entry]) -> bool:
         """One step; if it is not to be had like this, it is mended, and may be cut anew."""
         refusals = self.queue.put([trimmed(entry.message) for entry in step], self.gate)
-        if not refusals:
-            return True
-        if refusals[0].argument == self.gate:
+        if refusals:
+            self._check(refusals[0])
+            mend_all(step, refusals[0], self.mend)
+        return not refusals
+
+    def _check(self, refusal: Refusal) -> None:
+        if self.gate in (refusal.id, refusal.argument):
             raise QueueError(
                 f'{self.queue!r} gave a batch up before it was complete: it had not heard of its '
                 f'builder for {LEASE // 1000} seconds; nothing has been put')
-        mend_all(step, refusals[0], self.mend)
-        return False
 
     def _widen(self, entry: Entry) -> None:
         """Add what `trimmed` has left out."""
@@ -198,6 +200,7 @@ class Builder:
             refusals = self.queue.edges(self.gate, message.id, message.nonce, start,
                                         message.arguments[start:start + STEP])
             if refusals:
+                self._check(refusals[0])
                 entry.by_value.add(refusals[0].argument)   # it cannot be mended any more
                 self.mend(entry, refusals[0])
             self._beat()
