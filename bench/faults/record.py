@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+import os
 import platform
 from typing import Any
 
@@ -78,10 +79,11 @@ class Record:
                 'broken': self.broken, 'figures': self.figures}
 
 
-def versions(server: str = '') -> dict[str, str]:
+def versions(server: str = '') -> dict[str, Any]:
     """What was run on what, and when."""
     return {
         'worq': __version__, 'python': platform.python_version(), 'redis-py': redis.__version__,
-        'server': server, 'system': f'{platform.system()} {platform.release()}',
+        'server': server, 'processors': os.cpu_count(),
+        'system': f'{platform.system()} {platform.release()}',
         'date': datetime.now(UTC).strftime('%Y-%m-%d'),
     }

@@ -4,6 +4,8 @@
     python bench/faults/run.py 1 [--seed N] [--seconds S] [--quick] [--json FILE]
     python bench/faults/run.py all
     python bench/faults/run.py list
+    python bench/faults/run.py peers --json bench/faults/results.json
+    python bench/faults/run.py table
 
 A run needs nothing but loopback and a redis-server, as the tests do. Its seed is printed, and
 accepted. It ends with status 1 if something that must hold did not.
@@ -12,8 +14,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 import random
+import subprocess
 import sys
 import time
 from typing import Any, Callable, NamedTuple
@@ -24,8 +28,10 @@ if str(ROOT) not in sys.path:
 # this folder's modules have plain names, which must not hide others
 sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file__).parent]
 
+from bench.faults import table  # noqa: E402
 from bench.faults.record import Record, versions  # noqa: E402
 from bench.faults.runs import links, others, outages, sizes, workers  # noqa: E402
+from test.support import find_binary  # noqa: E402
 
 
 class Run(NamedTuple):
@@ -89,27 +95,57 @@ def show(record: Record) -> None:
     print(f'run {record.number}, seed {record.seed}: {record.verdict}', flush=True)
 
 
-def save(path: Path, records: list[Record]) -> None:
-    """Put records into a file, in place of older ones of the same runs."""
-    stored: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    for record in records:
-        stored[str(record.number)] = {**record.plain(), **versions()}
-    ordered = dict(sorted(stored.items(), key=lambda item: int(item[0])))
-    path.write_text(json.dumps(ordered, indent=1) + '\n')
+def run_peer(name: str, number: int, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Have another library run, in a program of its own; its figures."""
+    seconds = options.seconds or (10 if options.quick else 60)
+    patience = options.patience or (10 if options.quick else 120)
+    arguments = {'name': name, 'run': number, 'seed': seed, 'seconds': seconds,
+                 'patience': patience}
+    python = dict(pair.split('=', 1) for pair in options.python).get(name, sys.executable)
+    print(f'{name}, run {number}, seed {seed}', flush=True)
+    done = subprocess.run(
+        [python, str(Path(__file__).with_name('peer_program.py')), json.dumps(arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
+        timeout=10 * (seconds + patience) + 300, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    for line in done.stdout.splitlines():
+        if line.startswith('FIGURES '):
+            return {**json.loads(line.removeprefix('FIGURES ')), 'seed': seed}
+    raise RuntimeError(f'{name} has no figures:\n{done.stdout[-3000:]}')
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('run', help='a number, several with commas, `all` or `list`')
+    parser.add_argument(
+        'run', help='a number, several with commas, `all`, `list`, `peers` or `table`')
     parser.add_argument('--seed', type=int, help='of what is left to chance')
     parser.add_argument('--seconds', type=float, help='how long the middle part of a run takes')
     parser.add_argument('--quick', action='store_true', help='the short variant')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='where to keep the figures')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='where to keep the figures; '
+                        f'`table` reads {table.RESULTS.name} beside this program')
+    parser.add_argument('--only', default=','.join(table.TITLES), help='peers: which')
+    parser.add_argument('--runs', default=','.join(map(str, table.PEER_RUNS)),
+                        help='peers: which runs')
+    parser.add_argument('--patience', type=float,
+                        help='peers: seconds until what is not done counts so')
+    parser.add_argument('--python', action='append', default=[], metavar='NAME=PATH',
+                        help='peers: the Python of one that is in another environment')
     options = parser.parse_args(argv)
     if options.run == 'list':
         for number, run in RUNS.items():
             print(f'{number:3} {title(run)}')
+        return 0
+    if options.run == 'table':
+        table.write()
+        return 0
+    if options.run == 'peers':
+        seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
+        for number in map(int, options.runs.split(',')):
+            for name in options.only.split(','):
+                figures = run_peer(name, number, seed, options)
+                print(f'  {figures}', flush=True)
+                if options.json:
+                    table.store(options.json, peers={name: {str(number): figures}})
         return 0
     try:
         numbers = list(RUNS) if options.run == 'all' else [
@@ -118,14 +154,16 @@ def main(argv: list[str]) -> int:
         numbers = [-1]
     if unknown := set(numbers) - set(RUNS):
         parser.error(f'there is no run {min(unknown)}; there are {", ".join(map(str, RUNS))}')
-    records = []
+    broken = False
     for number in numbers:
         record = execute(number, options.seed, options.seconds, options.quick)
         show(record)
-        records.append(record)
+        broken = broken or bool(record.broken)
         if options.json:
-            save(options.json, [record])
-    return int(any(record.broken for record in records))
+            server = others.version(find_binary())
+            table.store(options.json, {str(number): {
+                **record.plain(), 'quick': options.quick, **versions(server)}})
+    return int(broken)
 
 
 if __name__ == '__main__':

@@ -133,12 +133,16 @@ def hungry(key: str) -> None:
 
 @space.task
 def endless(key: str) -> None:
-    """Deaf to polite signals, and keeps the interpreter busy."""
+    """Deaf to polite signals and to exceptions, and keeps the interpreter busy."""
     write(journal.BEGIN, key)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     while True:
-        pass
+        try:
+            while True:
+                pass
+        except BaseException:
+            pass
 
 
 def expose(url: str, name: str) -> Broker:

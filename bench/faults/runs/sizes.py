@@ -61,6 +61,8 @@ def server_full(seed: int, seconds: float, quick: bool) -> Record:
             try:
                 value = deferred.result(max(0.0, limit - time.monotonic()))
                 rig.journal.write(journal.RESULT, key, value['run'])
+            except TaskFailure as failure:
+                rig.journal.write(journal.FAILED, key, f'{type(failure).__name__}: {failure}')
             except TimeoutError:
                 rig.journal.write(journal.NOTHING, key)
         figures = record.add({

@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Callable
+from typing import Any, Callable
 
 from bench.faults import journal
 from bench.faults.record import Record
@@ -119,18 +119,32 @@ def terminated(seed: int, seconds: float, quick: bool) -> Record:
     """
     record = Record(3, 'SIGTERM at random', seed)
     grace = 2.0 if quick else 10.0
+    number = int(seconds * 20)
+    long = {'count': max(2, int(seconds / grace / 3)), 'prefix': 'long', 'graphs': 0,
+            'shortest': grace * 0.5, 'longest': grace * 1.5, 'options': {'max_deliveries': 20}}
+    terminate(record, 'long tasks', seed, seconds, grace, grace, [
+        {'count': number, 'longest': 0.2}, long])
+    # so many at once that a child always has some that it has not begun
+    terminate(record, 'short tasks', seed, seconds / 3, grace, 1.0, [
+        {'count': 10 * number, 'longest': 0.004, 'over': 0.1, 'graphs': 0}])
+    return record
+
+
+def terminate(record: Record, leg: str, seed: int, seconds: float, grace: float, pause: float,
+              producers: list[dict[str, Any]]) -> None:
+    """One leg of run 3.
+
+    :param pause: seconds between two signals, at most.
+    :param producers: their options.
+    """
     ends = []
-    orphans = 0
-    late = 0
+    orphans = late = 0
     with Rig(seed) as rig:
         pools = [rig.pool(workers=2, grace=grace) for _ in range(2)]
-        producers = [
-            rig.producer(int(seconds * 20), seconds, longest=0.2),
-            rig.producer(max(2, int(seconds / grace / 3)), seconds, prefix='long',
-                         shortest=grace * 0.5, longest=grace * 1.5, graphs=0,
-                         options={'max_deliveries': 20})]
+        programs = [rig.producer(**{'over': seconds, **options}) for options in producers]
+        eventually(lambda: rig.count(journal.BEGIN) > 0, timeout=30)
         wait = clock(seconds)
-        while wait(rig.rand.uniform(0.2, grace)):
+        while wait(rig.rand.uniform(0.2, pause)):
             pool = rig.rand.choice(pools)
             found = pool.children
             rig.kill(pool.pid, 'pool', found, signal.SIGTERM)
@@ -141,51 +155,54 @@ def terminated(seed: int, seconds: float, quick: bool) -> Record:
             late += time.monotonic() - begin > grace + 5
             orphans += len(survivors(found, 2.0))
             pool.start()
-        rig.finish(*producers)
-        figures = record.add({**rig.figures(max_deliveries=20), 'orphans': orphans, 'late': late})
-        cut = {e.key for e in begun_twice(rig)}
-    record.safe(figures)
-    record.demand(set(ends) <= {0}, f'exit statuses {sorted(set(ends))}')
-    record.demand(not orphans, f'{orphans} children outlived their manager by 2 s')
-    record.demand(not late, f'{late} pools ended more than 5 s after their grace')
-    record.demand(all(key.startswith('long') for key in cut),
-                  f'tasks that had time to end were run again: {sorted(cut)[:5]}')
-    return record
+        rig.finish(*programs)
+        figures = record.add(
+            {**rig.figures(max_deliveries=20), 'orphans': orphans, 'late': late}, leg)
+        again = begun_twice(rig)
+    record.safe(figures, leg)
+    record.demand(set(ends) <= {0}, f'{leg}: exit statuses {sorted(set(ends))}')
+    record.demand(not orphans, f'{leg}: {orphans} children outlived their manager by 2 s')
+    record.demand(figures['redelivered'] == 0,
+                  f'{leg}: {figures["redelivered"]} tasks were not given back, but lost')
+    record.demand(not late, f'{leg}: {late} pools ended more than 5 s after their grace')
+    unfair = sorted(key for key in again if not key.startswith('long'))
+    record.demand(not unfair, f'{leg}: had time to end, and ran again: {unfair[:5]}')
 
 
-def begun_twice(rig: Rig) -> list[journal.Entry]:
-    """The second and later runs of tasks."""
+def begun_twice(rig: Rig) -> set[str]:
+    """Tasks that have been begun more than once."""
     seen: set[str] = set()
-    found = []
+    again: set[str] = set()
     for entry in rig.entries():
         if entry.event == journal.BEGIN:
-            if entry.key in seen:
-                found.append(entry)
-            seen.add(entry.key)
-    return found
+            (again if entry.key in seen else seen).add(entry.key)
+    return again
 
 
 def pool_stopped(seed: int, seconds: float, quick: bool) -> Record:
     """Run 9: a whole pool is stopped (SIGSTOP) for three leases, while another goes on.
 
     Its tasks run again there. When it is continued, its children end what they were doing,
-    and every such late outcome is refused: the results are those of the other pool.
+    and every such late outcome is refused, also while the other pool still runs the same task:
+    the results are those of the other pool.
     """
     record = Record(9, 'a pool stopped for three leases, then continued', seed)
     lease = 3.0 if quick else 15.0
     options = SHORT_LEASE if quick else {}
     with Rig(seed) as rig:
         frozen, other = rig.pool(workers=2), rig.pool(workers=2)
-        producer = rig.producer(int(4 * lease * 20), 4 * lease, shortest=0.1, longest=0.3,
-                                options=options)
-        time.sleep(lease / 3)
+        # so long that the second run of one is not over when the first comes back
+        long = rig.producer(4, 0.1, prefix='long', shortest=2.5 * lease, longest=2.5 * lease,
+                            graphs=0, options=options, patience=20 * lease)
         eventually(lambda: len(running(rig, frozen)), 2, timeout=30)
+        producer = rig.producer(int(4 * lease * 20), 4 * lease, shortest=0.02, longest=0.1,
+                                options=options)
         pids = [frozen.pid, *frozen.children]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         held = running(rig, frozen)
         rig.fault('stop', lambda: resume(pids), 3 * lease)
-        rig.finish(producer)
+        rig.finish(long, producer)
         late = [e for e in rig.entries() if e.event == journal.END and e.detail in held.values()]
         taken = [e for e in rig.entries() if e.event in (journal.RESULT, journal.SEEN)
                  and e.detail in held.values()]
@@ -239,23 +256,20 @@ def poison(seed: int, seconds: float, quick: bool) -> Record:
         q = broker.queue()
         poisons = [(f'{name}{n}', name, text, kills) for n in range(2)
                    for name, text, kills in POISONS[:4]] + [
-            ('hungry0', *POISONS[4]), ('endless0', 'endless', 'cancelled', False)]
+            ('hungry0', *POISONS[4]), ('endless0', 'endless', 'TaskTimeout', False)]
         rig.rand.shuffle(poisons)
         made = {}
         for key, name, text, kills in poisons:
             time.sleep(seconds / 20)
             rig.journal.write(journal.TRY, key)
-            made[key] = Task(getattr(q, name), id=key)(key)
-            if name == 'endless':
-                eventually(lambda: any(e.key == 'endless0' for e in rig.entries()
-                                       if e.event == journal.BEGIN), timeout=60)
-                made[key].cancel()
+            limit = {'timeout': 1} if name == 'endless' else {}
+            made[key] = Task(getattr(q, name), id=key, **limit)(key)
         wrong = {}
         for key, name, text, kills in poisons:
             failure = made[key].exception(120)
             begun = sum(e.key == key and e.event == journal.BEGIN for e in rig.entries())
-            if not isinstance(failure, TaskFailure) or text not in str(failure) \
-                    or f':{key}]' not in str(failure) or name not in str(failure) \
+            if not isinstance(failure, TaskFailure) or text not in repr(failure) \
+                    or f'{name} [{rig.name}:{key}]' not in repr(failure) \
                     or begun != (3 if kills else 1):
                 wrong[key] = f'begun {begun} times: {failure}'
         rig.finish(producer)
