@@ -15,7 +15,7 @@ copyright = 'the WorQ authors'
 version = release = worq.__version__
 
 extensions = ['sphinx.ext.autodoc']
-exclude_patterns = ['_build']
+exclude_patterns = ['_build', 'reliability_figures.rst']   # a part of reliability.rst
 default_role = 'py:obj'
 html_theme = 'alabaster'
 html_theme_options = {

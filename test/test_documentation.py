@@ -54,9 +54,14 @@ class Snippets(unittest.TestCase):
         """The example on Redis runs."""
         self.check('doc/redis.rst')
 
+    def test_reliability(self):
+        """The guard of an effect that must happen once runs."""
+        self.check('doc/reliability.rst')
+
     def test_none_is_forgotten(self):
         """Each document that shows Python has a test here."""
-        tested = {'README.rst', 'tutorial.rst', 'guide.rst', 'pools.rst', 'redis.rst'}
+        tested = {'README.rst', 'tutorial.rst', 'guide.rst', 'pools.rst', 'redis.rst',
+                  'reliability.rst'}
         showing = {path.name for path in DOCUMENTS
                    if snippets.BLOCK.search(text := path.read_text('utf-8')) or '>>> ' in text}
         self.assertEqual(showing, tested)
