@@ -5,7 +5,7 @@ import os
 import resource
 
 from test import pool_tasks
-from test.pool_tasks import tasks
+from test.pool_tasks import tasks, touch
 from worq import current_task, map, wait
 
 
@@ -46,6 +46,17 @@ def call_and_cancel():
 def wait_for_ever():
     """Wait for a task that nobody runs."""
     queue().same(1).result()
+
+
+@tasks.task
+def call_on(begun):
+    """Call others and wait for them, in one way and the other, for ever."""
+    q = queue()
+    touch(begun)
+    while True:
+        q.same(1).result()
+        wait([q.same(n) for n in range(3)])
+        q.same(q.same(1)).cancel()
 
 
 @tasks.task

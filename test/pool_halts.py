@@ -7,7 +7,7 @@ import select
 import socket
 import time
 
-from test import pool_tasks
+from test import pool_calls
 from test.pool_tasks import PATIENCE, lines, tasks, touch
 from worq import Cancelled, TaskTimeout, current_task
 
@@ -130,5 +130,5 @@ def slow_at_first(begun):
 
 
 def init(url, name):
-    """The broker of a child, with the tasks of this module too."""
-    return pool_tasks.init(url, name)
+    """The broker of a child, with the tasks of this module too, and of pool_calls."""
+    return pool_calls.init(url, name)

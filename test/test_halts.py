@@ -7,6 +7,7 @@ from pathlib import Path
 import random
 import threading
 import time
+from unittest import mock
 
 from test import pool_halts
 from test.broker_case import MemoryMixin, RedisMixin
@@ -203,6 +204,33 @@ class Halts(PoolCase):
             thread.join()
         self.assertEqual(self.workers(pool), before, 'a worker has died that need not')
         self.assertEqual(self.broker.backend.stats()['redelivered'], 0)
+
+    def test_those_who_call(self):
+        """Tasks that call others and wait for them, cancelled at random moments, break nothing.
+
+        Neither the queue, which a thread pool shares with them, nor their wait for others: of
+        those who wait in a process, one listens for all.
+        """
+        with mock.patch('worq.pool.base.BEAT', 0.02):   # so that each is noticed soon
+            pool = self.start(3)
+            rand = random.Random(6)
+            self.q.same(1).result(WAIT)
+            before = self.workers(pool)
+            for n in range(self.rounds):
+                path = self.path(f'begun {n}')
+                callers = [self.q.call_on(path), self.q.call_on(path)]
+                eventually(lambda path=path: len(lines(path)), 2, timeout=WAIT)
+                for deferred in callers:
+                    time.sleep(rand.random() * 0.02)
+                    self.assertTrue(deferred.cancel())
+                    self.assertIsInstance(deferred.exception(WAIT), TaskCancelled)
+            for _ in before:   # each worker can still wait
+                self.assertEqual(self.q.ask_and_wait(50).result(WAIT)[0], list(range(50)))
+            self.assertEqual(self.workers(pool), before)
+        eventually(lambda: len(self.broker), 0, timeout=WAIT)
+        self.assertEqual(self.broker.backend.stats()['redelivered'], 0)
+
+    rounds = 40
 
     def workers(self, pool):
         """What must be the same before and after: who works."""

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 import json
+from threading import get_ident
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Protocol, Self
 
 from worq import const
 from worq.errors import Cancelled, TaskTimeout
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
     from worq.queue.base import Delivery, Outcome
     from worq.task import Queue
 
-__all__ = ['CurrentTask', 'Control', 'Progress', 'current_task', 'overtime', 'running']
+__all__ = [
+    'CurrentTask', 'Control', 'Progress', 'Shield', 'current_task', 'overtime', 'running',
+    'shield_here', 'unbroken',
+]
 
 
 class Progress(NamedTuple):
@@ -59,7 +63,7 @@ class CurrentTask:
     """
 
     __slots__ = ('id', 'name', 'delivery', 'attempt', 'token', 'deadline',
-                 'reported', '_broker', '_stopped')
+                 'reported', 'shield', '_broker', '_stopped')
 
     def __init__(self, broker: Broker, delivery: Delivery, name: str, attempt: int = 1) -> None:
         self.id = delivery.id
@@ -69,6 +73,7 @@ class CurrentTask:
         self.token = delivery.token.decode('ascii')
         self.deadline: float | None = None
         self.reported: Progress | None = None   #: the last progress; for the pool, which sends it
+        self.shield: Shield | None = None       #: of the pool that may interrupt it
         self._broker = broker
         self._stopped = ''
 
@@ -120,6 +125,59 @@ class Control(Protocol):
 
     def end(self) -> None:
         """It has returned or raised. Even this call may still be interrupted."""
+
+
+class Shield(Protocol):
+    """Where a task must not be interrupted just now; see `unbroken`."""
+
+    ident: int             #: of the thread in which it would be interrupted
+    interrupted: bool      #: whether it is to be, at the end of this
+
+    def raise_it(self, wake: Callable[[], object] | None) -> None:
+        """Put off what comes from now on."""
+
+    def lower_it(self) -> None:
+        """The end of the last one; raises what has been put off, if that was the outermost."""
+
+
+def shield_here() -> Shield | None:
+    """That of the task whose own thread this is, if it can be interrupted."""
+    task = running.get(None)
+    shield = task.shield if task is not None else None
+    return shield if shield is not None and shield.ident == get_ident() else None
+
+
+class unbroken:
+    """A ``with`` whose content is done whole, though its task be interrupted meanwhile.
+
+    For what is shared with other tasks: half-done it would be their undoing. The exception is
+    raised at the end. Outside of a task, and in other threads than its own, this does nothing.
+
+    :param wake: called in some thread then, to end what waits here. It should look at `interrupted`
+        before it waits.
+    """
+
+    __slots__ = ('_wake', '_shield')
+
+    def __init__(self, wake: Callable[[], object] | None = None) -> None:
+        self._wake = wake
+        self._shield: Shield | None = None
+
+    def __enter__(self) -> Self:
+        shield = shield_here()
+        if shield is not None:
+            shield.raise_it(self._wake)
+            self._shield = shield
+        return self
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether an exception will be raised at the end."""
+        return self._shield is not None and self._shield.interrupted
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._shield is not None:
+            self._shield.lower_it()
 
 
 def overtime(limit: float) -> str:

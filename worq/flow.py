@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Iterable, Iterator, NamedTuple, Self
 
 from worq.const import CHUNK
+from worq.current import unbroken
 from worq.graph import Collector, Entry, collecting, collector_of
 from worq.task import Deferred, Queue, Task, parts
 
@@ -246,7 +247,7 @@ class Arrivals:
         unput = next((d for d in self.open if d._batch is not None), None)
         if unput is not None:
             raise unput._batch.refuse(unput)
-        self._news: SimpleQueue[Deferred] = SimpleQueue()
+        self._news: SimpleQueue[Deferred | None] = SimpleQueue()
         self._subscribed: list[tuple[Deferred, Any]] = []
 
     def __enter__(self) -> Arrivals:
@@ -264,9 +265,10 @@ class Arrivals:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        for deferred, announce in self._subscribed:
-            deferred.broker.inbox.unsubscribe(deferred, announce)
-        self._subscribed = []
+        with unbroken():
+            for deferred, announce in self._subscribed:
+                deferred.broker.inbox.unsubscribe(deferred, announce)
+            self._subscribed = []
 
     def until(self, timeout: float | None) -> Iterator[Deferred]:
         """Those that are done, as they come, until there is no other or time is up."""
@@ -274,9 +276,10 @@ class Arrivals:
         while self.open:
             left = None if limit is None else max(0.0, limit - time.monotonic())
             try:
-                deferred = self._news.get(timeout=left)
+                with unbroken(partial(self._news.put, None)) as whole:
+                    deferred = None if whole.interrupted else self._news.get(timeout=left)
             except Empty:
                 return
-            if deferred in self.open:  # it may be announced more than once
+            if deferred is not None and deferred in self.open:  # it may be announced more than once
                 self.open.discard(deferred)
                 yield deferred

@@ -20,6 +20,7 @@ import time
 from typing import TYPE_CHECKING, Callable, Iterable, Sequence
 from weakref import WeakSet, ref
 
+from worq.current import unbroken
 from worq.errors import QueueError
 from worq.ids import new_nonce
 from worq.queue.base import TaskQueue
@@ -210,11 +211,23 @@ class Inbox:
         :returns: whether it has.
         :raises QueueError: if at the end of the timeout the queue cannot be reached.
         """
+        event = Event()
+
+        def end() -> None:
+            event.set()
+            self.backend.ring(self.client)   # if it is the one that leads
+
+        # Who is interrupted here must not be missed for ever, as the leader of others.
+        with unbroken(end) as whole:
+            return self._wait(deferred, timeout, event,
+                              lambda: deferred.has_value() or whole.interrupted)
+
+    def _wait(self, deferred: Deferred, timeout: float | None, event: Event,
+              done: Callable[[], bool]) -> bool:
         if timeout == 0:
             with self.backend.within(0):
                 return self.look(deferred)
         deadline = None if timeout is None else time.monotonic() + timeout
-        event = Event()
         waiter = Waiter(deferred, event.set)
         with self._lock:
             self._waiting.setdefault(deferred.id, []).append(waiter)
@@ -223,13 +236,13 @@ class Inbox:
             # first wait is handed to us by whoever leads. If it has been asked for along
             # with another one, its news is on the way, and needs no look.
             if deferred.id not in self._asked:
-                self._insist(lambda: self.look(deferred), deferred.has_value, deadline)
-            self._follow(waiter, event, deferred.has_value, deadline)
+                self._insist(lambda: self.look(deferred), done, deadline)
+            self._follow(waiter, event, done, deadline)
         finally:
             self._withdraw(deferred.id, waiter)
             self._promote()
-        if deferred.has_value():
-            return True
+        if done():
+            return deferred.has_value()
         with self.backend.within(0):   # all that came is a hint, and so is that nothing came
             return self.look(deferred)
 
@@ -342,6 +355,11 @@ class Inbox:
             is a round trip in the calling thread.
         :raises QueueError: if the queue cannot be asked here.
         """
+        with unbroken():
+            self._subscribe(deferred, announce, failed)
+
+    def _subscribe(self, deferred: Deferred, announce: Callable[[], None],
+                   failed: Callable[[Exception], None] | None) -> None:
         waiter = Subscriber(deferred, announce)
         with self._lock:
             self._waiting.setdefault(deferred.id, []).append(waiter)
@@ -387,7 +405,7 @@ class Inbox:
 
     def unsubscribe(self, deferred: Deferred, announce: Callable[[], None]) -> None:
         """The counterpart of every `subscribe`, whether it was called back or not."""
-        with self._lock:
+        with unbroken(), self._lock:
             self._subscribed = max(0, self._subscribed - 1)
             waiters = self._waiting.get(deferred.id, [])
             waiters[:] = [w for w in waiters if w.wake is not announce]

@@ -32,7 +32,7 @@ from worq.core import Broker
 from worq.current import CurrentTask, Progress
 from worq.errors import QueueError
 from worq.pool.frames import Reader, pack
-from worq.pool.grip import Grip
+from worq.pool.grip import Grip, rouse
 from worq.pool.run import run
 from worq.pool.wire import (
     ASK, BROKEN, INIT, LIMIT, OUTCOMES, PROGRESS, READY, Page, pack_outcome, unpack_tasks,
@@ -160,6 +160,8 @@ class ChildGrip(Grip):
         word = self.child.page.ordered
         if word:
             self.interrupt(word)
+            if self.interrupted:
+                self.child.nudge()   # a signal handler must not do more
 
 
 class Question:
@@ -245,7 +247,7 @@ class Child:
             self._watching = last > 0
             self._working = True
             if last or self._asleep:  # it does not sleep while one task follows the other
-                os.write(self._wakes, b'!')
+                self.nudge()
             for index, delivery in enumerate(tasks):
                 number += 1
                 if self.page.begin(number):
@@ -285,11 +287,15 @@ class Child:
         question = self._asked[number] = Question()
         try:
             self._posts.append([ASK, number, *parts])
-            os.write(self._wakes, b'?')
+            self.nudge()
             question.answered.wait()
         finally:
             self._asked.pop(number, None)
         return question.answer
+
+    def nudge(self) -> None:
+        """Have the watcher look around; also from a signal handler."""
+        os.write(self._wakes, b'!')
 
     def _hear(self) -> bool:
         """Hand out answers that have arrived; False at the end of the pipe."""
@@ -328,6 +334,7 @@ class Child:
             if self._busy in found:
                 os.read(self._busy, 4096)
                 pause = FLUSH
+                rouse(self.grip.wake())
             elif self._watching:
                 self.flush()
             while self._posts:

@@ -7,39 +7,53 @@ does not let go then is up to the pool.
 from __future__ import annotations
 
 import asyncio
+import logging
+from threading import Thread, get_ident
 import time
 from types import CoroutineType
-from typing import Any
+from typing import Any, Callable
 
-from worq.current import Control, CurrentTask, overtime
+from worq.current import Control, CurrentTask, Shield, overtime
 from worq.queue.base import Outcome
 
-__all__ = ['GRACE', 'Grip']
+__all__ = ['GRACE', 'Grip', 'rouse']
+
+log = logging.getLogger(__name__)
 
 GRACE = 2.0   # seconds that a task has to let go, before it is given up
 
 
-class Grip(Control):
+class Grip(Control, Shield):
     """On a task in this very thread: a signal handler interrupts it.
+
+    Duties: 1. the task begins, is interrupted, ends; 2. put it off where the task must not be
+    interrupted; 3. coroutines.
 
     :ivar task: while its code runs; else None.
     """
 
     def __init__(self) -> None:
         self.task: CurrentTask | None = None
+        self.ident = 0
+        self.interrupted = False   # and the exception is put off
         self._limit: float | None = None
         self._error: BaseException | None = None         # that it was interrupted with
+        self._wakes: list[Callable[[], object] | None] = []   # of the shields that are up
         self._main: asyncio.Task[Any] | None = None      # while it is a coroutine
         self._closing = False    # its event loop, which an exception would leave half-closed
-        self._waits = False      # the exception, for that
+
+    # 1. -- the task ----------------------------------------------------------
 
     def begin(self, task: CurrentTask, limit: float | None, will: Outcome | None) -> None:
         # What an exception in the midst of the last ones may have left undone.
         self.task = self._main = None
-        self._closing = self._waits = False
+        self._closing = self.interrupted = False
+        self._wakes.clear()
+        self.ident = get_ident()
         self._limit = limit
         if limit is not None:
             task.deadline = time.monotonic() + limit
+        task.shield = self
         self._error = None
         self.task = task
 
@@ -60,7 +74,33 @@ class Grip(Control):
     def _stop(self, task: CurrentTask, word: str) -> BaseException:
         return task.stop(word, '' if self._limit is None else overtime(self._limit))
 
-    # -- coroutines -------------------------------------------------------------
+    # 2. -- put off -----------------------------------------------------------
+
+    def raise_it(self, wake: Callable[[], object] | None) -> None:
+        self._wakes.append(wake)
+
+    def lower_it(self) -> None:
+        self._wakes.pop()
+        self._make_up()
+
+    def _put_off(self) -> bool:
+        self.interrupted = self._closing or bool(self._wakes)
+        return self.interrupted
+
+    def _make_up(self) -> None:
+        """Raise what has been put off, if it need be no more."""
+        if self.interrupted and not self._closing and not self._wakes:
+            self.interrupted = False
+            if self._error is not None and not self._cancel_coroutine():
+                raise self._error
+
+    def wake(self) -> Callable[[], object] | None:
+        """What ends the wait that the task is in, if it is in one that has been put off."""
+        if not self.interrupted:
+            return None
+        return next((wake for wake in reversed(self._wakes) if wake is not None), None)
+
+    # 3. -- coroutines --------------------------------------------------------
 
     def complete(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
         outer = self._complete(coroutine)
@@ -90,13 +130,7 @@ class Grip(Control):
 
     def _closed(self) -> None:
         self._closing = False
-        if self._waits and self._error is not None:
-            self._waits = False
-            raise self._error
-
-    def _put_off(self) -> bool:
-        self._waits = self._closing
-        return self._waits
+        self._make_up()
 
     def _cancel_coroutine(self) -> bool:
         """Cancel it where it waits; False if it does not: then its own code can be hit.
@@ -108,3 +142,15 @@ class Grip(Control):
             return False
         main.get_loop().call_soon_threadsafe(main.cancel)
         return True
+
+
+def rouse(wake: Callable[[], object] | None) -> None:
+    """Call what ends a wait, in a thread of its own: it may have to reach the queue for that."""
+    def call() -> None:
+        try:
+            if wake is not None:
+                wake()
+        except Exception as error:   # then the wait ends by itself, somewhat later
+            log.debug('could not wake a task: %s', error)
+    if wake is not None:
+        Thread(target=call, name='worq-wake', daemon=True).start()

@@ -4,12 +4,12 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
-from threading import Lock, get_ident
+from threading import Lock
 import time
 from typing import Any, Callable
 
 from worq.current import CurrentTask, Progress
-from worq.pool.grip import GRACE, Grip
+from worq.pool.grip import GRACE, Grip, rouse
 from worq.queue.base import Outcome
 
 __all__ = ['ThreadGrip']
@@ -36,14 +36,14 @@ class ThreadGrip(Grip):
         self._wake = wake
         self._will: Outcome | None = None
         self._lock = Lock()
-        self._ident = 0
-        self._raised = False   # and it may not have arrived
+        self._raised = False   # and has not arrived
+
+    # -- in the task's thread ---------------------------------------------------
 
     def begin(self, task: CurrentTask, limit: float | None, will: Outcome | None) -> None:
         with self._lock:
             super().begin(task, limit, will)
             self.due, self._will = task.deadline, will
-            self._ident = get_ident()
             self._raised = False
         if self.due is not None:
             self._wake(self.due)
@@ -51,18 +51,35 @@ class ThreadGrip(Grip):
     def end(self) -> None:
         with self._lock:
             self.task = self.due = None
-            if self._raised:
-                set_async_exception(self._ident, None)
-                self._raised = False
+            self._take_back()
+
+    def _take_back(self) -> bool:
+        """Have nothing raised any more; whether something would have been."""
+        if not self._raised:
+            return False
+        self._raised = False
+        set_async_exception(self.ident, None)
+        return True
+
+    def _arrived(self) -> None:
+        self._raised = False
+
+    def raise_it(self, wake: Callable[[], object] | None) -> None:
+        with self._lock:
+            if self._take_back() and self._error is not None:
+                raise self._error
+            super().raise_it(wake)
+
+    def lower_it(self) -> None:
+        with self._lock:
+            super().lower_it()
 
     def _enter(self, main: asyncio.Task[Any] | None) -> None:
         with self._lock:
-            super()._enter(main)
-            if self._raised and self._error is not None:
-                # it must not arrive among the code of the event loop
-                set_async_exception(self._ident, None)
-                self._raised = False
+            # it must not arrive among the code of the event loop
+            if self._take_back() and self._error is not None:
                 raise self._error
+            super()._enter(main)
 
     def _leave(self) -> None:
         with self._lock:
@@ -90,17 +107,17 @@ class ThreadGrip(Grip):
                 if task.token != token.decode('ascii'):
                     return False
                 self.cancelled = token
-            self._error = self._stop(task, word)
-            # A loop that waits does not look for exceptions; and code that runs in it is
-            # cancelled where it waits next.
+            error = self._error = self._stop(task, word)
             if self._put_off():
-                pass
+                rouse(self.wake())
             elif self._main is not None:
+                # A loop that waits does not look for exceptions; and code that runs in it is
+                # cancelled where it waits next.
                 self._main.get_loop().call_soon_threadsafe(self._main.cancel)
             else:
                 self._raised = True
-                set_async_exception(self._ident, self._error)
-            return True
+                set_async_exception(self.ident, error, self._arrived)
+        return True
 
     def give_up(self) -> Outcome | None:
         """What a task comes to that has had its time to let go; once."""
@@ -124,8 +141,12 @@ class ThreadGrip(Grip):
             return None
 
 
-def set_async_exception(ident: int, error: BaseException | None) -> None:
-    """Have a thread raise an exception, or with None: no more."""
+def set_async_exception(ident: int, error: BaseException | None,
+                        arrived: Callable[[], None] | None = None) -> None:
+    """Have a thread raise an exception; with None: no more.
+
+    :param arrived: called when it does.
+    """
     if error is None:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), None)
         return
@@ -134,6 +155,8 @@ def set_async_exception(ident: int, error: BaseException | None) -> None:
         """The interpreter takes no exception, only a class to make one of."""
 
         def __new__(cls, *args: object) -> Any:
+            if arrived is not None:
+                arrived()
             return error
 
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(Raise))

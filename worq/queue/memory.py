@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from worq import const
 from worq.const import COMPLETED
+from worq.current import shield_here
 from worq.errors import QueueError
 from worq.queue import base
 from worq.queue.base import (
@@ -49,6 +50,28 @@ class Inbox:
         self.used = 0    # ms, when the client was last here
 
 
+class Whole:
+    """A lock under which no task is interrupted: half of a change would be everybody's end.
+
+    (It cannot be `unbroken` and a lock: a `Condition` lets go of the lock and takes it again.)
+    """
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self.lock = lock
+
+    def __enter__(self) -> None:
+        shield = shield_here()
+        if shield is not None:
+            shield.raise_it(None)
+        self.lock.acquire()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.lock.release()
+        shield = shield_here()
+        if shield is not None:
+            shield.lower_it()
+
+
 class TaskQueue(base.TaskQueue):
     """A queue in memory: one lock around a `Store`, and those who wait.
 
@@ -66,9 +89,10 @@ class TaskQueue(base.TaskQueue):
         self._set_up()
 
     def _set_up(self) -> None:
-        self._lock = threading.Lock()
+        lock = threading.Lock()
+        self._lock = Whole(lock)
         self._store = Store(self._tell)
-        self._changed = threading.Condition(self._lock)
+        self._changed = threading.Condition(lock)
         self._takers = 0
         self._bells = Bells(self._next_due)
         self._inboxes: OrderedDict[str, Inbox] = OrderedDict()   # the longest unused first
@@ -215,7 +239,7 @@ class TaskQueue(base.TaskQueue):
         """The client's inbox, which is in use. One that no client comes for ends meanwhile."""
         inboxes, now = self._inboxes, self._store.now
         if client not in inboxes:
-            inboxes[client] = Inbox(self._lock)
+            inboxes[client] = Inbox(self._lock.lock)
         inboxes[client].used = now
         inboxes.move_to_end(client)
         oldest = next(iter(inboxes))
