@@ -121,6 +121,22 @@ class DeskTest(unittest.TestCase):
         self.desk.turn([], 1)
         self.assertLessEqual(self.desk.beat_in, 1.0)
 
+    def test_taken_during_a_beat(self):
+        """What is taken while another thread beats for nothing is beaten for in a second."""
+        desk = Desk(self.faulty, 60_000)
+        desk.turn([], 0)
+        self.queue.put([message('c')])
+
+        def beat(*args):   # it is under way, and another thread takes
+            lost = self.queue.beat(*args)
+            desk._beat_at = time.monotonic() + 60
+            self.assertEqual(len(desk.turn([], 1)[0]), 1)
+            return lost
+        desk._beat_at = 0
+        with mock.patch.object(self.faulty, 'beat', beat, create=True):
+            desk.beat()
+        self.assertLessEqual(desk.beat_in, 1.0)
+
     def test_progress_goes_along_once(self):
         """Progress is told with the next beat that gets through, and then no more."""
         self.desk.progress[self.a.token] = b'half'

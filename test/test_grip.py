@@ -1,6 +1,7 @@
 """Interruptions: where they may be raised, how often, and what they must not break."""
 from __future__ import annotations
 
+import contextvars
 import random
 import signal
 import threading
@@ -28,9 +29,8 @@ class GripCase(unittest.TestCase):
     def task(self, number=1):
         delivery = DELIVERY._replace(token=b'n' * 12 + b'%d' % number)
         task = CurrentTask(self.broker, delivery, 'f')
-        here = running.set(task)
+        running.set(task)
         self.addCleanup(running.set, None)
-        del here
         return task
 
 
@@ -83,7 +83,7 @@ class Here(GripCase):
     def test_not_for_others(self):
         """It does nothing in other threads, and where no task runs."""
         self.grip.begin(self.task(), None, None)
-        context = __import__('contextvars').copy_context()
+        context = contextvars.copy_context()
 
         def elsewhere():
             with unbroken():
@@ -106,9 +106,9 @@ class Here(GripCase):
 
     def test_signals_at_random(self):
         """Signals at any moment: what is to be whole is whole, and each task ends at most once."""
-        self.addCleanup(signal.setitimer, signal.ITIMER_REAL, 0)
         before = signal.signal(signal.SIGALRM, lambda *_: self.grip.interrupt('cancelled'))
         self.addCleanup(signal.signal, signal.SIGALRM, before)
+        self.addCleanup(signal.setitimer, signal.ITIMER_REAL, 0)   # first of all
         rand = random.Random(1)
         signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0007)
         hammer(self, self.grip, rand, tasks=1500)

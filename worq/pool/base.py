@@ -257,7 +257,8 @@ class Desk:
 
     def _beaten(self, now: float, held: list[Held], lost: list[Lost]) -> list[Lost]:
         pause = min([self.lease, *list(self.short.values())]) / 3000
-        self._beat_at = now + (min(pause, BEAT) if held else pause)
+        # another thread may have taken something while this one told that there was nothing
+        self._beat_at = now + (min(pause, BEAT) if held or self.held else pause)
         if self.progress:
             for _, token, told in held:
                 if told and self.progress.get(token) is told:
