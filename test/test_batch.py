@@ -10,9 +10,11 @@ from unittest import mock
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 import worq
-from test.broker_case import BrokerCase, on_every_queue
+from test.broker_case import BrokerCase, MemoryMixin, RedisMixin, on_every_queue
+from test.pool_contract import WAIT
 from test.test_inbox import Counting
-from worq import Task, const, graph
+from test.test_process_pool import Processes
+from worq import Task, TaskSpace, const, current_task, graph
 from worq.errors import QueueError
 from worq.queue.base import Argument, Held, Refusal
 
@@ -477,3 +479,42 @@ def test_refusals_are_mended():
 
 
 on_every_queue(globals(), BatchContract)
+
+inner = TaskSpace()
+inner.task(total)
+inner.task(double)
+
+
+@inner.task
+def fan(n):
+    """Put a graph that takes several steps, and leave it to others."""
+    with worq.batch(current_task().queue) as batch:
+        top = batch.broker.queue().total(worq.map(current_task().queue.double, range(n)))
+    return top
+
+
+def init(url, name):
+    """The broker of a child."""
+    broker = worq.get_broker(url, name)
+    broker.expose(inner)
+    return broker
+
+
+class InAChild(Processes):
+    """Tasks put graphs themselves."""
+
+    def test_from_a_task(self):
+        """A task in a child process puts a graph of any size, on whatever queue it came from."""
+        pool = self.pool(1, init=init)
+        self.begin(pool)
+        self.addCleanup(pool.stop)
+        self.assertEqual(self.q.fan(2500).result(WAIT), 2500 * 2499)
+        self.assertEqual(self.broker.backend.stats()['succeeded'], 2502)
+
+
+class InAChildOnMemory(MemoryMixin, InAChild):
+    """Where the queue is in the parent."""
+
+
+class InAChildOnRedis(RedisMixin, InAChild):
+    """Where the queue is a server."""

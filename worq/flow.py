@@ -90,8 +90,8 @@ def batch(target: Queue | Task) -> Batch:
     cannot be waited for before it has ended. If the block raises, nothing is put. A batch
     inside a batch of the same broker joins it; batches of two brokers are independent.
 
-    There may be any number of calls. More than a thousand (or 8 MB, or 5,000 arguments) take
-    several steps, and none of them runs before the last step is done.
+    There may be any number of calls. More than a thousand (or 8 MB, or 2,000 Deferreds in
+    their arguments) take several steps, and none of them runs before the last step is done.
 
     :param target: any queue or Task of the broker.
     :raises DuplicateTask: at the end of the block, as a single call does, for the first task

@@ -49,7 +49,8 @@ def checked(retries: Any = None, backoff: Any = None, retry_on: Any = None,
     if retries is not None and (type(retries) is not int or retries < 0):
         raise ValueError(f'invalid retries: {retries!r}; it is a whole number from 0')
     if timeout is not None and not (is_span(timeout) and timeout > 0):
-        raise ValueError(f'invalid timeout: {timeout!r}; it is a number of seconds above 0')
+        raise ValueError(f'invalid timeout: {timeout!r}; it is a number of seconds above 0, '
+                         'at most those of 366 days')
     if not (backoff is None or callable(backoff) or is_span(backoff)
             or isinstance(backoff, list | tuple) and 0 < len(backoff) <= TABLE
             and all(map(is_span, backoff))):
