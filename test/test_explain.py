@@ -89,6 +89,16 @@ class ExplainContract(BrokerCase):
                       f'  Attempt 1{of} ended with {error}')
             bad.cancel()
 
+    def test_defined(self):
+        """Retries that the definition grants are counted, where it is known."""
+        self.b.expose(fail, replace=True, retries=7, backoff=50)
+        d = self.q.fail()
+        self.work(self.b)
+        self.assertIn('Attempt 1 of 8 ended with ValueError', d.explain())
+        other = self.broker().deferred(d.id)
+        self.assertIn('Attempt 1 ended with ValueError', other.explain())
+        d.cancel()
+
     @staticmethod
     def ask():
         raise worq.Retry(delay=50)
@@ -105,6 +115,9 @@ class ExplainContract(BrokerCase):
             r'  total \[NAME:.*\] waits for an argument:',
             r'    \[NAME:.*\], see above\.',
             r'  double \[NAME:.*\] is ready, .*', r'    No pool works .*')
+        both = Task(self.q.double, delay=7200)(late)
+        self.said(both, 'ID waits for an argument:', r'  double \[NAME:.*\] is scheduled, .*',
+                  r'  And it is due in (2 h|1 h 59 min) \(at .*\), at the earliest\.')
         wide = self.q.total(worq.map(self.q.double, [late] * 1500))
         self.assertRegex(wide.explain(), r'waits for 1,500 arguments:\n')
         self.assertRegex(wide.explain(), r'\n  \.\.\. and 1,496 more\.$')

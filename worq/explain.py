@@ -12,7 +12,7 @@ from worq import const
 from worq.current import Progress
 from worq.errors import DecodeError, TaskCancelled, TaskExpired, TaskFailure, TaskTimeout
 from worq.queue.base import Inspection
-from worq.retry import Memo, parse
+from worq.retry import Memo, merged, parse
 
 __all__ = ['explain']
 
@@ -75,6 +75,8 @@ class Explanation:
             lines = [f'waits for {many}:', *self._others(found.arguments, found.open)]
         else:
             lines = ['is held back.']
+        if found.due:
+            lines.append(f'  And it is due {moment(found.due)}, at the earliest.')
         if found.gate:
             lines.insert(1, '  It is part of a batch that is not complete yet, which holds it '
                             'back.')
@@ -91,7 +93,7 @@ class Explanation:
         elif not memo.errors:
             why = '  It is to be run again.'
         else:
-            of = parse(found.header).retries
+            of = merged(parse(found.header), self.broker.defaults.get(name)).retries
             why = (f'  Attempt {memo.attempts}{"" if of is None else f" of {of + 1}"} '
                    f'ended with {memo.errors[-1]}')
         return [when, why]
