@@ -5,6 +5,7 @@ import asyncio
 import gc
 import os
 import threading
+from unittest import mock
 import weakref
 
 import worq
@@ -76,6 +77,14 @@ class InboxContract(BrokerCase):
         for thread in threads:
             thread.join(30)
         self.assertEqual(got, {d.id: n for n, d in enumerate(many)})
+
+    def test_expiry_without_pools(self):
+        """That an argument has expired is heard by who waits for its dependents, without a pool."""
+        late = Task(self.q.identity, expires=0.05)(1)
+        last = self.q.identity(self.q.identity(late))
+        with mock.patch.object(inbox, 'REWATCH', 0.1):
+            self.assertTrue(last.wait(20))
+        self.assertIsInstance(last.exception(), worq.TaskExpired)
 
     def test_threads_that_wait_for_the_same(self):
         """Threads that wait for the same Deferreds do not sleep on results that are there."""

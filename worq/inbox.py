@@ -280,9 +280,12 @@ class Inbox:
         now = time.monotonic()
         if now >= self._rewatch_at:
             # The inbox is only a hint: it may have been lost with the server's memory.
-            self._rewatch_at = now + REWATCH
+            first, self._rewatch_at = not self._rewatch_at, now + REWATCH
             ids = list(self._waiting)
             try:
+                if not first:
+                    # With no pool alive nobody else sees what has expired, and who fails by it.
+                    self.backend.beat(self.client)
                 self._hand_out(self.backend.watch(self.client, ids))
             except QueueError:
                 self._rewatch_at = 0.0
