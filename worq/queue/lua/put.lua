@@ -77,7 +77,7 @@ local function store(M)
   end
   if M.z then
     set('z', M.z)
-    expect(id, M)
+    call('ZADD', P .. 'exp', M.z, id)
   end
   if M.arguments[1] then
     set('a', #M.arguments)

@@ -2,12 +2,12 @@
 -- (no change)
 local letters = {}
 for i, id in ipairs(ARGV) do
-  local s, g, z, x = unpack(call('HMGET', P .. 't:' .. id, 's', 'g', 'z', 'x'))
-  local T = {s = s, g = g or nil, z = z, x = x}
-  if s and (purged(T) or too_late(T)) then
-    T = task(id)
+  local s, g, z = unpack(call('HMGET', P .. 't:' .. id, 's', 'g', 'z'))
+  if s and (z or purged({s = s, g = g or nil})) then   -- it may be over
+    local T = task(id)
+    s = T and T.s or false
   end
-  letters[i] = T and T.s or false
+  letters[i] = s
 end
 defer()
 return letters

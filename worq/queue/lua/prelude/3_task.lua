@@ -18,11 +18,6 @@ local function purged(T)
   return T.s ~= COMPLETED and T.s ~= PROCESSING and tonumber(T.g or 0) < purges
 end
 
--- Too late to begin; a task that has made its tail call has begun.
-local function too_late(T)
-  return T.z and not T.x and T.s ~= COMPLETED and T.s ~= PROCESSING and tonumber(T.z) <= now
-end
-
 -- A field is written only once there was a purge, and only if it is not there yet.
 local function generation(T)
   if purges > 0 then
@@ -32,10 +27,6 @@ end
 
 local function ignored(T)
   return tonumber(T.f or 0) % 2 == IGNORE_RESULT
-end
-
-local function passes(T)
-  return tonumber(T.f or 0) % GATE >= PASS
 end
 
 local function is_gate(T)

@@ -12,16 +12,12 @@ local function line_up(id, T, side)
   table.insert(side[p], T.n .. id)
 end
 
--- It may have been taken off `exp` while it was processed.
-local function expect(id, T)
+-- What expires may have been taken off `exp` while it was processed.
+local function enqueue(id, T, side)
+  call('HSET', P .. 't:' .. id, 's', ENQUEUED, generation(T))
   if T.z then
     call('ZADD', P .. 'exp', T.z, id)
   end
-end
-
-local function enqueue(id, T, side)
-  call('HSET', P .. 't:' .. id, 's', ENQUEUED, generation(T))
-  expect(id, T)
   T.s = ENQUEUED
   line_up(id, T, side)
 end
@@ -30,7 +26,9 @@ local function schedule(id, T, due)
   call('HSET', P .. 't:' .. id, 's', SCHEDULED, generation(T))
   T.s = SCHEDULED
   call('ZADD', P .. 'sched', due, id)
-  expect(id, T)
+  if T.z then
+    call('ZADD', P .. 'exp', T.z, id)
+  end
 end
 
 local function tell(id, T, record)

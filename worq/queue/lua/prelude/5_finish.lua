@@ -43,7 +43,7 @@ end
 
 -- `owner` stays if it gave this outcome, so that it hears 'again' when it gives it twice.
 local INDEX = {[PENDING] = 'wait', [SCHEDULED] = 'sched', [PROCESSING] = 'lease'}
-local ENDED = {'h', 'b', 'c', 'd', 'm', 'l', 'p', 'u', 'v', 'x', 'g', 'w', 'a', 'k', 'q', 'j', 'y', 'z', 'G'}
+local KEPT = {s = 1, n = 1, e = 1, o = 1, f = 1, t = 1, i = 1}
 local function finish(id, T, record, owner)
   local key = P .. 't:' .. id
   if INDEX[T.s] then
@@ -71,8 +71,8 @@ local function finish(id, T, record, owner)
       table.insert(ended, 'i')
       T.i = nil
     end
-    for _, name in ipairs(ENDED) do
-      if T[name] then
+    for name in pairs(T) do
+      if not KEPT[name] then
         table.insert(ended, name)
       end
     end
@@ -105,11 +105,12 @@ local function finish(id, T, record, owner)
 end
 
 -- A task as it is when it is met: one that was purged, or is too late to begin, ends now.
--- Who gave back the latter may do so again, so it keeps its owner.
+-- A task that has made its tail call has begun. Who gave it back may do so again, so it keeps
+-- its owner.
 local function meet(id, T)
   if purged(T) then
     finish(id, T, verdict(id, T, 'c', 'cancelled: the queue was purged'))
-  elseif too_late(T) then
+  elseif T.z and not T.x and T.s ~= COMPLETED and T.s ~= PROCESSING and tonumber(T.z) <= now then
     local text = 'expired before it was begun' .. (T.e and ' again' or '')
     finish(id, T, verdict(id, T, 'x', text), T.o)
   else

@@ -17,7 +17,7 @@ local function work()
       return
     end
     local bad, gate = raw:sub(NONCE + 1, NONCE + 1):lower() ~= 'v', T.G == id
-    if T.x or (bad and (gate or not passes(T))) then
+    if T.x or (bad and (gate or tonumber(T.f or 0) < PASS)) then
       return finish(dependent, T, inherit(nonce, id, raw), T.x and T.o)
     end
     local key = P .. 't:' .. dependent

@@ -22,7 +22,7 @@ local function tick()
   meta[1] = now
   local over = call('ZRANGEBYSCORE', P .. 'exp', '-inf', now, 'LIMIT', 0, TICK_LIMIT)
   for _, id in ipairs(over) do
-    call('ZREM', P .. 'exp', id)   -- also if it is processed: then see `expect`
+    call('ZREM', P .. 'exp', id)   -- also if it is processed: then see `enqueue`
     task(id)
   end
   local due = call('ZRANGEBYSCORE', P .. 'sched', '-inf', now, 'LIMIT', 0, TICK_LIMIT)
