@@ -387,7 +387,8 @@ class Deferred:
     def cancel(self) -> bool:
         """Do not run the task, nor anything that depends on it, if it is not too late.
 
-        A task that is running is disowned: what it returns is dropped.
+        In a task that runs `Cancelled` is raised, within a second or so, and what it returns
+        in spite of it is dropped. Who waits for any of them gets `TaskCancelled` at once.
 
         :returns: whether it was cancelled; False if it had completed.
         """
