@@ -256,6 +256,8 @@ class Benches(unittest.TestCase):
         with testing.Bench(space) as bench:
             with worq.batch(bench.queue):
                 d = worq.reduce(bench.queue.lab.add, worq.map(bench.queue.lab.add, 'abc', 'xyz'))
+                with self.assertRaisesRegex(RuntimeError, 'not put yet'):
+                    bench.run()   # whose calls would the tasks' own calls be?
             bench.run()
             self.assertEqual(d.value, 'axbycz')
 

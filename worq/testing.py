@@ -35,6 +35,7 @@ from typing import Any, Callable, Self
 from worq.codec import Codec
 from worq.core import Broker
 from worq.current import Control, CurrentTask, overtime
+from worq.graph import collector_of
 from worq.inbox import Inbox
 from worq.pool.run import run
 from worq.queue import memory
@@ -84,6 +85,8 @@ class Bench:
         :returns: how many have been run (or attempts of them).
         """
         self._not_in_a_task('run')
+        if collector_of(self.broker) is not None:
+            raise RuntimeError('a batch of this bench is not put yet: run it after the with block')
         ran = 0
         while limit is None or ran < limit:
             delivery = self._take()
