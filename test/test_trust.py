@@ -14,6 +14,7 @@ import worq
 from worq import codec, trust
 from worq.codec import UNSIGNED, Codec, Keyring, UnknownKey
 from worq.errors import DecodeError, TaskFailure, UntrustedMessage
+from worq.retry import Memo
 
 NONCE = 'abcdefghijkl'
 HEADER = b'mod.func\n{}'
@@ -45,6 +46,8 @@ def envelopes(c: Codec) -> list[tuple[bytes, Callable[[bytes], object]]]:
         (call(c), lambda data: read_call(c, data)),
         (c.encode_value('id', NONCE, [1, 'two']), lambda data: c.decode_value('id', NONCE, data)),
         (c.encode_failure(NONCE, failure), lambda data: c.decode_failure('id', NONCE, data)),
+        (c.encode_memo('id', NONCE, Memo(1, ('no',)).encode()),
+         lambda data: Memo.decode(c.decode_memo('id', NONCE, data))),
     ]
 
 
@@ -113,7 +116,7 @@ class Signatures(TestCase):
     def test_transplanted(self) -> None:
         """A message is good for its own queue, task, life, header and role, and nowhere else."""
         c, other = Codec('q', keys=KEYS), Codec('r', keys=KEYS)
-        body, value, failure = (data for data, _ in envelopes(c))
+        body, value, failure, memo = (data for data, _ in envelopes(c))
         with Tripwire():
             for read in [
                 lambda: read_call(other, body),
@@ -133,6 +136,11 @@ class Signatures(TestCase):
                 lambda: c.decode_failure('id', 'abcdefghijkm', failure),
                 lambda: c.decode_failure('id', NONCE, body),
                 lambda: c.decode_failure('id', NONCE, value),
+                lambda: other.decode_memo('id', NONCE, memo),
+                lambda: c.decode_memo('ie', NONCE, memo),
+                lambda: c.decode_memo('id', 'abcdefghijkm', memo),
+                lambda: c.decode_memo('id', NONCE, failure),
+                lambda: c.decode_failure('id', NONCE, memo),
             ]:
                 self.assertRaises(UntrustedMessage, read)
 
@@ -198,11 +206,12 @@ class Signatures(TestCase):
         for format, golden in GOLDEN.items():
             found = envelopes(Codec('q', format=format, keys=KEYS))
             self.assertEqual([data.hex() for data, _ in found], golden)
-            args, value, failure = (read(bytes.fromhex(text))
-                                    for (_, read), text in zip(found, golden, strict=True))
+            args, value, failure, memo = (read(bytes.fromhex(text))
+                                          for (_, read), text in zip(found, golden, strict=True))
             self.assertEqual(args, ((1, 'two'), {'x': None}))
             self.assertEqual(value, [1, 'two'])
             self.assertEqual(failure, TaskFailure('mod.func', 'q', 'id', 'ValueError: no'))
+            self.assertEqual(memo, Memo(1, ('no',)))
 
 
 class Canary:
@@ -349,6 +358,7 @@ GOLDEN = {
         '757265222c226e616d65223a226d6f642e66756e63222c227175657565223a2271222c226964223a'
         '226964222c226572726f72223a2256616c75654572726f723a206e6f222c2274726163656261636b'
         '223a2254726163656261636b227d',
+        'a16d02a84abd8e68a089311a4ae13c1f7d2af8e7f471df5b312c20226e6f225d',
     ],
     'json': [
         'a16302a84abd8ecc454776089ab48c12ed73968a518fa55b5b312c2274776f225d2c7b2278223a6e'
@@ -358,6 +368,7 @@ GOLDEN = {
         '757265222c226e616d65223a226d6f642e66756e63222c227175657565223a2271222c226964223a'
         '226964222c226572726f72223a2256616c75654572726f723a206e6f222c2274726163656261636b'
         '223a2254726163656261636b227d',
+        'a16d02a84abd8e68a089311a4ae13c1f7d2af8e7f471df5b312c20226e6f225d',
     ],
     'msgpack': [
         'a16303a84abd8ed56a2d5d06406c055d3ea5b67ba8562a929201a374776f81a178c0',
@@ -366,5 +377,6 @@ GOLDEN = {
         '757265222c226e616d65223a226d6f642e66756e63222c227175657565223a2271222c226964223a'
         '226964222c226572726f72223a2256616c75654572726f723a206e6f222c2274726163656261636b'
         '223a2254726163656261636b227d',
+        'a16d02a84abd8e68a089311a4ae13c1f7d2af8e7f471df5b312c20226e6f225d',
     ],
 }
