@@ -1,4 +1,14 @@
--- A task as a table of its fields, what it left, and where it goes.
+-- A task as a table of its fields, what it left, and where it goes. The fields of its hash, each
+-- there only where it says something:
+--   s  state, one letter             n  nonce of this life         f  flags
+--   h  header, or c: its length, if it begins the key b:           b  body, if it is short
+--   p  priority   t  ms that the outcome is kept   l  ms of its lease   m  deliveries at most
+--   z  when it expires   v  when it is due, while it is pending    g  purges that it came after
+--   a  how many arguments   u  how many are open, the gate among them   G  the gate
+--   e  deliveries ever, the token's number   d  those that count, where that differs
+--   o  pool that has it or settled it   q  when that took it   j  progress   y  memo of a retry
+--   x  what its tail call waits for   i  pins   k  something that is not pinned waits for it
+--   w  the first client that waits    r  outcome, if it is short
 local meta = call('HMGET', KEYS[1], 'tick', 'calm', 'purges', 'more')
 local purges = tonumber(meta[3] or 0)
 
