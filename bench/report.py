@@ -256,7 +256,7 @@ def tables(results: dict[str, Any], chart: str = '') -> str:
                        for package, version in found.items()})
     out = ['.. Written by bench/run.py --publish; do not edit.', '',
            f'Measured on {about["date"]}, at {about["commit"]}: medians of up to '
-           f'{about["rounds"]} interleaved rounds, with least and greatest. '
+           f'{most(results)} interleaved rounds, with least and greatest. '
            f'{about["processor"]}, {about["cores"]} cores, {about["system"]}; '
            f'Python {about["python"]}, Redis {about["redis"]} (append-only file, every second); '
            f'{", ".join(versions)}.', '']
@@ -275,6 +275,12 @@ def tables(results: dict[str, Any], chart: str = '') -> str:
     if failed := caveats(results):
         out += heading('Not measured') + [f'* {line}' for line in failed] + ['']
     return '\n'.join(out)
+
+
+def most(results: dict[str, Any]) -> int:
+    """How often the figures were measured that were measured most often."""
+    return max((len(values) for peers in results['figures'].values()
+                for entry in peers.values() for values in entry['values'].values()), default=0)
 
 
 def heading(name: str) -> list[str]:

@@ -47,10 +47,18 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument('--python', action='append', default=[], metavar='PEER=PATH',
                         help='the Python that has this peer, if it is another one')
     parser.add_argument('--publish', action='store_true',
-                        help='write bench/results.json, and the table and chart in doc/')
+                        help='write bench/results.json, and the tables and the chart of doc/')
+    parser.add_argument('--from', type=Path, metavar='FILE', dest='source',
+                        help='measure nothing: report, or publish, what --json has written')
     options = parser.parse_args(args)
     if options.publish and (options.quick or options.only):
         parser.error('--publish is for a full run, without --quick and --only')
+    if options.source:
+        try:
+            results = json.loads(options.source.read_text('utf-8'))
+        except (OSError, ValueError) as error:
+            parser.error(f'--from {options.source}: {error}')
+        return tell(results, options.publish)
     if options.rounds < 1:
         parser.error('--rounds is at least 1')
     pythons = dict.fromkeys([*PEERS, LIMITS], sys.executable)
@@ -63,9 +71,13 @@ def main(args: list[str] | None = None) -> int:
     figures = [name for name in options.only if name in FIGURES] or list(FIGURES)
 
     bench = Bench(pythons, options.quick, 1 if options.quick else options.rounds)
-    results = bench.run(chosen, figures, options.json)
+    return tell(bench.run(chosen, figures, options.json), options.publish)
+
+
+def tell(results: dict[str, Any], publish: bool) -> int:
+    """Print, publish; returns the exit status: 1 if something could not be measured."""
     print(report.text(results))
-    if options.publish:
+    if publish:
         report.publish(results, ROOT)
     return 1 if any(entry.get('errors') for peers in results['figures'].values()
                     for entry in peers.values()) else 0
@@ -84,7 +96,7 @@ class Bench:
         self.rounds = rounds
 
     def run(self, chosen: list[str], figures: list[str], file: Path | None) -> dict[str, Any]:
-        """Measure; what is there after each round is written to `file`."""
+        """Measure; what there is after each figure is written to `file`."""
         versions = {name: found for name in chosen
                     if (found := self._drive(name, 'check', '-', 60)) is not None}
         for name in chosen:
@@ -92,17 +104,17 @@ class Bench:
                 say(f'{name} is not installed, and left out')
         with support.start_redis(*SERVER) as server:
             results: dict[str, Any] = {
-                'about': about(server, self.quick, self.rounds),
+                'about': about(server, self.quick),
                 'versions': versions,
                 'figures': {figure: {} for figure in figures},
             }
             for number in range(self.rounds):
+                say(f'round {number + 1} of {self.rounds}')
                 for figure in figures:
                     for name in self._peers(figure, versions, number):
                         self._measure(results, server, figure, name)
-                results['about']['rounds'] = number + 1
-                if file:
-                    file.write_text(json.dumps(results, indent=1) + '\n')
+                    if file:
+                        file.write_text(json.dumps(results, indent=1) + '\n', 'utf-8')
         return results
 
     @staticmethod
@@ -159,13 +171,12 @@ class Bench:
         return json.loads(out.rstrip().rpartition('\n')[2])
 
 
-def about(server: support.Server, quick: bool, rounds: int) -> dict[str, Any]:
+def about(server: support.Server, quick: bool) -> dict[str, Any]:
     """When and where this was."""
     info = server.cli('INFO', 'server')
     return {
         'date': time.strftime('%Y-%m-%d', time.gmtime()),
         'quick': quick,
-        'rounds': rounds,
         'commit': subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], cwd=ROOT, text=True,
                                  capture_output=True).stdout.strip(),
         'python': platform.python_version(),

@@ -49,13 +49,13 @@ FIGURES = {
     'even': Figure('speed', 'useful share of the time of four workers', '', rounds=3),
     'fan': Figure('graphs', 'fan-out and fan-in', 's', best='least'),
     'reduction': Figure('graphs', 'reduction by tasks of two arguments', 's', best='least',
-                        rounds=3, limit=600, only=(
+                        rounds=2, limit=600, only=(
                             'worq', 'worq-threads', 'worq-memory', 'worq-memory-threads',
                             'dask', 'dask-threads')),
     'memory': Figure('cost', 'memory of Redis for a queued task', 'bytes', REDIS, 'least', 2),
-    'traffic': Figure('cost', 'traffic of a task in its whole life', '', REDIS, 'least', 2,
+    'traffic': Figure('cost', 'traffic of a task in its whole life', '', REDIS, 'least', 1,
                       proxied=True),
-    'idle': Figure('cost', 'an idle pool', 'commands/s and MiB', REDIS, 'least', 2,
+    'idle': Figure('cost', 'an idle pool', 'commands/s and MiB', REDIS, 'least', 1,
                    proxied=True),
     'cold': Figure('cost', 'cold start to first result', 's', best='least'),
     'growth': Figure('growth', 'taking from long queues', '', rounds=3, only=('worq',), limit=600),

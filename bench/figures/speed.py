@@ -88,7 +88,7 @@ def chunks(run: Run) -> dict[str, float]:
     if not hasattr(run.peer, 'map_chunks'):
         raise NotApplicable('it has no chunks')
     run.peer.start(2)
-    items = list(range(run.count(20_000 if run.peer.pace < 1000 else 200_000, 1000)))
+    items = list(range(run.count(2000 if run.peer.pace < 1000 else 200_000, 1000)))
     begin = time.perf_counter()
     values = run.peer.map_chunks('echo', items, 100)
     elapsed = time.perf_counter() - begin
@@ -116,7 +116,7 @@ def even(run: Run) -> dict[str, float]:
     """Tasks that sleep for 1, 10 and 100 ms, in random order, on four workers: the seconds
     slept, over the time that took and the number of workers."""
     run.peer.start_slots(4)
-    lengths = [length for length in MIX for _ in range(run.count(200, 10))]
+    lengths = [length for length in MIX for _ in range(run.count(150, 10))]
     run.random.shuffle(lengths)
     spans = run.peer.get_all(run.peer.put_bulk('work', [(length,) for length in lengths]))
     elapsed = max(end for _, end in spans) - min(begin for begin, _ in spans)
