@@ -60,7 +60,7 @@ def verdicts(results: dict[str, Any]) -> list[Verdict]:
     def ratio(title: str, figure: str, key: str, factor: float, names: list[str] = pools,
               against: list[str] = redis, most: bool = True) -> Verdict:
         """Ours over theirs: at least `factor`; or at most, where less is better."""
-        target = f'{">=" if most else "<="} {factor:g} x'
+        target = f'{">=" if most else "<="} {fraction(factor)} x'
         ours = values.best(figure, key, names, not most)
         theirs = values.best(figure, key, against, not most)
         if ours is None or theirs is None:
@@ -157,6 +157,11 @@ def number(value: float) -> str:
     if abs(value) >= 100:
         return f'{value:,.0f}'
     return f'{value:.3g}'
+
+
+def fraction(factor: float) -> str:
+    """1/6 as such, and not as a decimal."""
+    return f'1/{round(1 / factor)}' if factor < 0.5 and (1 / factor).is_integer() else f'{factor:g}'
 
 
 def spread(values: list[float]) -> str:
