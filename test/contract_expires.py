@@ -50,6 +50,13 @@ class Expires(Contract):
         self.assertEqual(self.q.turn('p1', limit=1).deliveries, [])
         self.assertEqual(self.q.stats()['expired'], 3)
 
+    def test_expires_never_taken_late_and_what_follows(self) -> None:
+        """If all that a take finds has expired, it takes what becomes ready by that."""
+        self.put(message('a', expires=500), message('b', 'a', flags=base.PASS))
+        self.q.beat('ticker')
+        self.advance(500)
+        self.assertEqual(self.ids(), ['b'])
+
     def test_expires_in_time(self) -> None:
         """A task that is taken in time goes on for as long as it takes, and so does a tail call."""
         self.put(message('a', expires=500), message('o', expires=500), message('i'))

@@ -292,6 +292,8 @@ class TaskQueue(base.TaskQueue):
                 self._store.tick()
                 taken = self._store.take(pool, limit, lease)
                 self._end()
+                if not taken and any(self._store.lanes):
+                    continue   # what it found had expired, and something has followed from that
                 left = end - time.monotonic()
                 if taken or left <= 0:
                     return taken
