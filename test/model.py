@@ -233,6 +233,10 @@ class Users(RuleBasedStateMachine):
         held = self.holding(pool, progress)
         turn = self.q('turn', pool, outcomes, held, limit)
         self.settled(pool, outcomes, turn.settled)
+        if lost and not limit:   # one that takes nothing may be sent again
+            again = self.q('turn', pool, outcomes, held, limit)
+            self.same_words(turn.settled, again.settled)
+            assert again.lost == turn.lost
         self.beaten(pool, held, turn.lost)
         self.received(pool, turn.deliveries, lost)
 
@@ -297,9 +301,12 @@ class Users(RuleBasedStateMachine):
         words = self.q('settle', pool, outcomes)
         self.settled(pool, outcomes, words)
         if twice:
-            for first, again in zip(words, self.q('settle', pool, outcomes), strict=True):
-                assert again == first or (first, again) in [('ok', 'again'), ('ok', 'gone')] \
-                    or first == 'again', (first, again)
+            self.same_words(words, self.q('settle', pool, outcomes))
+
+    def same_words(self, words: list[str], later: list[str]) -> None:
+        for first, again in zip(words, later, strict=True):
+            assert again == first or (first, again) in [('ok', 'again'), ('ok', 'gone')] \
+                or first == 'again', (first, again)
 
     settling = precondition(lambda self: self.taken)
     some_settled = {'pool': pools, 'endings': st.lists(endings, min_size=1, max_size=3),
@@ -369,10 +376,12 @@ class Users(RuleBasedStateMachine):
             self.q('abandon', pool, 'killed')
             assert self.q('abandon', pool, 'killed') == 0
         elif event == 'join':
-            self.q('join', pool, {'host': pool})
+            for _ in range(2):
+                self.q('join', pool, {'host': pool})
             return
         else:
-            self.q('leave', pool)
+            for _ in range(2):
+                self.q('leave', pool)
         self.held[pool].clear()
 
     @rule(ms=st.sampled_from([1, 300, 1_000, 1_100, 1_100, 2_000, 3_900]))
