@@ -6,7 +6,7 @@ import resource
 
 from test import pool_tasks
 from test.pool_tasks import tasks, touch
-from worq import current_task, map, wait
+from worq import batch, current_task, map, wait
 
 
 def queue():
@@ -46,6 +46,15 @@ def call_and_cancel():
 def wait_for_ever():
     """Wait for a task that nobody runs."""
     queue().same(1).result()
+
+
+@tasks.task
+def large_graph(n):
+    """Put a graph that is more than one step, and return what comes of it."""
+    q = queue()
+    with batch(q):
+        total = q.add(*[q.same(number) for number in range(n)])
+    return total
 
 
 @tasks.task

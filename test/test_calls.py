@@ -44,6 +44,11 @@ class Calls(PoolCase):
         self.start(2)
         self.assertEqual(self.q.ask_and_wait(300).result(WAIT), (list(range(300)), 'success', True))
 
+    def test_large_graph(self):
+        """A task may put a graph that is more than one step, and return its end."""
+        self.start(1)
+        self.assertEqual(self.q.large_graph(2500).result(LONG), sum(range(2500)))
+
     def test_cancel_in_a_task(self):
         """A task may cancel what it has called."""
         self.start(1)
