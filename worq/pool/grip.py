@@ -45,17 +45,21 @@ class Grip(Control, Shield):
     # 1. -- the task ----------------------------------------------------------
 
     def begin(self, task: CurrentTask, limit: float | None, will: Outcome | None) -> None:
-        # What an exception in the midst of the last ones may have left undone.
-        self.task = self._main = None
-        self._closing = self.interrupted = False
-        self._wakes.clear()
-        self.ident = get_ident()
+        if self._error is not None:
+            self._clean_up()
         self._limit = limit
         if limit is not None:
             task.deadline = time.monotonic() + limit
+        self.ident = get_ident()
         task.shield = self
+        self.task = task   # the last, for from now on it may be interrupted
+
+    def _clean_up(self) -> None:
+        """See to what an exception in the midst of the last task may have left undone."""
+        self.task = self._main = None
+        self._closing = self.interrupted = False
+        self._wakes.clear()
         self._error = None
-        self.task = task
 
     def end(self) -> None:
         self.task = None

@@ -41,17 +41,21 @@ class ThreadGrip(Grip):
     # -- in the task's thread ---------------------------------------------------
 
     def begin(self, task: CurrentTask, limit: float | None, will: Outcome | None) -> None:
-        with self._lock:
-            super().begin(task, limit, will)
-            self.due, self._will = task.deadline, will
-            self._raised = False
-        if self.due is not None:
-            self._wake(self.due)
+        super().begin(task, limit, will)
+        if limit is not None:
+            self._will, self.due = will, task.deadline
+            self._wake(time.monotonic() + limit)
+
+    def _clean_up(self) -> None:
+        with self._lock:   # or the keeper might take the one for the other task
+            super()._clean_up()
+            self.due = None
 
     def end(self) -> None:
         with self._lock:
             self.task = self.due = None
-            self._take_back()
+            if self._raised:
+                self._take_back()
 
     def _take_back(self) -> bool:
         """Have nothing raised any more; whether something would have been."""
