@@ -316,9 +316,27 @@ class Edges(Gates):
         self.assertEqual(unpack(self.take_one('p2').arguments[0][1]).kind, b'f')
         self.q.cancel(['gate'])
 
+    def test_edges_too_late(self) -> None:
+        """A task that is over is left as it is: completed, forgotten, or in a new life."""
+        self.put(message('bad'), message('done'))
+        self.complete('bad', b'because', 'failure')
+        self.complete('done')
+        self.open_gate()
+        over = message('over', 'bad')
+        ignores = message('ignores', 'bad', flags=base.IGNORE_RESULT)
+        anew = ignores._replace(id='anew', nonce=nonce())
+        self.behind(over, ignores, anew)
+        self.behind(message('anew'))
+        for one in [over, ignores, anew]:
+            self.assertEqual(self.edges(one.id, one.nonce, 1, 'done'), [])
+        self.assertEqual(self.q.inspect(['anew'])[0].open, 0)
+        self.assertEqual(self.q.forget(['done']), ['forgotten'])
+        self.end_gate()
+
     def test_edges_refused(self) -> None:
         """What put would refuse is refused, and nothing is changed by it."""
-        self.put(message('a'), message('i', flags=base.IGNORE_RESULT), message('plain'))
+        plain = message('plain')
+        self.put(message('a'), message('i', flags=base.IGNORE_RESULT), plain)
         gate = self.open_gate()
         wide, x = message('wide'), message('x')
         self.behind(wide, x)
@@ -328,11 +346,9 @@ class Edges(Gates):
                              self.edges('wide', wide.nonce, 0, argument),
                              [Refusal('wide', 'unknown', id)])
         self.assertEqual(self.q.inspect(['wide'])[0].open, 0)
-        for id, life, start in [('none', wide.nonce, 0), ('wide', nonce(), 0),
-                                ('wide', wide.nonce, 1)]:
-            self.assertEqual(self.edges(id, life, start, 'a'), [Refusal(id, 'unknown', id)])
-        self.assertEqual(self.q.edges('gate', 'plain', nonce(), 0, []),
-                         [Refusal('plain', 'unknown', 'plain')])
+        for one, start in [(wide, 1), (plain, 0)]:
+            self.assertEqual(self.edges(one.id, one.nonce, start, 'a'),
+                             [Refusal(one.id, 'unknown', one.id)])
         self.end_gate()
         self.assertEqual(self.edges('x', x.nonce, 0, 'a'), [Refusal('x', 'unknown', 'gate')])
         self.open_gate('gate2')

@@ -174,15 +174,16 @@ class TaskQueue:
 
         So that a fan-in of any width is built in bounded steps. It is as if the task had been
         put with them: a failed one fails it, an open one is waited for, each is pinned.
-        A task that is completed already (by a failed argument) is left as it is.
+        A task that is over already (by a failed argument, say) is left as it is, and so is
+        one that is forgotten by now, whether its id has a new life or none.
 
         :param start: how many arguments it has before these. It has more if this is sent again,
             which changes nothing.
         :param arguments: at most `const.PUT_LIMIT`, distinct from each other and from those
             before; the latter is not checked.
         :returns: empty, or the refusal: 'unknown' for an argument as in ``put``, for the
-            gate if it has ended, or for the task itself if it is of another life, not behind
-            this gate, or has fewer arguments than `start`; 'pinned' if something depends on it
+            gate if it has ended, or for the task itself if it is not behind this gate or has
+            fewer arguments than `start`; 'pinned' if something depends on it
             already, for then it might come to wait for itself.
         """
         raise NotImplementedError

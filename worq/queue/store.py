@@ -135,12 +135,11 @@ class Store(Graph):
     def edges(self, gate: str, id: str, nonce: str, start: int,
               arguments: Iterable[Argument]) -> list[Refusal]:
         holder, life = self.find(gate), self.find(id)
-        if life is None or life.nonce != nonce:
-            return [Refusal(id, 'unknown', id)]
-        if life.state == COMPLETED or len(life.arguments) > start:
-            return []
         if not self._holds(holder):
             return [Refusal(id, 'unknown', gate)]
+        if life is None or life.nonce != nonce or life.state == COMPLETED \
+                or len(life.arguments) > start:
+            return []
         if life.gate is not holder or len(life.arguments) < start:
             return [Refusal(id, 'unknown', id)]
         if life.pins or life.dependents:

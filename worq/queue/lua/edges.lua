@@ -3,14 +3,14 @@
 local G, T = held_gate(gate), task(id)
 
 local function add()
-  if not T or T.n ~= nonce then
-    return {id, 'unknown', id}
+  if not G then
+    return {id, 'unknown', gate}
+  elseif not T or T.n ~= nonce or T.s == COMPLETED then   -- it is over
+    return {}
   end
   local n = tonumber(T.a or 0)
-  if T.s == COMPLETED or n > start then   -- it failed meanwhile, or this has been sent before
+  if n > start then   -- this has been sent before
     return {}
-  elseif not G then
-    return {id, 'unknown', gate}
   elseif T.G ~= gate or n < start then
     return {id, 'unknown', id}
   elseif T.i or call('EXISTS', P .. 'd:' .. id) == 1 then
