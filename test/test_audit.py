@@ -77,7 +77,7 @@ class Audit(Case):
         self.q.cancel(['later', 'inner', 'ready', 'behind'])
         self.client.delete(self.key('lease'))
         self.client.hset(self.key('t:run'), 's', 'c')
-        self.assertIn('1 tasks are pending for ever', self.q.audit())
+        self.assertIn("task 'wait' is pending for ever", self.q.audit())
 
     def token(self, id: str) -> str:
         return self.client.hget(self.key(f't:{id}'), 'n').decode()

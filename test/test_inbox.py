@@ -270,6 +270,25 @@ class InboxContract(BrokerCase):
         self.assertTrue(d.has_value())
         self.assertNotEqual(real, self.b.inbox.client)
 
+    def test_lost_news_of_many(self):
+        """When the news of many is lost, they are not found one after the other."""
+        many = [self.q.identity(n) for n in range(50)]
+        for d in many:
+            self.assertFalse(d)   # all are asked for
+        backend = self.b.backend
+        self.work(self.worker)
+
+        class Deaf(Counting):
+            def wait(self, client, timeout):
+                backend.wait(client, 0)
+                return []
+
+        deaf = self.b.inbox.backend = Deaf(backend)
+        before, inbox.REWATCH = inbox.REWATCH, 0.05
+        self.addCleanup(setattr, inbox, 'REWATCH', before)
+        self.assertEqual([d.result(timeout=30) for d in many], list(range(50)))
+        self.assertLess(deaf.calls.count('watch'), 20)
+
     def test_dropped_deferreds_are_not_kept(self):
         """The inbox keeps no Deferred alive that nobody waits for."""
         d = self.q.identity(1)

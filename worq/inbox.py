@@ -286,13 +286,28 @@ class Inbox:
                 if not first:
                     # With no pool alive nobody else sees what has expired, and who fails by it.
                     self.backend.beat(self.client)
-                self._hand_out(self.backend.watch(self.client, ids))
+                news = self.backend.watch(self.client, ids)
+                if news:
+                    self._doubt()
+                self._hand_out(news)
             except QueueError:
                 self._rewatch_at = 0.0
                 raise
             if not all(id in self._waiting for id in ids):
                 return  # somebody, maybe we, got news
         self._take_hints(self.backend.wait(self.client, timeout))
+
+    def _doubt(self) -> None:
+        """There was news that had not come, so no other that is to come can be relied on.
+
+        Else ten thousand whose news is lost would be found one by one, each after `REWATCH`.
+        """
+        with self._lock:
+            doubtful = {id: r for id, r in self._asked.items() if id not in self._waiting}
+            for id in doubtful:
+                del self._asked[id]
+        for id, deferred in doubtful.items():
+            self._fresh.setdefault(id, deferred)
 
     def _insist(self, step: Callable[[], object], done: Callable[[], bool],
                 deadline: float | None) -> None:

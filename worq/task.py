@@ -439,7 +439,10 @@ class Deferred:
         if raw is None:
             failed = isinstance(self._value, TaskFailure)
         else:
-            failed = base.unpack(raw).kind != base.VALUE
+            try:
+                failed = base.unpack(raw).kind != base.VALUE
+            except ValueError:   # it is damaged, and so its value will raise a TaskFailure
+                failed = True
         return const.FAILED if failed else const.SUCCESS
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import re
 from threading import Lock
 import time
 from typing import Callable, Container, Iterable
@@ -81,7 +82,7 @@ def cause_of_death(info: dict[str, str], ours: dict[str, str]) -> str:
     :param info: what it told when it joined.
     :param ours: what we would tell.
     """
-    if not ours['boot'].strip() or not info.get('pid', '').isdigit() \
+    if not ours['boot'].strip() or not re.fullmatch('[0-9]{1,9}', info.get('pid', '')) \
             or (info.get('host'), info.get('boot')) != (ours['host'], ours['boot']):
         return ''
     pid = int(info['pid'])

@@ -358,7 +358,7 @@ class TaskQueue:
         """
         raise NotImplementedError
 
-    def audit(self) -> list[str]:
+    def audit(self, repair: bool = False) -> list[str]:
         """Check the invariants of the store.
 
         1. processing if and only if leased; scheduled iff in the schedule; pending iff waiting.
@@ -371,8 +371,10 @@ class TaskQueue:
         6. With nothing ready, due or leased and no work left over, nothing is pending.
         7. Everything kept for a task has an owner or an end.
 
-        :returns: what is wrong, a line each; empty if all is well. It may be called on a
-            busy queue; then what changed meanwhile may be reported, so ask twice.
+        :param repair: set right what is wrong, as it may be where others have written into the
+            backend. A task whose record is damaged ends as expired.
+        :returns: what is wrong, or was, a line each; empty if all is well. It may be called on
+            a busy queue; then what changed meanwhile may be reported, so ask twice.
         """
         raise NotImplementedError
 

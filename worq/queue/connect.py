@@ -24,7 +24,7 @@ from redis.connection import AbstractConnection
 from worq.errors import QueueError
 from worq.queue.address import BLOCK, Address, parse
 
-__all__ = ['Address', 'Link', 'Unreplicated', 'parse', 'sender', 'BLOCK']
+__all__ = ['Address', 'Link', 'Unreplicated', 'is_damage', 'parse', 'sender', 'BLOCK']
 
 HONEST = 2.0        # seconds that a server has to answer, however impatient the caller is
 SHORTEST = 0.2      # seconds for a try, were there even less left
@@ -43,15 +43,17 @@ ANSWERS: list[tuple[str, Kinds, str]] = [   # what to do about a refusal
      'it is a replica. Use the address of its master, or redis+sentinel://'),
     ('NOPERM', errors.NoPermissionError,
      'the user has too few rights. It needs scripts and all keys worq:*'),
-    ('WRONGTYPE', None,
-     'something else has written to the keys of this queue. Use another database'),
     ('MISCONF', None, 'it cannot save to its disk, so it takes no writes. See its log'),
     ('CLUSTERDOWN', errors.ClusterDownError, 'the cluster is down'),
     ('MOVED', errors.MovedError,
      'this queue is on another node of the cluster. Use redis+cluster://'),
     ('ASK|TRYAGAIN|non local key', (errors.AskError, errors.TryAgainError),
      'the slot of this queue is being moved to another node. Try again when that is done'),
+    (r'WRONGTYPE|\w+\.lua:\d+', None,
+     'something else has written to the keys of this queue, and they are repaired now. If that '
+     'goes on, use another database'),
 ]
+DAMAGE = ANSWERS[-1][2]
 #: Refusals by a server that is not, or not yet, the one to ask. Nothing has been done then:
 #: each script that writes begins with a key that never exists, and so fails at once in a slot
 #: that is being moved, when some of its keys are here and some are there.
@@ -152,10 +154,18 @@ class Link:
         return self.run(lambda connection: sender(connection)(*command), again)
 
     def calls(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Send many commands at once; their replies. One that fails is raised at the end."""
+        """Send many commands at once; their replies, a WRONGTYPE error among them."""
         def work(connection: AbstractConnection) -> list[Any]:
             connection.send_packed_command(connection.pack_commands(commands), False)
-            return [connection.read_response() for _ in commands]
+            return [reply(connection) for _ in commands]
+
+        def reply(connection: AbstractConnection) -> Any:
+            try:
+                return connection.read_response()
+            except errors.ResponseError as error:
+                if 'WRONGTYPE' not in str(error):
+                    raise
+                return error
         return self.run(work)
 
     def open(self, seconds: float | None = None) -> AbstractConnection:
@@ -299,6 +309,11 @@ class Link:
             if re.search(rf'\b({word})\b', text) or (kind and isinstance(error, kind)):
                 return QueueError(f'Redis at {self.address.label}: {hint} ({text})')
         return QueueError(f'Redis at {self.address.label} refused: {text}')
+
+
+def is_damage(error: QueueError) -> bool:
+    """Whether keys of the queue are not as they should be."""
+    return DAMAGE in str(error)
 
 
 _told: set[object] = set()   # what has been warned of

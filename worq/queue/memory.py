@@ -376,7 +376,7 @@ class TaskQueue(base.TaskQueue):
             sizes = {state: n for state, n in self._store.counts.items() if state != COMPLETED}
             return {**sizes, **self._store.counters}
 
-    def audit(self) -> list[str]:
+    def audit(self, repair: bool = False) -> list[str]:
         with self._lock:
             self._store.begin(self.clock())
             return audit(self._store)

@@ -9,34 +9,34 @@ out of reach. ``take`` and ``turn`` are not: whoever calls them has to ``reconci
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
 import weakref
-from contextlib import AbstractContextManager, suppress
-from typing import Any, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
-from redis import exceptions as errors
 from redis.connection import AbstractConnection
 
 from worq import const
 from worq.errors import QueueError
 from worq.queue import base, script
-from worq.queue.audit import audit
 from worq.queue.base import (
     Argument, Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn,
 )
 from worq.queue.checks import check_edges, check_held, check_limit, check_messages, check_outcomes
-from worq.queue.connect import BLOCK, Link, Unreplicated, parse, sender
+from worq.queue.connect import BLOCK, Link, Unreplicated, is_damage, parse, sender
+from worq.queue.listen import Bell
 from worq.queue.locate import Cluster
+from worq.queue.mend import Mender, audit, mend
 
 __all__ = ['TaskQueue', 'Bell']
 
 CHUNK = 1000        # ids in one call
 LOOKS = 10          # ids in one inspect, each of which may be a look at thousands of others
 SETTLE_BYTES = 64 << 20  # of outcomes in one command, unless a single one is longer
+MENDING = 3000      # ms in which a second process does not begin to repair
 WAIT = 100          # ms that replicas have at a time to confirm; it is tried again
-SILENCE = 2.5       # seconds after which a bell that has not rung is armed anew
 PATIENCE = 1.0      # seconds that a take without a time-out goes on while a script has more
 
 STATES = {b'p': const.PENDING, b's': const.SCHEDULED, b'e': const.ENQUEUED,
@@ -74,6 +74,7 @@ class TaskQueue(base.TaskQueue):
                 or self._durable < 0:
             raise ValueError(f'invalid durable: {durable!r}; it is a number of replicas')
         self._scripts = scripts(clock_key)
+        self._mender = Mender(partial(self.audit, repair=True), self._claim)
         _queues.add(self)
 
     @classmethod
@@ -108,7 +109,7 @@ class TaskQueue(base.TaskQueue):
     # -- readers --------------------------------------------------------------
 
     def status(self, ids: Sequence[str]) -> list[str | None]:
-        return [letter and STATES[letter] for letter in self._chunked('status', ids)]
+        return [letter and STATES.get(letter) for letter in self._chunked('status', ids)]
 
     def inspect(self, ids: Sequence[str]) -> list[Inspection | None]:
         return [found and inspection(*found)
@@ -119,7 +120,7 @@ class TaskQueue(base.TaskQueue):
         found: list[bytes | None] = self._chunked('results', ids)
         long = [i for i, record in enumerate(found) if record == b'']
         for i in long:   # one at a time: together they may be more than memory holds
-            found[i] = self._link.call('GET', f'{self.prefix}r:{ids[i]}')
+            found[i] = self._command('GET', f'{self.prefix}r:{ids[i]}')
         return found
 
     def watch(self, client: str, ids: Sequence[str]) -> News:
@@ -132,8 +133,8 @@ class TaskQueue(base.TaskQueue):
             # Not again after an error: the inbox may be lost, and so its owner must hear of it.
             first = self._pop(key, limit - time.monotonic(), again=False)
             if first is not None:
-                rest = self._link.call('LPOP', key, CHUNK, again=False) or []
-                return [news(entry) for entry in [first, *rest] if entry]
+                rest = self._command('LPOP', key, CHUNK, again=False) or []
+                return [item for entry in [first, *rest] for item in news(entry)]
             if time.monotonic() >= limit:
                 return []
 
@@ -154,9 +155,9 @@ class TaskQueue(base.TaskQueue):
     def pools(self) -> dict[str, dict[str, str]]:
         found = {}
         for pool, seen, flat in self._run('pools'):
-            fields = [part.decode() for part in flat]
+            fields = [text(part) for part in flat]
             info = dict(zip(fields[::2], fields[1::2]))
-            found[pool.decode()] = {**info, 'seen': str(seen)}
+            found[text(pool)] = {**info, 'seen': str(seen)}
         return found
 
     def take(self, pool: str, limit: int, timeout: float = 0,
@@ -221,8 +222,10 @@ class TaskQueue(base.TaskQueue):
         flat = self._run('stats')
         return {name.decode(): number for name, number in zip(flat[::2], flat[1::2])}
 
-    def audit(self) -> list[str]:
-        return audit(self._link.calls, self.prefix)
+    def audit(self, repair: bool = False) -> list[str]:
+        if not repair:
+            return audit(self._link.calls, self.prefix)
+        return mend(partial(self._run, 'mend'), self._link.calls, self.prefix)
 
     def within(self, seconds: float) -> AbstractContextManager[None]:
         return self._link.within(seconds)
@@ -244,7 +247,24 @@ class TaskQueue(base.TaskQueue):
                 raise Unreplicated(f'done, but {having} of {replicas} replicas have it. If the '
                                    'master dies now, it may be undone')
             return answer
-        return self._link.run(work, again)
+        return self._guarded(work, again)
+
+    def _command(self, *command: Any, again: bool = True) -> Any:
+        return self._guarded(lambda connection: sender(connection)(*command), again)
+
+    def _guarded(self, work: Callable[[AbstractConnection], Any], again: bool) -> Any:
+        try:
+            return self._link.run(work, again)
+        except QueueError as error:
+            if is_damage(error):
+                self._mender.alarm()
+            raise
+
+    def _claim(self) -> bool:
+        """Whether this process is to repair: one at a time."""
+        key = f'{self.prefix}mending'
+        return bool(self._link.call('SET', key, '', 'NX', 'PX', MENDING)
+                    or self._link.call('PTTL', key) == -1)
 
     def _chunked(self, verb: str, ids: Sequence[str], *first: Any,
                  durable: bool = False) -> list[Any]:
@@ -256,9 +276,9 @@ class TaskQueue(base.TaskQueue):
     def _pop(self, key: str, timeout: float, again: bool = True) -> bytes | None:
         """Wait for the next entry of a list that may lose one: they are only hints."""
         if timeout <= 0:
-            return self._link.call('LPOP', key, again=again)   # type: ignore[no-any-return]
+            return self._command('LPOP', key, again=again)   # type: ignore[no-any-return]
         seconds = max(0.01, min(timeout, BLOCK))   # 0 would be for ever
-        found = self._link.call('BLPOP', key, f'{seconds:.3f}', again=again)
+        found = self._command('BLPOP', key, f'{seconds:.3f}', again=again)
         return found and found[1]   # type: ignore[no-any-return]
 
     def _deliveries(self, found: list[Any]) -> list[Delivery]:
@@ -269,12 +289,15 @@ class TaskQueue(base.TaskQueue):
         """
         deliveries = []
         for raw_id, token, number, header, body, start, flat, *memo in found:
-            id = raw_id.decode()
+            try:
+                id = raw_id.decode()
+                arguments = self._arguments(id, flat) if flat else ()
+            except UnicodeDecodeError:
+                continue   # no id: somebody else has written it
             if body is None:
-                body = self._link.call('GETRANGE', f'{self.prefix}b:{id}', start, -1)
+                body = self._command('GETRANGE', f'{self.prefix}b:{id}', start, -1)
                 if not body:
                     continue
-            arguments = self._arguments(id, flat) if flat else ()
             if arguments is None:
                 continue
             deliveries.append(Delivery(
@@ -287,7 +310,7 @@ class TaskQueue(base.TaskQueue):
         if isinstance(flat, int):
             names: list[str] = []
             for start in range(0, flat, CHUNK):
-                names += [name.decode() for name in self._link.call(
+                names += [name.decode() for name in self._command(
                     'LRANGE', f'{self.prefix}a:{id}', start, start + CHUNK - 1)]
             records = self.results(names) if len(names) == flat else [None]
         else:
@@ -296,78 +319,6 @@ class TaskQueue(base.TaskQueue):
             late = iter(self.results(missing) if missing else ())
             records = [next(late) if raw is None else raw for raw in records]
         return None if None in records else tuple(zip(names, records))
-
-
-class Bell:
-    """Listens for wake-up tokens on a connection of its own, see `base.Bell`."""
-
-    def __init__(self, link: Link, key: str) -> None:
-        self._link = link
-        self._key = key
-        self._connection: AbstractConnection | None = None
-        self._armed = False
-        self._since = 0.0           # monotonic: when it was armed
-        self._struck = False
-        link.tell(self)
-
-    def strike(self) -> None:
-        """Ring, since the link has lost Redis: from a host that is gone nothing ever comes."""
-        connection = self._connection
-        sock = connection and connection._get_socket()
-        self._struck = True
-        if sock:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
-    def fileno(self) -> int:
-        """The descriptor of the socket; QueueError before the first ``arm``."""
-        sock = self._connection and self._connection._get_socket()
-        if not sock:
-            raise QueueError('the bell is not armed')
-        return int(sock.fileno())
-
-    def arm(self) -> None:
-        """Begin to listen, on a new connection if the last one broke, or is silent.
-
-        :raises QueueError: if Redis is out of reach. It is tried once, not for long.
-        """
-        if self._armed and time.monotonic() - self._since < SILENCE:
-            return
-        if self._armed:   # Redis answers in a second: something on the way has forgotten us
-            self._drop()
-        try:
-            if self._struck:
-                self._drop()
-            if self._connection is None:
-                self._struck = False
-                self._connection = self._link.open()
-            self._connection.send_command(
-                'BLPOP', self._key, f'{BLOCK:.3f}', check_health=False)
-        except errors.RedisError as error:
-            self._drop()
-            raise QueueError(
-                f'Redis at {self._link.address.label} is out of reach: {error}') from error
-        self._armed = True
-        self._since = time.monotonic()
-
-    def clear(self) -> None:
-        """Take the reply: Redis gives one within a second. A broken connection is dropped."""
-        if not self._armed or self._connection is None:
-            return
-        self._armed = False
-        try:
-            self._connection.read_response()
-        except errors.RedisError:
-            self._drop()
-
-    def close(self) -> None:
-        """Stop listening. May be called twice."""
-        self._drop()
-
-    def _drop(self) -> None:
-        connection, self._connection, self._armed = self._connection, None, False
-        if connection is not None:
-            connection.disconnect()
 
 
 # -- between Python and flat lists of arguments -------------------------------------
@@ -469,21 +420,32 @@ def inspection(state: bytes, nonce: bytes, header: bytes = b'', due: int | None 
                taken: int | None = None, deliveries: int = 0, progress: bytes = b'',
                memo: bytes = b'', gate: bytes = b'') -> Inspection:
     """Read what `inspect.lua` answers."""
-    names = tuple(argument.decode() for argument in arguments)
-    return Inspection(STATES[state], header, due, expires, open, names, target.decode(), ahead,
-                      pool.decode(), taken, deliveries, progress, memo, gate.decode(),
-                      nonce.decode())
+    names = tuple(map(text, arguments))
+    return Inspection(STATES.get(state, '?'), header, due, expires, open, names, text(target),
+                      ahead, text(pool), taken, deliveries, progress, memo, text(gate),
+                      text(nonce))
 
 
 def losses(found: list[Any]) -> list[Lost]:
     return [Lost(id.decode(), token, word.decode()) for id, token, word in found]
 
 
-def news(entry: bytes) -> tuple[str, bytes | None]:
-    """Read an entry of an inbox: letter, length of the id, colon, id, outcome."""
+def news(entry: bytes) -> News:
+    """Read an entry of an inbox: letter, length of the id, colon, id, outcome.
+
+    One that makes no sense is no news, and so is an empty one, with which ``ring`` wakes us.
+    """
     size, _, rest = entry[1:].partition(b':')
-    id, record = rest[:int(size)].decode(), rest[int(size):]
-    return id, None if entry[:1] == b'n' else record
+    try:
+        id, record = rest[:int(size)].decode(), rest[int(size):]
+    except ValueError:
+        return []
+    return [(id, None if entry[:1] == b'n' else record)]
+
+
+def text(raw: bytes) -> str:
+    """What a program may be shown, whatever it is."""
+    return raw.decode('utf-8', 'replace')
 
 
 # -- fork: the child gets copies of the descriptors, and must not use them -----------

@@ -286,7 +286,7 @@ class TaskQueue(base.TaskQueue):
         sizes: dict[str, int] = self._ask('stats')
         return sizes
 
-    def audit(self) -> list[str]:
+    def audit(self, repair: bool = False) -> list[str]:
         lines: list[str] = self._ask('audit')
         return lines
 

@@ -38,7 +38,11 @@ local function tick()
     local late = call('ZRANGEBYSCORE', P .. 'lease', '-inf', now, 'LIMIT', 0, TICK_LIMIT)
     for _, id in ipairs(late) do
       local T = read(id)
-      lost(id, T, 'pool ' .. (T.o or '?') .. ' stopped renewing its lease')
+      if T and T.s == PROCESSING then
+        lost(id, T, 'pool ' .. (T.o or '?') .. ' stopped renewing its lease')
+      else
+        call('ZREM', P .. 'lease', id)   -- somebody else has deleted the task
+      end
     end
     full = full or #late == TICK_LIMIT
   end

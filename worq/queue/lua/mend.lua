@@ -1,0 +1,185 @@
+-- mend(P; {kind, name, number}, ...) -> n
+-- any -> as it should be; a task whose record is damaged -> completed, or forgotten
+-- Each is looked at again here, for who found it may have read while it changed.
+insist()
+local TYPES = {t = 'hash', pool = 'hash', b = 'string', r = 'string', w = 'set', a = 'list',
+               d = 'list', u = 'list', ['in'] = 'list', x = '?'}
+local NAMES = {sched = SCHEDULED, lease = PROCESSING, wait = PENDING}
+local NUMBERS = {'e', 'd', 'f', 'm', 'l', 'p', 'i', 'u', 't', 'v', 'g', 'a', 'c', 'q',
+                 'z'}
+
+-- Whether a key is there; one of the wrong type is not, any more.
+local function has(kind, id)
+  local key = P .. kind .. ':' .. id
+  local found = call('TYPE', key).ok
+  if found ~= 'none' and found ~= TYPES[kind] then
+    drop(key)
+    return false
+  end
+  return found ~= 'none'
+end
+
+local function sane(T)
+  for _, name in ipairs(NUMBERS) do
+    if T[name] and not (T[name]:match('^%d+$') and #T[name] <= 15) then
+      return false
+    end
+  end
+  return T.n and #T.n == NONCE and (T.s or ''):match('^[pseac]$')
+    and (T.p or '1'):match('^[012]$') and (T.s == COMPLETED or T.h or T.c)
+    and (T.s ~= PROCESSING or T.e and T.q)
+end
+
+local function tell_later(id)   -- its dependents, that its outcome was lost
+  call('RPUSH', P .. 'rel', id)
+  call('HSET', KEYS[1], 'more', 1)
+  meta[4] = '1'
+end
+
+local function bury(id)
+  local clients = has('w', id) and call('SMEMBERS', P .. 'w:' .. id) or {}
+  table.insert(clients, has('t', id) and call('HGET', P .. 't:' .. id, 'w') or nil)
+  for _, client in ipairs(clients) do
+    news[client] = news[client] or {}
+    table.insert(news[client], 'n' .. #id .. ':' .. id)
+  end
+  drop(P .. 't:' .. id, P .. 'b:' .. id, P .. 'r:' .. id, P .. 'a:' .. id, P .. 'w:' .. id)
+  for _, index in ipairs({'sched', 'lease', 'wait', 'exp'}) do
+    call('ZREM', P .. index, id)
+  end
+  if has('d', id) then
+    tell_later(id)
+  end
+end
+
+-- Whether what a pending task waits for knows of it, and it counts right.
+local function awaited(id, T)
+  local arguments, n = {T.x}, 0
+  if not T.x then
+    arguments = call('LRANGE', P .. 'a:' .. id, 0, -1)
+    table.insert(arguments, T.G)
+  end
+  for _, argument in ipairs(arguments) do
+    if has('d', argument) and call('LPOS', P .. 'd:' .. argument, T.n .. id) then
+      n = n + 1
+    end
+  end
+  return n > 0 and (T.x or n == tonumber(T.u or 0))
+end
+
+local function seat_live(id, T)
+  persist(P .. 't:' .. id)
+  local n = call('LLEN', P .. 'a:' .. id)
+  local whole = n == tonumber(T.a or 0) and (T.x or T.b or has('b', id))
+    and (T.s == PENDING or not T.G)
+  T.a = n > 0 and n or nil
+  T.w = T.w or has('w', id) and call('SRANDMEMBER', P .. 'w:' .. id) or nil
+  if T.w then
+    call('HSET', P .. 't:' .. id, 'w', T.w)
+  end
+  if not whole or T.s == PENDING and not awaited(id, T) then
+    return finish(id, T, verdict(id, T, 'x', 'its record in the queue was damaged'))
+  elseif T.s == ENQUEUED then
+    if not call('LPOS', P .. 'q:' .. (T.p or 1), T.n .. id) then
+      line_up(id, T, back)
+    end
+  elseif not call('ZSCORE', P .. INDEX[T.s], id) then
+    call('ZADD', P .. INDEX[T.s], now, id)
+  end
+  if T.z and T.s ~= PROCESSING then
+    call('ZADD', P .. 'exp', T.z, id)
+  end
+end
+
+local function seat_done(id, T)
+  local key = P .. 't:' .. id
+  for name in pairs(T) do
+    if not KEPT[name] and name ~= 'r' then
+      call('HDEL', key, name)
+    end
+  end
+  local letter = (T.r or has('r', id)) and kind(id, T) or ''
+  if not letter:match('^[vfxcVFXC]$') then
+    drop(P .. 'r:' .. id)
+    call('HSET', key, 'r', T.n .. 'x?\nits outcome was lost')
+  end
+  if has('d', id) then
+    tell_later(id)
+  end
+  persist(key)
+  persist(P .. 'r:' .. id)
+  if call('HGET', key, 'i') == '0' then
+    call('HDEL', key, 'i')
+  end
+  let_end(id)
+end
+
+local function seat(id)
+  for _, kind in ipairs({'a', 'b', 'd', 'r', 'w'}) do
+    has(kind, id)
+  end
+  local T = has('t', id) and read(id)
+  if not T or not sane(T) then
+    return bury(id)
+  end
+  T = task(id)
+  if T and T.s == COMPLETED then
+    seat_done(id, T)
+  elseif T then
+    seat_live(id, T)
+  end
+end
+
+local function own(kind, id)
+  if not has(kind, id) then
+    return
+  elseif kind == 'in' or kind == 'pool' then
+    expire(now + INBOX_TTL * 1000, P .. kind .. ':' .. id)
+  elseif kind == 'u' then
+    if not call('LPOS', P .. 'unpin', id) then
+      drop(P .. 'u:' .. id)
+    end
+  elseif has('t', id) then
+    seat(id)
+    local s = call('HGET', P .. 't:' .. id, 's')
+    if kind ~= 'd' and (kind == 'r') ~= (s == COMPLETED) then
+      drop(P .. kind .. ':' .. id)
+    end
+  elseif kind == 'd' then
+    tell_later(id)
+  else
+    drop(P .. kind .. ':' .. id)
+  end
+end
+
+for i = 1, #ARGV, 3 do
+  local kind, name, number = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  if kind == 't' then
+    seat(name)
+  elseif kind == 'pins' then
+    if has('t', name) then
+      call('HSET', P .. 't:' .. name, 'i', number)
+      seat(name)
+    end
+  elseif NAMES[kind] then
+    local T = has('t', name) and read(name)
+    if not T or T.s ~= NAMES[kind] then
+      call('ZREM', P .. kind, name)
+    else
+      call('ZADD', P .. kind, now, name)
+    end
+  elseif kind == 'exp' then
+    if not (has('t', name) and call('HEXISTS', P .. 't:' .. name, 'z') == 1) then
+      call('ZREM', P .. 'exp', name)
+    end
+  elseif kind == 'more' then
+    meta[4] = '1'
+    call('HSET', KEYS[1], 'more', 1)
+  elseif kind == 'dead' then
+    count('dead', tonumber(name))
+  else
+    own(kind, name)
+  end
+end
+defer()   -- what follows is done by ticks, when all is mended that they meet
+return #ARGV / 3
