@@ -154,7 +154,9 @@ def peers(found: dict[str, Any]) -> Iterator[str]:
            'library is set up as its documentation advises, see ``bench/peers``. *Not done* '
            'are the tasks that were acknowledged and had not been run to their end '
            f'{some["patience s"]:g} seconds after the last was put: lost, marked as failed, or '
-           'to come only later. All that was running when its worker was killed is *cut short*.')
+           'to come only later. All that was running when its worker was killed is *cut short*. '
+           'Tasks come as fast as two workers can do them, so what takes long to start again is '
+           'behind for a while.')
     for number, text in PEER_RUNS.items():
         rows = []
         for name, title in TITLES.items():
