@@ -21,7 +21,8 @@ class Adapter(Peer):
 
     def start(self, processes: int = 1, slots: int | None = None, mixed: bool = False,
               wait: bool = True) -> None:
-        self.parallel = Parallel(n_jobs=slots or processes)
+        # with one it would make the calls in this process
+        self.parallel = Parallel(n_jobs=max(2, slots or processes))
         self.parallel.__enter__()
         self.get_all(self.put_bulk('who', [(0.02,)] * 4 * processes))
 
