@@ -313,7 +313,8 @@ class TaskQueue:
 
         :returns: for each 'ok'; 'again' if this very delivery was settled by this pool
             before; 'stale' if another delivery, or a cancel, came in between; 'gone' if
-            the task is unknown (its result was ignored, or it has been forgotten).
+            the task is unknown (its result was ignored, or it has been forgotten). Sent
+            again, 'ok' becomes 'again', and what ends for good meanwhile is 'gone'.
         """
         raise NotImplementedError
 
