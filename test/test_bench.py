@@ -16,7 +16,7 @@ import redis
 from bench import report
 from bench.figures import FIGURES, percentile
 from bench.peers import PEERS, installed, load
-from bench.peers.base import children
+from bench.peers.base import Peer, children, marked
 from bench.proxy import CountingProxy
 from test import support
 from test.programs import ROOT
@@ -87,18 +87,6 @@ class QuickRun(unittest.TestCase):
         self.assertEqual(marked(self.mark), [])
 
 
-def marked(mark):
-    """The command lines of processes with a word in their environment."""
-    found = []
-    for path in Path('/proc').glob('[0-9]*'):
-        try:
-            if mark.encode() in (path / 'environ').read_bytes():
-                found.append((path / 'cmdline').read_bytes())
-        except OSError:
-            pass
-    return found
-
-
 class Parts(unittest.TestCase):
 
     def test_proxy_counts(self):
@@ -148,6 +136,22 @@ class Parts(unittest.TestCase):
             self.assertTrue((ROOT / 'doc' / report.CHART).exists())
         else:
             self.assertIn('No full run', tables)
+
+    def test_orphans(self):
+        """To stop a peer ends what its workers have started, even if those were killed before."""
+        class Shell(Peer):
+            def commands(self, processes, slots, mixed):
+                return [['sh', '-c', 'sleep 1000 & sleep 1000 & wait']]
+
+        peer = Shell('shell', '')
+        peer.start(wait=False)
+        support.eventually(lambda: len(children(peer.processes[0].pid)), 3)
+        family = children(peer.processes[0].pid)
+        peer.processes[0].kill()
+        peer.processes[0].wait()
+        self.assertEqual(sum(pid in children(pid) for pid in family), 2)
+        peer.stop()
+        self.assertEqual(sum(pid in children(pid) for pid in family), 0)
 
     def test_verdicts(self):
         """A target is reached or not by the ratio of medians to the best of the others."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 import shutil
@@ -12,7 +13,7 @@ import tempfile
 import time
 from typing import Any, Self, Sequence
 
-__all__ = ['Peer', 'AsyncPeer', 'ROOT', 'LIMIT', 'children', 'script']
+__all__ = ['Peer', 'AsyncPeer', 'ROOT', 'LIMIT', 'children', 'marked', 'script']
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT = 120.0      # seconds to wait for a result, unless told otherwise
@@ -84,8 +85,8 @@ class Peer:
         for command in self.commands(processes, slots, mixed):
             with open(self.log, 'ab') as log:
                 self.processes.append(subprocess.Popen(
-                    command, cwd=self._folder, env=self.environment(), stdin=subprocess.DEVNULL,
-                    stdout=log, stderr=log))
+                    command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    env={**self.environment(), 'BENCH_WORKERS': self._folder}))
         if wait:
             self._see_all(processes)
 
@@ -134,9 +135,6 @@ class Peer:
     def stop(self) -> None:
         """End the workers: SIGTERM, and SIGKILL for what is still there after a while."""
         processes, self.processes = self.processes, []
-        family: dict[int, str] = {}
-        for process in processes:
-            family |= children(process.pid)
         for process in processes:
             process.terminate()
         limit = time.monotonic() + self.farewell
@@ -146,12 +144,16 @@ class Peer:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        for pid, began in family.items():
-            while children(pid).get(pid) == began:  # what is dying may still be given work
-                os.kill(pid, signal.SIGKILL)
-                time.sleep(0.01)
         if self._folder:
+            # Those that they have started too, even where who started them is dead.
+            # What is dying may still be given work, so until they are gone.
+            while left := marked(self._folder):
+                for pid in left:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                time.sleep(0.01)
             shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = ''
 
     def disconnect(self) -> None:
         """Let go of this process's connections; the workers go on."""
@@ -310,6 +312,18 @@ def children(pid: int) -> dict[int, str]:
         one = todo.pop()
         found[one] = stats[one][1]
         todo += [child for child, (parent, _) in stats.items() if parent == one]
+    return found
+
+
+def marked(mark: str) -> list[int]:
+    """The processes with a word in the environment that they were started with."""
+    found = []
+    for path in Path('/proc').glob('[0-9]*'):
+        try:
+            if mark.encode() in (path / 'environ').read_bytes():
+                found.append(int(path.name))
+        except OSError:
+            pass
     return found
 
 
