@@ -201,6 +201,16 @@ def babble(path, data):
 
 
 @tasks.task
+def garble(path, data):
+    """The first time, write what no child would write, and die."""
+    touch(path)
+    if len(lines(path)) == 1:
+        tell_manager(data)
+        os._exit(1)
+    return 'well'
+
+
+@tasks.task
 def lie(path, word, extra):
     """The first time, tell an outcome that cannot be, of this very delivery, and hang."""
     touch(path)

@@ -25,8 +25,13 @@ import worq
 from test import leaks, pool_tasks, support
 from test.support import eq_, eventually
 from worq import DuplicateTask, QueueError, TaskFailure
-from worq.pool import manager, process, thread
+from worq.pool import manager, process, thread, worker
+from worq.pool.frames import pack
+from worq.pool.wire import (
+    ANSWER, ASK, BROKEN, INIT, LIMIT, OUTCOMES, PROGRESS, READY, TASKS,
+)
 
+KINDS = [ANSWER, ASK, BROKEN, INIT, LIMIT, OUTCOMES, OUTCOMES, PROGRESS, READY, TASKS]
 PATIENCE = 90   # seconds; a gap in the ticks makes a queue wait thirty before it reaps
 SEED = int(os.environ.get('WORQ_FUZZ_SEED') or random.SystemRandom().randrange(10 ** 6))
 
@@ -216,13 +221,11 @@ class Logs(logging.Handler):
             self.lines.append(self.format(record))
 
 
-class Keys(unittest.TestCase):
+class Case(unittest.TestCase):
 
     def setUp(self) -> None:
         leaks.watch(self)
         self.name = support.unique()
-        self.server = support.start_redis('--save', '3600', '1')
-        self.addCleanup(self.server.close)
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
         self.sang = Path(self.folder.name, 'sang')
@@ -233,6 +236,14 @@ class Keys(unittest.TestCase):
         root.propagate = False
         self.addCleanup(root.removeHandler, self.logs)
         self.addCleanup(setattr, root, 'propagate', True)
+
+
+class Keys(Case):
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = support.start_redis('--save', '3600', '1')
+        self.addCleanup(self.server.close)
 
     def broker(self) -> worq.Broker:
         broker = worq.get_broker(self.server.url, self.name)
@@ -297,3 +308,68 @@ class Keys(unittest.TestCase):
         eq_([q.same([q.same(n)]).result(timeout=PATIENCE) for n in range(20)],
             [[n] for n in range(20)])
         eventually(lambda: broker.backend.audit(), [], timeout=PATIENCE)
+
+
+class Frames(Case):
+    """Garbage on the pipes between a manager and its children."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        print(f'WORQ_FUZZ_SEED={SEED}')
+        self.rand = random.Random(SEED)
+        self.q = worq.get_broker('memory://', self.name).queue()
+        broker = worq.get_broker('memory://', self.name)
+        self.pool = process.WorkerPool(broker, pool_tasks.init, (self.name,), workers=2)
+
+    def garbage(self) -> bytes:
+        """What a broken child might write: bytes, or frames with some of them changed or cut."""
+        rand = self.rand
+        parts = [rand.choice([*KINDS, b'?', b''])]
+        for _ in range(rand.randint(0, 11)):
+            parts.append(rand.choice([self.canary, b'value', b'delegate', b'retry', b'0', b'',
+                                      rand.randbytes(12), rand.randbytes(40), b'9' * 30]))
+        data = bytearray(pack(parts))
+        for _ in range(rand.choice([0, 0, 1, 5])):
+            data[rand.randrange(len(data))] = rand.randrange(256)
+        return rand.choice([bytes(data), bytes(data[:rand.randrange(len(data))]),
+                            rand.randbytes(rand.randint(1, 200)), self.canary])
+
+    def test_to_the_manager(self) -> None:
+        """Whatever a child writes before it dies: the manager runs none of it, and goes on; the
+        task is run again."""
+        self.enterContext(mock.patch.object(manager, 'RESPAWN', (0.01, 0.02)))
+        with self.pool:
+            many = [self.q.garble(f'{self.folder.name}/{n}', self.garbage())
+                    for n in range(rounds(30))]
+            eq_([d.result(timeout=PATIENCE) for d in many], ['well'] * len(many))
+            eq_(self.q.same(1).result(timeout=PATIENCE), 1)
+            self.assertTrue(self.pool.alive)
+        eq_(self.logs.lines, [])
+        self.assertFalse(self.sang.exists())
+
+    def test_to_a_child(self) -> None:
+        """Whatever a child is sent in place of a task: it runs none of it, each task comes to an
+        end, and the pool goes on."""
+        self.enterContext(mock.patch.object(manager, 'RESPAWN', (0.01, 0.02)))
+        rand, damaged = self.rand, 0
+
+        def damage(parts: list[bytes]) -> bytes:
+            nonlocal damaged
+            content = bytearray(pack(parts))
+            if parts[0] == TASKS and rand.random() < 0.5:
+                for _ in range(rand.randint(1, 4)):   # not in its length: more would have to come
+                    content[rand.randrange(8, len(content))] = rand.randrange(256)
+                start = rand.randrange(8, len(content))
+                if rand.random() < 0.3 and len(content) - start >= len(self.canary):
+                    content[start:start + len(self.canary)] = self.canary
+                damaged += 1
+            return bytes(content)
+        with mock.patch.object(worker, 'pack', damage), self.pool:
+            came = []
+            for _ in range(rounds(30)):   # a frame for each few
+                some = [self.q.same(['x' * rand.randrange(400)]) for _ in range(3)]
+                came += [type(deferred.exception(timeout=PATIENCE)) for deferred in some]
+        self.assertGreater(damaged, 5)
+        self.assertIn(type(None), came)
+        eq_(self.logs.lines, [])
+        self.assertFalse(self.sang.exists())

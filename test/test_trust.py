@@ -5,15 +5,18 @@ import ast
 import hashlib
 import hmac
 import pickle
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import TestCase, mock
 
 import worq
+from test import support
 from worq import codec, trust
 from worq.codec import UNSIGNED, Codec, Keyring, UnknownKey
 from worq.errors import DecodeError, TaskFailure, UntrustedMessage
+from worq.pool.thread import WorkerPool
 from worq.retry import Memo
 
 NONCE = 'abcdefghijkl'
@@ -297,6 +300,40 @@ class Keys(TestCase):
                 self.assertEqual(read_call(reader, call(writer)), ((1, 'two'), {'x': None}))
         self.assertEqual(call(steps[0]), call(steps[1]))
         self.assertEqual(call(steps[2]), call(steps[3]))
+
+    def test_rotation_under_load(self) -> None:
+        """While secrets change step by step, pools and callers one after the other, every call
+        is run and every result is read."""
+        url, name = support.redis_url(), support.unique()
+        self.addCleanup(support.clean, url, name)
+        old, new = 'the old secret, 16 bytes', 'the new secret, 16 bytes'
+        steps = [[old], [old, new], [new, old], [new]]
+        done: list[int] = []
+        secrets = steps[0]
+        stopped = threading.Event()
+
+        def call() -> None:
+            while not stopped.is_set():
+                with worq.get_broker(url, name, secret=secrets) as broker:
+                    q = broker.queue()
+                    many = [q.len(q.str(10 ** n)) for n in range(5)]
+                    done.extend(d.result(timeout=30) - n for n, d in enumerate(many))
+        caller = threading.Thread(target=call, daemon=True)
+        caller.start()
+        for step in steps:
+            before = len(done)
+            with worq.get_broker(url, name, secret=step) as broker:
+                broker.expose(len)
+                broker.expose(str)
+                with WorkerPool(broker):
+                    support.eventually(lambda before=before: len(done) > before, timeout=30)
+                    secrets, before = step, len(done)   # callers follow the pools
+                    support.eventually(lambda before=before: len(done) > before + 10, timeout=30)
+                    if step is steps[-1]:
+                        stopped.set()
+                        caller.join(30)
+        self.assertFalse(caller.is_alive())
+        self.assertEqual(set(done), {1})
 
     def test_unknown(self) -> None:
         """A message of an unknown key says so, for a pool to hand it on to others."""
