@@ -1,6 +1,7 @@
 """What others have written into the keys of a queue: each kind of damage, and its end."""
 from __future__ import annotations
 
+import time
 import unittest
 from typing import Any, Callable
 from unittest import mock
@@ -192,8 +193,9 @@ class Alarm(Case):
             for poison in poisons:
                 eq_(q.len('x').result(timeout=30), 1)
                 poison()
-                deferred = None
+                deferred, limit = None, time.monotonic() + 20
                 while deferred is None:
+                    self.assertLess(time.monotonic(), limit)
                     try:
                         deferred = q.len('four')
                     except QueueError as error:

@@ -195,7 +195,7 @@ class Producers(Case):
             got: list[Any] = []
 
             def wait(deferred: worq.Deferred) -> None:
-                got.append(type(deferred.exception(timeout=60)))
+                got.append(type(deferred.exception(timeout=20)))
 
             async def awaits() -> None:
                 try:
@@ -203,7 +203,8 @@ class Producers(Case):
                 except TaskExpired as error:
                     got.append(type(error))
             threads = [threading.Thread(target=wait, args=(q.same(n),)) for n in range(2)]
-            threads.append(threading.Thread(target=lambda: asyncio.run(awaits())))
+            threads.append(threading.Thread(target=lambda: asyncio.run(awaits()),
+                                            daemon=True))
             for one in threads:
                 one.start()
             eventually(lambda: broker.inbox._leader is not None)
@@ -212,7 +213,7 @@ class Producers(Case):
             server.kill()
             server.start()
             for one in threads:
-                one.join(60)
+                one.join(25)
         eq_(got, [TaskExpired] * 3)
 
     def test_await_keeps_its_loop(self) -> None:
