@@ -56,6 +56,23 @@ class DeskTest(unittest.TestCase):
         self.assertEqual(self.queue.status(['a', 'b']), ['processing'] * 2)
         self.assertEqual(self.queue.stats()['redelivered'], 0)
 
+    def test_a_beat_while_an_outcome_is_told_loses_nothing(self):
+        """What the queue has just settled, and does not know the desk knows, is no loss."""
+        outcome = Outcome('a', self.a.token, 'value', b'')
+        lost = []
+
+        def settle_and_beat(*args):
+            words = self.queue.settle(*args)
+            self.desk._beat_at = 0     # another thread beats before this one can go on
+            lost.extend(self.desk.beat())
+            return words
+
+        self.faulty.settle = settle_and_beat
+        self.desk.settle([outcome])
+        self.assertEqual(lost, [])
+        self.assertEqual(list(self.desk.held), [self.b.token])
+        self.assertEqual(self.desk._settling, set())
+
     def test_outcomes_are_told_after_an_outage(self):
         """What could not be settled is settled by the first turn that can."""
         outcome = Outcome('a', self.a.token, 'value', b'')

@@ -156,6 +156,7 @@ class Desk:
         self.held: dict[bytes, str] = {}        # token to id: leased, and not yet settled
         self.short: dict[bytes, int] = {}       # token to ms, for shorter leases
         self.progress: dict[bytes, bytes] = {}  # by token; goes along with the next beat
+        self._settling: set[bytes] = set()      # tokens of what is being told
         self.untold: list[Outcome] = []         # could not be settled yet
         self._lock = Lock()                     # around untold, never around the queue
         self._joined = False
@@ -197,6 +198,7 @@ class Desk:
             return [], []
         beats = now >= self._beat_at
         settled = {outcome.token for outcome in outcomes}
+        self._settling |= settled
         held = self._all_held(settled) if beats else []
         try:
             self._arrive()
@@ -224,6 +226,7 @@ class Desk:
 
     def settle(self, outcomes: list[Outcome]) -> None:
         """Settle only; what cannot be settled now goes along with a later turn."""
+        self._settling.update([outcome.token for outcome in outcomes])
         try:
             if self._away_since is None:
                 self._settled(outcomes, self.backend.settle(self.pool, outcomes))
@@ -265,7 +268,9 @@ class Desk:
                 if told and self.progress.get(token) is told:
                     self.progress.pop(token, None)
         # What another thread has settled meanwhile is not ours, but that is no news.
-        lost = [one for one in lost if one.token in self.held]
+        # A token leaves `_settling` after `held`, so they are asked in this order.
+        lost = [one for one in lost
+                if one.token not in self._settling and one.token in self.held]
         for one in lost:
             self._drop(one.token)
         if now >= self._bury_at:
@@ -276,6 +281,7 @@ class Desk:
         return lost
 
     def _keep(self, outcomes: list[Outcome]) -> None:
+        self._settling.difference_update([outcome.token for outcome in outcomes])
         with self._lock:
             self.untold = outcomes + self.untold
 
@@ -293,6 +299,7 @@ class Desk:
 
     def _drop(self, token: bytes) -> None:
         self.held.pop(token, None)
+        self._settling.discard(token)
         if self.short:
             self.short.pop(token, None)
         if self.progress:
