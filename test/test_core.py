@@ -199,6 +199,15 @@ class ResultContract(TestingCalls, BrokerCase):
         self.assertIsInstance(d.exception(10), worq.TaskCancelled)
         self.assertEqual(after.exception(10), d.exception())
 
+    def test_cancel_by_id(self):
+        """broker.cancel takes an id, as broker.deferred does; anything else is a ValueError."""
+        d = self.q.identity(1)
+        with self.assertRaisesRegex(ValueError, 'invalid task id: <Deferred '):
+            self.b.cancel(d)
+        self.assertIs(self.b.cancel('nobody'), False)
+        self.assertIs(self.b.cancel(d.id), True)
+        self.assertIs(self.b.cancel(d.id), False)
+
     def test_given_up(self):
         """A task that is given up has expired for its Deferred."""
         d = self.q.identity(1)
@@ -217,6 +226,14 @@ class IdContract(TestingCalls, BrokerCase):
     """Ids of the caller's own."""
 
     __test__ = False
+
+    def test_in_doubt(self):
+        """The broker tells whether a call with an id of one's own has been stored."""
+        self.assertIs(self.b.status(self.b.deferred('mine')), None)
+        worq.Task(self.q.identity, id='mine')(1)
+        self.assertEqual(self.b.status(self.b.deferred('mine')), 'enqueued')
+        self.work(self.b)
+        self.assertEqual(self.b.status(self.b.deferred('mine')), 'completed')
 
     def check(self, id):
         task = Task(self.q.identity, id=id)

@@ -202,10 +202,12 @@ class FlowContract(BrokerCase):
         made = worq.map(self.q.picky, range(3))
         self.work(self.b, limit=1)
         arrived = []
-        with self.assertRaises(TimeoutError):
+        with self.assertRaisesRegex(TimeoutError, '^2 Deferreds are not done after 0.2 seconds$'):
             for d in worq.as_completed(made, timeout=0.2):
                 arrived.append(d)
         self.assertEqual(arrived, [made[0]])
+        with self.assertRaisesRegex(TimeoutError, '^1 Deferred is not done after 0 seconds$'):
+            list(worq.as_completed(made[1:2], timeout=0))
         self.assertEqual((self.b.inbox._subscribed, self.b.inbox._waiting), (0, {}))
 
     # -- when a task runs -----------------------------------------------------

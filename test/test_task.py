@@ -22,6 +22,7 @@ class TestQueue(unittest.TestCase):
     def test_repr_names_target_and_queue(self):
         """A queue shows its target and its broker's name."""
         self.assertEqual(repr(self.q.foo.bar), '<Queue foo.bar [test-task]>')
+        self.assertEqual(repr(self.q), '<Queue (root) [test-task]>')
         self.assertEqual(repr(worq.get_queue('memory://').foo.bar), '<Queue foo.bar [default]>')
         self.assertEqual(str(self.q.foo.bar), 'foo.bar')
 
@@ -97,7 +98,7 @@ class TestTask(unittest.TestCase):
                 ('result_timeout', 0), ('result_timeout', -1), ('result_timeout', True),
                 ('result_timeout', float('nan')), ('result_timeout', float('inf')),
                 ('heartrate', None), ('heartrate', 0), ('max_deliveries', 0),
-                ('max_deliveries', 1.5)]:
+                ('max_deliveries', 1.5), ('priority', 5), ('delay', -1)]:
             with self.subTest(name=name, value=value):
                 with self.assertRaisesRegex(ValueError, f'^invalid {name}: '):
                     Task(self.q.f, **{name: value})
@@ -105,6 +106,16 @@ class TestTask(unittest.TestCase):
                     worq.get_queue('memory://', 'test-task', **{name: value})
         with self.assertRaisesRegex(ValueError, 'ignore_result is incompatible'):
             Task(self.q.f, ignore_result=True, result_timeout=5)
+
+    def test_what_is_allowed_is_told(self):
+        """The message for an option that makes no sense says what would make some."""
+        for name, value, allowed in [
+                ('priority', 5, "it is 'high', 'normal' or 'low'$"),
+                ('delay', -1, 'it is a number of seconds from 0$'),
+                ('expires', 0, 'it is a number of seconds above 0$')]:
+            with self.subTest(name=name), self.assertRaisesRegex(ValueError, allowed):
+                Task(self.q.f, **{name: value})
+        self.assertEqual(Task(self.q.f, delay=0).options, {'delay': 0})
 
     def test_unknown_options_are_refused(self):
         """An option that does not exist is a TypeError that lists those that do."""
@@ -115,8 +126,10 @@ class TestTask(unittest.TestCase):
 
     def test_needs_a_queue(self):
         """A Task of anything but a queue is a TypeError."""
-        with self.assertRaisesRegex(TypeError, 'made of a Queue'):
-            Task(len)
+        for wrong in len, 'f', worq.get_broker('memory://'):
+            with self.subTest(wrong=wrong), self.assertRaisesRegex(
+                    TypeError, r'made of a Queue, as in Task\(q\.function, \.\.\.\); not of'):
+                Task(wrong)
 
     def test_bad_ids_are_refused(self):
         """An id that is empty, too long or no string is a ValueError, and nothing is put."""
@@ -193,7 +206,8 @@ class TestAddresses(unittest.TestCase):
     def test_bad_names(self):
         """A queue has a name."""
         for name in ['', None, 3]:
-            with self.subTest(name=name), self.assertRaisesRegex(ValueError, 'queue name'):
+            with self.subTest(name=name), \
+                    self.assertRaisesRegex(ValueError, 'queue name: .* a string that is not empty'):
                 worq.get_broker('memory://', name)
 
     def test_memory_is_one_queue_for_url_and_name(self):

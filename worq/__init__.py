@@ -96,7 +96,7 @@ def _backend(url: str, name: str) -> Callable[..., TaskQueue]:
     if not isinstance(url, str):
         raise TypeError(f'a broker URL is a string, not {url!r}')
     if not isinstance(name, str) or not name:
-        raise ValueError(f'invalid queue name: {name!r}; it is a string')
+        raise ValueError(f'invalid queue name: {name!r}; it is a string that is not empty')
     scheme, separator, _ = url.partition('://')
     if not separator or scheme not in SCHEMES:
         raise ValueError(f'invalid broker URL: {url!r}; write memory://, redis://HOST:PORT/DB, '

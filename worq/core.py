@@ -359,7 +359,7 @@ class Broker:
 
         :returns: whether it was cancelled; False if it had completed or is unknown.
         """
-        return self.backend.cancel([task_id])[0] == 'cancelled'
+        return self.backend.cancel([self._own_id(task_id)])[0] == 'cancelled'
 
     # 4. -- keep the queue ----------------------------------------------------
 

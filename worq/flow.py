@@ -229,8 +229,9 @@ def as_completed(deferreds: Iterable[Deferred],
     with Arrivals(deferreds) as arrivals:
         yield from arrivals.until(timeout)
         if arrivals.open:
-            raise TimeoutError(f'{len(arrivals.open)} Deferreds are not done '
-                               f'after {timeout} seconds')
+            count = len(arrivals.open)
+            raise TimeoutError(f'{count} {"Deferred is" if count == 1 else "Deferreds are"} '
+                               f'not done after {timeout} seconds')
 
 
 class Arrivals:

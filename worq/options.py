@@ -76,9 +76,9 @@ class Options(NamedTuple):
                              'it is a whole number from 1')
         if options.priority not in const.PRIORITIES:
             raise ValueError(f'invalid priority: {options.priority!r}; '
-                             f'it is {", ".join(map(repr, const.PRIORITIES))}')
+                             "it is 'high', 'normal' or 'low'")
         if options.delay != 0:
-            _positive('delay', options.delay)
+            _positive('delay', options.delay, 'from 0')
         eta = options.eta
         if eta is not None and (not isinstance(eta, datetime) or eta.utcoffset() is None):
             raise ValueError(f'invalid eta: {eta!r}; it is a datetime with a time zone, '
@@ -128,8 +128,8 @@ class Options(NamedTuple):
         return 0 if self.heartrate is None else max(1000, int(self.heartrate * 3000))
 
 
-def _positive(name: str, value: object) -> None:
+def _positive(name: str, value: object, range: str = 'above 0') -> None:
     # bool is an int, and True seconds is a mistake; so is nan, which is not above 0
     if isinstance(value, bool) or not isinstance(value, (int, float)) \
             or not 0 < value < float('inf'):
-        raise ValueError(f'invalid {name}: {value!r}; it is a number of seconds above 0')
+        raise ValueError(f'invalid {name}: {value!r}; it is a number of seconds {range}')

@@ -85,7 +85,7 @@ class Queue:
         return self.__target
 
     def __repr__(self) -> str:
-        return f'<Queue {self.__target} [{self.__broker.name}]>'
+        return f'<Queue {self.__target or "(root)"} [{self.__broker.name}]>'
 
 
 class Task:
@@ -153,9 +153,8 @@ class Task:
                  retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = UNSET,
                  timeout: float | None = UNSET, **unknown: Never) -> None:
         if not isinstance(queue, Queue):
-            raise TypeError(f'a Task is made of a Queue: Task(q.{queue!r}, ...)'
-                            if isinstance(queue, str) else
-                            f'a Task is made of a Queue, not of {queue!r}')
+            raise TypeError('a Task is made of a Queue, as in Task(q.function, ...); '
+                            f'not of {queue!r}')
         self._given = {name: value for name, value in [
             ('id', id), ('on_error', on_error), ('ignore_result', ignore_result),
             ('result_timeout', result_timeout), ('heartrate', heartrate),
@@ -267,7 +266,7 @@ def parts(target: Queue | Task) -> tuple[Broker, str, Options]:
     if isinstance(target, Task):
         return target.broker, target.name, target._options
     if not isinstance(target, Queue):
-        raise TypeError(f'a queue or a Task names what is called, as in q.module.function; '
+        raise TypeError('a Queue or a Task is needed here, as in q.module.function; '
                         f'not {target!r}')
     inner = object.__getattribute__
     return (inner(target, '_Queue__broker'), str(target), inner(target, '_Queue__options'))
