@@ -1,6 +1,7 @@
 """Deferred.explain and .progress: what is told of a task in each state, on every queue."""
 from __future__ import annotations
 
+import json
 import re
 import threading
 from datetime import UTC, datetime, timedelta
@@ -289,6 +290,24 @@ def test_reports():
             (Progress(1.5, 0, 'x'), 'It is at 1.5 of 0: x'),
             (Progress(1, None, 'x'), 'It is at 1: x')]:
         assert report(progress) == text, report(progress)
+
+
+def test_progress_too_long():
+    """A long text is cut; what is too long otherwise cannot be told, and that is found at once."""
+    tries = iter(range(30))
+
+    def dumps(value):
+        if next(tries, None) is None:
+            raise AssertionError('it goes on for ever')
+        return json.dumps(value)
+
+    with mock.patch('worq.current.json', mock.Mock(dumps=dumps)):
+        assert len(Progress(1, 2, 'x' * 10_000).encode()) <= const.PROGRESS
+        for progress in [Progress('x' * 5_000), Progress(10 ** 2_000), Progress(1, 2, ['x'] * 999)]:
+            try:
+                raise AssertionError(progress.encode())
+            except ValueError as error:
+                assert str(const.PROGRESS) in str(error), error
 
 
 on_every_queue(globals(), ExplainContract)

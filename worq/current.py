@@ -29,12 +29,17 @@ class Progress(NamedTuple):
     text: str = ''
 
     def encode(self) -> bytes:
-        """As it travels with a heartbeat; a long text is cut."""
+        """As it travels with a heartbeat; a long text is cut.
+
+        :raises ValueError: if that does not help, since something else is too long.
+        """
         text = self.text
         while True:
             raw = json.dumps([self.done, self.total, text]).encode()
             if len(raw) <= const.PROGRESS:
                 return raw
+            if not text or not isinstance(text, str):
+                raise ValueError(f'{len(raw)} bytes of progress; at most {const.PROGRESS}')
             text = text[:len(text) // 2]
 
     @classmethod
