@@ -13,7 +13,7 @@ from test.support import eventually
 from worq import get_broker
 from worq.errors import QueueError
 from worq.pool import worker
-from worq.pool.base import Desk
+from worq.pool.base import Desk, started
 from worq.pool.process import WorkerPool
 from worq.queue.base import Outcome
 from worq.queue.memory import TaskQueue
@@ -31,6 +31,21 @@ class Faulty:
         if faults:
             raise faults.pop(0)
         return getattr(self.backend, name)
+
+
+class DescribeTest(unittest.TestCase):
+
+    @unittest.skipUnless(os.path.exists('/proc/self/comm'), 'processes have no names here')
+    def test_process_with_a_strange_name(self):
+        """When a process began is known also if its name, which is any bytes, is no text."""
+        def name(new=None):
+            with open('/proc/self/comm', 'rb' if new is None else 'wb') as file:
+                return file.read().strip() if new is None else file.write(new)
+        before, began = name(), started(os.getpid())
+        self.addCleanup(name, before)
+        name('sm\u00f8rrebr\u00f8d'.encode()[:3])   # cut amid a character, as the kernel does
+        self.assertTrue(began.isdigit())
+        self.assertEqual(started(os.getpid()), began)
 
 
 class DeskTest(unittest.TestCase):

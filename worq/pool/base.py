@@ -63,7 +63,7 @@ def started(pid: int) -> str:
 
 def _read(path: str) -> str:
     try:
-        with open(path) as file:
+        with open(path, errors='replace') as file:   # the name of a process may be any bytes
             return file.read().strip()
     except OSError:
         return ''
