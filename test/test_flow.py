@@ -208,7 +208,7 @@ class FlowContract(BrokerCase):
         self.assertEqual(arrived, [made[0]])
         with self.assertRaisesRegex(TimeoutError, '^1 Deferred is not done after 0 seconds$'):
             list(worq.as_completed(made[1:2], timeout=0))
-        self.assertEqual((self.b.inbox._subscribed, self.b.inbox._waiting), (0, {}))
+        self.assertEqual((self.b.inbox._subscribed, self.b.inbox._waiting), (set(), {}))
 
     # -- when a task runs -----------------------------------------------------
 

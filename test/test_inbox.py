@@ -214,8 +214,26 @@ class InboxContract(BrokerCase):
         box = self.b.inbox
         box.backend = Away(self.b.backend)
         asyncio.run(main())
-        self.assertEqual((box._subscribed, box._waiting), (0, {}))
+        self.assertEqual((box._subscribed, box._waiting), (set(), {}))
         eventually(lambda: box._listener, None)
+
+    def test_interrupted_before_it_is_subscribed(self):
+        """A wait that is interrupted before it has begun leaves others that wait alone."""
+        async def main():
+            d = self.q.identity(1)
+            waits = asyncio.ensure_future(_value(d))
+            while not self.b.inbox._subscribed:
+                await asyncio.sleep(0)
+            with mock.patch.object(self.b.inbox, 'subscribe', side_effect=KeyboardInterrupt), \
+                    self.assertRaises(KeyboardInterrupt):
+                worq.wait([self.q.identity(2)])
+            self.assertTrue(self.b.inbox._subscribed)
+            await asyncio.to_thread(self._work_one)
+            self.assertEqual(await asyncio.wait_for(waits, 30), 1)
+
+        async def _value(d):
+            return await d
+        asyncio.run(main())
 
     def test_producers_beside_waiters(self):
         """Threads that call and threads that wait do not get into each other's way."""
@@ -335,7 +353,7 @@ class InboxContract(BrokerCase):
         asyncio.run(main())
         worker.join(30)
         self.assertEqual(self.b.inbox._waiting, {})
-        self.assertEqual(self.b.inbox._subscribed, 0)
+        self.assertEqual(self.b.inbox._subscribed, set())
 
     def _work_one(self):
         from worq.pool.run import run

@@ -79,7 +79,7 @@ class Inbox:
         self._rewatch_at = 0.0
         self._listener: Thread | None = None
         self._idlers: list[Waiter] = []               # the background thread, asleep
-        self._subscribed = 0
+        self._subscribed: set[tuple[Deferred, Callable[[], None]]] = set()
         self._asker: Thread | None = None
         self._unasked: list[tuple[Deferred, Callable[[Exception], None]]] = []
         self._more = Event()                          # there is something unasked
@@ -381,7 +381,7 @@ class Inbox:
         waiter = Subscriber(deferred, announce)
         with self._lock:
             self._waiting.setdefault(deferred.id, []).append(waiter)
-            self._subscribed += 1
+            self._subscribed.add((deferred, announce))
             if self._listener is None:
                 self._listener = Thread(target=self._listen, name='worq-inbox', daemon=True)
                 self._listener.start()
@@ -422,9 +422,12 @@ class Inbox:
                     failed(error)
 
     def unsubscribe(self, deferred: Deferred, announce: Callable[[], None]) -> None:
-        """The counterpart of every `subscribe`, whether it was called back or not."""
+        """The counterpart of every `subscribe`, whether it was called back or not.
+
+        Also of one that an interruption has prevented: others must not be missed for that.
+        """
         with unbroken(), self._lock:
-            self._subscribed = max(0, self._subscribed - 1)
+            self._subscribed.discard((deferred, announce))
             waiters = self._waiting.get(deferred.id, [])
             waiters[:] = [w for w in waiters if w.wake is not announce]
             if not waiters:
@@ -437,12 +440,12 @@ class Inbox:
             self._idlers.append(me)
         while True:
             try:
-                self._follow(me, event, lambda: self._subscribed == 0, None)
+                self._follow(me, event, lambda: not self._subscribed, None)
             except Exception:
                 log.exception('the inbox of %r failed, and goes on', self.backend)
                 time.sleep(PAUSE[0])
             with self._lock:
-                if self._subscribed == 0:
+                if not self._subscribed:
                     self._idlers.remove(me)
                     self._listener = None
                     return
@@ -451,7 +454,7 @@ class Inbox:
         """End the background threads, if there are any; coroutines that wait go on waiting."""
         with self._lock:
             listener, asker = self._listener, self._asker
-            self._subscribed = 0
+            self._subscribed.clear()
             for waiter in self._idlers:
                 waiter.wake()
             self._more.set()
