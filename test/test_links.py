@@ -297,6 +297,8 @@ class Urls(unittest.TestCase):
                 ('redis+cluster://a?db=1', 'a cluster has none but 0'),
                 ('redis+cluster://a?sentinel_password=secret', r'redis\+sentinel://'),
                 ('redis+cluster://a?ssl_keyfile=k', r'rediss\+cluster://'),
+                ('redis://u:secret@a..b/', r"bad host 'a\.\.b'.*1 to 63"),
+                ('redis+sentinel://a,' + 'b' * 64 + '/s', 'bad host'),
                 ('redis://a,b', r'several hosts.*redis\+cluster://'),
                 ('redis+other://a', 'unknown scheme'), ('unix+cluster:///x', 'unknown scheme'),
                 ('redis+cluster://a?durable=-1', 'how many replicas'),

@@ -151,6 +151,11 @@ def read_hosts(parts: SplitResult, label: str, mode: str) -> list[Host]:
             if mode:
                 raise Mistake(label, 'no host', f'write {example}')
             host = 'localhost'
+        try:
+            host.encode('idna')   # as to connect would, much later
+        except UnicodeError:
+            raise Mistake(label, f'bad host {host!r}',
+                          'between two dots of a name there are 1 to 63 characters') from None
         hosts.append((host, PORTS[mode] if port is None else port))
     return hosts
 
