@@ -15,7 +15,7 @@ from typing import Callable, Container, Iterable
 from worq import __version__
 from worq.errors import QueueError, WorqError
 from worq.ids import new_nonce
-from worq.queue.base import Delivery, Held, Lost, Outcome, TaskQueue
+from worq.queue.base import Delivery, Held, Lost, Outcome, TaskQueue, Turn
 
 __all__ = ['Desk', 'Error', 'describe', 'cause_of_death', 'batch_size', 'smooth']
 
@@ -202,9 +202,11 @@ class Desk:
         held = self._all_held(settled) if beats else []
         try:
             self._arrive()
+            turn = Turn([], [], [])
             if beats and not held:
                 self.backend.beat(self.pool, (), self.lease)  # so that we are known to live
-            turn = self.backend.turn(self.pool, outcomes, held, limit, self.lease)
+            if outcomes or held or limit:
+                turn = self.backend.turn(self.pool, outcomes, held, limit, self.lease)
         except QueueError as error:
             self._keep(outcomes)
             self._gone(error)

@@ -31,6 +31,7 @@ RESPAWN = 0.1, 10.0       # seconds before a child is tried again that could not
 FAREWELL = 5.0            # seconds that a child has to end after its last task
 YOUNG = 1.0               # seconds; a child that dies sooner without a task has not begun
 SLOW = 30.0               # seconds after which a child that has not begun is told of
+SOON = 0.001              # seconds in which a short task may be done
 SILENCE = 3.0             # seconds; an armed bell rings within two, or nobody listens to it
 
 
@@ -58,7 +59,8 @@ class Manager:
         self._bell = backend.bell(self.desk.pool)
         self._bell_fd = -1              # while it is armed
         self._armed_at = 0.0            # and since when
-        self._more = True               # there may be something to take
+        self._more = True               # there may be something to take ...
+        self._look_at = 0.0             # ... but it is not looked for before
         self._outcomes: list[Outcome] = []
         self._backlog: deque[tuple[Delivery, float]] = deque()  # came back; since when
         self._seconds: float | None = None
@@ -106,8 +108,10 @@ class Manager:
         waits = [2.0, desk.beat_in]
         if desk.away:
             waits = [2.0, desk.away]
-        elif self._outcomes or self._more and self._stop_at is None and self._room():
+        elif self._outcomes:
             return 0.0
+        elif self._more and self._stop_at is None and self._room():
+            waits.append(self._look_at - now)
         if any(len(worker.sent) > 1 for worker in self.workers):
             waits.append(HORIZON)
         if any(worker.revoking for worker in self.workers):
@@ -135,9 +139,11 @@ class Manager:
             if fd == self._wake_out:
                 os.read(fd, 4096)
             elif fd == self._bell_fd:
-                self._bell.clear()
+                rang = self._bell.clear()
                 self._disarm()
-                self._more = True
+                self._more, self._look_at = True, 0.0
+                if not rang:
+                    self._arm()  # then one look is enough
             elif fd in self._heard:
                 self._listen(self._heard[fd])
             elif fd in self._clogged:
@@ -334,7 +340,7 @@ class Manager:
         if self._bell_fd >= 0 and now - self._armed_at > SILENCE:
             self._disarm()  # its connection is dead, and only its connection may be
         # Without a bell (the queue had no connection for it) we look at every round.
-        look = self._more or self._bell_fd < 0
+        look = self._more and (self._outcomes or now >= self._look_at) or self._bell_fd < 0
         limit = self._room() if look and self._stop_at is None else 0
         desk = self.desk
         if not (limit or self._outcomes or desk.untold or desk.beat_in == 0) or desk.away > 0.002:
@@ -343,13 +349,16 @@ class Manager:
         deliveries, lost = desk.turn(outcomes, limit)
         for one in lost:
             self._disown(one.token, one.word)
-        if limit and not desk.away:
-            self._more = len(deliveries) == limit
-            if not self._more and self._bell_fd < 0:
-                # It rings only for what comes after it is armed, so look once more.
-                self._more = self._arm()
         if deliveries:
             self._deal(deliveries)
+        if limit and not desk.away:
+            self._more = len(deliveries) == limit
+            self._look_at = 0.0
+            if not self._more and self._bell_fd < 0:
+                # It rings only for what comes after it is armed, so look once more: if a
+                # worker has just begun, then along with its outcome, which may be soon.
+                self._more = self._arm()
+                self._look_at = time.monotonic() + SOON if deliveries else 0.0
 
     def _quota(self, worker: Worker) -> int | None:
         """How many more tasks the child may be sent in its life; None: any number."""

@@ -196,10 +196,12 @@ class WorkerPool:
     def _next(self, worker: Worker) -> list[Delivery]:
         """Settle what is done and take more, waiting for it; nothing once we stop."""
         outcomes = self._grab(worker)
+        looked = False
         if self._stopping.is_set():
             self._desk.settle(outcomes)
             return []
         if self._door.acquire(blocking=False):
+            looked = True
             # Nobody waits at the queue, so there may be something: one round trip for both.
             try:
                 deliveries, lost = self._desk.turn(outcomes, batch_size(self._seconds))
@@ -211,17 +213,15 @@ class WorkerPool:
         elif outcomes:
             self._desk.settle(outcomes)
         with self._door:
-            armed = False
+            # It rings only for what comes after it is armed, so look once more. Not armed
+            # before the first look: a bell that nobody listens to takes others' rings.
+            armed = looked and self._arm()
             while not self._stopping.is_set():
                 deliveries, lost = self._desk.turn([], batch_size(self._seconds))
                 self._disown(lost)
                 if deliveries:
                     return deliveries
-                if armed:
-                    self._listen()
-                # It rings only for what comes after it is armed, so look once more. Not armed
-                # before the first look: a bell that nobody listens to takes others' rings.
-                armed = not armed and self._arm()
+                armed = not (armed and self._listen()) and self._arm()
         return []
 
     def _arm(self) -> bool:
@@ -233,7 +233,8 @@ class WorkerPool:
             return False
         return True
 
-    def _listen(self) -> None:
+    def _listen(self) -> bool:
+        """Wait for the bell; whether it rang for something."""
         poll = select.poll()
         poll.register(self._wake[0], select.POLLIN)
         pause = self._desk.away
@@ -243,8 +244,7 @@ class WorkerPool:
             except QueueError:
                 pause = NO_BELL
         found = poll.poll(1000 * (pause or min(2.0, self._desk.beat_in + 0.001)))
-        if any(fd != self._wake[0] for fd, _ in found):
-            self._bell.clear()
+        return any(fd != self._wake[0] for fd, _ in found) and self._bell.clear()
 
     def _run(self, worker: Worker) -> None:
         begin = flushed = time.monotonic()

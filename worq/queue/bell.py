@@ -8,6 +8,7 @@ from typing import Callable
 
 __all__ = ['Bell', 'Bells']
 
+SILENT = b'.'  # a ring for nothing but time
 PAUSE = 2.0   # seconds after which an armed bell rings by itself
 
 
@@ -79,7 +80,7 @@ class Bells:
                 now = time.monotonic()
                 for bell in [bell for bell in self._armed if bell.until <= now]:
                     self._armed.discard(bell)
-                    bell.strike()
+                    bell.strike(SILENT)
                 self._wakes = min((bell.until for bell in self._armed), default=now + PAUSE)
                 self._changed.wait(self._wakes - now)
             self._thread = None
@@ -101,18 +102,18 @@ class Bell:
     def arm(self) -> None:
         self._bells.arm(self)
 
-    def strike(self) -> None:
+    def strike(self, sign: bytes = b'!') -> None:
         """Make the descriptor readable. Only `Bells` does so, under its lock."""
         try:
-            os.write(self._in, b'!')
+            os.write(self._in, sign)
         except BlockingIOError:   # it is readable more than enough
             pass
 
-    def clear(self) -> None:
+    def clear(self) -> bool:
         try:
-            os.read(self._out, 4096)
+            return os.read(self._out, 4096) != SILENT
         except BlockingIOError:
-            pass
+            return False
 
     def close(self) -> None:
         if self._bells.close(self):

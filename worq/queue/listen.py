@@ -68,15 +68,16 @@ class Bell:
         self._armed = True
         self._since = time.monotonic()
 
-    def clear(self) -> None:
+    def clear(self) -> bool:
         """Take the reply: Redis gives one within a second. A broken connection is dropped."""
         if not self._armed or self._connection is None:
-            return
+            return True
         self._armed = False
         try:
-            self._connection.read_response()
+            return self._connection.read_response() is not None
         except errors.RedisError:
             self._drop()
+            return True
 
     def close(self) -> None:
         """Stop listening. May be called twice."""

@@ -137,8 +137,12 @@ class Bell(Protocol):
     def arm(self) -> None:
         """Begin to listen; does nothing while it listens already."""
 
-    def clear(self) -> None:
-        """Take what made the descriptor readable. After it, ``arm`` anew and ``take``."""
+    def clear(self) -> bool:
+        """Take what made the descriptor readable. After it, ``arm`` anew and ``take``.
+
+        :returns: whether it rang for something. If it did not, it may be armed before it is
+            looked for anything: no ring is taken from others.
+        """
 
     def close(self) -> None:
         """Stop listening. May be called twice."""
