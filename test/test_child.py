@@ -193,6 +193,7 @@ class Script(unittest.TestCase):
         self.assertNotEqual(status, 0)
         self.assertIn("if __name__ == '__main__':", err)
         self.assertIn('TimeoutError', err)
+        self.assertNotIn('During handling of the above exception', err)   # it has no other cause
 
     def test_forgotten_stop(self):
         """A program that ends without stopping its pool ends all the same."""

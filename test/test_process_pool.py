@@ -287,9 +287,19 @@ class ProcessDetails(MemoryMixin, Processes):
 
     def test_options_are_checked(self):
         """Numbers that make no sense are refused at once."""
-        for options in ({'workers': 0}, {'workers': 1.5}, {'max_worker_tasks': 0}):
-            with self.assertRaises(ValueError):
+        for options in ({'workers': 0}, {'workers': 1.5}, {'max_worker_tasks': 0},
+                        {'grace': -1}, {'grace': 'long'}, {'grace': float('nan')}):
+            option, = options
+            with self.assertRaisesRegex(ValueError, f'^invalid {option}: '):
                 WorkerPool(self.broker, init, **options)
+
+    def test_arguments_are_checked(self):
+        """A text is no sequence of arguments, and a queue or a URL is no broker."""
+        with self.assertRaisesRegex(TypeError, r"as \['name'\], not 'name'"):
+            WorkerPool(self.broker, init, 'name')
+        for wrong in self.q, self.broker.url, None:
+            with self.assertRaisesRegex(TypeError, r'made of a broker, as get_broker\(url\)'):
+                WorkerPool(wrong, init)
 
     def test_child_that_babbles(self):
         """A child that writes nonsense is killed and replaced; the manager goes on."""

@@ -13,7 +13,7 @@ import redis as client
 from test import leaks, support
 from test.contract import message, outcome
 from test.support import eq_, eventually
-from worq import const
+from worq import const, get_broker
 from worq.errors import QueueError
 from worq.queue import base, connect, redis
 from worq.queue.base import Argument, Outcome, TaskQueue
@@ -400,6 +400,11 @@ class Urls(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, what) as caught:
                 redis.TaskQueue(url)
             self.assertNotIn('secret', str(caught.exception))
+
+    def test_bad_option(self) -> None:
+        """An option that does not exist is an error that tells those that do."""
+        with self.assertRaisesRegex(TypeError, "'colour'; there are retry_for, strict, durable$"):
+            get_broker('redis://localhost', colour=1)
 
     def test_unix(self) -> None:
         """A queue works on a Unix socket."""

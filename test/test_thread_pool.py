@@ -65,6 +65,12 @@ class ThreadDetails(MemoryMixin, Threads):
             with self.assertRaises((ValueError, TypeError)):
                 WorkerPool(self.broker, workers)
 
+    def test_broker_is_checked(self):
+        """A queue or a URL in place of the broker is refused at once."""
+        for wrong in self.q, self.broker.url, None:
+            with self.assertRaisesRegex(TypeError, r'made of a broker, as get_broker\(url\)'):
+                WorkerPool(wrong)
+
     def test_thread_factory(self):
         """Threads come from the factory."""
         made = []

@@ -370,6 +370,8 @@ class Keys(TestCase):
         for secrets in [['x' * 15], [SECRET, 'short'], [''], [b''], []]:
             self.assertRaises(ValueError, Keyring, secrets)
         self.assertRaises(TypeError, Keyring, [5])
+        with self.assertRaisesRegex(TypeError, 'a secret is text or bytes, not int'):
+            trust.keyring_for('redis://localhost', 5)
         self.assertEqual(Keyring([b'x' * 16]).signs, Keyring(['x' * 16]).signs)
 
     def test_shown(self) -> None:

@@ -143,8 +143,8 @@ class Explanation:
                            (TaskTimeout, 'took too long'), (TaskFailure, 'failed')]:
             if isinstance(value, kind):
                 break
-        return (f'did not run, since{whose} {word}: {value.error}' if whose
-                else f'{word}: {value.error}')
+        how = word if value.error == 'cancelled' else f'{word}: {value.error}'
+        return f'did not run, since{whose} {how}' if whose else how
 
     # -- parts --
 

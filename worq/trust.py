@@ -123,7 +123,8 @@ def keyring_for(url: str, secret: Secrets | None = None,
         warn_once(url)
         return None
     if secret is not None:
-        return Keyring([secret] if isinstance(secret, (str, bytes)) else secret)
+        return Keyring(secret if isinstance(secret, Iterable)
+                       and not isinstance(secret, (str, bytes)) else [secret])
     given = [part.strip() for part in environ.get(VARIABLE, '').split(',')]
     if any(given):
         return Keyring(part for part in given if part)

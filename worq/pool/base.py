@@ -13,11 +13,12 @@ import time
 from typing import Callable, Container, Iterable
 
 from worq import __version__
+from worq.core import Broker
 from worq.errors import QueueError, WorqError
 from worq.ids import new_nonce
 from worq.queue.base import Delivery, Held, Lost, Outcome, TaskQueue, Turn
 
-__all__ = ['Desk', 'Error', 'describe', 'cause_of_death', 'batch_size', 'smooth']
+__all__ = ['Desk', 'Error', 'describe', 'cause_of_death', 'batch_size', 'check_broker', 'smooth']
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,12 @@ NAMES = 64 << 10    # bytes of the names of tasks that a pool tells; more are no
 
 class Error(WorqError):
     """A pool was asked for what it cannot do in the state it is in."""
+
+
+def check_broker(broker: object) -> None:
+    """Raise a TypeError for anything but a broker, as for a queue or a URL in its place."""
+    if not isinstance(broker, Broker):
+        raise TypeError(f'a pool is made of a broker, as get_broker(url), not of {broker!r}')
 
 
 # -- who a pool is ------------------------------------------------------------------

@@ -116,12 +116,14 @@ def call_it_main(value: Any) -> None:
 
 def unpickle(data: bytes) -> Any:
     """Load what the parent sent, with what it names of its main script."""
-    for loaded in False, True:
-        try:
-            return pickle.loads(data)
-        except AttributeError:
-            if loaded or not codec.load_main():
-                raise
+    try:
+        return pickle.loads(data)
+    except AttributeError:
+        # the script is loaded outside of this clause: what it raises has no other cause
+        if codec.main_loader is None:
+            raise
+    codec.load_main()
+    return pickle.loads(data)
 
 
 def begin(data: bytes, queue: str) -> Broker:
@@ -134,7 +136,7 @@ def begin(data: bytes, queue: str) -> Broker:
         raise TypeError(f'init_func must return a broker, and returned {broker!r}')
     if broker.name != queue:
         log.warning('init_func made a broker of the queue %r, and the pool is one of %r: '
-                    'give it the name', broker.name, queue)
+                    'give both the same name', broker.name, queue)
         broker.move(queue)
     return broker
 

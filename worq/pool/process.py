@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterable, Mapping, Self
 from worq.const import DEFAULT
 from worq.core import Broker
 from worq.pool import child
-from worq.pool.base import Error
+from worq.pool.base import Error, check_broker
 from worq.pool.frames import pack
 from worq.pool.manager import Manager
 from worq.pool.wire import INIT
@@ -68,8 +68,14 @@ class WorkerPool:
         for option, value in [('workers', workers), ('max_worker_tasks', max_worker_tasks)]:
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise ValueError(f'invalid {option}: {value!r}; it is a whole number from 1')
+        check_broker(broker)
         if not callable(init_func):
             raise TypeError(f'init_func must be callable, not {init_func!r}')
+        if isinstance(init_args, (str, bytes)):   # its letters would be the arguments
+            raise TypeError(f'init_args is a sequence of arguments, as [{init_args!r}], '
+                            f'not {init_args!r}')
+        if isinstance(grace, bool) or not isinstance(grace, (int, float)) or not grace >= 0:
+            raise ValueError(f'invalid grace: {grace!r}; it is a number of seconds from 0')
         self.broker = broker
         self.init_func = init_func
         self.init_args = tuple(init_args)
@@ -173,6 +179,7 @@ class WorkerPool:
                 for option in ('init_func', 'init_args', 'init_kwargs', 'workers',
                                'max_worker_tasks', 'grace'):
                     setattr(self, option, getattr(other, option))
+            log.info('%s is reloaded: new worker processes take the place of the old ones', self)
             manager.renew(spawn, self.workers, self.max_worker_tasks, self.grace)
 
     @property

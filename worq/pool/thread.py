@@ -11,7 +11,7 @@ from typing import Any, Callable, Self
 
 from worq.core import Broker
 from worq.errors import QueueError
-from worq.pool.base import HORIZON, PATIENCE, Desk, Error, batch_size, smooth
+from worq.pool.base import HORIZON, PATIENCE, Desk, Error, batch_size, check_broker, smooth
 from worq.pool.grip import GRACE
 from worq.pool.run import run
 from worq.pool.threadgrip import ThreadGrip
@@ -64,6 +64,7 @@ class WorkerPool:
 
     def __init__(self, broker: Broker, workers: int = 1,
                  thread_factory: Callable[..., Any] = Thread) -> None:
+        check_broker(broker)
         if not isinstance(workers, int) or workers < 1:
             raise ValueError(f'invalid workers: {workers!r}; it is a whole number from 1')
         self.broker = broker

@@ -80,6 +80,10 @@ class TaskQueue(base.TaskQueue):
     @classmethod
     def open(cls, url: str, name: str = const.DEFAULT, **options: Any) -> TaskQueue:
         """A queue for this URL and name; `options` are those of the class."""
+        unknown = options.keys() - {'retry_for', 'strict', 'durable', 'clock_key'}
+        if unknown:
+            raise TypeError(f'a queue on Redis has no option {min(unknown)!r}; '
+                            'there are retry_for, strict, durable')
         return cls(url, name, **options)
 
     # -- producers ------------------------------------------------------------
