@@ -71,6 +71,8 @@ class RedisMixin:
     def setUp(self):
         from test import support
         self._url = support.redis_url()
+        # What is left would make every later search of the server's keys slower.
+        self.addCleanup(lambda: support.clean(self._url, self.name))
         super().setUp()
 
     def url(self):

@@ -121,12 +121,12 @@ class Leases(Contract):
         self.assertEqual(self.status('a'), ['processing'])
 
     def test_beat_lost(self) -> None:
-        """Whatever is not the pool's any more is named as lost."""
+        """What is not the pool's any more is named; what is not known any more, as cancelled."""
         self.put(message('a'), message('b'))
         a, b = self.take(2)
         self.settle(outcome(a))
         self.assertEqual(self.q.beat('p1', [*held(a, b), Held('x', a.token)]),
-                         [Lost('a', a.token, 'lost'), Lost('x', a.token, 'lost')])
+                         [Lost('a', a.token, 'lost'), Lost('x', a.token, 'cancelled')])
         self.assertEqual(self.q.beat('p2', held(b)), [Lost('b', b.token, 'lost')])
         self.assertEqual(self.q.beat('p1', []), [])
 

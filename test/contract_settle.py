@@ -172,7 +172,7 @@ class Settle(Contract):
         a, c = self.take(2)
         turn = self.q.turn('p1', [outcome(a, data=b'x')], [*held(c), Held('x', a.token)], 2)
         self.assertEqual(turn.settled, ['ok'])
-        self.assertEqual(turn.lost, [Lost('x', a.token, 'lost')])
+        self.assertEqual(turn.lost, [Lost('x', a.token, 'cancelled')])
         self.assertEqual([d.id for d in turn.deliveries], ['d', 'b'])
         self.assertEqual(unpack(turn.deliveries[1].arguments[0][1]).data, b'x')
         self.assertEqual(self.q.turn('p1'), base.Turn([], [], []))

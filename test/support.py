@@ -54,10 +54,10 @@ def unique(prefix: str = 'test') -> str:
 
 
 def clean(url: str, name: str) -> None:
-    """Delete every key of a queue."""
+    """Delete every key of a queue, and of those whose names begin with its name."""
     with redis.Redis.from_url(url) as client:
         escaped = re.sub(r'([\[\]*?^\\])', r'\\\1', name)
-        keys = list(client.scan_iter('worq:{%s}:*' % escaped, count=1000))
+        keys = list(client.scan_iter('worq:{%s*' % escaped, count=10_000))
         for start in range(0, len(keys), 1000):
             client.unlink(*keys[start:start + 1000])
 

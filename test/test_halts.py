@@ -62,6 +62,16 @@ class Halts(PoolCase):
         self.cancelled(self.q.spin)
         self.assertEqual(words(self.path('seen')), ['Cancelled', 'True'])
 
+    def test_cancel_what_nobody_waits_for(self):
+        """A task that keeps no result is interrupted too, though no record of it is left."""
+        self.start()
+        call = Task(self.q.spin, id='ignored', ignore_result=True)
+        call(self.path('begun'), self.path('seen'))
+        eventually(lambda: len(lines(self.path('begun'))), 1, timeout=WAIT)
+        self.assertTrue(self.broker.cancel('ignored'))
+        eventually(lambda: words(self.path('seen')), ['Cancelled', 'True'], timeout=SOON)
+        self.assertEqual(self.q.same(1).result(SOON), 1)
+
     def test_cancel_a_coroutine(self):
         """A coroutine that waits is cancelled as coroutines are."""
         self.start()

@@ -28,9 +28,7 @@ class RedisQueueTest(QueueContract, unittest.TestCase):
         return redis.TaskQueue(self.url, name, clock_key=True)
 
     def remove(self, name: str) -> None:
-        keys = list(self.client.scan_iter(match=f'worq:{{{name}}}:*'))
-        if keys:
-            self.client.delete(*keys)
+        support.clean(self.url, name)
 
     def advance(self, ms: int) -> None:
         self.now += ms

@@ -116,14 +116,14 @@ def call_it_main(value: Any) -> None:
 
 def unpickle(data: bytes) -> Any:
     """Load what the parent sent, with what it names of its main script."""
-    try:
-        return pickle.loads(data)
-    except AttributeError:
-        # the script is loaded outside of this clause: what it raises has no other cause
-        if codec.main_loader is None:
-            raise
-    codec.load_main()
-    return pickle.loads(data)
+    for again in True, False:
+        try:
+            return pickle.loads(data)
+        except AttributeError:
+            if not again or codec.main_loader is None:
+                raise
+        # outside of the clause above, so that what the script raises has no other cause
+        codec.load_main()
 
 
 def begin(data: bytes, queue: str) -> Broker:

@@ -300,7 +300,8 @@ class TaskQueue:
              lease: int = const.LEASE) -> list[Lost]:
         """Renew the leases of deliveries, note their progress, and keep the pool known.
 
-        :returns: those whose token is not in force: cancelled, or given to another pool.
+        :returns: those whose token is not in force: cancelled, or given to another pool. One
+            whose life is over and has left nothing counts as cancelled.
         """
         raise NotImplementedError
 

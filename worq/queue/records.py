@@ -80,11 +80,11 @@ class Held(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """A delivery that is not the pool's any more: kill its worker or drop its outcome."""
+    """A delivery that is not the pool's any more: stop its worker or drop its outcome."""
 
     id: str
     token: bytes
-    word: str            #: 'cancelled', or 'lost' for anything else
+    word: str            #: 'cancelled': nobody wants its outcome; 'lost': another delivery counts
 
 
 class Turn(NamedTuple):

@@ -217,12 +217,15 @@ class Store(Graph):
         lost = []
         for id, token, progress in held:
             life = self.known(id)
-            same = life is not None and life.token == token
-            if life is not None and same and life.state == PROCESSING and life.owner == pool:
+            if life is None or not token.startswith(life.nonce.encode()):
+                lost.append(Lost(id, token, 'cancelled'))   # its life is over, and left nothing
+                continue
+            same = life.token == token
+            if same and life.state == PROCESSING and life.owner == pool:
                 self._lease(life, lease)
                 life.progress = progress or life.progress
             else:
-                lost.append(Lost(id, token, 'cancelled' if life is not None and same
+                lost.append(Lost(id, token, 'cancelled' if same
                                  and life.kind == CANCELLED and life.owner is None
                                  and life.origin is None else 'lost'))
         if pool in self.pools:

@@ -12,7 +12,8 @@ local function beat(pool, lease, from, to)
       if ARGV[i + 2] ~= '' then
         call('HSET', P .. 't:' .. id, 'j', ARGV[i + 2])
       end
-    elseif same and T.s == COMPLETED and not T.o and kind(id, T) == 'c' then
+    elseif not T or T.n ~= token:sub(1, NONCE)   -- its life is over, and left nothing
+        or same and T.s == COMPLETED and not T.o and kind(id, T) == 'c' then
       table.insert(gone, {id, token, 'cancelled'})
     else
       table.insert(gone, {id, token, 'lost'})
