@@ -72,8 +72,12 @@ class RedisMixin:
         from test import support
         self._url = support.redis_url()
         # What is left would make every later search of the server's keys slower.
-        self.addCleanup(lambda: support.clean(self._url, self.name))
+        self.addCleanup(self._clean)
         super().setUp()
+
+    def _clean(self):
+        from test import support
+        support.clean(self._url, self.name)
 
     def url(self):
         return self._url

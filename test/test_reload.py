@@ -45,9 +45,7 @@ class Reload(Processes):
         pool = self.start(2)
         running = self.held(value='done')
         old = set(pool.pids)
-        with self.assertLogs('worq.pool.process', 'INFO') as caught:
-            pool.reload()
-        self.assertIn(f'{pool} is reloaded', caught.output[0])
+        pool.reload()
         eventually(lambda: len(set(pool.pids) - old), 2, timeout=WAIT)
         # one old child is left, which runs the task; what comes now goes to the new ones
         eventually(lambda: len(set(pool.pids) & old), 1, timeout=WAIT)

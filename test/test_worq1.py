@@ -68,7 +68,7 @@ class OldProgramContract(unittest.TestCase):
     __test__ = False
 
     def setUp(self):
-        self.queue_name = f'old-{os.urandom(6).hex()}'
+        self.name = self.queue_name = f'old-{os.urandom(6).hex()}'
         self.broker = get_broker(self.url(), self.queue_name)
         self.addCleanup(self.broker.close)
         self.q = get_queue(self.url(), self.queue_name)

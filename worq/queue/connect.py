@@ -124,6 +124,7 @@ class Link:
         left = max(limit - begin, HONEST) if again or until is not None else self.address.timeout
         pause = 0.05
         idle = self._take_idle()
+        refusal: errors.RedisError | None = None
         while True:
             try:
                 return self._attempt(work, idle, left, half=again)
@@ -136,6 +137,8 @@ class Link:
                 left = limit - time.monotonic()
                 stale = idle is not None and not isinstance(error, errors.TimeoutError)
                 if not again or left <= 0 and not stale:
+                    if refusal is not None:   # which says more; time ran out in the next try
+                        raise self._refused(refusal) from error
                     raise QueueError(
                         f'Redis at {self.address.label} is out of reach: {error}') from error
                 if stale:
@@ -144,6 +147,7 @@ class Link:
                 left = limit - time.monotonic()
                 if left <= 0 or not self._passing(error):
                     raise self._refused(error) from error
+                refusal = error
             if idle is None:
                 time.sleep(max(0.0, min(pause * random.uniform(0.5, 1), left)))
                 pause = min(pause * 2, 2)
