@@ -317,8 +317,13 @@ class Frames(Case):
         super().setUp()
         print(f'WORQ_FUZZ_SEED={SEED}')
         self.rand = random.Random(SEED)
-        self.q = worq.get_broker('memory://', self.name).queue()
-        broker = worq.get_broker('memory://', self.name)
+        # On Redis, where messages are signed. Those of a memory queue are not, and a canary that
+        # happens to lie where a body was would sing.
+        server = support.start_redis()
+        self.addCleanup(server.close)
+        broker = worq.get_broker(server.url, self.name)
+        self.addCleanup(broker.close)
+        self.q = broker.queue()
         self.pool = process.WorkerPool(broker, pool_tasks.init, (self.name,), workers=2)
 
     def garbage(self) -> bytes:
