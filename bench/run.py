@@ -3,6 +3,7 @@
     python bench/run.py                                 all that is installed, five rounds
     python bench/run.py --only worq huey drain          some peers, some figures
     python bench/run.py --quick                         little of each: to see that it works
+    python bench/run.py --json FILE --resume            go on with a run that was stopped
 
 Every measurement runs in a process of its own; all of them use one Redis server, which is
 started here and emptied each time. Nothing else should run on the machine.
@@ -10,7 +11,6 @@ started here and emptied each time. Nothing else should run on the machine.
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
 import contextlib
 import json
 import os
@@ -44,6 +44,8 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument('--rounds', type=int, default=5, help='default 5')
     parser.add_argument('--quick', action='store_true', help='one round of very little')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the results there')
+    parser.add_argument('--resume', action='store_true',
+                        help='go on where the run that wrote the --json file was stopped')
     parser.add_argument('--python', action='append', default=[], metavar='PEER=PATH',
                         help='the Python that has this peer, if it is another one')
     parser.add_argument('--publish', action='store_true',
@@ -54,11 +56,7 @@ def main(args: list[str] | None = None) -> int:
     if options.publish and (options.quick or options.only):
         parser.error('--publish is for a full run, without --quick and --only')
     if options.source:
-        try:
-            results = json.loads(options.source.read_text('utf-8'))
-        except (OSError, ValueError) as error:
-            parser.error(f'--from {options.source}: {error}')
-        return tell(results, options.publish)
+        return tell(load(parser, options.source), options.publish)
     if options.rounds < 1:
         parser.error('--rounds is at least 1')
     pythons = dict.fromkeys([*PEERS, LIMITS], sys.executable)
@@ -70,8 +68,28 @@ def main(args: list[str] | None = None) -> int:
     chosen = [name for name in options.only if name in PEERS] or list(PEERS)
     figures = [name for name in options.only if name in FIGURES] or list(FIGURES)
 
+    begun = None
+    if options.resume:
+        if options.json is None:
+            parser.error('--resume needs --json FILE, which it goes on with')
+        begun = load(parser, options.json)
     bench = Bench(pythons, options.quick, 1 if options.quick else options.rounds)
-    return tell(bench.run(chosen, figures, options.json), options.publish)
+    try:
+        return tell(bench.run(chosen, figures, options.json, begun), options.publish)
+    except Mismatch as error:
+        parser.error(f'--resume {options.json}: {error}')
+
+
+def load(parser: argparse.ArgumentParser, file: Path) -> Any:
+    """What --json has written."""
+    try:
+        return json.loads(file.read_text('utf-8'))
+    except (OSError, ValueError) as error:
+        parser.error(f'{file}: {error}')
+
+
+class Mismatch(Exception):
+    """A run that was begun is not this one."""
 
 
 def tell(results: dict[str, Any], publish: bool) -> int:
@@ -95,8 +113,14 @@ class Bench:
         self.quick = quick
         self.rounds = rounds
 
-    def run(self, chosen: list[str], figures: list[str], file: Path | None) -> dict[str, Any]:
-        """Measure; what there is after each figure is written to `file`."""
+    def run(self, chosen: list[str], figures: list[str], file: Path | None,
+            begun: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Measure; what there is after each figure is written to `file`.
+
+        :param begun: what a run that was stopped has written; it is continued.
+        :raises Mismatch: if that was not the same code, machine, peers and figures.
+        """
+        steps = [(number, figure) for number in range(self.rounds) for figure in figures]
         versions = {name: found for name in chosen
                     if (found := self._drive(name, 'check', '-', 60)) is not None}
         for name in chosen:
@@ -107,14 +131,23 @@ class Bench:
                 'about': about(server, self.quick),
                 'versions': versions,
                 'figures': {figure: {} for figure in figures},
+                'steps': 0,   # of `steps`, that are done
             }
-            for number in range(self.rounds):
-                say(f'round {number + 1} of {self.rounds}')
-                for figure in figures:
-                    for name in self._peers(figure, versions, number):
-                        self._measure(results, server, figure, name)
-                    if file:
-                        file.write_text(json.dumps(results, indent=1) + '\n', 'utf-8')
+            if begun is not None:
+                for what in 'about', 'versions':
+                    if begun[what] | {'date': ''} != results[what] | {'date': ''}:
+                        raise Mismatch(f'it has {what} {begun[what]}, and here: {results[what]}')
+                if list(begun['figures']) != figures:
+                    raise Mismatch('it is of other figures')
+                results = begun
+            for number, figure in steps[results['steps']:]:
+                if figure == figures[0]:
+                    say(f'round {number + 1} of {self.rounds}')
+                for name in self._peers(figure, versions, number):
+                    self._measure(results, server, figure, name)
+                results['steps'] += 1
+                if file:
+                    file.write_text(json.dumps(results, indent=1) + '\n', 'utf-8')
         return results
 
     @staticmethod
@@ -138,9 +171,9 @@ class Bench:
             answer = self._drive(name, figure, server.url, FIGURES[figure].limit)
         except RuntimeError as error:
             answer = {'error': str(error)}
-        entry = results['figures'][figure].setdefault(name, {'values': defaultdict(list)})
+        entry = results['figures'][figure].setdefault(name, {'values': {}})
         for key, value in answer.get('values', {}).items():
-            entry['values'][key].append(value)
+            entry['values'].setdefault(key, []).append(value)
         if 'skip' in answer:
             entry['skip'] = answer['skip']
         if 'error' in answer:

@@ -87,6 +87,40 @@ class QuickRun(unittest.TestCase):
         self.assertEqual(marked(self.mark), [])
 
 
+class Resume(unittest.TestCase):
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.file = Path(folder.name, 'results.json')
+
+    def bench(self, *args):
+        return subprocess.run(
+            [sys.executable, 'bench/run.py', '--quick', '--json', self.file, *args], cwd=ROOT,
+            timeout=LIMIT, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT)
+
+    def test_resume(self):
+        """A run that was stopped is continued with what it has not measured yet; one of other
+        figures is refused."""
+        support.find_binary()
+        only = ['--only', 'thread-executor', 'throughput', 'round-trip']
+        self.assertEqual(self.bench(*only).returncode, 0)
+        whole = json.loads(self.file.read_text())
+        self.assertEqual(whole['steps'], 2)
+        first, second = whole['figures']
+        self.file.write_text(json.dumps(
+            {**whole, 'steps': 1, 'figures': {first: whole['figures'][first], second: {}}}))
+        self.assertEqual(self.bench(*only, '--resume').returncode, 0)
+        again = json.loads(self.file.read_text())
+        self.assertEqual(again['figures'][first], whole['figures'][first])
+        self.assertEqual([len(values) for values in
+                          again['figures'][second]['thread-executor']['values'].values()], [1, 1])
+        refused = self.bench(*only[:-1], '--resume')
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn('other figures', refused.stdout)
+
+
 class Parts(unittest.TestCase):
 
     def test_proxy_counts(self):
