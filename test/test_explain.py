@@ -168,15 +168,19 @@ class ExplainContract(BrokerCase):
         """How it ended is told, and by whose fault."""
         good, bad, gone = self.q.double(1), self.q.fail(), self.q.double(1)
         after = self.q.double(bad)
+        self.b.tasks['tail'] = lambda: current_task().queue.fail()
+        tail = self.q.tail()
         gone.cancel()
         never = self.q.total([gone])
         self.work(self.b)
         self.said(good, r'ID is done: it has its value\.')
         self.said(bad, 'ID failed: ValueError: too low')
-        self.said(after, r'ID did not run, since fail \[NAME:.*\], which it depended on, failed: '
+        self.said(after, r'ID has no value, since fail \[NAME:.*\], which it depended on, failed: '
                          'ValueError: too low')
+        self.said(tail, r'ID has no value, since fail \[NAME:.*\], which it depended on, failed: '
+                        'ValueError: too low')
         self.said(gone, 'ID was cancelled')
-        self.said(never, 'ID did not run, since double .*, which it depended on, was cancelled')
+        self.said(never, 'ID has no value, since double .*, which it depended on, was cancelled')
         again = self.b.deferred(bad.id)
         self.assertIn('failed: ValueError', again.explain())
 

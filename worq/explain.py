@@ -144,7 +144,7 @@ class Explanation:
             if isinstance(value, kind):
                 break
         how = word if value.error == 'cancelled' else f'{word}: {value.error}'
-        return f'did not run, since{whose} {how}' if whose else how
+        return f'has no value, since{whose} {how}' if whose else how
 
     # -- parts --
 
