@@ -29,7 +29,7 @@ from typing import Any, NamedTuple, NoReturn
 from worq import blame, const, errors
 from worq.errors import DecodeError, EncodeError, TaskFailure, UntrustedMessage, WorqError
 from worq.trust import (
-    CALL, FAILURE, KINDS, MEMO, UNSIGNED, VALUE, Key, Keyring, keyring_for,
+    CALL, FAILURE, KINDS, MEMO, UNSIGNED, VALUE, Key, Keyring, hmac_halves, keyring_for,
 )
 
 try:
@@ -51,7 +51,6 @@ SIGNED = HEAD + 16
 NO_KEY = bytes(4)
 LENGTHS = Struct('>III').pack
 LENGTH = Struct('>I').pack
-ONE_SHOT = 64 << 10   # bytes; a larger payload is hashed in place and not copied first
 
 WORDS = {CALL: 'call', VALUE: 'value', FAILURE: 'failure', MEMO: 'memo'}
 ERROR_LIMIT = 10_000      # characters of a failure's text ...
@@ -487,12 +486,12 @@ class Codec:
         task, life = id.encode(), nonce.encode()
         context = b''.join((head, self._queue, LENGTHS(len(task), len(life), len(header)),
                             task, life, header))
-        derived = key.derived[head[1]]
-        if len(payload) <= ONE_SHOT:
-            return hmac.digest(derived, context + payload, 'sha256')[:16]
-        running = hmac.new(derived, context, 'sha256')
-        running.update(payload)
-        return running.digest()[:16]
+        inner, outer = hmac_halves(key.derived[head[1]])
+        inner, outer = inner.copy(), outer.copy()
+        inner.update(context)
+        inner.update(payload)
+        outer.update(inner.digest())
+        return outer.digest()[:16]
 
 
 def task_name(header: bytes) -> str:

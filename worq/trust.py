@@ -17,6 +17,7 @@ any other host           ``WORQ_SECRET``, else an error that says how to set it
 from __future__ import annotations
 
 import enum
+import hashlib
 import hmac
 import ipaddress
 import os
@@ -24,10 +25,11 @@ import secrets as randomness
 import stat
 import warnings
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-__all__ = ['UNSIGNED', 'Unsigned', 'Key', 'Keyring', 'Secrets', 'keyring_for']
+__all__ = ['UNSIGNED', 'Unsigned', 'Key', 'Keyring', 'Secrets', 'hmac_halves', 'keyring_for']
 
 #: kinds of signed messages: the body of a task, its value, its failure, the memo of a retry
 CALL, VALUE, FAILURE, MEMO = KINDS = b'cvfm'
@@ -105,6 +107,18 @@ def derive(secret: Secret) -> Key:
     if not any(key_id):  # zero means unsigned
         key_id = b'\x00\x00\x00\x01'
     return Key(key_id, {kind: expand(b'worq message ' + bytes([kind])) for kind in KINDS})
+
+
+@lru_cache(maxsize=64)
+def hmac_halves(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
+    """The two hashes of an HMAC, at the point where what depends on nothing but the key is done.
+
+    To copy them saves two thirds of what hmac.digest takes for a short message: most of that
+    goes into setting up, each time anew.
+    """
+    key = key.ljust(64, b'\0')   # the block of SHA-256; no key of ours is longer
+    return (hashlib.sha256(bytes(byte ^ 0x36 for byte in key)),
+            hashlib.sha256(bytes(byte ^ 0x5c for byte in key)))
 
 
 def keyring_for(url: str, secret: Secrets | None = None,
