@@ -187,10 +187,10 @@ class TaskQueue(base.TaskQueue):
         return gone
 
     def settle(self, pool: str, outcomes: Sequence[Outcome]) -> list[str]:
-        words: list[bytes] = []
+        words: list[str] = []
         for group in affordable(outcomes):
-            words += self._run('settle', pool, *flatten(group))
-        return [word.decode() for word in words]
+            words += all_words(len(group), self._run('settle', pool, *flatten(group)))
+        return words
 
     def turn(self, pool: str, outcomes: Sequence[Outcome] = (),
              held: Iterable[Held] = (), limit: int = 0,
@@ -202,7 +202,7 @@ class TaskQueue(base.TaskQueue):
             argv += one
         words, gone, found = self._run(
             'turn', pool, lease, limit, len(last), *argv, again=not limit)
-        settled += [word.decode() for word in words]
+        settled += all_words(len(last), words)
         return Turn(settled, losses(gone), self._deliveries(found))
 
     def reconcile(self, pool: str, known: Iterable[bytes]) -> int:
@@ -292,9 +292,13 @@ class TaskQueue(base.TaskQueue):
         pool's: it is left out, and reaped if it should be neither.
         """
         deliveries = []
-        for raw_id, token, number, header, body, start, flat, *memo in found:
+        for raw_id, token, number, header, body, *more in found:
             try:
                 id = raw_id.decode()
+                if not more:
+                    deliveries.append(Delivery(id, token, number, header, body))
+                    continue
+                start, flat, *memo = more
                 arguments = self._arguments(id, flat) if flat else ()
             except UnicodeDecodeError:
                 continue   # no id: somebody else has written it
@@ -428,6 +432,14 @@ def inspection(state: bytes, nonce: bytes, header: bytes = b'', due: int | None 
     return Inspection(STATES.get(state, '?'), header, due, expires, open, names, text(target),
                       ahead, text(pool), taken, deliveries, progress, memo, text(gate),
                       text(nonce))
+
+
+def all_words(n: int, others: Sequence[Any]) -> list[str]:
+    """The words of n outcomes as scripts answer them: those that are not ok, by their index."""
+    words = ['ok'] * n
+    for index, word in zip(others[::2], others[1::2]):
+        words[index] = word.decode()
+    return words
 
 
 def losses(found: list[Any]) -> list[Lost]:

@@ -1,6 +1,6 @@
 -- take(P; pool, limit: int, lease: int) -> {{delivery, ...}, pause}
--- enqueued -> processing. A delivery is {id, token, number, header, body, start, arguments},
--- and the memo if there is one;
+-- enqueued -> processing. A delivery is {id, token, number, header, body}, and of those that are
+-- not plain also start, arguments, and the memo if there is one;
 -- `pause` is how many ms may pass before something else may be due.
 insist()
 tick()

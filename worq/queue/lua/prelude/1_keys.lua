@@ -2,6 +2,12 @@
 -- few here, and what is rare is defined where it is used.
 local call = redis.call
 
+-- A whole number as Redis gets it: to write out one that is a number takes it longer than to run
+-- most commands, so one that is used many times comes as text.
+local function text(number)
+  return ('%d'):format(number)
+end
+
 local function push(verb, key, list)
   for i = 1, #list, CHUNK do
     call(verb, key, unpack(list, i, math.min(i + CHUNK - 1, #list)))

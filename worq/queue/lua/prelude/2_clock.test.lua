@@ -11,7 +11,7 @@ for _, key in ipairs(call('ZRANGEBYSCORE', P .. 'ends', '-inf', now)) do
 end
 
 local function expire(at, key)
-  if at <= now then
+  if tonumber(at) <= now then
     drop(key)
   elseif call('EXISTS', key) == 1 then
     call('ZADD', P .. 'ends', at, key)

@@ -17,7 +17,8 @@ local function read(id)
   if #flat == 0 then
     return nil
   end
-  local T = {}
+  -- Room for what most tasks have: a table that grows is made anew at 1, 2, 4 and 8.
+  local T = {s = nil, n = nil, h = nil, b = nil, e = nil, o = nil, q = nil, w = nil}
   for i = 1, #flat, 2 do
     T[flat[i]] = flat[i + 1]
   end

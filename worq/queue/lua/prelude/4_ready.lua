@@ -1,6 +1,6 @@
 -- The one way to become ready, to be counted, and to tell those who wait.
--- Each gathers; `flush` writes, so that a batch costs a few commands.
-local counted, back, front, news = {}, {}, {}, {}
+-- Each gathers; `flush` writes, so that a batch costs a few commands. `done` is what had a lease.
+local counted, back, front, news, done = {}, {}, {}, {}, {}
 
 local function count(name, by)
   counted[name] = (counted[name] or 0) + (by or 1)
@@ -65,6 +65,7 @@ end
 
 local function flush_ready()
   local n = 0
+  push('ZREM', P .. 'lease', done)
   for p = 0, 2 do
     if back[p] then
       push('RPUSH', P .. 'q:' .. p, back[p])
@@ -79,7 +80,7 @@ local function flush_ready()
       n = n + #list
     end
   end
-  back, front = {}, {}
+  back, front, done = {}, {}, {}
   if n > 0 then
     wake(n)
   end

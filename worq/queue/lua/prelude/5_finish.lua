@@ -44,9 +44,13 @@ end
 -- `owner` stays if it gave this outcome, so that it hears 'again' when it gives it twice.
 local INDEX = {[PENDING] = 'wait', [SCHEDULED] = 'sched', [PROCESSING] = 'lease'}
 local KEPT = {s = 1, n = 1, e = 1, o = 1, f = 1, t = 1, i = 1}
+local USUAL = {h = 1, b = 1, q = 1}   -- what goes, and is nearly always there
+local usual_end = text(now + RESULT_TTL)
 local function finish(id, T, record, owner)
   local key = P .. 't:' .. id
-  if INDEX[T.s] then
+  if T.s == PROCESSING then
+    done[#done + 1] = id
+  elseif INDEX[T.s] then
     call('ZREM', P .. INDEX[T.s], id)
   elseif T.s == ENQUEUED and not purged(T) then
     count('dead')   -- its entry stays in a ready list, to be skipped
@@ -66,19 +70,17 @@ local function finish(id, T, record, owner)
     drop(key)
     record = nil
   else
-    local ended = not owner and T.o and {'o'} or {}
+    local ended = {'h', 'b', 'q', not owner and 'o' or nil}
     if T.i == '0' then
       table.insert(ended, 'i')
       T.i = nil
     end
     for name in pairs(T) do
-      if not KEPT[name] then
+      if not KEPT[name] and not USUAL[name] then
         table.insert(ended, name)
       end
     end
-    if #ended > 0 then
-      call('HDEL', key, unpack(ended))
-    end
+    call('HDEL', key, unpack(ended))
     if #record <= FIELD then
       call('HSET', key, 's', COMPLETED, 'r', record)
       T.r = record
@@ -89,7 +91,7 @@ local function finish(id, T, record, owner)
     if edges then
       table.insert(todo, id)
     elseif not T.i then
-      local moment = now + (T.t or RESULT_TTL)
+      local moment = T.t and now + T.t or usual_end
       expire(moment, key)
       if not T.r then
         expire(moment, P .. 'r:' .. id)

@@ -92,12 +92,13 @@ local function apply(id, T, pool, word, data)
   end
 end
 
+-- Answers {index from 0, word, ...}, for nearly all of them are 'ok' and need none.
 local function settle(pool, from, n)
   local words = {}
   for i = from, from + 4 * n - 1, 4 do
     local id, token = ARGV[i], ARGV[i + 1]
     local T = read(id)
-    local word = 'ok'
+    local word
     if not T then
       word = 'gone'
     elseif T.n .. (T.e or 0) ~= token or T.o ~= pool then
@@ -110,7 +111,10 @@ local function settle(pool, from, n)
       apply(id, T, pool, ARGV[i + 2], ARGV[i + 3])
       work()
     end
-    table.insert(words, word)
+    if word then
+      table.insert(words, (i - from) / 4)
+      table.insert(words, word)
+    end
   end
   flush_ready()
   return words

@@ -22,10 +22,11 @@ end
 
 -- The body, or false and where it begins in its key: then the client fetches it by itself.
 local function body(id, T)
-  local key, start = P .. 'b:' .. id, tonumber(T.c or 0)
   if T.b then
-    return T.b, start
-  elseif call('STRLEN', key) - start > INLINE then
+    return T.b, 0
+  end
+  local key, start = P .. 'b:' .. id, tonumber(T.c or 0)
+  if call('STRLEN', key) - start > INLINE then
     return false, start
   end
   return call('GETRANGE', key, start, -1), start
@@ -36,6 +37,7 @@ local function take(pool, limit, lease)
   work()
   flush_ready()
   local taken, leases = {}, {}
+  local moment, usual = text(now), text(now + lease)
   local p, skips = 0, BUDGET
   while p <= 2 and #taken < limit and skips > 0 do
     local entries = call('LPOP', P .. 'q:' .. p, math.min(limit - #taken, BUDGET))
@@ -44,19 +46,22 @@ local function take(pool, limit, lease)
       local nonce, id = entry:sub(1, NONCE), entry:sub(NONCE + 1)
       local T = task(id)
       if T and T.s == ENQUEUED and T.n == nonce then
-        local d, e = deliveries(T) + 1, (T.e or 0) + 1
-        call('HSET', P .. 't:' .. id, 's', PROCESSING, 'e', e, 'o', pool, 'q', now)
+        local d, e = deliveries(T) + 1, T.e and text(T.e + 1) or '1'
+        call('HSET', P .. 't:' .. id, 's', PROCESSING, 'e', e, 'o', pool, 'q', moment)
         if T.j then
           call('HDEL', P .. 't:' .. id, 'j')
         end
         if T.d then   -- it is not the epoch, as it is for most tasks
           call('HSET', P .. 't:' .. id, 'd', d)
         end
-        table.insert(leases, now + (T.l or lease))
-        table.insert(leases, id)
-        local bytes, start = body(id, T)
-        table.insert(taken, {id, nonce .. e, d, header(id, T), bytes, start,
-                             arguments(id, T), T.y})
+        leases[#leases + 1] = T.l and now + T.l or usual
+        leases[#leases + 1] = id
+        if T.b and not T.a and not T.y then
+          taken[#taken + 1] = {id, nonce .. e, d, T.h, T.b}
+        else
+          local bytes, start = body(id, T)
+          taken[#taken + 1] = {id, nonce .. e, d, header(id, T), bytes, start, arguments(id, T), T.y}
+        end
       else
         count('dead', -1)
         skips = skips - 1
