@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import copy
+from datetime import UTC, datetime, timedelta
 import functools
 import operator
 import unittest
+from unittest import mock
 
 import worq
 from worq import Task, TaskSpace, const
@@ -148,6 +150,23 @@ class TestTask(unittest.TestCase):
         self.assertEqual(Options().lease, 0)
         self.assertEqual(Options(heartrate=10).lease, 30_000)
         self.assertEqual(Options(heartrate=0.1).lease, 1_000)
+
+    def test_what_is_of_the_moment_is_told_by_each_call(self):
+        """The time to an eta, and what a backoff function says, are those of each call."""
+        given = Options(expires=7.0)
+        self.assertIs(given.stamp(), given.stamp())
+        now = datetime(2030, 1, 1, tzinfo=UTC)
+        given = Options(eta=now + timedelta(seconds=60), priority='high')
+        with mock.patch('worq.options.datetime') as clock:
+            clock.now.side_effect = [now, now + timedelta(seconds=20)]
+            fields = [given.stamp()[1] for _ in range(2)]
+        self.assertEqual([(priority, delay) for _, priority, delay, *_ in fields],
+                         [(0, 60_000), (0, 40_000)])
+        pauses = iter([3, 4])
+        given = Options(retries=1, backoff=lambda attempt: next(pauses), heartrate=1)
+        self.assertEqual([given.stamp()[0] for _ in range(2)],
+                         [b'\nlease 3000\nretries 1\nbackoff 3',
+                          b'\nlease 3000\nretries 1\nbackoff 4'])
 
 
 class TestTaskSpace(unittest.TestCase):

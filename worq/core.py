@@ -1,10 +1,11 @@
 """The Broker: it turns calls into messages, and what comes back into values."""
 from __future__ import annotations
 
+from functools import partial
 import logging
 from typing import Any, Callable, Iterable, Self, TypeVar, overload
 
-from worq import const, graph
+from worq import graph
 from worq.codec import ByValue, Codec
 from worq.const import PUT_BYTES
 from worq.current import Progress
@@ -174,9 +175,12 @@ class Broker:
             if entry.call.options.eta is not None:  # time has gone by, if it was in a batch
                 delay, expires = entry.call.options.spans()
                 entry.message = entry.message._replace(delay=delay, expires=expires)
-        put_all(self.backend, entries, self._mend,
-                lambda gate: self.codec.encode_value(gate, gate, None))
+        put_all(self.backend, entries, self._mend, self._opening)
         self._let_go(entries)
+
+    def _opening(self, gate: str) -> bytes:
+        """The value that opens a gate."""
+        return self.codec.encode_value(gate, gate, None)
 
     def _put_step(self, step: list[Entry]) -> list[Deferred | None]:
         if len(step) > 1 and not self.backend.put([entry.message for entry in step]):
@@ -208,7 +212,7 @@ class Broker:
             raise self._refused(entry.call.name, refusal)
         # Its record is gone, but the result may have arrived here before: then it
         # goes along by value.
-        entry.by_value.add(refusal.argument)
+        entry.by_value |= {refusal.argument}
         self._encode(entry)
 
     def _promise(self, entry: Entry) -> Deferred | None:
@@ -239,47 +243,45 @@ class Broker:
         :param collector: which will put it, if it is not put at once.
         """
         call = entry.call
+        lines, rest = call.options.stamp()
+        header = call.name.encode() + entry.extra + lines
         arguments: dict[str, Argument] = {}
-        entry.used = used = []
+        used: list[Deferred] = []
+        body = self.codec.encode_call(
+            call.id, entry.nonce, header, call.args or (), call.kw or {},
+            partial(self._reference, entry, collector, arguments, used))
+        entry.used = tuple(used)
+        entry.message = Message(call.id, entry.nonce, header, body,
+                                tuple(arguments.values()) if arguments else (), *rest)
 
-        def reference(obj: object) -> tuple[str, str]:
-            if not isinstance(obj, Deferred):
-                raise TypeError(f'{type(obj).__name__!r} is no Deferred')
-            if obj.broker is not self and \
-                    (obj.broker.url, obj.broker.name) != (self.url, self.name):
-                raise EncodeError(
-                    f'the Deferred {obj.name} [{obj.broker.name}:{obj.id}] is of another queue '
-                    f'({obj.broker.backend!r}); only a Deferred of {self.backend!r} '
-                    'can be an argument here')
-            if obj.id in entry.by_value:
-                raise ByValue(self._kept(call, obj))
-            # What is encoded again has been allowed before, when its collector was there.
-            if obj._batch is not None and not entry.by_value \
-                    and not (collector and collector.holds(obj)):
-                raise EncodeError(str(obj._batch.refuse(obj)))
-            nonce = obj._nonce
-            known = arguments.get(obj.id)
-            if known is not None and known.nonce != nonce:
-                if nonce and known.nonce:
-                    raise EncodeError(f'two lives of the task {obj.id!r} are among the arguments; '
-                                      'the older result has been replaced by the newer one')
-                nonce = nonce or known.nonce
-            arguments[obj.id] = Argument(obj.id, nonce)
-            used.append(obj)
-            return obj.id, nonce
-
-        options = call.options
-        header = call.name.encode() + entry.extra
-        if options.lease:  # the pool must know how often to beat for it
-            header += b'\nlease %d' % options.lease
-        header += options.lines
-        delay, expires = options.spans()
-        body = self.codec.encode_call(call.id, entry.nonce, header, call.args or (),
-                                      call.kw or {}, reference)
-        entry.message = Message(
-            call.id, entry.nonce, header, body, tuple(arguments.values()), options.flags,
-            const.PRIORITIES[options.priority], delay, int(options.result_timeout * 1000),
-            options.lease, options.max_deliveries, expires)
+    def _reference(self, entry: Entry, collector: Collector | None,
+                   arguments: dict[str, Argument], used: list[Deferred],
+                   obj: object) -> tuple[str, str]:
+        """What stands for a Deferred in the message of a call, whose `arguments` it joins."""
+        if not isinstance(obj, Deferred):
+            raise TypeError(f'{type(obj).__name__!r} is no Deferred')
+        if obj.broker is not self and \
+                (obj.broker.url, obj.broker.name) != (self.url, self.name):
+            raise EncodeError(
+                f'the Deferred {obj.name} [{obj.broker.name}:{obj.id}] is of another queue '
+                f'({obj.broker.backend!r}); only a Deferred of {self.backend!r} '
+                'can be an argument here')
+        if obj.id in entry.by_value:
+            raise ByValue(self._kept(entry.call, obj))
+        # What is encoded again has been allowed before, when its collector was there.
+        if obj._batch is not None and not entry.by_value \
+                and not (collector and collector.holds(obj)):
+            raise EncodeError(str(obj._batch.refuse(obj)))
+        nonce = obj._nonce
+        known = arguments.get(obj.id)
+        if known is not None and known.nonce != nonce:
+            if nonce and known.nonce:
+                raise EncodeError(f'two lives of the task {obj.id!r} are among the arguments; '
+                                  'the older result has been replaced by the newer one')
+            nonce = nonce or known.nonce
+        arguments[obj.id] = Argument(obj.id, nonce)
+        used.append(obj)
+        return obj.id, nonce
 
     def _kept(self, call: Call, deferred: Deferred) -> Any:
         """The value of an argument that only this process still knows."""

@@ -28,6 +28,7 @@ WIDE = const.PUT_LIMIT    # arguments of a task that is put in one step
 BEAT = 3.0          # seconds between two signs of life of a builder
 LEASE = 30_000      # ms without one, after which it is given up
 TTL = 60_000        # ms that the outcome of a gate is kept
+NONE: frozenset[str] = frozenset()
 
 
 class Entry:
@@ -39,9 +40,9 @@ class Entry:
         self.call = call
         self.nonce = nonce
         self.extra = extra                  # lines of the header, for whoever runs it
-        self.by_value: set[str] = set()     # arguments of which only this process knows
+        self.by_value = NONE                # ids of arguments of which only this process knows
         self.message: Message
-        self.used: list[Deferred] = []
+        self.used: tuple[Deferred, ...] = ()
 
     @property
     def size(self) -> int:
@@ -97,6 +98,8 @@ def put_all(queue: TaskQueue, entries: list[Entry], mend: Callable[[Entry, Refus
 
 def fits(entries: list[Entry]) -> bool:
     """Whether one put can take them."""
+    if len(entries) == 1:   # the most frequent put; it may have any number of bytes
+        return len(entries[0].message.arguments) <= WIDE
     edges = size = 0
     for entry in entries:
         width = len(entry.message.arguments)
@@ -104,8 +107,7 @@ def fits(entries: list[Entry]) -> bool:
         size += entry.size
         if width > WIDE:
             return False
-    return len(entries) <= TASKS and edges <= EDGES \
-        and (size <= const.PUT_BYTES or len(entries) == 1)
+    return len(entries) <= TASKS and edges <= EDGES and size <= const.PUT_BYTES
 
 
 def mend_all(entries: list[Entry], refusal: Refusal,
@@ -201,7 +203,7 @@ class Builder:
                                         message.arguments[start:start + STEP])
             if refusals:
                 self._check(refusals[0])
-                entry.by_value.add(refusals[0].argument)   # it cannot be mended any more
+                entry.by_value |= {refusals[0].argument}   # it cannot be mended any more
                 self.mend(entry, refusals[0])
             self._beat()
 

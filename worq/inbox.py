@@ -89,8 +89,9 @@ class Inbox:
 
     def note(self, deferred: Deferred) -> None:
         """Remember a new Deferred, so that a look for another one can ask for it too."""
-        self._fresh[deferred.id] = ref(deferred)
-        self._asked.pop(deferred.id, None)  # that was an earlier life of the id
+        id = deferred.task.id
+        self._fresh[id] = ref(deferred)
+        self._asked.pop(id, None)  # that was an earlier life of the id
         if len(self._fresh) + len(self._asked) > self._crowd:
             self._sweep()
 

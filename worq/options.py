@@ -1,8 +1,10 @@
 """The options of a call: checked once, then carried about as one record."""
 from __future__ import annotations
 
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Any, Callable, NamedTuple
+from functools import cached_property
+from typing import Any, Callable
 
 from worq import const, retry
 
@@ -22,7 +24,13 @@ class _Unset:
 UNSET: Any = _Unset()
 
 
-class Options(NamedTuple):
+#: What a call's options alone say of its message: lines of the header, and the fields from `flags`
+#: on, in their order.
+Stamp = tuple[bytes, tuple[int, int, int, int, int, int, int]]
+
+
+@dataclass(frozen=True)
+class Options:
     """The options of a call, checked. `Task` tells what they mean."""
 
     id: str | Callable[..., str] | None = None
@@ -46,21 +54,22 @@ class Options(NamedTuple):
         :raises ValueError: for a value that makes no sense.
         :raises TypeError: for an option that does not exist.
         """
-        unknown = given.keys() - set(self._fields)
+        names = [field.name for field in fields(self)]
+        unknown = given.keys() - set(names)
         if unknown:
             raise TypeError(f'unknown task option: {min(unknown)!r}; '
-                            f'there are {", ".join(self._fields)}')
+                            f'there are {", ".join(names)}')
         if given.get('ignore_result') and 'result_timeout' in given \
                 and given['result_timeout'] != const.RESULT_TIMEOUT:
             raise ValueError('ignore_result is incompatible with result_timeout')
         if given.get('delay') and given.get('eta') is not None:
             raise ValueError('delay and eta are two ways to say when; give one of them')
-        options = self._replace(**given)
+        options = replace(self, **given)
         # the one that is given replaces the other one that was a default
         if given.get('eta') is not None:
-            options = options._replace(delay=0)
+            options = replace(options, delay=0)
         elif given.get('delay'):
-            options = options._replace(eta=None)
+            options = replace(options, eta=None)
         if options.id is not None and not isinstance(options.id, str) \
                 and not callable(options.id):
             raise ValueError(f'invalid id: {options.id!r}; '
@@ -89,7 +98,7 @@ class Options(NamedTuple):
                 raise ValueError(f'invalid expires: {options.expires!r}; a task with a delay of '
                                  f'{options.delay} seconds would be too late to begin')
         retry.checked(options.retries, options.backoff, options.retry_on, options.timeout)
-        return options._replace(ignore_result=bool(options.ignore_result))
+        return replace(options, ignore_result=bool(options.ignore_result))
 
     @property
     def flags(self) -> int:
@@ -97,15 +106,26 @@ class Options(NamedTuple):
         return (const.IGNORE_RESULT if self.ignore_result else 0) \
             | (const.PASS if self.on_error == PASS else 0)
 
-    @property
-    def lines(self) -> bytes:
-        """Lines of the header: what is to happen if it fails or takes too long.
+    def stamp(self) -> Stamp:
+        """What the message of a call gets of them.
 
-        :raises ValueError: if a backoff function returns what makes no sense.
+        :raises ValueError: if a backoff function returns what makes no sense; if it would be
+            too late before it is due.
         """
-        if self[-4:] == (None, None, None, None):
-            return b''
-        return retry.lines(retry.checked(*self[-4:]))
+        return self._stamp or self._new_stamp()
+
+    @cached_property
+    def _stamp(self) -> Stamp | None:
+        """That of all calls; None if each has its own, by the clock or by what a function says."""
+        return None if self.eta is not None or callable(self.backoff) else self._new_stamp()
+
+    def _new_stamp(self) -> Stamp:
+        lines = retry.lines(retry.checked(self.retries, self.backoff, self.retry_on, self.timeout))
+        if self.lease:  # the pool must know how often to beat for it
+            lines = b'\nlease %d' % self.lease + lines
+        delay, expires = self.spans()
+        return lines, (self.flags, const.PRIORITIES[self.priority], delay,
+                       int(self.result_timeout * 1000), self.lease, self.max_deliveries, expires)
 
     def spans(self) -> tuple[int, int]:
         """From now, in ms: until it is due, and until it is too late (0: never).
