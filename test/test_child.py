@@ -15,7 +15,7 @@ from pathlib import Path
 from test import leaks
 from test.pool_tasks import lines
 from test.support import eventually
-from worq.pool.frames import FrameError, Reader, pack
+from worq.pool.frames import CHUNK, FrameError, Reader, pack
 from worq.pool.wire import OUTCOMES, Page, pack_outcome, pack_tasks, unpack_outcomes, unpack_tasks
 from worq.queue.base import Argument, Delivery, Outcome
 
@@ -86,6 +86,18 @@ class Frames(unittest.TestCase):
         packed = [OUTCOMES, *(part for o in OUTCOME_LIST for part in pack_outcome(o))]
         parts, = Reader().feed(pack(packed))
         self.assertEqual(list(unpack_outcomes(parts)), OUTCOME_LIST)
+
+    def test_one_read(self):
+        """One read empties a full pipe, and finds that it is empty."""
+        out, into = os.pipe()
+        try:
+            os.set_blocking(into, False)
+            held = os.write(into, bytes(1 << 22))
+            self.assertEqual(len(os.read(out, CHUNK)), held)
+            self.assertLess(held, CHUNK)
+        finally:
+            os.close(out)
+            os.close(into)
 
 
 class SharedPage(unittest.TestCase):

@@ -31,7 +31,7 @@ from worq import codec
 from worq.core import Broker
 from worq.current import CurrentTask, Progress
 from worq.errors import QueueError
-from worq.pool.frames import Reader, pack
+from worq.pool.frames import CHUNK, Reader, pack
 from worq.pool.grip import Grip, rouse
 from worq.pool.run import run
 from worq.pool.wire import (
@@ -47,7 +47,6 @@ log = logging.getLogger(__name__)
 FLUSH = 0.002       # seconds that an outcome waits for those of the tasks behind it
 SELDOM = 0.1        # seconds, when a task takes long
 NEWS = 0.5          # seconds between two looks at a task's progress
-CHUNK = 1 << 18     # bytes of a read
 
 
 # 1. -- begin ---------------------------------------------------------------------

@@ -14,6 +14,9 @@ from typing import Iterator, Sequence
 __all__ = ['FrameError', 'Outlet', 'Reader', 'pack']
 
 MOST = 1 << 30    #: bytes of a frame
+#: Bytes of a read: more than a pipe holds (64 KiB), and less than what malloc maps and unmaps anew
+#: each time (128 KiB).
+CHUNK = 96 << 10
 HEAD = struct.Struct('<II')
 
 

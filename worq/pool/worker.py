@@ -14,7 +14,7 @@ from typing import Any, Iterable, Iterator, NamedTuple
 from weakref import WeakSet
 
 from worq import const
-from worq.pool.frames import FrameError, Outlet, Reader, pack
+from worq.pool.frames import CHUNK, FrameError, Outlet, Reader, pack
 from worq.pool.grip import GRACE
 from worq.pool.wire import (
     ANSWER, ASK, BROKEN, LIMIT, OUTCOMES, PROGRESS, READY, Page, pack_tasks, unpack_limit,
@@ -24,7 +24,6 @@ from worq.queue.base import Delivery, Outcome
 
 __all__ = ['Worker', 'start_child']
 
-CHUNK = 1 << 20   # bytes of a read
 FRAME = 64 << 20   # bytes of a frame of tasks, unless a single one is longer
 AGAIN = 0.2       # seconds between two signals to a child that is to interrupt its task
 UNIT = 1 if sys.platform == 'darwin' else 1024  # bytes in which ru_maxrss counts
