@@ -10,7 +10,7 @@ from unittest import mock
 from test.contract import message, outcome
 from test.contract_pools import QueueContract
 from worq import const
-from worq.queue import memory
+from worq.queue import base, memory
 
 
 class MemoryQueueTest(QueueContract, unittest.TestCase):
@@ -112,6 +112,14 @@ class MemoryQueueTest(QueueContract, unittest.TestCase):
             self.q.forget(['later'])
         for agenda in [self.q._store.schedule, self.q._store._expiry]:
             self.assertLess(len(agenda._heap), 1_100)
+
+    def test_one_end_one_entry(self) -> None:
+        """An outcome that nothing depends on is entered once to be forgotten, and none never."""
+        for flags, entries in [(0, 1), (base.IGNORE_RESULT, 1)]:
+            self.put(message('a', flags=flags))
+            self.complete('a')
+            self.assertEqual(len(self.q._store._expiry._heap), entries)
+            self.q.forget(['a'])
 
     def test_idle_inbox_ends(self) -> None:
         """An inbox that no client comes for ends, and does not fill for ever."""

@@ -32,6 +32,7 @@ class Graph:
         self.counters = dict.fromkeys([*COUNTERS.values(), 'redelivered', 'stale'], 0)
         self.now = 0
         self.woken = 0         # became enqueued or scheduled since `begin`
+        self.steps = 0         # that this verb may follow tail calls
 
         self.lanes: list[OrderedDict[Life, None]] = [OrderedDict() for _ in const.PRIORITIES]
         self.schedule = Agenda(lambda life: life.due if life.state == SCHEDULED else -1)
@@ -45,6 +46,7 @@ class Graph:
     def begin(self, now: int) -> None:
         self.now = now
         self.woken = 0
+        self.steps = const.CHAIN
         at = self._expiry.next()
         if at is not None and at <= now:
             # A few at a time: what is over and still here is not found, see `find`.
@@ -115,11 +117,11 @@ class Graph:
         self.woken += 1
 
     def _line_up(self) -> None:
-        for life in reversed(self._first):
+        while self._first:
+            life = self._first.pop()
             lane = self.lanes[life.priority]
             lane[life] = None
             lane.move_to_end(life, last=False)
-        self._first.clear()
 
     def _postpone(self, life: Life, due: int) -> None:
         life.due = due
@@ -183,10 +185,11 @@ class Graph:
         """
         while self._ended:
             life = self._ended.popleft()
-            for dependent in life.dependents:
-                self._follow(dependent, life)
-            life.dependents = []
-            self._let_expire(life)
+            if life.dependents:   # else `finish` has let it expire
+                for dependent in life.dependents:
+                    self._follow(dependent, life)
+                life.dependents = ()
+                self._let_expire(life)
 
     def _follow(self, dependent: Life, argument: Life) -> None:
         # It may have ended before its argument did.

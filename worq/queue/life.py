@@ -28,20 +28,12 @@ class Life:
     )
 
     def __init__(self, message: Message, arguments: tuple[Life, ...], now: int) -> None:
-        self.id = message.id
-        self.nonce = message.nonce
+        (self.id, self.nonce, self.header, self.body, _, self.flags, self.priority, delay, self.ttl,
+         self.lease, self.max_deliveries, expires) = message
         self.state = const.PENDING
-        self.header = message.header
-        self.body = message.body
         self.arguments = arguments          # pinned; let go when it completes
-        self.flags = message.flags
-        self.priority = message.priority
-        self.due = now + message.delay      # ms
-        # ms, from when on it is too late to begin; 0: it never is
-        self.late = now + message.expires if message.expires else 0
-        self.ttl = message.ttl
-        self.lease = message.lease
-        self.max_deliveries = message.max_deliveries
+        self.due = now + delay              # ms
+        self.late = expires and now + expires   # ms, when it is too late to begin; 0: it never is
         self.epoch = 0                      # deliveries ever: the token's number
         self.deliveries = 0                 # those that count
         self.owner: str | None = None       # whose settle may be repeated, or holds it now
@@ -51,7 +43,9 @@ class Life:
         self.memo = b''                     # of its last retry
         self.open = 0                       # arguments that have not completed
         self.pins = 0                       # argument lists that name this life
-        self.dependents: list[Life] = []    # whom to tell; stale ones are told in vain
+        # Whom to tell; stale ones are told in vain. Most have none, and no list either: each
+        # is one thing more for the collector of garbage to look at.
+        self.dependents: list[Life] | tuple[()] = ()
         self.target: Life | None = None     # what a tail call waits for
         self.gate: Life | None = None       # what holds it back, beside its arguments
         self.watchers: set[str] | None = None
@@ -59,6 +53,13 @@ class Life:
         self.data = b''
         self.origin: tuple[str, str] | None = None
         self.expires = 0                    # ms; 0: it does not
+
+    def tells(self, dependent: Life) -> None:
+        """Enter one that waits for this one's end."""
+        if isinstance(self.dependents, list):
+            self.dependents.append(dependent)
+        else:
+            self.dependents = [dependent]
 
     @property
     def token(self) -> bytes:

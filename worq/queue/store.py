@@ -27,11 +27,6 @@ class Store(Graph):
         self._soonest = 0      # no lease ends before; at worst this is too early
         self._ticked: int | None = None
         self._calm = -const.COOLDOWN         # nothing is reaped before
-        self._steps = 0        # that this verb may follow tail calls
-
-    def begin(self, now: int) -> None:
-        super().begin(now)
-        self._steps = const.CHAIN
 
     # -- what callers ask for -------------------------------------------------
 
@@ -53,7 +48,9 @@ class Store(Graph):
                pinned: set[Life]) -> Refusal | None:
         """Judge a message as if `fresh` were stored, and add its life. Changes nothing else."""
         id = message.id
-        old = fresh.get(id) or self.find(id)
+        old = fresh.get(id)
+        if old is None and id in self.lives:
+            old = self.find(id)
         if old is not None:
             if old.nonce == message.nonce:
                 return None
@@ -61,6 +58,9 @@ class Store(Graph):
                 return Refusal(id, 'duplicate')
             if old.pins or old.dependents or old in pinned:
                 return Refusal(id, 'pinned')
+        if not message.arguments:
+            fresh[id] = Life(message, (), self.now)
+            return None
         arguments = self._judge(id, message.arguments, fresh)
         if isinstance(arguments, Refusal):
             return arguments
@@ -92,9 +92,8 @@ class Store(Graph):
         return next((life for life in arguments if life.kind and life.kind != VALUE), None)
 
     def _add(self, life: Life, gate: Life | None) -> None:
-        old = self.lives.get(life.id)
-        if old is not None:
-            self._drop(old)
+        if life.id in self.lives:
+            self._drop(self.lives[life.id])
         self.lives[life.id] = life
         self.counts[PENDING] += 1
         if life.kind:
@@ -103,10 +102,11 @@ class Store(Graph):
         if life.flags & GATE:
             self._hold(life)
             return
-        self._bind(life, life.arguments)
+        if life.arguments:
+            self._bind(life, life.arguments)
         if gate is not None:
             life.gate = gate
-            gate.dependents.append(life)
+            gate.tells(life)
             life.open += 1
         if life.late:
             self._late.add(life, len(self.lives))
@@ -119,7 +119,7 @@ class Store(Graph):
             argument.pins += 1
             argument.expires = 0
             if argument.state != COMPLETED:
-                argument.dependents.append(life)
+                argument.tells(life)
                 life.open += 1
 
     def _hold(self, gate: Life) -> None:
@@ -287,7 +287,7 @@ class Store(Graph):
         else:
             self._move(life, PENDING)
             life.target = target
-            target.dependents.append(life)
+            target.tells(life)
 
     def _waits_for(self, one: Life, other: Life) -> bool:
         """Would `one` wait for `other`? The search is bounded: a longer cycle goes unseen."""
@@ -298,8 +298,8 @@ class Store(Graph):
             life = stack.pop()
             if life is other:
                 return True
-            if life.target and life not in seen and self._steps > 0:
-                self._steps -= 1   # along tail calls; each leads to one other
+            if life.target and life not in seen and self.steps > 0:
+                self.steps -= 1   # along tail calls; each leads to one other
             else:
                 nodes += 1
             if life.state == PENDING and life not in seen:
