@@ -94,6 +94,7 @@ RESULT_TIMEOUT = HOUR       #: seconds that a result is kept
 PRIORITIES = {'high': 0, 'normal': 1, 'low': 2}
 
 TICK = 1_000                #: ms between two ticks of a queue
+POLL = 2_000                #: ms that a pool sleeps at most, if nothing is due and no bell rings
 TICK_LIMIT = 100            #: due tasks, and lost leases, handled by one tick
 BUDGET = 200                #: units of leftover work that one verb does along
 CHAIN = 5_000               #: tail calls that one verb follows, to see if they are a circle

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 LEASE = 60_000      # ms: a thread that beats may have to wait long for the GIL
 FLUSH = 0.005       # seconds that an outcome waits for those of the tasks behind it
 NO_BELL = 0.25      # seconds between two looks at a queue that has no bell for us
+SILENCE = 2.75      # seconds; an armed bell rings within little more than two, or not at all
 WATCH = 1.0         # seconds between two looks at workers that run one task each
 
 
@@ -244,7 +245,7 @@ class WorkerPool:
                 poll.register(self._bell.fileno(), select.POLLIN)
             except QueueError:
                 pause = NO_BELL
-        found = poll.poll(1000 * (pause or min(2.0, self._desk.beat_in + 0.001)))
+        found = poll.poll(1000 * (pause or min(SILENCE, self._desk.beat_in + 0.001)))
         return any(fd != self._wake[0] for fd, _ in found) and self._bell.clear()
 
     def _run(self, worker: Worker) -> None:

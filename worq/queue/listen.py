@@ -8,12 +8,15 @@ from contextlib import suppress
 from redis import exceptions as errors
 from redis.connection import AbstractConnection
 
+from worq import const
 from worq.errors import QueueError
 from worq.queue.connect import BLOCK, Link
 
 __all__ = ['Bell']
 
+POLL = const.POLL / 1000   # seconds that a bell listens, if nothing is due before that
 SILENCE = 2.5       # seconds after which a bell that has not rung is armed anew
+MARGIN = 0.005      # seconds that a bell rings after what is due: before it would be in vain
 
 
 class Bell:
@@ -25,6 +28,7 @@ class Bell:
         self._connection: AbstractConnection | None = None
         self._armed = False
         self._since = 0.0           # monotonic: when it was armed
+        self._due = 0.0             # monotonic: what `expect` was told
         self._struck = False
         link.tell(self)
 
@@ -44,6 +48,19 @@ class Bell:
             raise QueueError('the bell is not armed')
         return int(sock.fileno())
 
+    def expect(self, pause: float | None) -> None:
+        """Ring by itself, once it is armed the next time, when something may be due.
+
+        :param pause: seconds until then; None: nothing will be.
+        """
+        self._due = float('inf') if pause is None else time.monotonic() + pause + MARGIN
+
+    def _patience(self) -> float:
+        left = self._due - time.monotonic()
+        # What was due then is looked for right after this. As nobody knows what comes next, we
+        # listen for no longer than it may come too late.
+        return min(left, POLL) if left > 0 else BLOCK
+
     def arm(self) -> None:
         """Begin to listen, on a new connection if the last one broke, or is silent.
 
@@ -51,7 +68,7 @@ class Bell:
         """
         if self._armed and time.monotonic() - self._since < SILENCE:
             return
-        if self._armed:   # Redis answers in a second: something on the way has forgotten us
+        if self._armed:   # Redis answers within two: something on the way has forgotten us
             self._drop()
         try:
             if self._struck:
@@ -60,7 +77,7 @@ class Bell:
                 self._struck = False
                 self._connection = self._link.open()
             self._connection.send_command(
-                'BLPOP', self._key, f'{BLOCK:.3f}', check_health=False)
+                'BLPOP', self._key, f'{self._patience():.3f}', check_health=False)
         except errors.RedisError as error:
             self._drop()
             raise QueueError(
@@ -69,7 +86,7 @@ class Bell:
         self._since = time.monotonic()
 
     def clear(self) -> bool:
-        """Take the reply: Redis gives one within a second. A broken connection is dropped."""
+        """Take the reply: Redis gives one within two seconds. A broken connection is dropped."""
         if not self._armed or self._connection is None:
             return True
         self._armed = False

@@ -74,6 +74,7 @@ class TaskQueue(base.TaskQueue):
                 or self._durable < 0:
             raise ValueError(f'invalid durable: {durable!r}; it is a number of replicas')
         self._scripts = scripts(clock_key)
+        self._bells: weakref.WeakValueDictionary[str, Bell] = weakref.WeakValueDictionary()
         self._mender = Mender(partial(self.audit, repair=True), self._claim)
         _queues.add(self)
 
@@ -200,8 +201,11 @@ class TaskQueue(base.TaskQueue):
         argv = flatten(last)
         for one in check_held(held):
             argv += one
-        words, gone, found = self._run(
+        words, gone, found, *pause = self._run(
             'turn', pool, lease, limit, len(last), *argv, again=not limit)
+        bell = self._bells.get(pool)
+        if bell is not None and limit > len(found):
+            bell.expect(pause[0] / 1000 if pause else None)
         settled += all_words(len(last), words)
         return Turn(settled, losses(gone), self._deliveries(found))
 
@@ -212,7 +216,7 @@ class TaskQueue(base.TaskQueue):
         return int(self._run('abandon', pool, cause))
 
     def bell(self, pool: str) -> Bell:
-        bell = Bell(self._link, f'{self.prefix}wake')
+        bell = self._bells[pool] = Bell(self._link, f'{self.prefix}wake')
         _bells.add(bell)
         return bell
 

@@ -45,6 +45,7 @@ CONSTANTS: dict[str, int | str] = {
 CONSTANTS.update(
     PENDING='p', SCHEDULED='s', ENQUEUED='e', PROCESSING='a', COMPLETED='c',   # states
     RESULT_TTL=const.RESULT_TIMEOUT * 1000,   # ms
+    SOON=const.POLL + const.TICK,   # ms
     WAKES=32,       # tokens at most: each wakes one idle pool
     FIELD=64,       # bytes: a longer value would make a hash a hashtable, of twice the size
     CHUNK=4000,     # an even number of arguments that fits the stack of Lua

@@ -78,6 +78,7 @@ local function store(M)
   if M.z then
     set('z', M.z)
     call('ZADD', P .. 'exp', M.z, id)
+    due_at(M.z)
   end
   if M.arguments[1] then
     set('a', #M.arguments)
@@ -86,6 +87,7 @@ local function store(M)
   if M.s == ENQUEUED then
     line_up(id, M, back)
   elseif M.s == SCHEDULED then
+    due_at(now + M.delay)
     table.insert(scheduled, now + M.delay)
     table.insert(scheduled, id)
   elseif M.s == PROCESSING then   -- a gate: taken from the start, by itself, and only once

@@ -6,8 +6,7 @@ insist()
 tick()
 local taken = take(pool, limit, lease)
 conclude()
-local pause = TICK
 if meta[4] or #taken == 0 and call('EXISTS', P .. 'q:0', P .. 'q:1', P .. 'q:2') > 0 then
-  pause = 0
+  return {taken, 0}
 end
-return {taken, pause}
+return {taken, math.min(pause() or TICK, TICK)}

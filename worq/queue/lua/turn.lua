@@ -1,4 +1,4 @@
--- turn(P; pool, lease: int, limit: int, n: int, ...) -> {words, lost, deliveries}
+-- turn(P; pool, lease: int, limit: int, n: int, ...) -> {words, lost, deliveries, pause or nil}
 -- settle n times {id, token, word, data}, beat the rest, {id, token, progress}, do what is due, take
 insist()
 local words = settle(pool, rest, n)
@@ -7,4 +7,4 @@ local gone = held <= #ARGV and beat(pool, lease, held, #ARGV) or {}
 tick()
 local taken = limit > 0 and take(pool, limit, lease) or {}
 conclude()
-return {words, gone, taken}
+return {words, gone, taken, #taken < limit and pause() or nil}

@@ -1,9 +1,14 @@
 -- The one way to become ready, to be counted, and to tell those who wait.
 -- Each gathers; `flush` writes, so that a batch costs a few commands. `done` is what had a lease.
+local soon = false   -- whether something is due before all idle pools have looked again anyway
 local counted, back, front, news, done = {}, {}, {}, {}, {}
 
 local function count(name, by)
   counted[name] = (counted[name] or 0) + (by or 1)
+end
+
+local function due_at(moment)
+  soon = soon or moment - now < SOON
 end
 
 local function line_up(id, T, side)
@@ -26,6 +31,7 @@ local function schedule(id, T, due)
   call('HSET', P .. 't:' .. id, 's', SCHEDULED, generation(T))
   T.s = SCHEDULED
   call('ZADD', P .. 'sched', due, id)
+  due_at(due)
   if T.z then
     call('ZADD', P .. 'exp', T.z, id)
   end
@@ -96,6 +102,9 @@ local function flush()
     expire(now + INBOX_TTL * 1000, P .. 'in:' .. client)
   end
   counted, news = {}, {}
+  if soon then
+    wake(1)   -- some pool is to come and hear when it is due; behind a take, which drops tokens
+  end
   if meta[4] and call('EXISTS', P .. 'wake') == 0 then
     wake(1)   -- some pool is to come and do what is left over
   end

@@ -32,6 +32,19 @@ local function body(id, T)
   return call('GETRANGE', key, start, -1), start
 end
 
+-- In how many ms a tick may find something due; nil: there is nothing that will be.
+local function pause()
+  if call('EXISTS', P .. 'sched', P .. 'exp', P .. 'lease') == 0 then
+    return nil
+  end
+  local first = math.huge
+  for _, index in ipairs({'sched', 'exp', 'lease'}) do
+    local found = call('ZRANGE', P .. index, 0, 0, 'WITHSCORES')
+    first = math.min(first, found[2] or first)
+  end
+  return math.max(first, meta[1] + TICK) - now
+end
+
 -- Entries whose life is over, or that are taken, cost budget, so that a step stays bounded.
 local function take(pool, limit, lease)
   work()

@@ -1,0 +1,108 @@
+"""How long an idle pool sleeps: until something may be due, or for two seconds."""
+from __future__ import annotations
+
+import time
+import unittest
+
+import redis as client
+
+from test import support
+from test.contract import message, outcome
+from test.support import eq_, eventually
+from worq import const, get_broker
+from worq.pool import thread
+from worq.queue import redis
+
+
+class IdleTest(unittest.TestCase):
+    """On a queue whose clock stands still."""
+
+    def setUp(self) -> None:
+        url, name = support.redis_url(), support.unique()
+        self.client = client.Redis.from_url(url)
+        self.addCleanup(self.client.close)
+        self.addCleanup(support.clean, url, name)
+        self.prefix = f'worq:{{{name}}}:'
+        self.advance(1_000_000)
+        self.q = redis.TaskQueue(url, name, clock_key=True)
+        self.addCleanup(self.q.close)
+
+    def advance(self, ms: int) -> None:
+        self.client.incrby(f'{self.prefix}clock', ms)
+
+    def pause(self) -> int | None:
+        """What a turn that takes nothing answers: in how many ms something may be due."""
+        _, _, taken, *pause = self.q._run('turn', 'p', const.LEASE, 1, 0)
+        eq_(taken, [])
+        return pause[0] if pause else None
+
+    def tokens(self) -> int:
+        return int(self.client.llen(f'{self.prefix}wake'))
+
+    def test_due(self) -> None:
+        """A turn tells when the next task is due, expires, or loses its lease, but not before
+        the next tick; and nothing if nothing will be."""
+        eq_(self.pause(), None)
+        self.q.put([message('long', lease=9_000)])
+        eq_(len(self.q.take('other', 1)), 1)
+        eq_(self.pause(), 9_000)
+        self.q.put([message('waits', 'long', expires=7_000)])
+        eq_(self.pause(), 7_000)
+        self.q.put([message('later', delay=5_000)])
+        eq_(self.pause(), 5_000)
+        self.q.put([message('soon', delay=300)])
+        self.advance(100)
+        eq_(self.pause(), const.TICK - 100)   # a tick has been just now
+        self.advance(const.TICK)
+        eq_([d.id for d in self.q.turn('p', limit=1).deliveries], ['soon'])
+
+    def test_as_told(self) -> None:
+        """A bell listens until then, but for two seconds at most, and for one if that is over."""
+        bell = self.q.bell('p')
+        self.addCleanup(bell.close)
+        eq_(bell._patience(), 1.0)
+        self.q.turn('p', limit=1)
+        eq_(bell._patience(), 2.0)
+        self.q.put([message('a', delay=1_400)])
+        self.q.turn('other', limit=1)
+        eq_(bell._patience(), 2.0)   # it was not told
+        before = time.monotonic()
+        self.q.turn('p', limit=1)
+        self.assertTrue(1.4 < bell._due - before < 1.5 + time.monotonic() - before)
+        bell.expect(0.0)
+        eventually(bell._patience, 1.0)
+
+    def test_soon(self) -> None:
+        """A pool is woken for what is due before all have looked again anyway, to hear when."""
+        self.q.put([message('late', delay=3_000), message('last', 'late', expires=3_000)])
+        eq_(self.tokens(), 0)
+        self.q.put([message('a', delay=2_999)])
+        eq_(self.tokens(), 1)
+        self.q.turn('p', limit=1)
+        eq_(self.tokens(), 0)   # it has heard
+        self.q.put([message('b', 'late', expires=2_999)])
+        eq_(self.tokens(), 1)
+        self.q.put([message('again')])
+        delivery, = self.q.turn('p', limit=1).deliveries
+        self.q.turn('p', limit=1)
+        # Of the pools only this one hears of it now, and its bell may be listening already.
+        self.q.turn('p', [outcome(delivery, 'retry', delay=500)], limit=1)
+        eq_(self.tokens(), 1)
+
+
+class AskingTest(unittest.TestCase):
+
+    def test_idle_pool(self) -> None:
+        """A pool that has nothing to do looks once each time that its bell gives up."""
+        server = self.enterContext(support.start_redis())
+        broker = self.enterContext(get_broker(server.url, support.unique()))
+
+        def calls(name: str) -> int:
+            with client.Redis.from_url(server.url) as redis:
+                return int(redis.info('commandstats').get(f'cmdstat_{name}', {}).get('calls', 0))
+
+        with thread.WorkerPool(broker):
+            eventually(lambda: calls('blpop') >= 2)
+            scripts, bells = calls('evalsha'), calls('blpop')
+            eventually(lambda: calls('blpop') >= bells + 3, timeout=60)
+            self.assertLessEqual(calls('evalsha') - scripts, 3 + 1)
