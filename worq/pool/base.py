@@ -130,6 +130,8 @@ def smooth(old: float | None, new: float, weight: float) -> float:
 
 def task_lease(header: bytes) -> int | None:
     """ms of the lease that a task asks for itself, from its header; None: as the pool likes."""
+    if b'\nlease ' not in header:
+        return None
     for line in header.split(b'\n')[1:]:
         word, _, number = line.partition(b' ')
         if word == b'lease' and number.isdigit() and len(number) < 16:

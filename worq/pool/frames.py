@@ -87,37 +87,32 @@ class Outlet:
 
     def __init__(self, fd: int) -> None:
         self.fd: int | None = fd
-        self._pending: deque[memoryview] = deque()
+        self.pending: deque[memoryview] = deque()   #: more than the pipe takes
         os.set_blocking(fd, False)
 
     def send(self, frame: bytes) -> None:
         """Write a frame behind those that wait."""
-        self._pending.append(memoryview(frame))
+        self.pending.append(memoryview(frame))
         self.pump()
 
     def pump(self) -> None:
         """Write what the pipe takes."""
-        while self._pending and self.fd is not None:
+        while self.pending and self.fd is not None:
             try:
-                written = os.write(self.fd, self._pending[0])
+                written = os.write(self.fd, self.pending[0])
             except BlockingIOError:
                 return
             except OSError:  # the reader is dead, or dying: somebody will see
-                self._pending.clear()
+                self.pending.clear()
                 return
-            if written == len(self._pending[0]):
-                self._pending.popleft()
+            if written == len(self.pending[0]):
+                self.pending.popleft()
             else:
-                self._pending[0] = self._pending[0][written:]
-
-    @property
-    def clogged(self) -> bool:
-        """Whether there is more to write than the pipe takes."""
-        return bool(self._pending)
+                self.pending[0] = self.pending[0][written:]
 
     def close(self) -> None:
         """The reader meets the end of the pipe; what waits is dropped."""
-        self._pending.clear()
+        self.pending.clear()
         # Unset first: a fork in between must not close what has the number by then.
         fd, self.fd = self.fd, None
         if fd is not None:

@@ -112,13 +112,14 @@ class Manager:
             return 0.0
         elif self._more and self._stop_at is None and self._room():
             waits.append(self._look_at - now)
-        if any(len(worker.sent) > 1 for worker in self.workers):
-            waits.append(HORIZON)
-        if any(worker.revoking for worker in self.workers):
-            waits.append(0.001)
+        for worker in self.workers:
+            if worker.revoking:
+                waits.append(0.001)
+            elif len(worker.sent) > 1:
+                waits.append(HORIZON)
         if self._backlog:
             waits.append(self._backlog[0][1] + PATIENCE - now)
-        if self._missing():
+        if self._respawn_at > self.turned and self._missing():  # else they have been hired
             waits.append(self._respawn_at - now)
         if self._watch_at is not None:
             waits.append(self._watch_at - now)
@@ -145,11 +146,13 @@ class Manager:
                 if not rang:
                     self._arm()  # then one look is enough
             elif fd in self._heard:
-                self._listen(self._heard[fd])
+                worker = self._heard[fd]
+                worker.ended |= fd == worker.pidfd
+                self._listen(worker)
             elif fd in self._clogged:
                 outlet = self._clogged[fd]
                 outlet.pump()
-                if not outlet.clogged:
+                if not outlet.pending:
                     self._unclog(outlet)
 
     def _listen(self, worker: Worker) -> None:
@@ -371,12 +374,11 @@ class Manager:
         if not worker.ready or worker.retiring or worker.leaving or worker.revoking \
                 or worker.clogged:
             return 0
-        full = batch_size(self._seconds)
-        if len(worker.sent) > full // 2:
+        has, full = len(worker.sent), batch_size(self._seconds)
+        if has > full // 2:
             return 0
         quota = self._quota(worker)
-        room = full - len(worker.sent)
-        return room if quota is None else min(room, quota)
+        return full - has if quota is None else min(full - has, quota)
 
     def _room(self) -> int:
         return max(0, sum(map(self._wants, self.workers)) - len(self._backlog))

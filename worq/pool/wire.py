@@ -48,9 +48,11 @@ def unpack_tasks(parts: Sequence[bytes]) -> Iterator[Delivery]:
         id, token, numbers, header, body, memo = parts[at:at + 6]
         number, count = map(int, numbers.split())
         at += 6
-        flat = parts[at:at + 2 * count]
-        at += 2 * count
-        arguments = tuple((name.decode(), raw) for name, raw in zip(flat[::2], flat[1::2]))
+        arguments: tuple[tuple[str, bytes], ...] = ()
+        if count:
+            flat = parts[at:at + 2 * count]
+            at += 2 * count
+            arguments = tuple((name.decode(), raw) for name, raw in zip(flat[::2], flat[1::2]))
         yield Delivery(id.decode(), token, number, header, body, arguments, memo)
 
 
@@ -69,8 +71,7 @@ def unpack_outcomes(parts: Sequence[bytes]) -> Iterator[Outcome]:
     if len(parts) % 5 != 1:
         raise FrameError('a frame of outcomes that is none')
     try:
-        for at in range(1, len(parts), 5):
-            id, token, word, data, extra = parts[at:at + 5]
+        for id, token, word, data, extra in zip(*(parts[at::5] for at in range(1, 6))):
             target, delay = None, 0
             if word == b'delegate':
                 nonce, _, name = extra.decode().partition(' ')

@@ -63,7 +63,9 @@ def split(deliveries: Iterable[Delivery]) -> Iterator[list[Delivery]]:
 
 def weight(delivery: Delivery) -> int:
     """About how many bytes of a frame it takes."""
-    return 1000 + len(delivery.body) + sum(len(raw) + 600 for _, raw in delivery.arguments)
+    arguments = delivery.arguments
+    return 1000 + len(delivery.body) + (
+        sum(len(raw) + 600 for _, raw in arguments) if arguments else 0)
 
 
 class Limit(NamedTuple):
@@ -104,6 +106,7 @@ class Worker:
         self.generation = 0              # of the manager's
         self.leaving = False             # it finishes what it runs, and gets no more
         self.retiring = False            # it has been told so: its pipe is closed
+        self.ended = False               # its pidfd has said so
         self.disowned = False            # we killed it: its task is to be told nothing of
         self.sent: deque[tuple[int, Delivery]] = deque()  # by number; not yet reported
         self.number = 0                  # of the last task that was sent
@@ -148,6 +151,7 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 pass_fds=[fd for fd in (answers_in, tasks_in, outcomes_out, page) if fd >= 0])
             ours.pop_all()
+        self._outlets = [self.tasks] if self.answers is None else [self.tasks, self.answers]
         self.pid = self.process.pid
         # The end of the pipe is no proof of a death: a task may have forked. A pidfd is, but
         # not every kernel, nor every sandbox, has them.
@@ -185,8 +189,7 @@ class Worker:
     @property
     def clogged(self) -> list[Outlet]:
         """Its pipes to which there is more to write than they take."""
-        return [outlet for outlet in (self.tasks, self.answers)
-                if outlet is not None and outlet.clogged]
+        return [outlet for outlet in self._outlets if outlet.pending]
 
     # 3. -- receive -----------------------------------------------------------
 
@@ -372,6 +375,8 @@ class Worker:
     def reap(self, wait: bool = False) -> str | None:
         """How it ended, in words; None while it has not."""
         if self.process.returncode is None:
+            if not (self.ended or wait or self.pidfd is None):
+                return None
             try:
                 pid, status, usage = os.wait4(self.pid, 0 if wait else os.WNOHANG)
             except ChildProcessError:  # somebody else has reaped it
