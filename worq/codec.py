@@ -321,13 +321,12 @@ class Codec:
                 known[id] = resolve(id, nonce)
             return known[id]
 
-        what = f'the arguments of {task_name(header)}'
-        loaded: Any = self._load(CALL, id, nonce, header, body, resolve_once, what)
+        loaded: Any = self._load(CALL, id, nonce, header, body, resolve_once)
         try:
             args, kwargs = loaded
             return tuple(args), dict(kwargs)
         except (TypeError, ValueError) as err:
-            raise DecodeError(f'{what} [{self.queue}:{id}] are not those of a call') from err
+            raise DecodeError(f'{self._what(id, header)} are not those of a call') from err
 
     def encode_value(self, id: str, nonce: str, value: object) -> bytes:
         """The value that a task came to.
@@ -347,7 +346,7 @@ class Codec:
 
     def decode_value(self, id: str, nonce: str, data: bytes) -> object:
         """The value in an envelope. It raises what ``decode_call`` does."""
-        return self._load(VALUE, id, nonce, b'', data, None, 'the result')
+        return self._load(VALUE, id, nonce, b'', data, None)
 
     def encode_failure(self, nonce: str, failure: TaskFailure) -> bytes:
         """A failure as text, never as a pickle: any reader can read it and it runs nothing.
@@ -393,6 +392,8 @@ class Codec:
     def _dump_with(self, reference: Reference | None, obj: object) -> bytes:
         # What is pickled may pickle something itself, so the outer state comes back.
         outer = _here.reference
+        if reference is outer:
+            return self._dump(obj)
         _here.reference = reference
         try:
             return self._dump(obj)
@@ -400,11 +401,11 @@ class Codec:
             _here.reference = outer
 
     def _load(self, kind: int, id: str, nonce: str, header: bytes, data: bytes,
-              resolve: Resolve | None, what: str) -> object:
+              resolve: Resolve | None) -> object:
         payload = self._open(kind, id, nonce, header, data)
         if data[2] not in self._reads:
             raise UntrustedMessage(
-                f'{what} [{self.queue}:{id}] came in another format than codec='
+                f'{self._what(id, header)} came in another format than codec='
                 f'{self.format!r} reads; all who use a queue must use the same')
         outer = _here.resolve
         _here.resolve = resolve
@@ -413,10 +414,14 @@ class Codec:
         except WorqError:
             raise
         except Exception as err:
-            raise DecodeError(f'{what} [{self.queue}:{id}] cannot be loaded here: '
+            raise DecodeError(f'{self._what(id, header)} cannot be loaded here: '
                               f'{blame.describe(err)}') from err
         finally:
             _here.resolve = outer
+
+    def _what(self, id: str, header: bytes) -> str:
+        of = f'the arguments of {task_name(header)}' if header else 'the result'
+        return f'{of} [{self.queue}:{id}]'
 
     def _blame_call(self, header: bytes, args: tuple[Any, ...], kwargs: dict[str, Any],
                     reference: Reference, error: Exception) -> NoReturn:

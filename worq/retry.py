@@ -8,6 +8,7 @@ Attempts are counted from 1. The pause after attempt n is ``pause(backoff, n, ..
 """
 from __future__ import annotations
 
+from functools import lru_cache
 import json
 from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
@@ -120,6 +121,7 @@ def ask(function: Callable[[int], float], attempt: int) -> float:
     return seconds
 
 
+@lru_cache(maxsize=256)   # calls that ask for the same have the same header
 def parse(header: bytes) -> Policy:
     """The policy in a header; what cannot be read there counts as not said."""
     found: dict[str, str] = {}

@@ -66,6 +66,7 @@ class Run:
 
     memo = Memo()
     policy = Policy()
+    given: dict[str, bytes] | None = None   # arguments by id, once they are asked for
 
     def __init__(self, broker: Broker, delivery: Delivery) -> None:
         self.broker = broker
@@ -117,25 +118,28 @@ class Run:
 
     def _read(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         broker, delivery = self.broker, self.delivery
-        given = dict(delivery.arguments)
-
-        def resolve(id: str, nonce: str) -> object:
-            if id not in given:
-                raise DecodeError(f'its argument [{broker.name}:{id}] was not delivered')
-            if not given[id].startswith(nonce.encode()):
-                raise DecodeError(f'its argument [{broker.name}:{id}] is of another life')
-            return broker.decode(id, given[id])
-
         call = broker.codec.decode_call(delivery.id, self.nonce, delivery.header, delivery.body,
-                                        resolve)
+                                        self._resolve)
         # Not before the signature of the header has been verified. Most have but a name.
         definition = broker.defaults.get(self.name)
-        if definition is not None or len(delivery.header) > len(self.name):
+        if b'\n' in delivery.header:
             self.policy = retry.merged(retry.parse(delivery.header), definition)
+        elif definition is not None:
+            self.policy = definition
         if delivery.memo:
             text = broker.codec.decode_memo(delivery.id, self.nonce, delivery.memo)
             self.memo = Memo.decode(text)
         return call
+
+    def _resolve(self, id: str, nonce: str) -> object:
+        if self.given is None:
+            self.given = dict(self.delivery.arguments)
+        raw, broker = self.given.get(id), self.broker
+        if raw is None:
+            raise DecodeError(f'its argument [{broker.name}:{id}] was not delivered')
+        if not raw.startswith(nonce.encode()):
+            raise DecodeError(f'its argument [{broker.name}:{id}] is of another life')
+        return broker.decode(id, raw)
 
     # 2. -- call --------------------------------------------------------------
 
