@@ -173,6 +173,20 @@ class Leases(Contract):
         self.assertEqual(self.q.stats()['redelivered'], 3)
         self.assertEqual(self.q.stats()['expired'], 1)
 
+    def test_lease_lost_again_first(self) -> None:
+        """When its pause is over, it is taken before all that wait; they were behind it."""
+        self.put(message('a', max_deliveries=4), *(message(f'other-{n}') for n in range(3)))
+        for _ in range(3):
+            self.take_one('a')
+            self.lose()
+            self.tick(const.TICK)
+        self.put(message('later', delay=100))
+        self.assertEqual(self.status('a', 'later'), ['scheduled'] * 2)
+        self.tick(5 * const.TICK)
+        self.tick()
+        self.assertEqual([one.id for one in self.take(9)],
+                         ['a', *(f'other-{n}' for n in range(3)), 'later'])
+
     def test_lease_of_its_own(self) -> None:
         """A task may ask for a lease of its own; else that of the take counts."""
         self.put(message('own', lease=40_000), message('taken'), message('default'))

@@ -16,7 +16,8 @@ unfair      of these, the ones that were begun less often than they may be
 failed      tasks that failed otherwise (dependents of failed ones, too)
 displaced   by how many places a task that stands alone and ran once started out of the
             order in which they were put; the greatest
-recovery    seconds from the death of a worker until what it was running runs again
+recovery    seconds from the death of a worker until what it was running runs again ...
+again       ... and the same for tasks that had lost a worker before, which have to pause
 told        seconds from the end of the run to its waiter's being told; the greatest
 waited      seconds from the put to the waiter's being told; the greatest
 =========== ======================================================================
@@ -76,7 +77,7 @@ def check(entries: Sequence[Entry], max_deliveries: int = 3) -> dict[str, Any]:
     expired = {key for key, text in facts.failed.items()
                if text.startswith('TaskExpired') and f':{key}]' in text and key not in unknown}
     extra = [e for key in facts.begins for e in facts.begins[key][1:]]
-    recovered = recoveries(facts)
+    recovered, again = recoveries(facts)
     return {
         'tried': len(facts.tried),
         'put': len(facts.acknowledged),
@@ -97,6 +98,7 @@ def check(entries: Sequence[Entry], max_deliveries: int = 3) -> dict[str, Any]:
         'faults': len(facts[journal.KILL]) + len(facts[journal.FAULT]),
         'in flight': sum(len(facts.cut(key)) for key in facts.begins),
         'recovery': quantiles(recovered),
+        'again': quantiles(again),
         'told': round(max((e.time - facts.ended[e.detail] for e in facts[journal.RESULT]
                            if e.detail in facts.ended), default=0.0), 3),
         'waited': round(max((e.time - facts.acknowledged[e.key]
@@ -138,19 +140,25 @@ def displaced(facts: Facts) -> int:
     return max((places[key] - place for place, key in enumerate(alone)), default=0)
 
 
-def recoveries(facts: Facts) -> list[float]:
-    """Seconds from the death of a worker until the task that it was running runs again."""
+def recoveries(facts: Facts) -> tuple[list[float], list[float]]:
+    """Seconds from the death of a worker until the task that it was running runs again.
+
+    Those of the first death, after which it is to run at once, and those of further ones.
+    """
     deaths: dict[int, list[float]] = defaultdict(list)
     for entry in facts[journal.KILL]:
         for pid in [entry.key, *entry.detail.split()[1:]]:
             deaths[int(pid)].append(entry.time)
-    found = []
+    first: list[float] = []
+    further: list[float] = []
     for key, begins in facts.begins.items():
+        found = first
         for begin, again in zip(begins, begins[1:]):
             moments = [t for t in deaths[begin.pid] if t > begin.time - SLACK]
             if begin.detail not in facts.ended and moments:
                 found.append(max(0.0, again.time - min(moments)))
-    return found
+                found = further
+    return first, further
 
 
 def slowest_put(facts: Facts) -> float:

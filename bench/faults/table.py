@@ -98,7 +98,7 @@ def legs(run: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The legs of a run with their figures; a run without has one, without a name."""
     figures = run['figures']
     named = {name: value for name, value in figures.items()
-             if isinstance(value, dict) and name not in ('recovery', 'wrong')}
+             if isinstance(value, dict) and name not in ('recovery', 'again', 'wrong')}
     if 'put' not in figures and named:
         yield from named.items()
         rest = {name: value for name, value in figures.items() if name not in named}
@@ -116,6 +116,9 @@ def standard(run: dict[str, Any]) -> Iterator[list[str]]:
         again = figures['recovery']
         more = [f'{text} {figures[name]}' for name, text in ODD.items()
                 if name in figures and (figures[name] or name in ALWAYS_TOLD)]
+        if paused := figures.get('again', {}).get('n'):
+            more.append(f'{paused} ran a third time, after {seconds(figures["again"]["max"])} s '
+                        'at most')
         title = f'{run["run"]} {run["title"]}' + (f': {leg}' if leg else '')
         yield [title, *(str(figures[name]) for name in COUNTS),
                ', '.join(seconds(again[name]) for name in ('p50', 'p99', 'max'))

@@ -376,7 +376,11 @@ class Store(Graph):
             self._end_late(life)
         due = self.schedule.pop(now, const.TICK_LIMIT)
         for life in due:
-            if not self._end_late(life):
+            if self._end_late(life):
+                continue
+            if life.deliveries:   # it came back, and was before all that wait now
+                self._enqueue_first(life)
+            else:
                 self._enqueue(life)
         if const.TICK_LIMIT in (len(over), len(due)):
             self._ticked = now - const.TICK  # there may be more: the next verb goes on

@@ -61,6 +61,8 @@ def kill_children(record: Record, rig: Rig, seconds: float, quick: bool, leg: st
     record.demand(figures['duplicates'] <= figures['faults'],
                   f'{where}{figures["duplicates"]} duplicate runs by {figures["faults"]} kills')
     record.quick(figures, 'recovery', max(1.0, 5 * start), leg)
+    # a pause of one second, up to another until a tick sees that it is over, and as above
+    record.quick(figures, 'again', 2.0 + max(1.0, 5 * start), leg)
 
 
 def managers_killed(seed: int, seconds: float, quick: bool) -> Record:

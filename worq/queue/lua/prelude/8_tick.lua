@@ -30,7 +30,7 @@ local function tick()
     local T = task(id)
     call('ZREM', P .. 'sched', id)
     if T and T.s == SCHEDULED then
-      enqueue(id, T, back)
+      enqueue(id, T, deliveries(T) > 0 and front or back)   -- it came back, and was before them
     end
   end
   local full = #over == TICK_LIMIT or #due == TICK_LIMIT
