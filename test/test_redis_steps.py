@@ -94,6 +94,48 @@ class Steps(Case):
         self.ticks()
         eq_(self.q.audit(), [])
 
+    def calls(self, name: str, call: Callable[[], Any]) -> int:
+        """How many commands of this name Redis runs for a call."""
+        def count() -> int:
+            stats = self.client.info('commandstats')
+            return int(stats.get(f'cmdstat_{name}', {}).get('calls', 0))
+        before = count()
+        call()
+        return count() - before
+
+    def test_many_at_once(self) -> None:
+        """Redis serves nobody else during a script, so many outcomes or cancels take several;
+        and each outcome has its word."""
+        ids = [f'{i}' for i in range(600)]
+        self.q.put([message(id) for id in ids])
+        self.q.put([message(f'{id} {id}', id) for id in ids])
+        held = self.q.take('p', 600)
+        outcomes = [outcome(d) for d in [*held, held[0]]]
+        settled: list[str] = []
+        for verb in ('settle', 'turn', 'cancel'):   # a script that is not loaded is sent twice
+            self.client.script_load(self.q._scripts[verb].source)
+        eq_(self.calls('evalsha', lambda: settled.extend(self.q.settle('p', outcomes))), 3)
+        eq_(settled, ['ok'] * 600 + ['again'])
+        eq_(self.calls('evalsha', lambda: settled.extend(self.q.turn('p', outcomes).settled)), 3)
+        eq_(settled[601:], ['again'] * 601)
+        eq_(self.calls('evalsha', lambda: settled.extend(
+            self.q.cancel([f'{id} {id}' for id in ids]))), 2)
+        eq_(settled[1202:], ['cancelled'] * 600)
+        self.ticks()
+        eq_(self.q.audit(), [])
+
+    def test_same_argument(self) -> None:
+        """Tasks with the same arguments are bound to them together, each to both."""
+        ids = [f'{i}' for i in range(500)]
+        self.q.put([message('a'), message('b')])
+        self.q.settle('p', [outcome(d) for d in self.q.take('p', 1)])
+        eq_(self.calls('hincrby', lambda: self.q.put(
+            [message(id, 'a', 'b') for id in ids])), 2)
+        self.q.settle('p', [outcome(d) for d in self.q.take('p', 1)])
+        self.ticks()
+        eq_([d.id for d in self.q.take('p', 1000)], ids)
+        eq_(self.q.audit(), [])
+
     def test_order_of_leftovers(self) -> None:
         """What could not be told at once is told before what came to be told later."""
         sources = ['one', 'two', 'six']

@@ -33,6 +33,8 @@ from worq.queue.mend import Mender, audit, mend
 __all__ = ['TaskQueue', 'Bell']
 
 CHUNK = 1000        # ids in one call
+ENDS = 500          # ids in one cancel, each of which has dependents to be told
+SETTLE = 256        # outcomes in one command: each may have dependents, too
 LOOKS = 10          # ids in one inspect, each of which may be a look at thousands of others
 SETTLE_BYTES = 64 << 20  # of outcomes in one command, unless a single one is longer
 MENDING = 3000      # ms in which a second process does not begin to repair
@@ -106,7 +108,7 @@ class TaskQueue(base.TaskQueue):
         return refusals(self._run('edges', gate, id, nonce, start, *flat, durable=True))
 
     def cancel(self, ids: Sequence[str]) -> list[str]:
-        return [word.decode() for word in self._chunked('cancel', ids, durable=True)]
+        return [word.decode() for word in self._chunked('cancel', ids, durable=True, size=ENDS)]
 
     def purge(self) -> int:
         return int(self._run('purge', durable=True))
@@ -275,10 +277,10 @@ class TaskQueue(base.TaskQueue):
                     or self._link.call('PTTL', key) == -1)
 
     def _chunked(self, verb: str, ids: Sequence[str], *first: Any,
-                 durable: bool = False) -> list[Any]:
+                 durable: bool = False, size: int = CHUNK) -> list[Any]:
         found: list[Any] = []
-        for start in range(0, len(ids), CHUNK):
-            found += self._run(verb, *first, *ids[start:start + CHUNK], durable=durable)
+        for start in range(0, len(ids), size):
+            found += self._run(verb, *first, *ids[start:start + size], durable=durable)
         return found
 
     def _pop(self, key: str, timeout: float, again: bool = True) -> bytes | None:
@@ -406,15 +408,15 @@ def flatten(outcomes: Sequence[Outcome]) -> list[Any]:
 def affordable(outcomes: Sequence[Outcome]) -> list[Sequence[Outcome]]:
     """Groups of outcomes that Redis takes in one command, in order.
 
-    It drops a client that sends more than it may (a gigabyte, unless set otherwise), and
-    that would be so again each time they are sent.
+    It serves nobody else during one. And it drops a client that sends more than it may (a
+    gigabyte, unless set otherwise), which would be so again each time they are sent.
     """
-    if sum(len(outcome.data) for outcome in outcomes) <= SETTLE_BYTES:
+    if len(outcomes) <= SETTLE and sum(len(one.data) for one in outcomes) <= SETTLE_BYTES:
         return [outcomes] if outcomes else []
     groups: list[list[Outcome]] = []
     room = 0
     for outcome in outcomes:
-        if not groups or len(outcome.data) > room:
+        if not groups or len(groups[-1]) == SETTLE or len(outcome.data) > room:
             groups.append([])
             room = SETTLE_BYTES
         groups[-1].append(outcome)

@@ -25,6 +25,7 @@ local function add()
   elseif M.arguments[1] then
     call('HSET', P .. 't:' .. id, 'a', n + #M.arguments, 'u', T.u + M.u)
     bind(M)
+    flush_edges()
   end
   return {}
 end

@@ -125,6 +125,7 @@ if not refusal then
   for _, M in ipairs(messages) do
     store(M)
   end
+  flush_edges()
   push('ZADD', P .. 'wait', waiting)
   push('ZADD', P .. 'sched', scheduled)
   if behind[1] then

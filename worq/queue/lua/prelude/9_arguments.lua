@@ -36,20 +36,33 @@ local function failure(M)
   return inherit(M.n, M.failed, outcome(M.failed, known[M.failed]))
 end
 
+-- The edges of all tasks gather by where they begin: many tasks may have the same argument.
+local edges = {}
 local function bind(M)
   local names = {}
-  for _, argument in ipairs(M.arguments) do
+  for i, argument in ipairs(M.arguments) do
     local id = argument[1]
-    table.insert(names, id)
-    call('HINCRBY', P .. 't:' .. id, 'i', 1)
+    names[i] = id
+    local from = edges[id]
+    if from then
+      from[#from + 1] = M.n .. M.id
+    else
+      edges[id] = {M.n .. M.id}
+    end
+  end
+  push('RPUSH', P .. 'a:' .. M.id, names)
+end
+
+local function flush_edges()
+  for id, list in pairs(edges) do
+    call('HINCRBY', P .. 't:' .. id, 'i', text(#list))
     if known[id].s ~= COMPLETED then
-      call('RPUSH', P .. 'd:' .. id, M.n .. M.id)
+      push('RPUSH', P .. 'd:' .. id, list)
     else
       persist(P .. 't:' .. id)
       persist(P .. 'r:' .. id)
     end
   end
-  push('RPUSH', P .. 'a:' .. M.id, names)
 end
 
 -- The gate of this id while it is held.
