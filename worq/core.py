@@ -1,7 +1,7 @@
 """The Broker: it turns calls into messages, and what comes back into values."""
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 import logging
 from typing import Any, Callable, Iterable, Self, TypeVar, overload
 
@@ -244,7 +244,7 @@ class Broker:
         """
         call = entry.call
         lines, rest = call.options.stamp()
-        header = call.name.encode() + entry.extra + lines
+        header = header_of(call.name, entry.extra, lines)
         arguments: dict[str, Argument] = {}
         used: list[Deferred] = []
         body = self.codec.encode_call(
@@ -407,3 +407,9 @@ class Broker:
         """Give a task up: it is cancelled, and this Deferred of it has expired."""
         self.backend.cancel([deferred.id])
         deferred.arrive(None)
+
+
+@lru_cache(1000)
+def header_of(name: str, extra: bytes, lines: bytes) -> bytes:
+    """The header of a task: one object for all calls alike, for a queue in memory keeps it."""
+    return name.encode() + extra + lines

@@ -32,7 +32,7 @@ class Life:
          self.lease, self.max_deliveries, expires) = message
         self.state = const.PENDING
         self.arguments = arguments          # pinned; let go when it completes
-        self.due = now + delay              # ms
+        self.due = now + delay if delay else now   # ms
         self.late = expires and now + expires   # ms, when it is too late to begin; 0: it never is
         self.epoch = 0                      # deliveries ever: the token's number
         self.deliveries = 0                 # those that count
