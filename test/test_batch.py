@@ -441,7 +441,7 @@ class BatchContract(BrokerCase):
 def test_steps_of_a_graph():
     """Steps keep the order, and the bounds of tasks, arguments and bytes; a wide task ends its."""
     def entry(arguments, body=b''):
-        made = graph.Entry(None, '', b'')
+        made = graph.Entry(None, b'')
         made.message = mock.Mock(header=b'', body=body, arguments=[None] * arguments)
         return made
     entries = [*[entry(1)] * 25, entry(49), entry(30), *[entry(0)] * 3,
@@ -468,7 +468,7 @@ def test_refusals_are_mended():
         steps.append([message.id for message in messages])
         return answers.pop(0)
     for id, used in arguments.items():
-        entries.append(graph.Entry(None, '', b''))
+        entries.append(graph.Entry(None, b''))
         entries[-1].message = mock.Mock(id=id, arguments=used, header=b'', body=b'')
     queue = mock.Mock(put=put, settle=lambda gate, outcomes: ['ok'])
     with mock.patch.object(const, 'PUT_BYTES', 40_000):

@@ -22,7 +22,7 @@ from worq.queue.base import Argument, Delivery, Message, TaskQueue
 from worq.queue.checks import ID_BYTES
 from worq.retry import Policy
 from worq.space import TaskSpace, definition
-from worq.task import Call, Deferred, Queue
+from worq.task import Deferred, Queue
 
 __all__ = ['Broker']
 
@@ -172,8 +172,9 @@ class Broker:
     def put_all(self, entries: list[Entry]) -> None:
         """Put calls that belong together: all of them, or none."""
         for entry in entries:
-            if entry.call.options.eta is not None:  # time has gone by, if it was in a batch
-                delay, expires = entry.call.options.spans()
+            options = entry.deferred._options
+            if options.eta is not None:   # time has gone by, if it was in a batch
+                delay, expires = options.spans()
                 entry.message = entry.message._replace(delay=delay, expires=expires)
         put_all(self.backend, entries, self._mend, self._opening)
         self._let_go(entries)
@@ -194,7 +195,7 @@ class Broker:
     def _let_go(entries: list[Entry]) -> None:
         for entry in entries:
             for argument in entry.used:
-                argument.task.args = argument.task.kw = None
+                argument._args = argument._kw = None
 
     def _entry(self, name: str, args: tuple[Any, ...], kw: dict[str, Any], options: Options,
                extra: bytes, collector: Collector | None) -> Entry:
@@ -202,26 +203,25 @@ class Broker:
             raise TypeError('a queue is no task: name one, as in q.module.function(...)')
         nonce = new_nonce()
         id = nonce if options.id is None else self._own_id(options.id, args, kw)
-        entry = Entry(Call(id, name, args, kw, options), nonce, extra)
+        entry = Entry(Deferred(self, id, name, args, kw, options, nonce), extra)
         self._encode(entry, collector)
         return entry
 
     def _mend(self, entry: Entry, refusal: base.Refusal) -> None:
         """Change what was refused, if that helps; else raise why it was."""
         if refusal.word != 'unknown' or refusal.argument in entry.by_value:
-            raise self._refused(entry.call.name, refusal)
+            raise self._refused(entry.deferred.name, refusal)
         # Its record is gone, but the result may have arrived here before: then it
         # goes along by value.
         entry.by_value |= {refusal.argument}
         self._encode(entry)
 
     def _promise(self, entry: Entry) -> Deferred | None:
-        call = entry.call
+        deferred = entry.deferred
         if log.isEnabledFor(logging.DEBUG):
-            log.debug('put %s [%s:%s]', call.name, self.name, call.id)
-        if call.options.ignore_result:
+            log.debug('put %s [%s:%s]', deferred.name, self.name, deferred.id)
+        if deferred._options.ignore_result:
             return None
-        deferred = Deferred(self, call, entry.nonce)
         self.inbox.note(deferred)
         return deferred
 
@@ -242,16 +242,17 @@ class Broker:
 
         :param collector: which will put it, if it is not put at once.
         """
-        call = entry.call
-        lines, rest = call.options.stamp()
+        call = entry.deferred
+        id, nonce = call.id, call._nonce
+        lines, rest = call._options.stamp()
         header = header_of(call.name, entry.extra, lines)
         arguments: dict[str, Argument] = {}
         used: list[Deferred] = []
         body = self.codec.encode_call(
-            call.id, entry.nonce, header, call.args or (), call.kw or {},
+            id, nonce, header, call._args or (), call._kw or {},
             partial(self._reference, entry, collector, arguments, used))
         entry.used = tuple(used)
-        entry.message = Message(call.id, entry.nonce, header, body,
+        entry.message = Message(id, nonce, header, body,
                                 tuple(arguments.values()) if arguments else (), *rest)
 
     def _reference(self, entry: Entry, collector: Collector | None,
@@ -267,7 +268,7 @@ class Broker:
                 f'({obj.broker.backend!r}); only a Deferred of {self.backend!r} '
                 'can be an argument here')
         if obj.id in entry.by_value:
-            raise ByValue(self._kept(entry.call, obj))
+            raise ByValue(self._kept(entry.deferred, obj))
         # What is encoded again has been allowed before, when its collector was there.
         if obj._batch is not None and not entry.by_value \
                 and not (collector and collector.holds(obj)):
@@ -283,13 +284,13 @@ class Broker:
         used.append(obj)
         return obj.id, nonce
 
-    def _kept(self, call: Call, deferred: Deferred) -> Any:
+    def _kept(self, call: Deferred, deferred: Deferred) -> Any:
         """The value of an argument that only this process still knows."""
         if deferred.has_value():
             try:
                 return deferred.value
             except TaskFailure as failure:
-                if call.options.flags & base.PASS:
+                if call._options.flags & base.PASS:
                     return failure
                 raise
         raise self._refused(call.name, base.Refusal(call.id, 'unknown', deferred.id))
@@ -307,7 +308,7 @@ class Broker:
 
     def deferred(self, task_id: str) -> Deferred:
         """Take up the result of a task by its id, whichever process has put it."""
-        return Deferred(self, Call(self._own_id(task_id), '?', None, None, Options()))
+        return Deferred(self, self._own_id(task_id), '?', None, None, Options())
 
     def decode(self, id: str, raw: bytes) -> Any:
         """The value in an outcome on record, or the TaskFailure that it is (not raised).

@@ -165,9 +165,9 @@ class Batch(Collector):
 
     def add(self, entry: Entry) -> Deferred | None:
         self._entries.append(entry)
-        if entry.call.options.ignore_result:
+        deferred = entry.deferred
+        if deferred._options.ignore_result:
             return None
-        deferred = Deferred(self.broker, entry.call, entry.nonce)
         deferred._batch = self
         self._made.append(deferred)
         return deferred

@@ -17,7 +17,7 @@ from worq.ids import new_nonce
 from worq.queue.base import Held, Message, Outcome, Refusal, TaskQueue
 
 if TYPE_CHECKING:   # the arrow points up only for the type checker
-    from worq.task import Call, Deferred
+    from worq.task import Deferred
 
 __all__ = ['Entry', 'Collector', 'collecting', 'collector_of', 'put_all']
 
@@ -34,11 +34,10 @@ NONE: frozenset[str] = frozenset()
 class Entry:
     """A call on its way to the queue."""
 
-    __slots__ = ('call', 'nonce', 'extra', 'by_value', 'message', 'used')
+    __slots__ = ('deferred', 'extra', 'by_value', 'message', 'used')
 
-    def __init__(self, call: Call, nonce: str, extra: bytes) -> None:
-        self.call = call
-        self.nonce = nonce
+    def __init__(self, deferred: Deferred, extra: bytes) -> None:
+        self.deferred = deferred            # which is handed out when it is put
         self.extra = extra                  # lines of the header, for whoever runs it
         self.by_value = NONE                # ids of arguments of which only this process knows
         self.message: Message

@@ -89,7 +89,7 @@ class Inbox:
 
     def note(self, deferred: Deferred) -> None:
         """Remember a new Deferred, so that a look for another one can ask for it too."""
-        id = deferred.task.id
+        id = deferred.id
         self._fresh[id] = ref(deferred)
         self._asked.pop(id, None)  # that was an earlier life of the id
         if len(self._fresh) + len(self._asked) > self._crowd:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Callable, Generator, Never, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Generator, NamedTuple, Never, Sequence
 
 from worq import codec, const
 from worq.current import Progress
@@ -272,22 +272,18 @@ def parts(target: Queue | Task) -> tuple[Broker, str, Options]:
     return (inner(target, '_Queue__broker'), str(target), inner(target, '_Queue__options'))
 
 
-class Call:
-    """What a Deferred is the result of: ``.id .name .args .kw .options``.
+class Call(NamedTuple):
+    """What a Deferred is the result of.
 
-    `args` and `kw` become None once the Deferred is an argument of another call: else the
+    `args` and `kw` are None once the Deferred is an argument of another call: else the
     last link of a chain would keep all the earlier ones in memory.
     """
 
-    __slots__ = ('id', 'name', 'args', 'kw', 'options')
-
-    def __init__(self, id: str, name: str, args: tuple[Any, ...] | None,
-                 kw: dict[str, Any] | None, options: Options) -> None:
-        self.id = id
-        self.name = name
-        self.args = args
-        self.kw = kw
-        self.options = options
+    id: str
+    name: str
+    args: tuple[Any, ...] | None
+    kw: dict[str, Any] | None
+    options: Options
 
     def __repr__(self) -> str:
         return f'<Call {self.name} {self.id}>'
@@ -304,25 +300,26 @@ class Deferred:
     Brokers make them: by a call, and ``broker.deferred(id)`` for a task of any process.
     """
 
-    __slots__ = ('broker', 'task', '_nonce', '_raw', '_value', '_batch', '__weakref__')
+    __slots__ = ('broker', 'id', 'name', '_args', '_kw', '_options', '_nonce', '_raw', '_value',
+                 '_batch', '__weakref__')
 
-    def __init__(self, broker: Broker, task: Call, nonce: str = '') -> None:
+    def __init__(self, broker: Broker, id: str, name: str, args: tuple[Any, ...] | None,
+                 kw: dict[str, Any] | None, options: Options, nonce: str = '') -> None:
         self.broker = broker
-        self.task = task
+        self.id = id                        #: the task's id
+        self.name = name                    #: the task's dotted name; '?' if taken up by its id
+        self._args = args
+        self._kw = kw
+        self._options = options
         self._nonce = nonce
         self._raw: bytes | None = None      # the outcome on record, once it has arrived
         self._value: Any = UNSET            # what that means, once somebody has asked
         self._batch: Any = None             # which will put the task; None: it is put
 
     @property
-    def id(self) -> str:
-        """The task's id."""
-        return self.task.id
-
-    @property
-    def name(self) -> str:
-        """The task's dotted name; '?' for a Deferred taken up by its id."""
-        return self.task.name
+    def task(self) -> Call:
+        """The call: ``.id .name .args .kw .options``."""
+        return Call(self.id, self.name, self._args, self._kw, self._options)
 
     def has_value(self) -> bool:
         """Whether the outcome (value or failure) has arrived here already; asks nobody."""
