@@ -135,7 +135,11 @@ class Broker:
         if collector is not None:
             made: Deferred | None = collector.add(entry)
             return made
-        self.put_all([entry])
+        if entry.message.arguments:
+            self.put_all([entry])
+        else:
+            for refusal in self.backend.put([entry.message]):   # there is nothing to mend
+                raise self._refused(name, refusal)
         return self._promise(entry)
 
     def enqueue_all(self, name: str, calls: Iterable[tuple[Any, ...]], options: Options,
@@ -247,13 +251,14 @@ class Broker:
         lines, rest = call._options.stamp()
         header = header_of(call.name, entry.extra, lines)
         arguments: dict[str, Argument] = {}
+        edges: tuple[Argument, ...] = ()
         used: list[Deferred] = []
         body = self.codec.encode_call(
             id, nonce, header, call._args or (), call._kw or {},
             partial(self._reference, entry, collector, arguments, used))
-        entry.used = tuple(used)
-        entry.message = Message(id, nonce, header, body,
-                                tuple(arguments.values()) if arguments else (), *rest)
+        if used:
+            edges, entry.used = tuple(arguments.values()), tuple(used)
+        entry.message = Message(id, nonce, header, body, edges, *rest)
 
     def _reference(self, entry: Entry, collector: Collector | None,
                    arguments: dict[str, Argument], used: list[Deferred],
