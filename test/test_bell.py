@@ -41,18 +41,19 @@ class IdleTest(unittest.TestCase):
 
     def test_due(self) -> None:
         """A turn tells when the next task is due, expires, or loses its lease, but not before
-        the next tick; and nothing if nothing will be."""
-        eq_(self.pause(), None)
-        self.q.put([message('long', lease=9_000)])
+        the next tick; and nothing if nothing will be for two seconds."""
+        self.q.put([message('long', lease=2_001)])
         eq_(len(self.q.take('other', 1)), 1)
-        eq_(self.pause(), 9_000)
-        self.q.put([message('waits', 'long', expires=7_000)])
-        eq_(self.pause(), 7_000)
-        self.q.put([message('later', delay=5_000)])
-        eq_(self.pause(), 5_000)
+        eq_(self.pause(), None)
+        self.advance(1)
+        eq_(self.pause(), 2_000)
+        self.q.put([message('waits', 'long', expires=1_900)])
+        eq_(self.pause(), 1_900)
+        self.q.put([message('later', delay=1_800)])
+        eq_(self.pause(), 1_800)
         self.q.put([message('soon', delay=300)])
         self.advance(100)
-        eq_(self.pause(), const.TICK - 100)   # a tick has been just now
+        eq_(self.pause(), const.TICK - 101)   # a tick has been just now
         self.advance(const.TICK)
         eq_([d.id for d in self.q.turn('p', limit=1).deliveries], ['soon'])
 

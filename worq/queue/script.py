@@ -27,6 +27,7 @@ from worq import const
 __all__ = ['Script', 'load']
 
 FOLDER = Path(__file__).parent / 'lua'
+BASE = '4'   # the files of the prelude before this one are the base of all others
 FLAGS = '--!df flags=allow-undeclared-keys'
 
 SIGNATURE = re.compile(r'-- (\w+)\(P; ?(.*?)\) -> ')
@@ -39,7 +40,7 @@ WORD = re.compile(r'[A-Za-z_]\w*')
 #: would be captured by function after function, at each call of a script.
 CONSTANTS: dict[str, int | str] = {
     name: getattr(const, name) for name in (
-        'NONCE', 'LEASE', 'MAX_DELIVERIES', 'TICK', 'TICK_LIMIT', 'BUDGET', 'GAP', 'GRACE',
+        'NONCE', 'LEASE', 'MAX_DELIVERIES', 'TICK', 'POLL', 'TICK_LIMIT', 'BUDGET', 'GAP', 'GRACE',
         'COOLDOWN', 'CHAIN', 'INLINE', 'SMALL', 'INBOX_TTL', 'POOL_TTL', 'IGNORE_RESULT', 'PASS',
         'GATE', 'PUT_LIMIT', 'LOOK', 'AHEAD')}
 CONSTANTS.update(
@@ -80,6 +81,7 @@ class Part(NamedTuple):
 
     text: str
     names: set[str]
+    base: bool = False   # see `assemble`
 
 
 def load(test_clock: bool = False) -> dict[str, Script]:
@@ -99,31 +101,39 @@ def prelude(test_clock: bool = False) -> list[Part]:
     """The parts that scripts share, in their order."""
     other = '2_clock.lua' if test_clock else '2_clock.test.lua'
     paths = sorted((FOLDER / 'prelude').glob('*.lua'))
-    return [part(path.read_text('utf-8')) for path in paths if path.name != other]
+    return [part(path.read_text('utf-8'), path.name < BASE)
+            for path in paths if path.name != other]
 
 
-def part(text: str) -> Part:
+def part(text: str, base: bool = False) -> Part:
     """Fold a file of the prelude; no string of ours has two dashes in a row."""
     lines = (re.sub(r'--.*', '', line).strip() for line in text.split('\n'))
     names = set(WORD.findall(' '.join(DEFINED.findall(text))))
-    return Part(' '.join(line for line in lines if line), names)
+    return Part(' '.join(line for line in lines if line), names, base)
 
 
 def assemble(text: str, parts: Sequence[Part], first: str = '') -> Script:
-    """What Redis gets for the file of a verb: the flags, what it needs, the file itself."""
+    """What Redis gets for the file of a verb: the flags, what it needs, the file itself.
+
+    All but the base of the prelude is in a function of its own. A call of a script makes each
+    function anew, and what one captures of the function that it is made in is searched for, all
+    that is captured, one after the other; but what that has captured in turn is at hand.
+    """
     signature, _, body = text.split('\n', 2)
     match = SIGNATURE.match(signature)
     if match is None:
         raise ValueError(f'no signature: {signature!r}')
     name, parameters = match.groups()
     words = set(WORD.findall(body)) | {'now'}   # a clock of tests ends keys by the way
+    base: list[str] = []
     needed: list[str] = []
     for part in reversed(parts):
         if words & part.names:
             words.update(WORD.findall(part.text))
-            needed.insert(0, part.text)
-    head = ' '.join(['local P = KEYS[1]:sub(1, -2)', first, *needed, bind(parameters)])
-    source = CONSTANT.sub(lambda match: value(match[0]), f'{FLAGS}\n{head}\n{body}')
+            (base if part.base else needed).insert(0, part.text)
+    head = ' '.join(['local P = KEYS[1]:sub(1, -2)', first, *base, 'return (function()', *needed,
+                     bind(parameters)])
+    source = CONSTANT.sub(lambda match: value(match[0]), f'{FLAGS}\n{head}\n{body}end)()')
     return Script(name, source, sha1(source.encode()).hexdigest())
 
 

@@ -7,4 +7,4 @@ local gone = held <= #ARGV and beat(pool, lease, held, #ARGV) or {}
 tick()
 local taken = limit > 0 and take(pool, limit, lease) or {}
 conclude()
-return {words, gone, taken, #taken < limit and pause() or nil}
+return {words, gone, taken, limit > 0 and #taken == 0 and pause() or nil}

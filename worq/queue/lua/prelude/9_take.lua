@@ -32,17 +32,15 @@ local function body(id, T)
   return call('GETRANGE', key, start, -1), start
 end
 
--- In how many ms a tick may find something due; nil: there is nothing that will be.
+-- In how many ms a tick may find something due, nil if in none within POLL.
 local function pause()
-  if call('EXISTS', P .. 'sched', P .. 'exp', P .. 'lease') == 0 then
-    return nil
-  end
-  local first = math.huge
+  local first
+  local horizon = text(now + POLL)
   for _, index in ipairs({'sched', 'exp', 'lease'}) do
-    local found = call('ZRANGE', P .. index, 0, 0, 'WITHSCORES')
-    first = math.min(first, found[2] or first)
+    local found = call('ZRANGEBYSCORE', P .. index, '-inf', horizon, 'WITHSCORES', 'LIMIT', '0', '1')
+    first = found[2] and math.min(found[2], first or found[2]) or first
   end
-  return math.max(first, meta[1] + TICK) - now
+  return first and math.max(first, meta[1] + TICK) - now
 end
 
 -- Entries whose life is over, or that are taken, cost budget, so that a step stays bounded.
