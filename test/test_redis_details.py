@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import unittest
+from unittest import mock
 
 import redis as client
 
@@ -291,6 +292,19 @@ class Broken(Case):
         self.client.set(self.key('q:1'), 'text')
         with self.assertRaisesRegex(QueueError, 'another database'):
             self.q.put([message('a')])
+
+    def test_wait_in_one_round_trip(self) -> None:
+        """A wait that is woken has all that has come, and what is there is not waited for."""
+        self.q.put([message('a'), message('b')])
+        self.q.watch('c', ['a', 'b'])
+        self.q.settle('p', [outcome(d) for d in self.q.take('p', 2)])
+        with mock.patch.object(self.q._link, 'run', wraps=self.q._link.run) as run:
+            eq_([id for id, _ in self.q.wait('c', 5)], ['a', 'b'])
+            eq_(self.q.wait('c', 0), [])
+            eq_(self.q.wait('c', 0.01), [])
+        eq_(run.call_count, 3)
+        self.q.ring('c')
+        eq_(self.q.wait('c', 600), [])
 
     def test_bell(self) -> None:
         """A bell rings for a put, by itself, and for a broken connection; then it goes on."""

@@ -138,12 +138,9 @@ class TaskQueue(base.TaskQueue):
         limit = time.monotonic() + timeout
         while True:
             # Not again after an error: the inbox may be lost, and so its owner must hear of it.
-            first = self._pop(key, limit - time.monotonic(), again=False)
-            if first is not None:
-                rest = self._command('LPOP', key, CHUNK, again=False) or []
-                return [item for entry in [first, *rest] for item in news(entry)]
-            if time.monotonic() >= limit:
-                return []
+            entries = self._guarded(partial(drain, key, limit - time.monotonic()), again=False)
+            if entries or time.monotonic() >= limit:
+                return [item for entry in entries for item in news(entry)]
 
     def ring(self, client: str) -> None:
         self._run('ring', client)
@@ -178,7 +175,7 @@ class TaskQueue(base.TaskQueue):
             if deliveries or left <= (0 if pause else -PATIENCE):
                 return deliveries
             if pause:
-                self._pop(f'{self.prefix}wake', min(left, pause / 1000))
+                self._command('BLPOP', f'{self.prefix}wake', blocking(min(left, pause / 1000)))
 
     def beat(self, pool: str, held: Iterable[Held] = (),
              lease: int = const.LEASE) -> list[Lost]:
@@ -206,7 +203,7 @@ class TaskQueue(base.TaskQueue):
         words, gone, found, *pause = self._run(
             'turn', pool, lease, limit, len(last), *argv, again=not limit)
         bell = self._bells.get(pool)
-        if bell is not None and limit > len(found):
+        if bell is not None and limit and not found:
             bell.expect(pause[0] / 1000 if pause else None)
         settled += all_words(len(last), words)
         return Turn(settled, losses(gone), self._deliveries(found))
@@ -282,14 +279,6 @@ class TaskQueue(base.TaskQueue):
         for start in range(0, len(ids), size):
             found += self._run(verb, *first, *ids[start:start + size], durable=durable)
         return found
-
-    def _pop(self, key: str, timeout: float, again: bool = True) -> bytes | None:
-        """Wait for the next entry of a list that may lose one: they are only hints."""
-        if timeout <= 0:
-            return self._command('LPOP', key, again=again)   # type: ignore[no-any-return]
-        seconds = max(0.01, min(timeout, BLOCK))   # 0 would be for ever
-        found = self._command('BLPOP', key, f'{seconds:.3f}', again=again)
-        return found and found[1]   # type: ignore[no-any-return]
 
     def _deliveries(self, found: list[Any]) -> list[Delivery]:
         """Deliveries as scripts answer them, with what was too long fetched by itself.
@@ -422,6 +411,25 @@ def affordable(outcomes: Sequence[Outcome]) -> list[Sequence[Outcome]]:
         groups[-1].append(outcome)
         room -= len(outcome.data)
     return list(groups)
+
+
+def blocking(seconds: float) -> str:
+    """For how long a command blocks that may do so for these seconds; 0 would be for ever."""
+    return f'{max(0.01, min(seconds, BLOCK)):.3f}'
+
+
+def drain(key: str, timeout: float, connection: AbstractConnection) -> list[bytes]:
+    """Wait for an entry of a list, and take it with those behind it, in one round trip.
+
+    Redis goes on to the LPOP once the BLPOP before it has ended. That may lose an entry: they
+    are only hints.
+    """
+    commands: list[tuple[Any, ...]] = [('LPOP', key, CHUNK)]
+    if timeout > 0:
+        commands.insert(0, ('BLPOP', key, blocking(timeout)))
+    connection.send_packed_command(connection.pack_commands(commands), False)
+    found = (connection.read_response() or ())[1:] if timeout > 0 else ()
+    return [*found, *(connection.read_response() or ())]
 
 
 def refusals(answer: Sequence[bytes]) -> list[Refusal]:
