@@ -222,6 +222,14 @@ def lie(path, word, extra):
 
 
 @tasks.task
+def loaded(module, use):
+    """This process, and whether a module is loaded here, after the queue has been used or not."""
+    if use:
+        len(current_task().queue)
+    return os.getpid(), module in sys.modules
+
+
+@tasks.task
 def enqueue(url, name):
     """Enqueue from within a task, and do not wait."""
     with get_broker(url, name) as broker:

@@ -27,7 +27,7 @@ import traceback
 import types
 from typing import Any
 
-from worq import codec
+from worq import SCHEMES, codec
 from worq.core import Broker
 from worq.current import CurrentTask, Progress
 from worq.errors import QueueError
@@ -37,7 +37,7 @@ from worq.pool.run import run
 from worq.pool.wire import (
     ASK, BROKEN, INIT, LIMIT, OUTCOMES, PROGRESS, READY, Page, pack_outcome, unpack_tasks,
 )
-from worq.queue import memory, remote
+from worq.queue import late, memory, remote
 from worq.queue.base import Delivery, Outcome
 
 __all__ = ['main', 'preparation', 'prepare']
@@ -129,6 +129,8 @@ def begin(data: bytes, queue: str) -> Broker:
     """Make the child's broker, as the pool's owner said."""
     call = unpickle(data)
     prepare(call['preparation'])
+    if memory.elsewhere is None:
+        late.postpone(SCHEMES, call['url'])
     init, args, kw = unpickle(call['init'])
     broker = init(call['url'], *args, **kw)
     if not isinstance(broker, Broker):
