@@ -1,6 +1,7 @@
 """Queue, Task, TaskSpace and the options of a call: what needs no worker."""
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode
 import copy
 from datetime import UTC, datetime, timedelta
 import functools
@@ -209,9 +210,19 @@ class TestNonces(unittest.TestCase):
     def test_all_different_and_of_one_width(self):
         """Nonces of one maker and of two differ, and all have the same length."""
         one, two = Nonces(), Nonces()
-        made = [one() for _ in range(1000)] + [two() for _ in range(1000)]
-        self.assertEqual(len(set(made)), 2000)
+        made = [one() for _ in range(9000)] + [two() for _ in range(1000)]
+        self.assertEqual(len(set(made)), 10_000)
         self.assertEqual({len(nonce) for nonce in made}, {const.NONCE})
+
+    def test_in_order(self):
+        """Each nonce is the number after the last one's, also where all of it changes."""
+        start = bytes([255] * 7 + [0xef, 0xff])
+        with mock.patch('os.urandom', return_value=start):
+            one = Nonces()
+        first = int.from_bytes(start, 'big')
+        for n in range(9000):
+            number = int.from_bytes(urlsafe_b64decode(one()), 'big')
+            self.assertEqual(number, (first + n) % 2**72)
 
 
 class TestAddresses(unittest.TestCase):
