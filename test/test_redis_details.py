@@ -306,6 +306,22 @@ class Broken(Case):
         self.q.ring('c')
         eq_(self.q.wait('c', 600), [])
 
+    def test_answers_in_one_piece(self) -> None:
+        """Redis sends a piece for each table in an answer, so there are none for what is plain;
+        and what is plain and what is not stay in their order."""
+        self.q.put([message('a'), message('b', body=bytes(LONG)), message('c'), message('d')])
+        *_, found = self.q._run('turn', 'p', const.LEASE, 9, 0)
+        eq_([isinstance(part, list) for part in found], [False] * 5 + [True] + [False] * 10)
+        self.q.reconcile('p', [])
+        taken = self.q.take('p', 9)
+        eq_([(d.id, len(d.body)) for d in taken], [('a', 9), ('b', LONG), ('c', 9), ('d', 9)])
+        self.q.settle('p', [outcome(d, 'value', d.id.encode()) for d in taken])
+        flat = self.q._run('watch', 'w', 'a', 'no', 'd')
+        self.assertFalse(any(isinstance(part, list) for part in flat))
+        news = self.q.watch('w', ['a', 'no', 'd'])
+        eq_([(id, raw and base.unpack(raw).data) for id, raw in news],
+            [('a', b'a'), ('no', None), ('d', b'd')])
+
     def test_bell(self) -> None:
         """A bell rings for a put, by itself, and for a broken connection; then it goes on."""
         bell = self.q.bell('p')

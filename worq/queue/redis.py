@@ -131,7 +131,8 @@ class TaskQueue(base.TaskQueue):
         return found
 
     def watch(self, client: str, ids: Sequence[str]) -> News:
-        return [(id.decode(), record) for id, record in self._chunked('watch', ids, client)]
+        flat = self._chunked('watch', ids, client)
+        return [(id.decode(), record) for id, record in zip(flat[::2], flat[1::2])]
 
     def wait(self, client: str, timeout: float) -> News:
         key = f'{self.prefix}in:{client}'
@@ -287,13 +288,16 @@ class TaskQueue(base.TaskQueue):
         pool's: it is left out, and reaped if it should be neither.
         """
         deliveries = []
-        for raw_id, token, number, header, body, *more in found:
+        at = 0
+        while at < len(found):
             try:
-                id = raw_id.decode()
-                if not more:
-                    deliveries.append(Delivery(id, token, number, header, body))
+                if not isinstance(found[at], list):
+                    raw_id, token, number, header, body = found[at:(at := at + 5)]
+                    deliveries.append(Delivery(raw_id.decode(), token, number, header, body))
                     continue
-                start, flat, *memo = more
+                raw_id, token, number, header, body, start, flat, *memo = found[at]
+                at += 1
+                id = raw_id.decode()
                 arguments = self._arguments(id, flat) if flat else ()
             except UnicodeDecodeError:
                 continue   # no id: somebody else has written it

@@ -1,6 +1,7 @@
--- take(P; pool, limit: int, lease: int) -> {{delivery, ...}, pause}
--- enqueued -> processing. A delivery is {id, token, number, header, body}, and of those that are
--- not plain also start, arguments, and the memo if there is one;
+-- take(P; pool, limit: int, lease: int) -> {{delivery ..., ...}, pause}
+-- enqueued -> processing. A plain delivery is id, token, number, header, body, each an element of
+-- the answer, for Redis sends a piece for each table in it. The others are tables: of these five,
+-- start, arguments, and the memo if there is one.
 -- `pause` is how many ms may pass before something else may be due.
 insist()
 tick()

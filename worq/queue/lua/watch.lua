@@ -1,4 +1,4 @@
--- watch(P; client, {id}, ...) -> {{id, outcome, '' or nil}, ...}
+-- watch(P; client, {id}, ...) -> {id, outcome, '' or nil, ...}
 -- (no change) Of each live task the client gets news; the others are the answer.
 -- The first client of a task is in its hash, for most tasks have no other.
 insist()   -- a full Redis is no reason to leave those in the dark who wait for it to be worked off
@@ -13,7 +13,8 @@ for i = rest, #ARGV do
       call('SADD', P .. 'w:' .. id, client)
     end
   else
-    table.insert(answers, {id, short_outcome(id, T)})
+    table.insert(answers, id)
+    table.insert(answers, short_outcome(id, T))
   end
 end
 defer()

@@ -50,8 +50,8 @@ local function take(pool, limit, lease)
   local taken, leases = {}, {}
   local moment, usual = text(now), text(now + lease)
   local p, skips = 0, BUDGET
-  while p <= 2 and #taken < limit and skips > 0 do
-    local entries = call('LPOP', P .. 'q:' .. p, math.min(limit - #taken, BUDGET))
+  while p <= 2 and #leases / 2 < limit and skips > 0 do
+    local entries = call('LPOP', P .. 'q:' .. p, math.min(limit - #leases / 2, BUDGET))
     p = entries and p or p + 1
     for _, entry in ipairs(entries or {}) do
       local nonce, id = entry:sub(1, NONCE), entry:sub(NONCE + 1)
@@ -67,8 +67,10 @@ local function take(pool, limit, lease)
         end
         leases[#leases + 1] = T.l and now + T.l or usual
         leases[#leases + 1] = id
-        if T.b and not T.a and not T.y then
-          taken[#taken + 1] = {id, nonce .. e, d, T.h, T.b}
+        if T.h and T.b and not T.a and not T.y then
+          local k = #taken
+          taken[k + 1], taken[k + 2], taken[k + 3] = id, nonce .. e, d
+          taken[k + 4], taken[k + 5] = T.h, T.b
         else
           local bytes, start = body(id, T)
           taken[#taken + 1] = {id, nonce .. e, d, header(id, T), bytes, start, arguments(id, T), T.y}
