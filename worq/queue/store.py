@@ -201,7 +201,8 @@ class Store(Graph):
                 life.taken = self.now
                 life.progress = b''
                 self._lease(life, lease)
-                arguments = tuple((a.id, a.record() or b'') for a in life.arguments)
+                arguments = tuple((a.id, a.record() or b'') for a in life.arguments) \
+                    if life.arguments else ()
                 taken.append(Delivery(
                     life.id, life.token, life.deliveries, life.header, life.body, arguments,
                     life.memo))
