@@ -287,3 +287,13 @@ class Delegate(Contract):
         self.assertEqual(self.q.cancel(['i']), ['cancelled'])
         self.assertEqual((self.outcome_of('o1')[0], self.origin_of('o1')), (b'c', None))
         self.assertEqual((self.outcome_of('o2')[0], self.origin_of('o2')), (b'c', 'i'))
+
+    def test_settle_nothing(self) -> None:
+        """To settle nothing changes nothing, also if there is work left over."""
+        self.put(message('a', expires=700), message('b', 'a'))
+        self.advance(1_100)
+        self.q.status(['a'])   # this ends it, and leaves to others what follows
+        before = self.q.stats()
+        self.assertEqual((before['expired'], before['pending']), (1, 1))
+        self.assertEqual(self.q.settle('p1', []), [])
+        self.assertEqual(self.q.stats(), before)

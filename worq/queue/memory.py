@@ -326,6 +326,8 @@ class TaskQueue(base.TaskQueue):
 
     def settle(self, pool: str, outcomes: Sequence[Outcome]) -> list[str]:
         check_outcomes(outcomes)
+        if not outcomes:
+            return []   # and no leftover work is done, as Redis is not even asked
         with self._lock:
             self._store.begin(self.clock())
             words = [self._store.settle(pool, outcome) for outcome in outcomes]
