@@ -1,6 +1,7 @@
 """What others have written into the keys of a queue: each kind of damage, and its end."""
 from __future__ import annotations
 
+import threading
 import time
 import unittest
 from typing import Any, Callable
@@ -169,6 +170,73 @@ class Repair(Case):
         with self.assertLogs('worq', 'WARNING') as logs:
             eq_(self.mend(), ["task 'enqueued': enqueued, but in no ready list"])
         self.assertIn('no ready list', logs.output[0])
+
+
+class MenderTest(unittest.TestCase):
+
+    def mender(self, *claims: str) -> mend.Mender:
+        """One whose claims are answered so; what it does is in `done`."""
+        self.enterContext(mock.patch.object(mend, 'AGAIN', 0.01))
+        self.done: list[str] = []
+        answers = list(claims)
+
+        def claim() -> str:
+            self.done.append('claim')
+            return answers.pop(0)
+        return mend.Mender(lambda: self.done.append('mend'), claim)
+
+    def test_after_another(self) -> None:
+        """A repair that another process had begun before is waited for, and then it is ours."""
+        self.mender('one', 'one', '').alarm()
+        eventually(lambda: self.done, ['claim', 'claim', 'claim', 'mend'])
+
+    def test_by_another(self) -> None:
+        """A repair that another process has begun since is as good as ours."""
+        mender = self.mender('one', 'two')
+        mender.alarm()
+        eventually(lambda: mender._running, False)
+        self.assertEqual(self.done, ['claim', 'claim'])
+
+    def test_alarm_meanwhile(self) -> None:
+        """What is met during a repair, however often, is answered by one more."""
+        mender = self.mender('', '')
+        begun, go_on = threading.Event(), threading.Event()
+        repairs = []
+
+        def repair() -> None:
+            repairs.append(1)
+            begun.set()
+            go_on.wait(30)
+        mender._mend = repair
+        mender.alarm()
+        self.assertTrue(begun.wait(30))
+        for _ in range(5):
+            mender.alarm()
+        go_on.set()
+        eventually(lambda: mender._running, False)
+        self.assertEqual(len(repairs), 2)
+
+    def test_close(self) -> None:
+        """Who waits for another's repair does so no longer once the queue is closed; the next
+        alarm counts again."""
+        mender = self.mender('one', '')
+        with mock.patch.object(mend, 'AGAIN', 60):
+            mender.alarm()
+            eventually(lambda: self.done, ['claim'])
+            mender.close()
+            eventually(lambda: mender._running, False)
+        mender.alarm()
+        eventually(lambda: self.done, ['claim', 'claim', 'mend'])
+
+    def test_failing(self) -> None:
+        """A repair that fails is tried three times, and again after the next alarm."""
+        mender = self.mender(*[''] * 6)
+        mender._mend = mock.Mock(side_effect=QueueError('no'))
+        for times in 3, 6:
+            with self.assertLogs('worq', 'WARNING'):
+                mender.alarm()
+                eventually(lambda: mender._running, False)
+            self.assertEqual(mender._mend.call_count, times)
 
 
 class Alarm(Case):

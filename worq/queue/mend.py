@@ -7,8 +7,7 @@ it, and what depends on it, come to an end too. What belongs to nothing is throw
 from __future__ import annotations
 
 import logging
-import time
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Any, Callable
 
 from worq.errors import WorqError
@@ -17,6 +16,7 @@ from worq.queue.audit import Commands, Fault, Store, raw
 __all__ = ['Mender', 'audit', 'mend']
 
 AGAIN = 1.0    # seconds between two repairs in a process
+TRIES = 3      # of a repair that fails
 STEP = 100     # keys in one call of the script
 SHARED = {'key', 'field', 'trash'}   # what no script can mend, for all of them use it
 UNSURE = {'pins', 'dead'}   # what the script cannot see for itself: only what is found twice
@@ -57,32 +57,68 @@ def mend(run: Callable[..., Any], commands: Commands, prefix: str) -> list[str]:
 class Mender:
     """Repairs a queue in a thread, when somebody has met damage: one at a time, one in a while.
 
+    Each alarm is answered by a repair that begins after it: damage may be met only once, for a
+    script that fails has done what came before. That repair may be another process's.
+
     :param mend: does it.
-    :param claim: whether it is ours to do, or another process is at it.
+    :param claim: answers '' if it is ours to do, else whose repair is under way or was just now,
+        a name for that one repair.
     """
 
-    def __init__(self, mend: Callable[[], Any], claim: Callable[[], Any]) -> None:
+    def __init__(self, mend: Callable[[], Any], claim: Callable[[], str]) -> None:
         self._mend = mend
         self._claim = claim
         self._lock = Lock()
-        self._not_before = 0.0
+        self._alarmed = False   # since the last repair began
+        self._running = False   # the thread, until it has seen that nobody is alarmed
+        self._closed = Event()  # until the next alarm
 
     def alarm(self) -> None:
         """Somebody has met damage. Returns at once."""
         with self._lock:
-            if time.monotonic() < self._not_before:
+            self._alarmed = True
+            self._closed.clear()
+            if self._running:
                 return
-            self._not_before = float('inf')
+            self._running = True
         Thread(target=self._run, name='worq-mend', daemon=True).start()
 
+    def close(self) -> None:
+        """Begin nothing more."""
+        with self._lock:
+            self._alarmed = False
+            self._closed.set()
+
     def _run(self) -> None:
-        try:
-            if self._claim():
-                self._mend()
-        except WorqError as error:   # whoever meets the damage again raises the alarm again
-            log.warning('the queue is damaged, and could not be repaired: %s', error)
-        finally:
-            self._not_before = time.monotonic() + AGAIN
+        failed = 0
+        while True:
+            with self._lock:
+                if not self._alarmed:
+                    self._running = False
+                    return
+                self._alarmed = False
+            try:
+                self._repair()
+                failed = 0
+            except Exception as error:
+                log.warning('the queue is damaged, and could not be repaired: %s', error,
+                            exc_info=not isinstance(error, WorqError))
+                failed += 1
+                with self._lock:
+                    # After the last one it is up to whoever meets the damage again.
+                    self._alarmed |= failed < TRIES and not self._closed.is_set()
+            self._closed.wait(AGAIN)
+
+    def _repair(self) -> None:
+        """Until there was a repair that began after this."""
+        before = self._claim()
+        other = before
+        while other and other == before:   # it may have passed by what we were alarmed of
+            if self._closed.wait(AGAIN):
+                return
+            other = self._claim()
+        if not other:
+            self._mend()
 
 
 def flush(run: Callable[..., Any], sure: dict[tuple[str, str], Any]) -> None:

@@ -28,6 +28,7 @@ from worq.queue.checks import check_edges, check_held, check_limit, check_messag
 from worq.queue.connect import BLOCK, Link, Unreplicated, is_damage, parse, sender
 from worq.queue.listen import Bell
 from worq.queue.locate import Cluster
+from worq.ids import new_nonce
 from worq.queue.mend import Mender, audit, mend
 
 __all__ = ['TaskQueue', 'Bell']
@@ -239,6 +240,7 @@ class TaskQueue(base.TaskQueue):
         return self._link.within(seconds)
 
     def close(self) -> None:
+        self._mender.close()
         self._link.close()
 
     # -- inside ---------------------------------------------------------------
@@ -268,11 +270,13 @@ class TaskQueue(base.TaskQueue):
                 self._mender.alarm()
             raise
 
-    def _claim(self) -> bool:
-        """Whether this process is to repair: one at a time."""
-        key = f'{self.prefix}mending'
-        return bool(self._link.call('SET', key, '', 'NX', 'PX', MENDING)
-                    or self._link.call('PTTL', key) == -1)
+    def _claim(self) -> str:
+        """'' if this process is to repair, one at a time; else the name of who does, or did."""
+        key, name = f'{self.prefix}mending', new_nonce()
+        if self._link.call('SET', key, name, 'NX', 'PX', MENDING) \
+                or self._link.call('PTTL', key) == -1:   # somebody else has written that
+            return ''
+        return text(self._link.call('GET', key) or name.encode())
 
     def _chunked(self, verb: str, ids: Sequence[str], *first: Any,
                  durable: bool = False, size: int = CHUNK) -> list[Any]:
