@@ -24,6 +24,14 @@ from test.programs import ROOT
 LIMIT = 900  # seconds, on a machine that is very busy
 
 
+def bench(file, *args, **environment):
+    """A quick run that writes its results to a file."""
+    return subprocess.run(
+        [sys.executable, 'bench/run.py', '--quick', '--json', file, *args], cwd=ROOT,
+        timeout=LIMIT, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, env={**os.environ, **environment})
+
+
 class QuickRun(unittest.TestCase):
 
     @classmethod
@@ -33,10 +41,7 @@ class QuickRun(unittest.TestCase):
         cls.mark = support.unique('bench')
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, 'results.json')
-            done = subprocess.run(
-                [sys.executable, 'bench/run.py', '--quick', '--json', file], cwd=ROOT,
-                timeout=LIMIT, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, env={**os.environ, 'BENCH_MARK': cls.mark})
+            done = bench(file, BENCH_MARK=cls.mark)
             cls.output = done.stdout
             if done.returncode != 0:
                 raise AssertionError(f'it ended with {done.returncode}:\n{done.stdout}')
@@ -94,29 +99,23 @@ class Resume(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.file = Path(folder.name, 'results.json')
 
-    def bench(self, *args):
-        return subprocess.run(
-            [sys.executable, 'bench/run.py', '--quick', '--json', self.file, *args], cwd=ROOT,
-            timeout=LIMIT, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT)
-
     def test_resume(self):
         """A run that was stopped is continued with what it has not measured yet; one of other
         figures is refused."""
         support.find_binary()
         only = ['--only', 'thread-executor', 'throughput', 'round-trip']
-        self.assertEqual(self.bench(*only).returncode, 0)
+        self.assertEqual(bench(self.file, *only).returncode, 0)
         whole = json.loads(self.file.read_text())
         self.assertEqual(whole['steps'], 2)
         first, second = whole['figures']
         self.file.write_text(json.dumps(
             {**whole, 'steps': 1, 'figures': {first: whole['figures'][first], second: {}}}))
-        self.assertEqual(self.bench(*only, '--resume').returncode, 0)
+        self.assertEqual(bench(self.file, *only, '--resume').returncode, 0)
         again = json.loads(self.file.read_text())
         self.assertEqual(again['figures'][first], whole['figures'][first])
         self.assertEqual([len(values) for values in
                           again['figures'][second]['thread-executor']['values'].values()], [1, 1])
-        refused = self.bench(*only[:-1], '--resume')
+        refused = bench(self.file, *only[:-1], '--resume')
         self.assertEqual(refused.returncode, 2)
         self.assertIn('other figures', refused.stdout)
 

@@ -97,8 +97,6 @@ def put_all(queue: TaskQueue, entries: list[Entry], mend: Callable[[Entry, Refus
 
 def fits(entries: list[Entry]) -> bool:
     """Whether one put can take them."""
-    if len(entries) == 1:   # the most frequent put; it may have any number of bytes
-        return len(entries[0].message.arguments) <= WIDE
     edges = size = 0
     for entry in entries:
         width = len(entry.message.arguments)
@@ -106,7 +104,8 @@ def fits(entries: list[Entry]) -> bool:
         size += entry.size
         if width > WIDE:
             return False
-    return len(entries) <= TASKS and edges <= EDGES and size <= const.PUT_BYTES
+    return len(entries) <= TASKS and edges <= EDGES \
+        and (size <= const.PUT_BYTES or len(entries) == 1)
 
 
 def mend_all(entries: list[Entry], refusal: Refusal,

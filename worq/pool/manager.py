@@ -309,7 +309,7 @@ class Manager:
             begin()
             self._generation += 1
             self._elders = sum(worker.ready for worker in self.workers)
-            self._failures, self._respawn_at = 0, now
+            self._respawn_at = now
             for worker in self.workers:
                 worker.leaving |= not worker.ready   # of those before, and not even begun
         if self._elders:

@@ -38,8 +38,8 @@ up to `const.TICK_LIMIT` scheduled tasks, up to as many that expire, up to as ma
 leases, and a budget of leftover work (`const.BUDGET` units), so that no step is ever long.
 A tick that reached a limit is followed by another with the next verb. A tick that finds that
 none ran for `const.GAP` reaps no lease for `const.GRACE`: the backend was away, so live pools
-could not beat. A task that becomes due goes to the back, but one that came back from a delivery
-to the front: it had its turn. Such a pause does not begin again within `const.COOLDOWN` of its end.
+could not beat. Such a pause does not begin again within `const.COOLDOWN` of its end. A task that
+becomes due goes to the back, but one that came back from a delivery to the front: it had its turn.
 """
 from __future__ import annotations
 
