@@ -115,6 +115,15 @@ class Server:
         with redis.Redis(port=self.port, socket_timeout=10, protocol=2, retry=once) as client:
             return client.execute_command(*command)
 
+    def replication(self) -> dict[str, Any]:
+        """What it says of its part in a replication; nothing if it hangs up, as it does to all
+        when its role changes."""
+        try:
+            found: dict[str, Any] = self.cli('INFO', 'replication')
+        except redis.ConnectionError:
+            return {}
+        return found
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send the process a signal; wait for its end if it is one that ends."""
         if self.process is not None and self.process.poll() is None:

@@ -125,7 +125,7 @@ class Sentinel(Case):
             with self.broker(watched.url) as broker:
                 len(broker)
                 watched.master.kill(signal.SIGCONT)
-                eventually(lambda: watched.master.cli('ROLE')[0], b'slave', PATIENCE)
+                eventually(lambda: watched.master.replication().get('role'), 'slave', PATIENCE)
                 for _ in range(20):
                     eq_(len(broker), 0)
 

@@ -429,7 +429,7 @@ class Servers(Case):
         """With durable=N a call returns when N replicas have it, and raises if they do not."""
         master = self.server('--repl-diskless-sync', 'yes', '--repl-diskless-sync-delay', '0')
         replica = self.server('--replicaof', '127.0.0.1', str(master.port))
-        eventually(lambda: replica.cli('INFO', 'replication')['master_link_status'], 'up',
+        eventually(lambda: replica.replication().get('master_link_status'), 'up',
                    timeout=30)
         broker = self.broker(f'{master.url}?durable=1', retry_for=1)
         q = broker.queue()

@@ -55,7 +55,7 @@ class Watched:
                 eventually(lambda one=one: (   # type: ignore[misc]
                     one.state()['num-other-sentinels'], one.state()['num-slaves']),
                     ('2', '1'), PATIENCE)
-            eventually(lambda: self.replica.cli('INFO', 'replication')['master_link_status'],
+            eventually(lambda: self.replica.replication().get('master_link_status'),
                        'up', PATIENCE)
             self.stack = self.stack.pop_all()
 
@@ -114,7 +114,7 @@ class Cluster:
             for node in self.nodes:
                 eventually(lambda node=node: self.info(node), ('ok', '4'), PATIENCE)
             self.replica.cli('CLUSTER', 'REPLICATE', self.owner.id)
-            eventually(lambda: self.replica.cli('INFO', 'replication')['master_link_status'],
+            eventually(lambda: self.replica.replication().get('master_link_status'),
                        'up', PATIENCE)
             for node in self.nodes:   # all know that there is somebody to take over
                 eventually(lambda node=node: self.slaves(node), 1, PATIENCE)

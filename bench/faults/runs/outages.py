@@ -7,8 +7,6 @@ import signal
 import time
 from typing import Any
 
-import redis as client
-
 from bench.faults import journal
 from bench.faults.record import Record
 from bench.faults.rig import ALWAYS, EVERYSEC, Rig
@@ -235,17 +233,9 @@ def resumed(rig: Rig, since: float, limit: float = 60) -> float:
     return float('inf')
 
 
-def asked(server: Server, *command: str) -> Any:
-    """What a server answers; nothing if it hangs up, as it does to all when its role changes."""
-    try:
-        return server.cli(*command)
-    except client.ConnectionError:
-        return {}
-
-
 def await_role(server: Server, role: str) -> None:
     limit = time.monotonic() + 60
-    while asked(server, 'INFO', 'replication').get('role') != role:
+    while server.replication().get('role') != role:
         if time.monotonic() > limit:
             raise TimeoutError(f'{server.url} does not become {role!r}')
         time.sleep(0.05)
@@ -260,7 +250,7 @@ def rejoin(server: Server, master: Server) -> None:
     server.start()
     limit = time.monotonic() + 60
     while time.monotonic() < limit:
-        info = asked(server, 'INFO', 'replication')
+        info = server.replication()
         if info.get('role') == 'slave' and info['master_link_status'] == 'up' \
                 and int(info['master_port']) == master.port:
             return
