@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import unittest
 
-from bench.faults import run
+from bench.faults import check, journal, run
 from bench.faults.proxy import Proxy
 from test import leaks, support
 from test.pool_tasks import init, tasks
@@ -56,6 +56,23 @@ class RunsTest(unittest.TestCase):
     def test_run_13(self):
         """Poison fails, and says how; all else completes."""
         self.held(13)
+
+
+class CheckTest(unittest.TestCase):
+    """What the journals are taken to say."""
+
+    def test_after(self):
+        """A wait counts from the put, and after the last fault from there."""
+        entries = [journal.Entry(time, event, key, 1, '') for time, event, key in [
+            (1.0, journal.PUT, 'a'), (2.0, journal.PUT, 'b'), (5.0, journal.FAULT, ''),
+            (5.5, journal.RESULT, 'a'), (6.0, journal.HEALED, ''), (8.0, journal.RESULT, 'b')]]
+        entries += [entry._replace(event=journal.TRY) for entry in entries[:2]]
+        figures = check.check(entries)
+        self.assertEqual((figures['waited'], figures['after']), (6.0, 2.0))
+        entries += [journal.Entry(7.0, event, 'c', 1, '') for event in (journal.TRY, journal.PUT)]
+        entries.append(journal.Entry(10.5, journal.RESULT, 'c', 1, ''))
+        figures = check.check(entries)
+        self.assertEqual((figures['waited'], figures['after']), (6.0, 3.5))
 
 
 class RespawnTest(unittest.TestCase):

@@ -159,13 +159,30 @@ class Producers(Case):
         """A connection that died unnoticed while it was idle costs a moment, and no error."""
         server = self.server()
         broker = self.broker(server.url)
+        self.half_open(broker)
+        eq_(len(broker), 0)
+
+    def half_open(self, broker: worq.Broker) -> None:
         len(broker)
         idle, = broker.backend._link._idle
         near, far = socket.socketpair()   # where nothing comes from, as from a lost host
         self.addCleanup(far.close)
         idle._sock.close()
         idle._sock = idle._parser._sock = near
-        eq_(len(broker), 0)
+
+    def test_half_open_take(self) -> None:
+        """A take, and a wait for news, hear of such a connection as soon, though they are not
+        sent again; the next try works."""
+        server = self.server()
+        broker = self.broker(server.url)
+        for step in (lambda: broker.backend.take('pool', 1),
+                     lambda: broker.backend.wait('client', 0.01)):
+            self.half_open(broker)
+            begin = time.monotonic()
+            with self.assertRaises(QueueError):
+                step()
+            self.assertLess(time.monotonic() - begin, SOON)
+            eq_(step(), [])
 
     def test_wait_survives(self) -> None:
         """Who waits without end is told nothing, and has what comes when Redis is back."""

@@ -20,6 +20,7 @@ recovery    seconds from the death of a worker until what it was running runs ag
 again       ... and the same for tasks that had lost a worker before, which have to pause
 told        seconds from the end of the run to its waiter's being told; the greatest
 waited      seconds from the put to the waiter's being told; the greatest
+after       seconds from the put, or from the last fault if that was later, to the same
 =========== ======================================================================
 """
 from __future__ import annotations
@@ -101,9 +102,10 @@ def check(entries: Sequence[Entry], max_deliveries: int = 3) -> dict[str, Any]:
         'again': quantiles(again),
         'told': round(max((e.time - facts.ended[e.detail] for e in facts[journal.RESULT]
                            if e.detail in facts.ended), default=0.0), 3),
-        'waited': round(max((e.time - facts.acknowledged[e.key]
-                             for event in (journal.RESULT, journal.FAILED) for e in facts[event]
-                             if e.key in facts.acknowledged), default=0.0), 3),
+        'waited': waited(facts),
+        'after': waited(facts, max(
+            (e.time for event in (journal.FAULT, journal.HEALED, journal.KILL)
+             for e in facts[event]), default=0.0)),
         'slowest put': slowest_put(facts),
     }
 
@@ -159,6 +161,13 @@ def recoveries(facts: Facts) -> tuple[list[float], list[float]]:
                 found.append(max(0.0, again.time - min(moments)))
                 found = further
     return first, further
+
+
+def waited(facts: Facts, since: float = 0.0) -> float:
+    """Seconds that somebody waited at most, not counting those before `since`."""
+    return round(max((e.time - max(since, facts.acknowledged[e.key])
+                      for event in (journal.RESULT, journal.FAILED) for e in facts[event]
+                      if e.key in facts.acknowledged and e.time > since), default=0.0), 3)
 
 
 def slowest_put(facts: Facts) -> float:

@@ -63,7 +63,8 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     yield ''
     yield from table(
         ['run', 'put', 'faults', 'lost', 'two results', 'ran again', 'expired',
-         'runs again after, s: p50, p99, max', 'waited at most, s', 'and', 'held'],
+         'runs again after, s: p50, p99, max', 'waited at most, s',
+         'after the last fault, s', 'and', 'held'],
         [row for run in runs for row in standard(run)])
     yield ''
     yield from table(['run', 'leg', 'figures', 'held'],
@@ -123,6 +124,7 @@ def standard(run: dict[str, Any]) -> Iterator[list[str]]:
         yield [title, *(str(figures[name]) for name in COUNTS),
                ', '.join(seconds(again[name]) for name in ('p50', 'p99', 'max'))
                if again['n'] else '', seconds(figures['waited']),
+               seconds(figures['after']) if 'after' in figures else '',   # older runs have none
                ', '.join(more), run['verdict']]
 
 

@@ -119,15 +119,15 @@ class Link:
         if until is not None:
             limit = min(limit, until)
         # The first try is an honest one. It has all of the time that one answer may take, or
-        # half of it on a connection that lay idle, for that may have died unnoticed, if there
-        # is a second try.
+        # two fifths of it on a connection that lay idle, for that may have died unnoticed: then
+        # a second try, here or by the caller, should find out soon that all is well.
         left = max(limit - begin, HONEST) if again or until is not None else self.address.timeout
         pause = 0.05
         idle = self._take_idle()
         refusal: errors.RedisError | None = None
         while True:
             try:
-                return self._attempt(work, idle, left, half=again)
+                return self._attempt(work, idle, left)
             except errors.AuthenticationError as error:
                 raise QueueError(
                     f'Redis at {self.address.label} does not accept the user or the password: '
@@ -235,13 +235,13 @@ class Link:
             return None
 
     def _attempt(self, work: Callable[[AbstractConnection], T],
-                 idle: AbstractConnection | None, left: float, half: bool) -> T:
+                 idle: AbstractConnection | None, left: float) -> T:
         left = min(max(left, SHORTEST), self.address.timeout)
         if idle is None:
             connection = self.open(left)
         else:
             connection = idle
-            set_timeout(connection, max(left / 2, min(left, HONEST)) if half else left)
+            set_timeout(connection, max(0.4 * left, min(left, HONEST)))
         where = self._where
         try:
             result = work(connection)
