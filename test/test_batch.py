@@ -42,7 +42,7 @@ def count(numbers):
 def small(**limits):
     """Smaller limits, so that small graphs take several steps."""
     return mock.patch.multiple(graph, **{
-        'TASKS': 20, 'EDGES': 50, 'STEP': 10, 'WIDE': 20, **limits})
+        'TASKS': 20, 'STEP': 10, 'WIDE': 20, **limits})
 
 
 class BatchContract(BrokerCase):
@@ -439,18 +439,18 @@ class BatchContract(BrokerCase):
 
 
 def test_steps_of_a_graph():
-    """Steps keep the order, and the bounds of tasks, arguments and bytes; a wide task ends its."""
+    """Steps keep the order, and the bounds of tasks, arguments and bytes; a wide task has one."""
     def entry(arguments, body=b''):
         made = graph.Entry(None, b'')
         made.message = mock.Mock(header=b'', body=body, arguments=[None] * arguments)
         return made
-    entries = [*[entry(1)] * 25, entry(49), entry(30), *[entry(0)] * 3,
+    entries = [*[entry(0)] * 12, *[entry(1)] * 12, entry(49), entry(30), *[entry(0)] * 3,
                *[entry(0, bytes(30_000))] * 2]
     with small(), mock.patch.object(const, 'PUT_BYTES', 40_000):
         ends = [0]
         while ends[-1] < len(entries):
             ends.append(graph.step_end(entries, ends[-1]))
-    assert ends == [0, 10, 20, 26, 27, 31, 32], ends
+    assert ends == [0, 10, 18, 24, 25, 26, 30, 31], ends
 
 
 def test_refusals_are_mended():

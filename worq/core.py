@@ -155,22 +155,20 @@ class Broker:
         collector = collector_of(self)
         made: list[Deferred | None] = []
         step: list[Entry] = []
-        size = edges = wide = 0
+        weight = size = 0
         for args in calls:
             entry = self._entry(name, args, {}, options, extra, collector)
             if collector is not None:
                 made.append(collector.add(entry))
                 continue
-            more = len(entry.message.arguments)
-            # A wide one is alone: it is put in several steps, which cannot be tried again.
+            # A wide one outweighs a put of several: it takes steps, which cannot be tried again.
             if step and (len(step) == BATCH or size + entry.size > PUT_BYTES
-                         or edges + more > graph.EDGES or max(more, wide) > graph.WIDE):
+                         or weight + entry.weight > graph.TASKS):
                 made += self._put_step(step)
-                step, size, edges = [], 0, 0
+                step, weight, size = [], 0, 0
             step.append(entry)
+            weight += entry.weight
             size += entry.size
-            edges += more
-            wide = more
         return made + self._put_step(step)
 
     def put_all(self, entries: list[Entry]) -> None:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:   # the arrow points up only for the type checker
 __all__ = ['Entry', 'Collector', 'collecting', 'collector_of', 'put_all']
 
 TASKS = const.PUT_LIMIT
-EDGES = const.PUT_EDGES   # arguments of all tasks in one put
 STEP = 500          # tasks in one step of a larger graph, and arguments in one of a wide task
 WIDE = const.PUT_LIMIT    # arguments of a task that is put in one step
 BEAT = 3.0          # seconds between two signs of life of a builder
@@ -42,6 +41,11 @@ class Entry:
         self.by_value = NONE                # ids of arguments of which only this process knows
         self.message: Message
         self.used: tuple[Deferred, ...] = ()
+
+    @property
+    def weight(self) -> int:
+        """How many tasks it counts as in a put of several."""
+        return 1 + const.EDGE * len(self.message.arguments)
 
     @property
     def size(self) -> int:
@@ -97,15 +101,10 @@ def put_all(queue: TaskQueue, entries: list[Entry], mend: Callable[[Entry, Refus
 
 def fits(entries: list[Entry]) -> bool:
     """Whether one put can take them."""
-    edges = size = 0
-    for entry in entries:
-        width = len(entry.message.arguments)
-        edges += width
-        size += entry.size
-        if width > WIDE:
-            return False
-    return len(entries) <= TASKS and edges <= EDGES \
-        and (size <= const.PUT_BYTES or len(entries) == 1)
+    if len(entries) == 1:
+        return len(entries[0].message.arguments) <= WIDE
+    return sum(entry.weight for entry in entries) <= TASKS \
+        and sum(entry.size for entry in entries) <= const.PUT_BYTES
 
 
 def mend_all(entries: list[Entry], refusal: Refusal,
@@ -214,14 +213,13 @@ class Builder:
 
 def step_end(entries: list[Entry], start: int) -> int:
     """Up to where one put can take them. A wide one is the last of its step."""
-    edges = size = 0
+    weight = size = 0
     for at in range(start, min(start + STEP, len(entries))):
         entry = entries[at]
-        width = len(entry.message.arguments)
-        edges += min(width, STEP)
+        weight += entry.weight
         size += entry.size
-        if at > start and (edges > EDGES or size > const.PUT_BYTES):
+        if at > start and (weight > TASKS or size > const.PUT_BYTES):
             return at
-        if width > WIDE:
+        if len(entry.message.arguments) > WIDE:
             return at + 1
     return min(start + STEP, len(entries))

@@ -159,8 +159,9 @@ class TaskQueue:
         task: it cannot be an argument, how it ends is not counted, and any outcome that
         would bring a task back ends it as expired.
 
-        :param messages: at most `const.PUT_LIMIT` of them, each with as many arguments,
-            `const.PUT_EDGES` in all; and `const.PUT_BYTES` (a single message may be larger).
+        :param messages: at most `const.PUT_LIMIT` of them, where each of their arguments counts
+            as `const.EDGE` more, and `const.PUT_BYTES`; a single message may be larger, and
+            have `const.PUT_LIMIT` arguments.
         :param gate: the id of a gate that is being held; ValueError if `messages` has
             a gate too. If it has ended, the first message is refused as 'unknown' with the
             gate as argument.

@@ -40,8 +40,9 @@ def check_messages(messages: Sequence[Message], gate: str = '') -> None:
         if flags & const.GATE:
             _check_gate(message, len(messages), gate)
         size += len(header) + len(body)
-    if edges > const.PUT_EDGES:
-        raise ValueError(f'{edges} arguments in one put; at most {const.PUT_EDGES}')
+    if len(messages) + const.EDGE * edges > const.PUT_LIMIT and len(messages) > 1:
+        raise ValueError(f'{len(messages)} messages with {edges} arguments in one put; at most '
+                         f'{const.PUT_LIMIT}, where an argument counts as {const.EDGE}')
     if size > const.PUT_BYTES and len(messages) > 1:
         raise ValueError(f'{size} bytes in one put of several; at most {const.PUT_BYTES}')
 
