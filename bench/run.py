@@ -187,10 +187,13 @@ class Bench:
         """Run ``bench.drive``; it and all that it has started are gone afterwards."""
         command = [self.pythons[name], '-m', 'bench.drive', name, figure, url]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH', '')]))
+        # WorQ is measured from a checkout, and must be compiled as what was installed is.
+        environment = {**os.environ, 'PYTHONPATH': path}
+        environment.pop('PYTHONDONTWRITEBYTECODE', None)
         process = subprocess.Popen(
             command + ['quick'] * self.quick, cwd=ROOT, text=True, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**os.environ, 'PYTHONPATH': path})
+            env=environment)
         try:
             out, _ = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:

@@ -1,10 +1,9 @@
 """The options of a call: checked once, then carried about as one record."""
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 from worq import const, retry
 
@@ -29,9 +28,9 @@ UNSET: Any = _Unset()
 Stamp = tuple[bytes, tuple[int, int, int, int, int, int, int]]
 
 
-@dataclass(frozen=True)
-class Options:
-    """The options of a call, checked. `Task` tells what they mean."""
+class _Options(NamedTuple):
+    """As given. (No dataclass: with what it imports that takes a child as long as ten modules
+    of WorQ.)"""
 
     id: str | Callable[..., str] | None = None
     on_error: str = FAIL
@@ -48,28 +47,31 @@ class Options:
     retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None
     timeout: float | None = None
 
+
+class Options(_Options):
+    """The options of a call, checked. `Task` tells what they mean."""
+
     def updated(self, given: dict[str, Any]) -> Options:
         """These options with some replaced.
 
         :raises ValueError: for a value that makes no sense.
         :raises TypeError: for an option that does not exist.
         """
-        names = [field.name for field in fields(self)]
-        unknown = given.keys() - set(names)
+        unknown = given.keys() - set(self._fields)
         if unknown:
             raise TypeError(f'unknown task option: {min(unknown)!r}; '
-                            f'there are {", ".join(names)}')
+                            f'there are {", ".join(self._fields)}')
         if given.get('ignore_result') and 'result_timeout' in given \
                 and given['result_timeout'] != const.RESULT_TIMEOUT:
             raise ValueError('ignore_result is incompatible with result_timeout')
         if given.get('delay') and given.get('eta') is not None:
             raise ValueError('delay and eta are two ways to say when; give one of them')
-        options = replace(self, **given)
+        options = self._replace(**given)
         # the one that is given replaces the other one that was a default
         if given.get('eta') is not None:
-            options = replace(options, delay=0)
+            options = options._replace(delay=0)
         elif given.get('delay'):
-            options = replace(options, eta=None)
+            options = options._replace(eta=None)
         if options.id is not None and not isinstance(options.id, str) \
                 and not callable(options.id):
             raise ValueError(f'invalid id: {options.id!r}; '
@@ -98,7 +100,7 @@ class Options:
                 raise ValueError(f'invalid expires: {options.expires!r}; a task with a delay of '
                                  f'{options.delay} seconds would be too late to begin')
         retry.checked(options.retries, options.backoff, options.retry_on, options.timeout)
-        return replace(options, ignore_result=bool(options.ignore_result))
+        return options._replace(ignore_result=bool(options.ignore_result))
 
     @property
     def flags(self) -> int:

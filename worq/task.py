@@ -6,7 +6,6 @@ broker answers with a `Deferred`.
 """
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Callable, Generator, NamedTuple, Never, Sequence
 
@@ -466,6 +465,7 @@ class Deferred:
         if self._batch is not None:
             raise self._batch.refuse(self)
         if not self.has_value():
+            import asyncio   # who awaits has it; for all others it is a third of what WorQ imports
             loop = asyncio.get_running_loop()
             future: asyncio.Future[None] = loop.create_future()
 

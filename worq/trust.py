@@ -21,7 +21,6 @@ import hashlib
 import hmac
 import ipaddress
 import os
-import secrets as randomness
 import stat
 import warnings
 from collections.abc import Iterable, Mapping
@@ -264,6 +263,7 @@ def make_key_file(path: str) -> None:
     """
     folder = os.path.dirname(path)
     os.makedirs(folder, mode=0o700, exist_ok=True)
+    import secrets as randomness   # for the one call in the life of a key file
     draft = f'{path}.{randomness.token_hex(8)}'
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with open(os.open(draft, flags, 0o600), 'w', encoding='ascii') as file:

@@ -5,7 +5,7 @@ it needs. No library is imported before it is loaded.
 """
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import import_module
 import os
 from typing import Any, NamedTuple
 
@@ -73,6 +73,7 @@ def load(name: str, url: str = 'memory://') -> Any:
 
 def versions(name: str) -> dict[str, str]:
     """Versions of what a peer is made of; of those that are installed."""
+    from importlib import metadata   # not for the workers, which import this package too
     found = {}
     for package in PEERS[name].packages:
         try:

@@ -1,7 +1,6 @@
 """What an adapter does, and how its worker processes are started and stopped."""
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 from pathlib import Path
@@ -219,6 +218,7 @@ class AsyncPeer(Peer):
     so that what is measured is the library and not the way into a loop and out of it."""
 
     def __init__(self, name: str, url: str) -> None:
+        import asyncio   # here: the workers of all peers import this module, and few need it
         super().__init__(name, url)
         self._runner = asyncio.Runner()
         self._closed = False
@@ -244,6 +244,7 @@ class AsyncPeer(Peer):
         raise NotImplementedError
 
     async def aget_all(self, handles: Sequence[Any], timeout: float = LIMIT) -> list[Any]:
+        import asyncio
         # some at a time, since with many libraries each waits on a connection of its own
         return [value for start in range(0, len(handles), 50) for value in await asyncio.gather(
             *(self.aget(handle, timeout) for handle in handles[start:start + 50]))]

@@ -37,7 +37,7 @@ from worq.pool.run import run
 from worq.pool.wire import (
     ASK, BROKEN, INIT, LIMIT, OUTCOMES, PROGRESS, READY, Page, pack_outcome, unpack_tasks,
 )
-from worq.queue import late, memory, remote
+from worq.queue import late
 from worq.queue.base import Delivery, Outcome
 
 __all__ = ['main', 'preparation', 'prepare']
@@ -125,11 +125,11 @@ def unpickle(data: bytes) -> Any:
         codec.load_main()
 
 
-def begin(data: bytes, queue: str) -> Broker:
+def begin(data: bytes, queue: str, asks: bool) -> Broker:
     """Make the child's broker, as the pool's owner said."""
     call = unpickle(data)
     prepare(call['preparation'])
-    if memory.elsewhere is None:
+    if not asks:
         late.postpone(SCHEMES, call['url'])
     init, args, kw = unpickle(call['init'])
     broker = init(call['url'], *args, **kw)
@@ -418,13 +418,15 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGUSR1, child.grip.obey)
     os.close(page)
     child.guard(parent)
-    if answers_in >= 0:
+    asks = answers_in >= 0
+    if asks:
+        from worq.queue import memory, remote   # a tenth of all imports, and only here
         memory.elsewhere = lambda url, name: remote.TaskQueue(url, name, child.ask)
     try:
         kind, data, queue = child.read()
         if kind != INIT:
             raise ValueError('the first frame is not how to begin')
-        broker = begin(data, queue.decode())
+        broker = begin(data, queue.decode(), asks)
     except EOFError:
         return 0
     except BaseException:

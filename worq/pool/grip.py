@@ -6,15 +6,17 @@ does not let go then is up to the pool.
 """
 from __future__ import annotations
 
-import asyncio
 import logging
 from threading import Thread, get_ident
 import time
 from types import CoroutineType
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
-from worq.current import Control, CurrentTask, Shield, overtime
+from worq.current import Control, CurrentTask, Shield, overtime, unbroken
 from worq.queue.base import Outcome
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ['GRACE', 'Grip', 'rouse']
 
@@ -109,6 +111,9 @@ class Grip(Control, Shield):
     def complete(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
         outer = self._complete(coroutine)
         try:
+            # Here and not above: it is a third of what a child imports before its first task.
+            with unbroken():   # else an interrupted task might leave half a module to others
+                import asyncio
             return asyncio.run(outer)
         finally:
             outer.close()   # if they were interrupted before they had begun
@@ -116,6 +121,7 @@ class Grip(Control, Shield):
             self._closed()
 
     async def _complete(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
+        import asyncio
         self._enter(asyncio.current_task())
         try:
             return await coroutine
@@ -142,7 +148,10 @@ class Grip(Control, Shield):
         To raise among the code of the event loop would hit whatever callback it just runs.
         """
         main = self._main
-        if main is None or asyncio.current_task(main.get_loop()) is main:
+        if main is None:
+            return False
+        import asyncio
+        if asyncio.current_task(main.get_loop()) is main:
             return False
         main.get_loop().call_soon_threadsafe(main.cancel)
         return True

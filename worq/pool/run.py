@@ -6,9 +6,7 @@ answers an `Outcome`, so a pool's loop has no special cases.
 """
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
 import time
 import traceback
 from types import CoroutineType, TracebackType
@@ -36,6 +34,7 @@ class Free(Control):
         pass
 
     def complete(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
+        import asyncio   # see Grip.complete
         return asyncio.run(coroutine)
 
     def end(self) -> None:
@@ -196,6 +195,7 @@ class Run:
                              kind=TaskTimeout if late else TaskFailure)
 
     def _retry(self, err: BaseException, error: str, trace: str, quiet: bool) -> Outcome:
+        import random   # with what it needs itself, seven modules that a pool can start without
         id, token = self.delivery[:2]
         memo = self.memo.after(error)
         pause = err.delay if isinstance(err, Retry) else None

@@ -1,16 +1,17 @@
 """How a task in another thread is interrupted, with nothing to be hit but the task."""
 from __future__ import annotations
 
-import asyncio
-import ctypes
 import logging
 from threading import Lock
 import time
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from worq.current import CurrentTask, Progress
 from worq.pool.grip import GRACE, Grip, rouse
 from worq.queue.base import Outcome
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ['ThreadGrip']
 
@@ -151,6 +152,8 @@ def set_async_exception(ident: int, error: BaseException | None,
 
     :param arrived: called when it does.
     """
+    import ctypes   # a few ms, and only here
+
     if error is None:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), None)
         return

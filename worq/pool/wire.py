@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 from typing import Iterable, Iterator, Sequence
 
 from worq import const
@@ -129,6 +128,7 @@ class Page:
         if hasattr(os, 'memfd_create'):
             fd = os.memfd_create('worq-page')
         else:
+            import tempfile
             fd, path = tempfile.mkstemp(prefix='worq-page-')
             os.unlink(path)
         os.ftruncate(fd, Page.SIZE)
