@@ -207,6 +207,16 @@ class Script(unittest.TestCase):
         self.assertIn('TimeoutError', err)
         self.assertNotIn('During handling of the above exception', err)   # it has no other cause
 
+    def test_init_behind_the_guard(self):
+        """An init_func that a child cannot find since it is behind the guard: it says so."""
+        text = self.MAIN.replace(
+            'def init(url):', "if __name__ == '__main__':\n          def init(url):")
+        status, out, err = self.run_(text.replace('timeout=50', 'timeout=3'))
+        self.assertNotEqual(status, 0)
+        self.assertIn("Can't get attribute 'init'", err)
+        self.assertIn("at the top level of a module, or of the script, "
+                      "outside of its `if __name__ == '__main__':`", err)
+
     def test_forgotten_stop(self):
         """A program that ends without stopping its pool ends all the same."""
         text = self.MAIN.replace('with WorkerPool(broker, init, workers=1):',

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+import functools
 import operator
 import threading
 from typing import Any
@@ -71,6 +72,12 @@ class ExposeContract(TestingCalls, BrokerCase):
         self.assertEqual(self.result(self.q.foo.bar.double(4)), 8)
         self.assertIsNone(self.result(self.q.append(5)))
         self.assertEqual(seen, [5])
+
+    def test_no_name(self):
+        """What has no name that a caller could write is refused, and it is said what to do."""
+        for function in (lambda x: x, functools.partial(max, 1)):
+            with self.assertRaisesRegex(ValueError, r'has no name .* TaskSpace.task\(callable, '):
+                self.b.expose(function)
 
     def test_decorator(self):
         """expose is a decorator that returns the function."""
@@ -162,13 +169,16 @@ class ResultContract(TestingCalls, BrokerCase):
         d = self.b.deferred('nobody')
         self.assertTrue(d.wait(10))
         self.assertIsInstance(d.exception(), worq.TaskExpired)
-        self.assertIn('task expired before a result was returned', str(d.exception()))
+        self.assertIn('task expired before a result was returned; the queue does not know it',
+                      str(d.exception()))
 
     def test_no_such_task(self):
-        """A task that nobody exposes fails, and says so."""
+        """A task that nobody exposes fails, and says what there is in place of it."""
         d = self.q.func('arg')
         self.work(self.b)
-        self.assertEqual(str(d.exception(10)), f'func [{self.name}:{d.id}] no such task')
+        text = str(d.exception(10))
+        self.assertTrue(text.startswith(f'func [{self.name}:{d.id}] no such task; '), text)
+        self.assertRegex(text, r'this pool has add, .*\w$')
 
     def test_ignored_result(self):
         """A task whose result is ignored returns None when called, runs, and leaves nothing."""

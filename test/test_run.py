@@ -107,9 +107,16 @@ class Run(unittest.TestCase):
         self.assertEqual(self.value(self.run_(later, 5)), 5)
 
     def test_unknown_name(self):
-        """A name that is not exposed is refused: another pool may know it."""
-        outcome = run(self.broker, self.delivery('nobody'))
-        self.assertEqual(self.failure(outcome, 'refuse').error, 'no such task')
+        """A name that is not exposed is refused: another pool may know it. It says what is."""
+        def error():
+            outcome = run(self.broker, self.delivery('nobody'))
+            return self.failure(outcome, 'refuse').error
+        self.broker.tasks.clear()
+        self.assertEqual(error(), 'no such task; this pool has none')
+        self.broker.tasks.update(dict.fromkeys('hgfedcba', len))
+        self.assertEqual(error(), 'no such task; this pool has a, b, c, d, e, f, g, h')
+        self.broker.tasks['i'] = len
+        self.assertEqual(error(), 'no such task; this pool has a, b, c, d, e, f, g, h, ...')
 
     def test_wrong_arguments(self):
         """Arguments that the function does not take fail the task."""

@@ -83,8 +83,8 @@ class TaskSpace:
             raise TypeError(f'{callable!r} cannot be called, so it cannot be a task')
         if name is None:
             name = getattr(callable, '__name__', None)
-            if name is None:
-                raise ValueError(f'{callable!r} has no __name__: '
+            if name in (None, '<lambda>'):
+                raise ValueError(f'{callable!r} has no name to be called by: '
                                  'name it with TaskSpace.task(callable, name)')
         full = f'{self.name}.{name}' if self.name else name
         if full in self.tasks:

@@ -395,7 +395,8 @@ class Deferred:
         """Take the outcome on record; for the inbox. None: there is none any more."""
         if raw is None or not self.accepts(raw):
             self.fail(TaskExpired(self.name, self.broker.name, self.id,
-                                  'task expired before a result was returned'))
+                                  'task expired before a result was returned; '
+                                  'the queue does not know it, or not any more'))
         elif self._value is UNSET:
             self._raw = raw
 

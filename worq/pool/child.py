@@ -118,8 +118,11 @@ def unpickle(data: bytes) -> Any:
     for again in True, False:
         try:
             return pickle.loads(data)
-        except AttributeError:
+        except AttributeError as error:
             if not again or codec.main_loader is None:
+                error.add_note('a worker process imports init_func, and what its arguments are '
+                               'made of: have them at the top level of a module, or of the '
+                               "script, outside of its `if __name__ == '__main__':`")
                 raise
         # outside of the clause above, so that what the script raises has no other cause
         codec.load_main()

@@ -10,7 +10,7 @@ import logging
 import time
 import traceback
 from types import CoroutineType, TracebackType
-from typing import Any, Callable
+from typing import Any, Callable, Iterable
 
 from worq import const, retry
 from worq.core import Broker
@@ -83,7 +83,7 @@ class Run:
     def _run(self, control: Control) -> Outcome:
         function = self.broker.tasks.get(self.name)
         if function is None:
-            return self._failure('no such task', 'refuse')
+            return self._failure(f'no such task; {_known(self.broker.tasks)}', 'refuse')
         try:
             args, kw = self._read()
         except BaseException as err:
@@ -223,6 +223,12 @@ class Run:
         if not quiet:
             log.error('%s%s%s', failure, '\n' if trace else '', trace.rstrip())
         return Outcome(id, token, word, self.broker.codec.encode_failure(self.nonce, failure))
+
+
+def _known(names: Iterable[str]) -> str:
+    """What can be called in place of a name that nobody exposes: the first few."""
+    known = sorted(names)
+    return f'this pool has {", ".join(known[:8]) or "none"}' + (', ...' if known[8:] else '')
 
 
 def _describe(err: BaseException) -> str:
