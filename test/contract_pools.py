@@ -216,16 +216,42 @@ class Leases(Contract):
         self.assertEqual(self.settle(outcome(live)), ['ok'])
 
     def test_grace_cools_down(self) -> None:
-        """A pause does not begin again within the cool-down of its end."""
+        """Where no tick comes in time, leases run out all the same: a second each time."""
         self.put(message('a'))
         self.take_one('a')
         self.advance(const.LEASE + const.GAP)
         self.q.beat('ticker')
-        for _ in range(const.GRACE // (const.GAP + 100) + 1):
+        for _ in range(const.GRACE // const.TICK - 1):
             self.assertEqual(self.status('a'), ['processing'])
             self.advance(const.GAP + 100)
             self.q.beat('ticker')
         self.assertEqual(self.status('a'), ['enqueued'])
+
+    def test_outage_after_outage(self) -> None:
+        """Also an outage soon after another takes no lease from a pool that beats when it can."""
+        self.put(message('live'), message('dead'))
+        live, _ = self.take(2)
+        for _ in range(4):
+            self.tick()
+            self.q.beat('p1', held(live))
+            self.advance(2 * const.LEASE)
+            self.q.beat('ticker')
+            self.assertEqual(self.status('live'), ['processing'])
+            self.assertEqual(self.q.beat('p1', held(live)), [])
+        for _ in range(2 * const.GRACE // const.TICK):
+            self.tick()
+            self.q.beat('p1', held(live))
+        self.assertEqual(self.status('live', 'dead'), ['processing', 'enqueued'])
+
+    def test_outage_and_short_lease(self) -> None:
+        """An outage that lasts almost as long as a short lease does not take it, either."""
+        self.put(message('a', lease=4_500))
+        delivery = self.take_one('a')
+        self.tick()
+        self.advance(4_000)
+        self.q.beat('ticker')
+        self.assertEqual(self.status('a'), ['processing'])
+        self.assertEqual(self.q.beat('p1', held(delivery)), [])
 
     def test_abandon(self) -> None:
         """The deliveries of a dead pool are lost at once, in order, with the cause named."""

@@ -58,6 +58,23 @@ class DeskTest(unittest.TestCase):
         self.queue.put([message('a'), message('b')])
         self.a, self.b = self.desk.turn([], 2)[0]
 
+    def test_short_leases_are_tried_for_more_often(self):
+        """A queue that is away is tried twice in the time that a short lease can be renewed."""
+        def longest():
+            with self.assertLogs('worq', 'ERROR'):
+                self.desk._away_since = None
+                for _ in range(9):
+                    self.desk._gone(QueueError('away'))
+            return self.desk._pause
+        self.assertEqual(longest(), 2)
+        self.queue.put([message('c', header=b'mod.func\nlease 3000', lease=3000)])
+        self.desk._away_since = None
+        self.desk._retry_at = 0
+        [short], _ = self.desk.turn([], 1)
+        self.assertEqual(longest(), 0.5)
+        self.desk._drop(short.token)
+        self.assertEqual(longest(), 2)
+
     def test_beats_go_on_after_an_outage(self):
         """A beat that failed is followed by others, though no worker makes a turn."""
         self.desk._beat_at = 0

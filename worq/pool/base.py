@@ -364,7 +364,9 @@ class Desk:
             log.error('lost the queue %s, and will try again: %s', self.backend.safe_url, error)
         self._beat_at = 0.0  # beat first when it is back
         self._retry_at = now + self._pause
-        self._pause = min(2 * self._pause, PAUSE[1])
+        # A short lease that is still ours must not run out while nobody tries.
+        self._pause = min(2 * self._pause, PAUSE[1], *(
+            lease / 6000 for lease in list(self.short.values())))
 
     def leave(self) -> None:
         """Be forgotten by the queue. What could not be settled will be lost with its lease."""

@@ -37,9 +37,11 @@ out of reach or refuses to store, and `ValueError` for arguments that no caller 
 up to `const.TICK_LIMIT` scheduled tasks, up to as many that expire, up to as many lost
 leases, and a budget of leftover work (`const.BUDGET` units), so that no step is ever long.
 A tick that reached a limit is followed by another with the next verb. A tick that finds that
-none ran for `const.GAP` reaps no lease for `const.GRACE`: the backend was away, so live pools
-could not beat. Such a pause does not begin again within `const.COOLDOWN` of its end. A task that
-becomes due goes to the back, but one that came back from a delivery to the front: it had its turn.
+none ran for `const.GAP` takes it that the backend was away, so live pools could not beat. It
+gives leases that time back, but for a `const.TICK`, as far as they then end within `const.GRACE`;
+and nothing is reaped for `const.GRACE`, unless such a pause has ended within `const.COOLDOWN`. A
+task that becomes due goes to the back, but one that came back from a delivery to the front: it
+had its turn.
 """
 from __future__ import annotations
 

@@ -368,8 +368,10 @@ class Store(Graph):
         if self._ticked is not None:
             if now - self._ticked < const.TICK:
                 return
-            if now - self._ticked > const.GAP and now >= self._calm + const.COOLDOWN:
-                self._calm = now + const.GRACE
+            if now - self._ticked > const.GAP:
+                self._give_time(now - self._ticked - const.TICK)
+                if now >= self._calm + const.COOLDOWN:
+                    self._calm = now + const.GRACE
         self._ticked = now
         self._line_up()
         over = self._late.pop(now, const.TICK_LIMIT)
@@ -388,6 +390,12 @@ class Store(Graph):
         if now >= self._calm and self.leased and now >= self._soonest:
             self._reap()
         self.end()
+
+    def _give_time(self, ms: int) -> None:
+        limit = self.now + const.GRACE
+        for life in self.leased:
+            life.deadline = max(life.deadline, min(life.deadline + ms, limit))
+        self._soonest = min((life.deadline for life in self.leased), default=0)
 
     def _reap(self) -> None:
         now = self.now

@@ -1,22 +1,32 @@
 -- What is due, at most every TICK: no mover, no leader, no lock.
 
+local function move_leases(shift, limit)
+  local flat = call('ZRANGE', P .. 'lease', 0, -1, 'WITHSCORES')
+  local moved = {}
+  for i = 1, #flat, 2 do
+    local at = tonumber(flat[i + 1])
+    moved[i] = limit and math.max(at, math.min(at + shift, limit)) or at + shift
+    moved[i + 1] = flat[i]
+  end
+  push('ZADD', P .. 'lease', moved)
+end
+
 local function tick()
   local last, calm = tonumber(meta[1]), tonumber(meta[2] or 0)
-  if last and now - last < TICK and last - now <= TICK then
+  local step = last and now - last or TICK
+  if step < TICK and step >= -TICK then
     return
   end
-  if last and last - now > TICK then
-    -- The clock was set back: leases would live on for as long as it went back.
-    local shift, moved = last - now, {}
-    local flat = call('ZRANGE', P .. 'lease', 0, -1, 'WITHSCORES')
-    for i = 1, #flat, 2 do
-      table.insert(moved, flat[i + 1] - shift)
-      table.insert(moved, flat[i])
+  if step < -TICK then
+    move_leases(step)   -- the clock was set back: they would live on for as long as it went back
+    calm = calm + step
+  elseif step > GAP then
+    -- The backend was away, so live pools could not beat. But for a TICK of it: where all ticks
+    -- are slow, leases must run out in the end.
+    move_leases(step - TICK, now + GRACE)
+    if now >= calm + COOLDOWN then
+      calm = now + GRACE
     end
-    push('ZADD', P .. 'lease', moved)
-    calm = calm - shift
-  elseif last and now - last > GAP and now >= calm + COOLDOWN then
-    calm = now + GRACE   -- the backend was away, so live pools could not beat
   end
   call('HSET', KEYS[1], 'tick', now, 'calm', calm)
   meta[1] = now
