@@ -9,6 +9,7 @@ from worq.pool.process import WorkerPool
 
 def init(url):
     """Make the broker of a child process."""
+    logging.basicConfig(level=logging.INFO)
     broker = get_broker(url)
     broker.expose(text)
     return broker
