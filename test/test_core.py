@@ -165,8 +165,10 @@ class ResultContract(TestingCalls, BrokerCase):
         self.assertEqual([r.result(10) for r in readers + [d]], [[1]] * 4)
 
     def test_unknown_id(self):
-        """A Deferred of an id that nobody knows has expired, at once."""
+        """A Deferred of an id that nobody knows has expired, at once; the broker has no state."""
         d = self.b.deferred('nobody')
+        self.assertIsNone(self.b.status(d))
+        self.assertEqual(d.status, const.FAILED)
         self.assertTrue(d.wait(10))
         self.assertIsInstance(d.exception(), worq.TaskExpired)
         self.assertIn('task expired before a result was returned; the queue does not know it',

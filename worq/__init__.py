@@ -68,9 +68,12 @@ def get_broker(url: str, name: str = DEFAULT, *, secret: Any = None, codec: str 
         for a Redis on this machine a key file of the user. `UNSIGNED` does without.
     :param codec: 'pickle' (any Python object), 'json' or 'msgpack'.
     :param max_payload: bytes of a call or a result, at most.
-    :param options: of the backend, see its `TaskQueue`.
+    :param options: of the backend. On Redis `retry_for` (seconds for which an operation is
+        tried while Redis is out of reach, 5 by default), `strict` (refuse a server that
+        may lose tasks) and `durable` (replicas that must have a call); in memory none.
     :raises ValueError: for a url that no backend understands, or a bad option; and for a
         Redis on another machine without a secret.
+    :raises TypeError: for an option that the backend does not have.
     :raises ImportError: if a package is missing; it says which to install.
     """
     factory = _backend(url, name)
@@ -86,7 +89,9 @@ def get_queue(url: str, name: str = DEFAULT, target: str = '', *, secret: Any = 
     :param url: see `get_broker`, as for `secret`, `codec` and `max_payload`.
     :param name: which queue there. Something must run a pool for that name.
     :param target: dotted name to start from, of a task or a namespace; empty: the root.
-    :param task_options: defaults of the calls made through it, see `Task`.
+    :param task_options: defaults of the calls made through it, see `Task`. For options
+        of the backend use ``get_broker(...).queue(...)``.
+    :raises: what `get_broker` and `Task` do.
     """
     broker = get_broker(url, name, secret=secret, codec=codec, max_payload=max_payload)
     return broker.queue(target, **task_options)

@@ -310,7 +310,13 @@ class Broker:
     # 3. -- bring results -----------------------------------------------------
 
     def deferred(self, task_id: str) -> Deferred:
-        """Take up the result of a task by its id, whichever process has put it."""
+        """Take up the result of a task by its id, whichever process has put it.
+
+        It asks nobody. If the queue does not know the id, the Deferred has failed as
+        `TaskExpired` for who asks it.
+
+        :raises ValueError: if it is no string of 1 to 512 bytes.
+        """
         return Deferred(self, self._own_id(task_id), '?', None, None, Options())
 
     def decode(self, id: str, raw: bytes) -> Any:
@@ -364,6 +370,7 @@ class Broker:
         """Cancel a task by its id, with all that depends on it.
 
         :returns: whether it was cancelled; False if it had completed or is unknown.
+        :raises QueueError: if the queue cannot be reached.
         """
         return self.backend.cancel([self._own_id(task_id)])[0] == 'cancelled'
 
@@ -378,7 +385,10 @@ class Broker:
         self.backend.purge()
 
     def close(self) -> None:
-        """Let go of threads and connections. Tasks and results stay in the queue."""
+        """Let go of threads and connections. Tasks and results stay in the queue.
+
+        May be called twice. A broker that is used after it opens them anew.
+        """
         self.inbox.close()
         self.backend.close()
 

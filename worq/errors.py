@@ -114,7 +114,10 @@ class Retry(WorqError):
 
 
 class QueueError(WorqError):
-    """The backend refused an operation or could not be reached."""
+    """The backend refused an operation or could not be reached.
+
+    A call that raises it is in doubt: it may have been put before the connection broke.
+    """
 
 
 class EncodeError(WorqError):

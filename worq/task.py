@@ -33,8 +33,8 @@ class Queue:
     <Queue foo.bar [default]>
 
     ``q.foo.bar(1, key=None)`` enqueues a call of the task ``foo.bar`` and returns its
-    `Deferred` (None with ``ignore_result=True``). Two queues are equal if they belong to
-    the same broker, whatever their targets.
+    `Deferred` (None with ``ignore_result=True``); it raises what ``Broker.enqueue`` does. Two
+    queues are equal if they belong to the same broker, whatever their targets.
 
     :param broker: whose queue it is.
     :param target: dotted name of a task or of a namespace of tasks.
@@ -339,6 +339,7 @@ class Deferred:
         :returns: whether the outcome is there.
         :raises QueueError: if the queue cannot be reached within the timeout.
         :raises RuntimeError: if the task belongs to a `worq.batch` that is not put yet.
+        :raises ValueError: for a negative timeout.
         """
         if timeout is not None and timeout < 0:
             raise ValueError('negative timeout not supported')
@@ -358,7 +359,7 @@ class Deferred:
         return self._outcome()
 
     def result(self, timeout: float | None = None) -> Any:
-        """Wait for what the task returns, and return it.
+        """Wait for what the task returns, and return it. Raises what ``wait`` does, and:
 
         :raises TimeoutError: if there is no outcome within `timeout` seconds.
         :raises TaskFailure: if the task failed.
@@ -369,7 +370,7 @@ class Deferred:
         return self._outcome()
 
     def exception(self, timeout: float | None = None) -> TaskFailure | None:
-        """Wait for the task to end: the failure if it failed, else None.
+        """Wait for it to end: the failure if it failed, else None. Raises as ``wait``, and:
 
         :raises TimeoutError: if there is no outcome within `timeout` seconds.
         """
@@ -386,6 +387,7 @@ class Deferred:
         in spite of it is dropped. Who waits for any of them gets `TaskCancelled` at once.
 
         :returns: whether it was cancelled; False if it had completed.
+        :raises QueueError: if the queue cannot be reached.
         """
         if self._batch is not None:
             raise self._batch.refuse(self)
@@ -425,7 +427,7 @@ class Deferred:
     def status(self) -> str | None:
         """'success' or 'failed'; before that the task's state, see `worq.const`.
 
-        None if the queue does not know the task.
+        None before its batch is put. A task that the queue does not know has failed.
         """
         if self._batch is not None:
             return None
