@@ -274,7 +274,7 @@ class Broken(Case):
         for user in '', ':wrong@', 'nobody:wrong@':
             url = server.url.replace('//', f'//{user}')
             q = redis.TaskQueue(url, retry_for=60)
-            with self.assertRaisesRegex(QueueError, 'password|user'):
+            with self.assertRaisesRegex(QueueError, 'password.* redis://:PASSWORD@HOST'):
                 q.size()
         with redis.TaskQueue(server.url.replace('//', '//:right@')) as q:
             eq_(q.size(), 0)
@@ -458,6 +458,11 @@ class Urls(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, what) as caught:
                 redis.TaskQueue(url)
             self.assertNotIn('secret', str(caught.exception))
+
+    def test_mistake_first(self) -> None:
+        """A mistake in a URL is told before a secret is asked for, which it may not need."""
+        with self.assertRaisesRegex(ValueError, 'bad port'):
+            get_broker('redis://localhost:6379:0')
 
     def test_bad_option(self) -> None:
         """An option that does not exist is an error that tells those that do."""

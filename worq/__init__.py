@@ -76,9 +76,9 @@ def get_broker(url: str, name: str = DEFAULT, *, secret: Any = None, codec: str 
     :raises TypeError: for an option that the backend does not have.
     :raises ImportError: if a package is missing; it says which to install.
     """
-    factory = _backend(url, name)
+    queue = _backend(url, name)(url, name, **options)   # first: it knows mistakes in a url
     messages = Codec(name, format=codec, keys=keyring_for(url, secret), max_payload=max_payload)
-    return Broker(factory(url, name, **options), messages)
+    return Broker(queue, messages)
 
 
 def get_queue(url: str, name: str = DEFAULT, target: str = '', *, secret: Any = None,

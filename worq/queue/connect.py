@@ -143,7 +143,8 @@ class Link:
             except errors.AuthenticationError as error:
                 raise QueueError(
                     f'Redis at {self.address.label} does not accept the user or the password: '
-                    f'{error}') from error
+                    f'{error} An address with them is redis://USER:PASSWORD@HOST, or '
+                    'redis://:PASSWORD@HOST without a user') from error
             except (errors.ConnectionError, errors.TimeoutError) as error:
                 self.lost()
                 left = limit - time.monotonic()
