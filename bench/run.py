@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +28,7 @@ sys.path[0] = str(ROOT)  # where `bench` and `test` are; a script's own folder i
 
 from bench import report  # noqa: E402
 from bench.figures import FIGURES  # noqa: E402
+from bench.guard import Guard  # noqa: E402
 from bench.peers import PEERS  # noqa: E402
 from test import support  # noqa: E402
 
@@ -187,8 +189,10 @@ class Bench:
         """Run ``bench.drive``; it and all that it has started are gone afterwards."""
         command = [self.pythons[name], '-m', 'bench.drive', name, figure, url]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH', '')]))
+        mark = f'bench-{uuid.uuid4().hex}'
+        guard = Guard(mark)
         # WorQ is measured from a checkout, and must be compiled as what was installed is.
-        environment = {**os.environ, 'PYTHONPATH': path}
+        environment = {**os.environ, 'PYTHONPATH': path, 'BENCH_DRIVE': mark}
         environment.pop('PYTHONDONTWRITEBYTECODE', None)
         process = subprocess.Popen(
             command + ['quick'] * self.quick, cwd=ROOT, text=True, start_new_session=True,
@@ -202,6 +206,7 @@ class Bench:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            guard.close()
         if process.returncode != 0:
             raise RuntimeError(f'it ended with {process.returncode}:\n{out[-4000:]}')
         return json.loads(out.rstrip().rpartition('\n')[2])
@@ -240,4 +245,5 @@ def say(line: str) -> None:
 
 
 if __name__ == '__main__':
+    signal.signal(signal.SIGTERM, lambda *args: sys.exit(143))   # and clean up
     sys.exit(main())

@@ -15,8 +15,9 @@ import redis
 
 from bench import report
 from bench.figures import FIGURES, percentile
+from bench.guard import marked
 from bench.peers import PEERS, installed, load
-from bench.peers.base import Peer, children, marked
+from bench.peers.base import Peer, children
 from bench.proxy import CountingProxy
 from test import support
 from test.programs import ROOT

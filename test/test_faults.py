@@ -5,13 +5,20 @@ in their journals what came of it. The long ones: ``python bench/faults/run.py a
 """
 from __future__ import annotations
 
+import os
+from pathlib import Path
+import signal
+import subprocess
 import sys
+import tempfile
 import unittest
 
+from bench import guard
 from bench.faults import check, journal, run
 from bench.faults.proxy import Proxy
 from test import leaks, support
 from test.pool_tasks import init, tasks
+from test.programs import ROOT
 from test.support import eventually
 from worq import get_broker
 from worq.pool import process, thread
@@ -56,6 +63,52 @@ class RunsTest(unittest.TestCase):
     def test_run_13(self):
         """Poison fails, and says how; all else completes."""
         self.held(13)
+
+
+@unittest.skipUnless(sys.platform == 'linux', 'it looks for processes in /proc')
+class KilledHarnessTest(unittest.TestCase):
+    """A harness that is killed leaves no process, and none of its folders."""
+
+    def killed(self, *command, number=signal.SIGKILL):
+        """Kill a harness when its workers run."""
+        mark = support.unique('mark')
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        harness = subprocess.Popen(
+            [sys.executable, *command], cwd=ROOT, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, 'TMPDIR': folder, 'A_MARK': mark})
+        self.addCleanup(guard.Guard(mark).close)
+        eventually(lambda: any(b'worq.pool.child' in self.line(pid)
+                               for pid in guard.marked(mark)), timeout=120)
+        harness.send_signal(number)
+        harness.wait()
+        eventually(lambda: guard.marked(mark), [], timeout=30)
+        kept = () if number == signal.SIGTERM else ('worq-redis-', 'worq-test-state-')
+        eventually(lambda: [name for name in os.listdir(folder) if not name.startswith(kept)],
+                   [], timeout=30)
+
+    @staticmethod
+    def line(pid):
+        try:
+            return Path(f'/proc/{pid}/cmdline').read_bytes()
+        except OSError:
+            return b''
+
+    def test_run(self):
+        """Of a run: its Redis, its pools with their children, its producers."""
+        self.killed('bench/faults/run.py', '8', '--quick')
+
+    def test_run_terminated(self):
+        """SIGTERM removes the folder of its Redis, too."""
+        self.killed('bench/faults/run.py', '8', '--quick', number=signal.SIGTERM)
+
+    def test_peers(self):
+        """Of a run of another library: the program of the run, and the library's."""
+        self.killed('bench/faults/run.py', 'peers', '--only', 'worq', '--runs', '4', '--quick')
+
+    def test_bench(self):
+        """Of a measurement."""
+        self.killed('bench/run.py', '--quick', '--only', 'worq', 'drain')
 
 
 class CheckTest(unittest.TestCase):

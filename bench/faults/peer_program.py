@@ -23,6 +23,7 @@ from typing import Any
 from bench import peers
 from bench.faults.check import quantiles
 from bench.faults.rig import ALWAYS
+from bench.guard import Guard
 from bench.peers.base import children
 from test.support import Server, start_redis
 
@@ -45,6 +46,7 @@ class Trial:
         self.patience = patience
         self.rand = random.Random(seed)
         self.folder = tempfile.mkdtemp(prefix='worq-faults-')
+        self.guard = Guard(self.folder, self.folder)
         self.server: Server = start_redis(*ALWAYS)
         self.peer = load(name, self.server.url)
         self.put_at: dict[str, float] = {}
@@ -180,6 +182,7 @@ class Trial:
             self.over.set()
             self.peer.stop()
             self.server.close()
+            self.guard.close()
 
 
 def load(name: str, url: str) -> Any:

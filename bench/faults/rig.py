@@ -9,7 +9,6 @@ import json
 import os
 from pathlib import Path
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import redis
 
 from bench.faults import check, journal, tasks
 from bench.faults.journal import Entry, Journal
+from bench.guard import Guard
 from test import support
 from worq import get_broker
 from worq.queue.audit import KEPT
@@ -64,33 +64,28 @@ class Rig:
     def __init__(self, seed: int, server: Iterable[str] | None = EVERYSEC) -> None:
         self.seed = seed
         self.rand = random.Random(seed)
-        self.folder = tempfile.mkdtemp(prefix='worq-faults-')
-        self.journal = Journal(self.folder)
         self.name = QUEUE
         self._stack = ExitStack()
-        self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
-        self._log = open(Path(self.folder, 'log'), 'ab')
-        self._stack.enter_context(self._log)
-        self.programs: list[subprocess.Popen[bytes]] = []
         self.keep = self._stack.enter_context
         self.url = ''                #: what programs use
         self.plain = ''              #: where to look for keys, if that is another one
         if server is not None:
             self.server = self.keep(support.start_redis(*server))
             self.url = self.server.url
+        self.folder = tempfile.mkdtemp(prefix='worq-faults-')
+        self._guard = Guard(self.folder, self.folder)
+        self.journal = Journal(self.folder)
+        self._log = self.keep(open(Path(self.folder, 'log'), 'ab'))
+        self.programs: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Rig:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        for program in self.programs:
-            if program.poll() is None:
-                pids = [program.pid, *children(program.pid)]
-                for pid in pids:   # it may be stopped: then its children go on without it
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                program.wait()
         self.journal.close()
+        self._guard.close()   # before their Redis goes, or they would complain
+        for program in self.programs:
+            program.wait()
         self._stack.close()
 
     # -- programs -------------------------------------------------------------

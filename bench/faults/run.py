@@ -17,9 +17,11 @@ import json
 import os
 from pathlib import Path
 import random
+import signal
 import subprocess
 import sys
 import time
+import uuid
 from typing import Any, Callable, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -31,6 +33,7 @@ sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file_
 from bench.faults import table  # noqa: E402
 from bench.faults.record import Record, versions  # noqa: E402
 from bench.faults.runs import links, others, outages, sizes, workers  # noqa: E402
+from bench.guard import Guard  # noqa: E402
 from test.support import find_binary  # noqa: E402
 
 
@@ -103,10 +106,16 @@ def run_peer(name: str, number: int, seed: int, options: argparse.Namespace) -> 
                  'patience': patience}
     python = dict(pair.split('=', 1) for pair in options.python).get(name, sys.executable)
     print(f'{name}, run {number}, seed {seed}', flush=True)
-    done = subprocess.run(
-        [python, str(Path(__file__).with_name('peer_program.py')), json.dumps(arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
-        timeout=10 * (seconds + patience) + 300, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    mark = f'faults-{uuid.uuid4().hex}'
+    guard = Guard(mark)
+    try:
+        done = subprocess.run(
+            [python, str(Path(__file__).with_name('peer_program.py')), json.dumps(arguments)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
+            timeout=10 * (seconds + patience) + 300,
+            env={**os.environ, 'PYTHONPATH': str(ROOT), 'BENCH_DRIVE': mark})
+    finally:
+        guard.close()
     for line in done.stdout.splitlines():
         if line.startswith('FIGURES '):
             return {**json.loads(line.removeprefix('FIGURES ')), 'seed': seed}
@@ -167,4 +176,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == '__main__':
+    signal.signal(signal.SIGTERM, lambda *args: sys.exit(143))   # and clean up
     sys.exit(main(sys.argv[1:]))

@@ -1,18 +1,17 @@
 """What an adapter does, and how its worker processes are started and stopped."""
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
-import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from typing import Any, Self, Sequence
 
-__all__ = ['Peer', 'AsyncPeer', 'ROOT', 'LIMIT', 'children', 'marked', 'script']
+from bench.guard import Guard
+
+__all__ = ['Peer', 'AsyncPeer', 'ROOT', 'LIMIT', 'children', 'script']
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT = 120.0      # seconds to wait for a result, unless told otherwise
@@ -51,6 +50,7 @@ class Peer:
         self.url = url
         self.processes: list[subprocess.Popen[bytes]] = []
         self._folder = ''
+        self._guard: Guard | None = None
 
     def __repr__(self) -> str:
         return f'<Peer {self.name} at {self.url}, {len(self.processes)} processes>'
@@ -81,6 +81,7 @@ class Peer:
         if self.processes:
             raise RuntimeError(f'{self!r} runs already')
         self._folder = tempfile.mkdtemp(prefix=f'bench-{self.name}-')
+        self._guard = Guard(self._folder, self._folder)
         for command in self.commands(processes, slots, mixed):
             with open(self.log, 'ab') as log:
                 self.processes.append(subprocess.Popen(
@@ -143,15 +144,10 @@ class Peer:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if self._folder:
+        if self._guard is not None:
             # Those that they have started too, even where who started them is dead.
-            # What is dying may still be given work, so until they are gone.
-            while left := marked(self._folder):
-                for pid in left:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                time.sleep(0.01)
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._guard.close()
+            self._guard = None
             self._folder = ''
 
     def disconnect(self) -> None:
@@ -313,18 +309,6 @@ def children(pid: int) -> dict[int, str]:
         one = todo.pop()
         found[one] = stats[one][1]
         todo += [child for child, (parent, _) in stats.items() if parent == one]
-    return found
-
-
-def marked(mark: str) -> list[int]:
-    """The processes with a word in the environment that they were started with."""
-    found = []
-    for path in Path('/proc').glob('[0-9]*'):
-        try:
-            if mark.encode() in (path / 'environ').read_bytes():
-                found.append(int(path.name))
-        except OSError:
-            pass
     return found
 
 
