@@ -124,6 +124,50 @@ class ThreadDetails(MemoryMixin, Threads):
         pool.stop()
         self.assertEqual(flaky.stats()['redelivered'], 0)
 
+    def test_outage_while_others_run(self):
+        """What ends while the queue is away is told when it is back, though nobody is free."""
+        flaky = self.broker.backend = Flaky(self.broker.backend)
+        gates = [threading.Event(), threading.Event()]
+        self.broker.expose(lambda number: gates[number].wait(WAIT), name='hold')
+        q = self.broker.queue()
+        pool = self.pool(workers=2)
+        pool.start()
+        short, long = q.hold(0), q.hold(1)
+        eventually(lambda: (short.status, long.status), ('processing',) * 2)
+        pool.stop(join=False)
+        flaky.down = True
+        with self.assertLogs('worq', 'WARNING'):
+            gates[0].set()
+            eventually(lambda: len(pool._desk.untold))
+            flaky.down = False
+            self.assertTrue(short.wait(WAIT))
+            self.assertEqual(long.status, 'processing')
+        gates[1].set()
+        pool.join()
+        self.assertTrue(long.value)
+
+    def test_outage_at_the_end(self):
+        """A pool that ends tries again to tell what it could not."""
+        flaky = self.broker.backend = Flaky(self.broker.backend)
+        gate = threading.Event()
+        self.broker.expose(lambda: gate.wait(WAIT), name='hold')
+        pool = self.pool()
+        pool.start()
+        result = self.broker.queue().hold()
+        eventually(lambda: result.status, 'processing')
+        pool.stop(join=False)
+        flaky.down = True
+        with self.assertLogs('worq', 'WARNING') as logs:
+            gate.set()
+            eventually(lambda: len(pool._desk.untold))
+            pool.threads[0].join()
+            back = threading.Timer(0.2, setattr, [flaky, 'down', False])
+            back.start()
+            pool.join()
+            back.join()
+        self.assertEqual(result.status, 'success')
+        self.assertNotIn('could not be told', str(logs.output))
+
     def test_lost_replies(self):
         """Tasks whose delivery was lost with its reply are released, and run once."""
         flaky = self.broker.backend = Flaky(self.broker.backend)

@@ -368,8 +368,18 @@ class Desk:
         self._pause = min(2 * self._pause, PAUSE[1], *(
             lease / 6000 for lease in list(self.short.values())))
 
-    def leave(self) -> None:
-        """Be forgotten by the queue. What could not be settled will be lost with its lease."""
+    def leave(self, patience: float = 0.0) -> None:
+        """Be forgotten by the queue. What cannot be settled will be lost with its lease.
+
+        :param patience: seconds that are spent on trying to settle it; it is tried once, anyhow.
+        """
+        limit = time.monotonic() + patience
+        while self.untold:
+            self._retry_at = 0.0
+            self.turn([], 0)
+            if time.monotonic() >= limit:
+                break
+            time.sleep(self.away)
         if self.untold:
             log.error('%d outcomes could not be told to the queue %s, their tasks will run '
                       'again', len(self.untold), self.backend.safe_url)

@@ -498,7 +498,7 @@ class Manager:
             worker.reap(wait=True)
             worker.close()
         self.workers = []
-        if self._outcomes or self.desk.untold:
+        if self._outcomes:
             self.desk.turn(self._outcomes, 0)
         self.desk.leave()
         self._disarm()

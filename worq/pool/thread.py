@@ -25,6 +25,7 @@ LEASE = 60_000      # ms: a thread that beats may have to wait long for the GIL
 FLUSH = 0.005       # seconds that an outcome waits for those of the tasks behind it
 NO_BELL = 0.25      # seconds between two looks at a queue that has no bell for us
 SILENCE = 2.75      # seconds; an armed bell rings within little more than two, or not at all
+FAREWELL = 5.0      # seconds that a pool which ends waits for a queue that is out of reach
 WATCH = 1.0         # seconds between two looks at workers that run one task each
 
 
@@ -164,8 +165,7 @@ class WorkerPool:
         if self._keeper.is_alive():
             self._keeper.join()
         self.threads = []
-        self._desk.turn([], 0)  # what could not be settled before
-        self._desk.leave()
+        self._desk.leave(FAREWELL)
         self._bell.close()
         for fd in self._wake:
             os.close(fd)
@@ -312,11 +312,21 @@ class WorkerPool:
                 self._give_back()
                 self._keep_limits()
                 self._disown(self._desk.beat())
+                self._tell()
                 if self._by_hand:
                     held = [Held(id, token) for token, id in list(self._by_hand.items())]
                     self._disown(self.broker.backend.beat(self.broker.hand, held, LEASE))
             except Exception:
                 log.exception('the keeper failed, and goes on')
+
+    def _tell(self) -> None:
+        # Who has ended, or runs a long task, makes no turn; who has the door will make one.
+        if self._desk.untold and self._door.acquire(blocking=False):
+            try:
+                _, lost = self._desk.turn([], 0)
+            finally:
+                self._door.release()
+            self._disown(lost)
 
     def _patience(self) -> float:
         """Seconds until the keeper has to look again."""
