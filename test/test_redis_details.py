@@ -322,6 +322,27 @@ class Broken(Case):
         eq_([(id, raw and base.unpack(raw).data) for id, raw in news],
             [('a', b'a'), ('no', None), ('d', b'd')])
 
+    def test_ways_to_put(self) -> None:
+        """A plain task is stored alike alone, among others, and where something is left over; and
+        what is not refused has no answer."""
+        for purges in 0, 1:
+            stored = []
+            for ids, more in [('a', 0), ('bc', 0), ('d', 1)]:
+                if more:
+                    self.client.hset(self.key('m'), 'more', 1)
+                argv = [part for id in ids for part in (id, 'n' * const.NONCE, b'h', b'b', '')]
+                eq_(self.q._run('put', '', *argv), None)
+                stored += [self.client.hgetall(self.key(f't:{id}')) for id in ids]
+            eq_(stored, [{b's': b'e', b'n': b'n' * const.NONCE, b'h': b'h', b'b': b'b',
+                          **({b'g': b'%d' % purges} if purges else {})}] * 4)
+            eq_(self.client.lrange(self.key('q:1'), 0, -1),
+                [b'n' * const.NONCE + id for id in (b'a', b'b', b'c', b'd')])
+            eq_(self.client.llen(self.key('wake')), 4)
+            self.q.purge()
+            self.client.delete(self.key('q:1'), self.key('wake'), self.key('trash'),
+                               *[self.key(f't:{id}') for id in 'abcd'])
+            self.client.hdel(self.key('m'), 'more')
+
     def test_packed(self) -> None:
         """A command is sent as redis-py would send it, with hiredis and without."""
         connection = self.q._link.open()

@@ -440,7 +440,7 @@ def drain(key: str, timeout: float, connection: AbstractConnection) -> list[byte
     return [*found, *(connection.read_response() or ())]
 
 
-def refusals(answer: Sequence[bytes]) -> list[Refusal]:
+def refusals(answer: Sequence[bytes] | None) -> list[Refusal]:
     return [Refusal(*(part.decode() for part in answer))] if answer else []
 
 

@@ -1,4 +1,4 @@
--- put(P; gate, {id, nonce, header, body, options}, ...) -> {} or {id, word, argument}
+-- put(P; gate, {id, nonce, header, body, options}, ...) -> nil or {id, word, argument}
 -- (new) -> enqueued | scheduled | pending | completed, or nothing at all. A gate: processing.
 -- Options are empty, or `delay expires k n`; then come k fields of the task, as name and value,
 -- and n arguments, as id and nonce. Judged first and written then: the judging writes nothing.
@@ -134,4 +134,4 @@ if not refusal then
   end
 end
 defer()
-return refusal or {}
+return refusal   -- or nil: a table without elements is a piece of its own in the answer
