@@ -14,8 +14,10 @@ from worq import get_broker
 from worq.errors import QueueError
 from worq.pool import worker
 from worq.pool.base import Desk, started
+from worq.pool.manager import Manager
 from worq.pool.process import WorkerPool
-from worq.queue.base import Outcome
+from worq.pool.wire import Page
+from worq.queue.base import Delivery, Outcome
 from worq.queue.memory import TaskQueue
 
 
@@ -298,3 +300,57 @@ class ManagerTest(unittest.TestCase):
             with self.assertLogs('worq', 'ERROR'):
                 os.kill(pool.pids[0], 9)
                 self.assertEqual(self.q.sum([1, 2]).result(timeout=20), 3)
+
+
+class Childless(worker.Worker):
+    """A worker without a process: the test is its child, and begins its tasks."""
+
+    def _start(self, asks):
+        fd = Page.make()
+        self.page, self.theirs = Page(fd), Page(fd)
+        os.close(fd)
+        self.process = mock.Mock(returncode=1)   # signals are not sent
+        self.pid, self.tasks, self._outlets = 1, mock.Mock(), []
+
+    def reap(self, wait=False):
+        return None
+
+    def revoke(self, now):
+        self.begun()
+        super().revoke(now)
+
+
+class CancelTest(unittest.TestCase):
+    """An order to interrupt a task comes just when the child goes on to the next."""
+
+    def setUp(self):
+        self.worker = Childless(b'')
+        self.addCleanup(self.worker.page.close)
+        self.addCleanup(self.worker.theirs.close)
+        self.worker.send([Delivery('a', b'token-a', 1, b'f', b''),
+                          Delivery('b', b'token-b', 1, b'f', b'')])
+
+    def test_begins_just_now(self):
+        """A cancelled task that the child begins just before it is revoked is interrupted."""
+        manager = Manager(TaskQueue('memory://', 'cancel'), None, 1, None, 1.0, 'a pool')
+        self.addCleanup(manager._end)
+        self.addCleanup(manager.workers.clear)
+        manager.workers.append(self.worker)
+        self.worker.begun = lambda: self.worker.theirs.begin(1)
+        manager._disown(b'token-a', 'cancelled')
+        self.assertIsNone(self.worker.order)   # it was not known to run
+
+        def ordered():
+            manager._mend(time.monotonic())
+            return self.worker.order and self.worker.order[:2]
+        eventually(ordered, (1, 'cancelled'))
+        self.assertEqual(self.worker.theirs.ordered, 'cancelled')
+
+    def test_not_the_next_one(self):
+        """Who is to interrupt one task does not interrupt another that has begun meanwhile."""
+        self.worker.theirs.begin(1)
+        self.worker.theirs.begin(2)
+        self.worker.interrupt('cancelled', b'token-a', time.monotonic())
+        self.assertEqual((self.worker.order, self.worker.theirs.ordered), (None, ''))
+        self.worker.interrupt('cancelled', b'token-b', time.monotonic())
+        self.assertEqual(self.worker.theirs.ordered, 'cancelled')

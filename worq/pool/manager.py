@@ -221,6 +221,10 @@ class Manager:
                             'for something?', self.label, worker.pid, now - worker.born)
             if worker.revoking:
                 self._take_back(worker.recover(now), now)
+                while worker.disputed and not worker.revoking:   # it has begun, or never will
+                    token, word = worker.disputed.popitem()
+                    if (running := worker.running()) is not None and running.token == token:
+                        self._disown(token, word)
             elif worker.stuck_for(now) > PATIENCE:
                 worker.revoke(now)
             if worker.retiring:
@@ -434,12 +438,13 @@ class Manager:
                 log.info('%s: %s was %s, and worker %d is %s', self.label, running.id, word,
                          worker.pid, 'told' if word == 'cancelled' else 'killed')
                 if word == 'cancelled':
-                    worker.interrupt(word, now)
+                    worker.interrupt(word, token, now)
                     self._watch_at = now
                 else:
                     worker.disowned = True
                     worker.kill()
             elif any(delivery.token == token for _, delivery in worker.sent):
+                worker.disputed[token] = word
                 worker.revoke(now)  # the others come back with it, and it is sorted out there
 
     def _arm(self) -> bool:

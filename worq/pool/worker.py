@@ -116,6 +116,7 @@ class Worker:
         self.seen = 0, self.born         # the last task begun, and when we saw it change
         self.limit: Limit | None = None  # of the last task that had one
         self.order: Order | None = None
+        self.disputed: dict[bytes, str] = {}  # by token, why: not ours, and it may begin just now
         self._revoked: tuple[int, float] | None = None
         self._reader = Reader()
         self._eof = False
@@ -299,13 +300,14 @@ class Worker:
                 return number, delivery
         return 0, None
 
-    def interrupt(self, word: str, now: float) -> None:
-        """Have it raise an exception in the task that it runs; `watch_over` kills it if need be.
+    def interrupt(self, word: str, token: bytes, now: float) -> None:
+        """Have it raise an exception in this task, if it runs; `watch_over` kills it if need be.
 
         If it begins another one just now, that one is not meant.
         """
         number, delivery = self._running()
-        if delivery is not None and (self.order is None or self.order.number != number):
+        if delivery is not None and delivery.token == token \
+                and (self.order is None or self.order.number != number):
             self.order = Order(number, word, now + AGAIN, now + GRACE)
             self._order(self.order)
 
@@ -327,7 +329,7 @@ class Worker:
             self.order = None
         begun = self.page.started
         if self.limit is not None and self.limit.number == begun and now >= self.limit.until:
-            self.interrupt('timeout', now)
+            self.interrupt('timeout', self.limit.will.token, now)
         order = self.order
         if order is None or order.number != begun:
             return None if self.limit is None else max(self.limit.until, now + 0.001)
