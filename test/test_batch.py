@@ -446,7 +446,7 @@ def test_steps_of_a_graph():
         return made
     entries = [*[entry(0)] * 12, *[entry(1)] * 12, entry(49), entry(30), *[entry(0)] * 3,
                *[entry(0, bytes(30_000))] * 2]
-    with small(), mock.patch.object(const, 'PUT_BYTES', 40_000):
+    with small(), mock.patch.multiple(const, PUT_BYTES=40_000, EDGE=2):
         ends = [0]
         while ends[-1] < len(entries):
             ends.append(graph.step_end(entries, ends[-1]))

@@ -18,6 +18,12 @@ class Steps(Case):
         for step in steps(messages):
             eq_(self.q.put(step), [])
 
+    def take_all(self) -> list[str]:
+        ids: list[str] = []
+        while found := self.q.take('p', 1000):   # fewer at a time if they have arguments
+            ids += [d.id for d in found]
+        return ids
+
     def ticks(self) -> None:
         """Ticks until no work is left over."""
         def left() -> object:
@@ -78,6 +84,22 @@ class Steps(Case):
         eq_([(id, base.unpack(raw).data.decode()) for id, raw in last.arguments],
             list(zip(ids, ids)))
 
+    def test_take_of_wide_tasks(self) -> None:
+        """A take brings no more tasks than outcomes of arguments fit; the next brings the next."""
+        ids = [f'{i}' for i in range(90)]
+        self.put(*map(message, ids[:50]), *[message(id, *ids[:50]) for id in ids[50:]])
+        self.q.settle('p', [outcome(d) for d in self.q.take('p', 50)])
+        self.ticks()
+        taken: list[Delivery] = []
+        while len(taken) < 40:
+            found = self.q.take('p', 40)
+            eq_(0 < len(found) <= 4, True)
+            taken += found
+        eq_([(d.id, len(d.arguments)) for d in taken], [(id, 50) for id in ids[50:]])
+        self.q.settle('p', [outcome(d) for d in taken])
+        self.ticks()
+        eq_(self.q.audit(), [])
+
     def test_fan_out(self) -> None:
         """10,000 dependents become enqueued in bounded steps, each once, in their order."""
         ids = [f'{i}' for i in range(10_000)]
@@ -129,14 +151,14 @@ class Steps(Case):
 
     def test_same_argument(self) -> None:
         """Tasks with the same arguments are bound to them together, each to both."""
-        ids = [f'{i}' for i in range(200)]
+        ids = [f'{i}' for i in range(100)]
         self.q.put([message('a'), message('b')])
         self.q.settle('p', [outcome(d) for d in self.q.take('p', 1)])
         eq_(self.calls('hincrby', lambda: self.q.put(
             [message(id, 'a', 'b') for id in ids])), 2)
         self.q.settle('p', [outcome(d) for d in self.q.take('p', 1)])
         self.ticks()
-        eq_([d.id for d in self.q.take('p', 1000)], ids)
+        eq_(self.take_all(), ids)
         eq_(self.q.audit(), [])
 
     def test_order_of_leftovers(self) -> None:
@@ -145,10 +167,10 @@ class Steps(Case):
         self.q.put([*map(message, sources)])
         wanted = [f'{source}{i}' for source in sources for i in range(2 * const.BUDGET)]
         for start in range(0, len(wanted), 300):
-            self.q.put([message(id, id[:3]) for id in wanted[start:start + 300]])
+            self.put(*[message(id, id[:3]) for id in wanted[start:start + 300]])
         self.q.settle('p', [outcome(d) for d in self.q.take('p', 3)])
         self.ticks()
-        eq_([d.id for d in self.q.take('p', len(wanted))], wanted)
+        eq_(self.take_all(), wanted)
 
     def test_failure_travels(self) -> None:
         """A failure reaches the last of a long chain in steps, with its first cause."""

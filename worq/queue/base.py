@@ -289,7 +289,8 @@ class TaskQueue:
 
         Higher priorities first, within one the order in which they were enqueued. Each
         becomes processing, and this its next delivery. Each delivery brings the outcome
-        of each of the task's arguments.
+        of each of the task's arguments; of tasks that have many, or long bodies, a backend may
+        bring fewer than there are at a time.
 
         To take is not idempotent: after a call whose reply was lost, ``reconcile``.
 

@@ -49,6 +49,8 @@ CONSTANTS.update(
     SOON=const.POLL + const.TICK,   # ms
     WAKES=32,       # tokens at most: each wakes one idle pool
     FIELD=64,       # bytes: a longer value would make a hash a hashtable, of twice the size
+    CARRIED=200,    # outcomes of arguments at most that go with a take ...
+    BODIES=64,      # ... and bytes of a long body that count as one of such an outcome
     CHUNK=4000,     # an even number of arguments that fits the stack of Lua
     SCHEMA=1)
 

@@ -3,7 +3,7 @@
 -- Options are empty, or `delay expires k n`; then come k fields of the task, as name and value,
 -- and n arguments, as id and nonce. Judged first and written then: the judging writes nothing.
 local stored, pinned, messages, behind = {}, {}, {}, {}
-local waiting, scheduled = {}, {}
+local waiting, scheduled, moment = {}, {}, text(now)
 
 local function parse(i)
   local M = {id = ARGV[i], n = ARGV[i + 1], head = ARGV[i + 2], body = ARGV[i + 3], u = 0,
@@ -102,7 +102,7 @@ local function store(M)
       set('G', gate)
       table.insert(behind, M.n .. id)
     end
-    table.insert(waiting, now)
+    table.insert(waiting, moment)
     table.insert(waiting, id)
   end
   call('HSET', key, unpack(fields))

@@ -1,7 +1,8 @@
 -- The one way to become ready, to be counted, and to tell those who wait.
--- Each gathers; `flush` writes, so that a batch costs a few commands. `done` is what had a lease.
+-- Each gathers; `flush` writes, so that a batch costs a few commands. `done` is what had a lease,
+-- `met` what waits for nothing any more.
 local soon = false   -- whether something is due before all idle pools have looked again anyway
-local counted, back, front, news, done = {}, {}, {}, {}, {}
+local counted, back, front, news, done, met = {}, {}, {}, {}, {}, {}
 
 local function count(name, by)
   counted[name] = (counted[name] or 0) + (by or 1)
@@ -72,6 +73,7 @@ end
 local function flush_ready()
   local n = 0
   push('ZREM', P .. 'lease', done)
+  push('ZREM', P .. 'wait', met)
   for p = 0, 2 do
     if back[p] then
       push('RPUSH', P .. 'q:' .. p, back[p])
@@ -86,7 +88,7 @@ local function flush_ready()
       n = n + #list
     end
   end
-  back, front, done = {}, {}, {}
+  back, front, done, met = {}, {}, {}, {}
   if n > 0 then
     wake(n)
   end

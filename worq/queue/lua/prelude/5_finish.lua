@@ -1,15 +1,18 @@
 -- One end for every cause, and what it leaves to be done, in bounded steps.
 local budget = BUDGET
+local usual_end = text(now + RESULT_TTL)
 local todo, at = {}, 1   -- completed tasks whose dependents are to be told; the next of them
 
 -- The outcome of a completed task ends unless something pins it or has yet to be told of it.
 local function let_end(id)
   local key = P .. 't:' .. id
-  local s, pins, ttl = unpack(call('HMGET', key, 's', 'i', 't'))
+  local s, pins, ttl, short = unpack(call('HMGET', key, 's', 'i', 't', 'r'))
   if s == COMPLETED and not pins and call('EXISTS', P .. 'd:' .. id) == 0 then
-    local moment = now + (ttl or RESULT_TTL)
+    local moment = ttl and text(now + ttl) or usual_end
     expire(moment, key)
-    expire(moment, P .. 'r:' .. id)
+    if not short then
+      expire(moment, P .. 'r:' .. id)
+    end
   end
 end
 
@@ -18,7 +21,7 @@ local function unpin(id)
   local key = P .. 't:' .. id
   local s, pins = unpack(call('HMGET', key, 's', 'i'))
   if pins and (s ~= COMPLETED or tonumber(pins) > 1) then
-    call('HINCRBY', key, 'i', -1)
+    call('HINCRBY', key, 'i', '-1')
   else
     call('HDEL', key, 'i')
     let_end(id)
@@ -45,7 +48,6 @@ end
 local INDEX = {[PENDING] = 'wait', [SCHEDULED] = 'sched', [PROCESSING] = 'lease'}
 local KEPT = {s = 1, n = 1, e = 1, o = 1, f = 1, t = 1, i = 1}
 local USUAL = {h = 1, b = 1, q = 1}   -- what goes, and is nearly always there
-local usual_end = text(now + RESULT_TTL)
 local function finish(id, T, record, owner)
   local key = P .. 't:' .. id
   if T.s == PROCESSING then
@@ -91,7 +93,7 @@ local function finish(id, T, record, owner)
     if edges then
       table.insert(todo, id)
     elseif not T.i then
-      local moment = T.t and now + T.t or usual_end
+      local moment = T.t and text(now + T.t) or usual_end
       expire(moment, key)
       if not T.r then
         expire(moment, P .. 'r:' .. id)

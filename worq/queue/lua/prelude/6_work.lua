@@ -1,14 +1,13 @@
 -- Leftover work: dependents to tell, arguments to let go, purged tasks to cancel.
 
--- Work that others left comes first: it is older. No more of it is fetched than will be done,
--- since each of many outcomes does a little.
+-- Work that others left comes first: it is older. No more of it is fetched than will be done.
 local function work()
   if not meta[4] and not todo[at] then
     return
   end
 
   -- An edge names a life. One that is over, or waits no more, is not touched.
-  local function follow(edge, id, raw)
+  local function follow(edge, id, raw, failed)
     local dependent, nonce = edge:sub(NONCE + 1), edge:sub(1, NONCE)
     local T = read(dependent)
     budget = budget - 1
@@ -16,15 +15,16 @@ local function work()
     if not T or T.s ~= PENDING then
       return
     end
-    local bad, gate = raw:sub(NONCE + 1, NONCE + 1):lower() ~= 'v', T.G == id
-    if T.x or (bad and (gate or tonumber(T.f or 0) < PASS)) then
+    local gate = T.G == id
+    if T.x or (failed and (gate or tonumber(T.f or 0) < PASS)) then
       return finish(dependent, T, inherit(nonce, id, raw), T.x and T.o)
     end
     local key = P .. 't:' .. dependent
-    if call('HINCRBY', key, 'u', -1) > 0 then
+    if tonumber(T.u or 0) > 1 then
+      call('HINCRBY', key, 'u', '-1')
       return gate and call('HDEL', key, 'G')
     end
-    call('ZREM', P .. 'wait', dependent)
+    met[#met + 1] = dependent
     call('HDEL', key, 'u', 'v', 'G')
     if tonumber(T.v or 0) > now then
       schedule(dependent, T, T.v)
@@ -50,8 +50,9 @@ local function work()
       if edges then
         local T = read(id)
         local raw = T and outcome(id, T) or (('-'):rep(NONCE) .. 'x\nits outcome was lost')
+        local failed = raw:sub(NONCE + 1, NONCE + 1):lower() ~= 'v'
         for _, edge in ipairs(edges) do
-          follow(edge, id, raw)
+          follow(edge, id, raw, failed)
         end
       end
       if call('EXISTS', P .. 'd:' .. id) == 0 then

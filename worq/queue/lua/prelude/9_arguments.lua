@@ -10,11 +10,20 @@ local function read_arguments(from, to)
   return arguments
 end
 
+-- What `judge` needs of an argument; of one that is done, or may have to end now, all of it.
+local function argument_task(id)
+  local s, n, f, z = unpack(call('HMGET', P .. 't:' .. id, 's', 'n', 'f', 'z'))
+  if not s or s == COMPLETED or z or purges > 0 then
+    return task(id)
+  end
+  return {s = s, n = n, f = f or nil}
+end
+
 -- Counts the open ones in M.u and puts the first failed one into M.failed; or a refusal.
 local function judge(M)
   for _, argument in ipairs(M.arguments) do
     local id, nonce = argument[1], argument[2]
-    known[id] = known[id] or task(id)
+    known[id] = known[id] or argument_task(id)
     local A = known[id]
     if not A or (nonce ~= '' and A.n ~= nonce) or ignored(A) or is_gate(A) then
       return {M.id, 'unknown', id}

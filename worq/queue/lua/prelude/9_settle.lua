@@ -107,15 +107,15 @@ local function settle(pool, from, n)
     elseif T.s ~= PROCESSING then
       word = 'again'
     else
-      budget = budget + 2   -- it pays for a dependent and an argument
+      budget = budget + 1   -- it pays for a dependent, or an argument
       apply(id, T, pool, ARGV[i + 2], ARGV[i + 3])
-      work()
     end
     if word then
       table.insert(words, (i - from) / 4)
       table.insert(words, word)
     end
   end
+  work()
   flush_ready()
   return words
 end

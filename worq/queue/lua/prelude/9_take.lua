@@ -1,7 +1,8 @@
 -- From the ready lists into the hands of a pool.
 
 -- The outcomes of a task's arguments as id, outcome, ...; false where there is no room for it.
--- Of many, only how many they are: then the client fetches them in steps.
+-- Of many, only how many they are: then the client fetches them in steps. The next task waits for
+-- the next take if there is no room left, lest the client fetch what one that is soon would bring.
 local room = INLINE
 local function arguments(id, T)
   local list = {}
@@ -13,7 +14,7 @@ local function arguments(id, T)
     if not raw and room > 0 and call('STRLEN', P .. 'r:' .. argument) <= room then
       raw = call('GET', P .. 'r:' .. argument)
     end
-    room = room - (raw and #raw or 0) - INLINE / BUDGET
+    room = room - (raw and #raw or 0) - INLINE / CARRIED
     table.insert(list, argument)
     table.insert(list, raw)
   end
@@ -29,7 +30,9 @@ local function body(id, T)
   if call('STRLEN', key) - start > INLINE then
     return false, start
   end
-  return call('GETRANGE', key, start, -1), start
+  local bytes = call('GETRANGE', key, start, -1)
+  room = room - #bytes / BODIES
+  return bytes, start
 end
 
 -- In how many ms a tick may find something due, nil if in none within POLL.
@@ -50,10 +53,11 @@ local function take(pool, limit, lease)
   local taken, leases = {}, {}
   local moment, usual = text(now), text(now + lease)
   local p, skips = 0, BUDGET
-  while p <= 2 and #leases / 2 < limit and skips > 0 do
-    local entries = call('LPOP', P .. 'q:' .. p, math.min(limit - #leases / 2, BUDGET))
-    p = entries and p or p + 1
-    for _, entry in ipairs(entries or {}) do
+  while p <= 2 and #leases / 2 < limit and skips > 0 and room > 0 do
+    local lane, last = P .. 'q:' .. p, math.min(limit - #leases / 2, BUDGET) - 1
+    local n = 0
+    for i, entry in ipairs(call('LRANGE', lane, 0, last)) do
+      n = i
       local nonce, id = entry:sub(1, NONCE), entry:sub(NONCE + 1)
       local T = task(id)
       if T and T.s == ENQUEUED and T.n == nonce then
@@ -79,6 +83,14 @@ local function take(pool, limit, lease)
         count('dead', -1)
         skips = skips - 1
       end
+      if room <= 0 then
+        break
+      end
+    end
+    if n > 0 then
+      call('LTRIM', lane, n, -1)
+    else
+      p = p + 1
     end
   end
   push('ZADD', P .. 'lease', leases)
