@@ -123,11 +123,18 @@ class Ends(Processes):
         self.assertEqual(len({pid for pid, _ in results}), 4)
 
     def test_grace(self):
-        """What does not end within the grace time is killed and given back, uncounted."""
+        """What does not end within the grace time is killed and given back, uncounted.
+
+        The log does not have it for an accident.
+        """
         pool = self.start(1, grace=0.1)
         hangs = self.q.deaf(self.path('begun'))
         eventually(lambda: len(lines(self.path('begun'))), 1, timeout=WAIT)
-        pool.stop()
+        logging.disable(logging.NOTSET)
+        with self.assertLogs('worq', logging.ERROR) as logs:
+            pool.stop()
+        self.assertIn(f', running {hangs.id}: it had to end, since the pool stops',
+                      logs.output[-1])
         self.assertEqual(hangs.status, 'enqueued')
         delivery, = self.broker.backend.take('another', 1)
         self.assertEqual(delivery.number, 1)

@@ -269,6 +269,7 @@ class Manager:
         self.workers.remove(worker)
         running = worker.running()
         rest = [delivery for _, delivery in worker.sent if delivery is not running]
+        late = self._stop_at is not None and now >= self._stop_at
         if worker.broken and not worker.retiring:
             log.error('%s: a worker process could not begin, another is tried later:\n%s',
                       self.label, worker.broken)
@@ -278,12 +279,12 @@ class Manager:
             log.error('%s: %s before it had begun', self.label, cause)
             self._put_off(now)
         elif running is not None or not worker.retiring:
-            log.error('%s: %s%s', self.label, cause,
-                      f', running {running.id}' if running else '')
+            log.error('%s: %s%s%s', self.label, cause,
+                      f', running {running.id}' if running else '',
+                      ': it had to end, since the pool stops' if late else '')
         if running is not None and running.token in self.desk.held:
             # A child that we killed for one task may just have begun another.
-            killed = worker.disowned or self._stop_at is not None and now >= self._stop_at
-            word = 'release' if killed else 'lost'
+            word = 'release' if worker.disowned or late else 'lost'
             self._outcomes.append(worker.will() or Outcome(
                 running.id, running.token, word, cause.encode() if word == 'lost' else b''))
         # Sent but not begun, or done and not yet reported: not this death's fault.
