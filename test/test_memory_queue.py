@@ -104,6 +104,13 @@ class MemoryQueueTest(QueueContract, unittest.TestCase):
         names = [thread.name for thread in threading.enumerate()]
         self.assertNotIn('worq-memory-bell', names)
 
+    def test_expired_is_dropped_while_idle(self) -> None:
+        """Outcomes whose time is over take no memory for long, though next to nothing is asked."""
+        self.put(*(message(f'a{n}', ttl=1_000) for n in range(1_000)))
+        self.settle(*(outcome(delivery) for delivery in self.take(1_000)))
+        self.tick(3 * const.TICK)
+        self.assertEqual(list(self.q._store.lives), [])
+
     def test_stale_entries_are_few(self) -> None:
         """What was cancelled, renewed or forgotten leaves no growing heap behind."""
         for _ in range(3_000):

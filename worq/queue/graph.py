@@ -49,9 +49,7 @@ class Graph:
         self.steps = const.CHAIN
         at = self._expiry.next()
         if at is not None and at <= now:
-            # A few at a time: what is over and still here is not found, see `find`.
-            for life in self._expiry.pop(now, 10):
-                self._drop(life)
+            self.drop_expired(10)   # a few at a time: what is still here is not found, see `find`
 
     def end(self) -> None:
         self._follow_all()
@@ -211,6 +209,11 @@ class Graph:
         if life.state == COMPLETED and not life.pins and not life.dependents:
             life.expires = self.now + life.ttl
             self._expiry.add(life, self.counts[COMPLETED])
+
+    def drop_expired(self, limit: int) -> None:
+        """Forget some of the completed lives whose time is over."""
+        for life in self._expiry.pop(self.now, limit):
+            self._drop(life)
 
     def _drop(self, life: Life) -> None:
         """Forget a completed life."""

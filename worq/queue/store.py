@@ -373,6 +373,7 @@ class Store(Graph):
                 if now >= self._calm + const.COOLDOWN:
                     self._calm = now + const.GRACE
         self._ticked = now
+        self.drop_expired(const.PUT_LIMIT)   # where verbs are few, ten with each do not suffice
         self._line_up()
         over = self._late.pop(now, const.TICK_LIMIT)
         for life in over:
