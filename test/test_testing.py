@@ -235,7 +235,7 @@ class Benches(unittest.TestCase):
 
     def test_not_in_a_task(self):
         """A task does not run others, and says so."""
-        bench = self.bench(lambda: None)
+        bench = self.bench(space)
         bench.broker.expose(bench.run)
         bench.broker.expose(bench.crash)
         for d in [bench.queue.run(), bench.queue.crash()]:
