@@ -73,6 +73,13 @@ class ExposeContract(TestingCalls, BrokerCase):
         self.assertIsNone(self.result(self.q.append(5)))
         self.assertEqual(seen, [5])
 
+    def test_self_is_a_keyword_too(self):
+        """A task may have any keyword arguments, also one that is named self."""
+        self.b.expose(dict)
+        calls = [self.q.dict, Task(self.q.dict)]
+        self.assertEqual([self.result(call(self=1, queue=2)) for call in calls],
+                         [{'self': 1, 'queue': 2}] * 2)
+
     def test_no_name(self):
         """What has no name that a caller could write is refused, and it is said what to do."""
         for function in (lambda x: x, functools.partial(max, 1)):

@@ -192,7 +192,7 @@ class TestTaskSpace(unittest.TestCase):
         ts.task([].append)
         ts.task(functools.partial(int, base=2), 'binary')
         self.assertEqual(list(ts.tasks), ['add', 'append', 'binary'])
-        with self.assertRaisesRegex(ValueError, 'no __name__'):
+        with self.assertRaisesRegex(ValueError, 'no name to be called by'):
             ts.task(functools.partial(int, base=2))
         with self.assertRaisesRegex(TypeError, 'cannot be called'):
             ts.task(7)

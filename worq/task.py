@@ -58,7 +58,7 @@ class Queue:
         child.__options = self.__options
         return child
 
-    def __call__(self, *args: Any, **kw: Any) -> Any:
+    def __call__(self, /, *args: Any, **kw: Any) -> Any:
         """Enqueue a call; returns its Deferred, or None if the result is ignored."""
         return self.__broker.enqueue(self.__target, args, kw, self.__options)
 
@@ -245,7 +245,7 @@ class Task:
         """Seconds that an attempt may take; None: as its definition says."""
         return self._options.timeout
 
-    def __call__(self, *args: Any, **kw: Any) -> Any:
+    def __call__(self, /, *args: Any, **kw: Any) -> Any:
         """Enqueue a call; returns its Deferred, or None if the result is ignored."""
         return self.broker.enqueue(self.name, args, kw, self._options)
 
