@@ -37,6 +37,11 @@ def init_from_file(url, name, path, marks):
     return init(url, name)
 
 
+def heed_hang_ups(case):
+    """nohup, under which the tests may run, has SIGHUP ignored, here and in what we start."""
+    case.addCleanup(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_DFL))
+
+
 class Reload(Processes):
     """A pool is reloaded while it runs."""
 
@@ -86,6 +91,7 @@ class ReloadOnRedis(RedisMixin, Reload):
 class ReloadDetails(MemoryMixin, Processes):
 
     def setUp(self):
+        heed_hang_ups(self)
         super().setUp()
         Path(self.path('code')).write_text('good')
 
@@ -168,6 +174,24 @@ class ReloadDetails(MemoryMixin, Processes):
         if errors:
             raise errors[0]
 
+    def test_nohup(self):
+        """A program that ignores SIGHUP from the start goes on doing so."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        calls = []
+
+        def make():
+            calls.append(self.pool(1))
+            return calls[-1]
+
+        def act():
+            eventually(lambda: bool(calls and calls[0].alive), timeout=WAIT)
+            self.assertIs(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
+            os.kill(os.getpid(), signal.SIGHUP)
+            self.assertEqual(self.q.same(1).result(WAIT), 1)
+        self.play(make, act)
+        self.assertEqual(len(calls), 1)
+        self.assertIs(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
+
     def test_what_the_function_makes(self):
         """At SIGHUP pools are compared by name: one goes on, one is new, one is gone."""
         made = []
@@ -233,9 +257,6 @@ class ReloadDetails(MemoryMixin, Processes):
 
     def test_bad_arguments(self):
         """start_pools says what it takes; a function that fails at first is no hidden fault."""
-        # nohup, under which the tests may run, has it ignored
-        self.addCleanup(signal.signal, signal.SIGHUP,
-                        signal.signal(signal.SIGHUP, signal.SIG_DFL))
         for args in ((1,), (self.pool(), 2), (init, self.pool())):
             with self.assertRaises(TypeError):
                 start_pools(*args)
@@ -288,6 +309,7 @@ class Hangup(unittest.TestCase):
     """A program that runs pools, whose code and configuration change on the disk."""
 
     def setUp(self):
+        heed_hang_ups(self)
         self.url = redis_url()
         leaks.watch(self)
         logging.disable(logging.CRITICAL)

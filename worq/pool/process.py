@@ -242,7 +242,7 @@ def start_pools(*pools: WorkerPool | Callable[[], Pools], **start_options: Any) 
     does. If a function was given it is called again: pools that it makes anew are compared with
     those that run by their names and queues. The same one goes on with the new configuration,
     one that is new is started, one that is gone is stopped. If the function raises, the log says
-    so and all goes on as it is.
+    so and all goes on as it is. Where SIGHUP is ignored at the start, as under nohup, it stays so.
 
     A pool whose manager hangs, for two minutes, ends the program with exit status 70.
 
@@ -286,8 +286,10 @@ class _Program:
         os.write(self._tell, b'h' if number == signal.SIGHUP else b'!')
 
     def run(self) -> None:
-        before = {number: signal.signal(number, self._handle)
-                  for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:   # as nohup has it
+            numbers.append(signal.SIGHUP)
+        before = {number: signal.signal(number, self._handle) for number in numbers}
         try:
             self.pools = self._made()
             for pool in self.pools:
