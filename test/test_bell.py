@@ -73,6 +73,18 @@ class IdleTest(unittest.TestCase):
         bell.expect(0.0)
         eventually(bell._patience, 1.0)
 
+    def test_busy(self) -> None:
+        """What was heard before something was taken holds no more: a task that has been put
+        since, and is due soon, would be late by two seconds."""
+        bell = self.q.bell('p')
+        self.addCleanup(bell.close)
+        self.q.turn('p', limit=1)
+        eq_(bell._patience(), 2.0)
+        self.q.put([message('soon', delay=300), message('now')])
+        eq_(len(self.q.turn('p', limit=2).deliveries), 1)
+        eq_(self.tokens(), 0)   # it will not be woken
+        eq_(bell._patience(), 1.0)
+
     def test_soon(self) -> None:
         """A pool is woken for what is due before all have looked again anyway, to hear when."""
         self.q.put([message('late', delay=3_000), message('last', 'late', expires=3_000)])

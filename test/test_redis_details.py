@@ -447,6 +447,19 @@ class Broken(Case):
 
 class Urls(unittest.TestCase):
 
+    def test_moved(self) -> None:
+        """A broker that moves to another queue takes the options of its own along."""
+        url = 'redis://127.0.0.1:1/0?timeout=3'
+        for options in [{}, {'retry_for': 0.5, 'strict': True, 'durable': 1}]:
+            broker = get_broker(url, 'one', secret='s' * 16, **options)
+            other = get_broker(url, 'other', secret='s' * 16, **options)
+            broker.move('other')
+            for get in (lambda b: b.backend._durable, lambda b: b.backend._link.retry_for,
+                        lambda b: b.backend._link.strict,
+                        lambda b: b.backend._link.address.timeout, lambda b: b.backend.name,
+                        lambda b: b.codec.keys.signs):
+                eq_(get(broker), get(other))
+
     def test_good(self) -> None:
         """All parts of a URL arrive; those left out have their defaults."""
         for url, expect in [

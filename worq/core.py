@@ -64,7 +64,7 @@ class Broker:
     def move(self, name: str) -> None:
         """Be a broker of another queue of the same backend, with the same tasks."""
         self.inbox.close()
-        self.backend = self.backend.open(self.url, name)
+        self.backend = self.backend.open(self.url, name, **self.backend.options)
         self.inbox = Inbox(self.backend)
         self.codec = Codec(name, format=self.codec.format, keys=self.codec.keys,
                            max_payload=self.codec.max_payload)

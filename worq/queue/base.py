@@ -109,6 +109,7 @@ class TaskQueue:
     def __init__(self, url: str, name: str = const.DEFAULT) -> None:
         self.url = url
         self.name = name
+        self.options: dict[str, Any] = {}   #: what else it was opened with
 
     @classmethod
     def open(cls, url: str, name: str = const.DEFAULT, **options: Any) -> TaskQueue:

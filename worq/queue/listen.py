@@ -55,9 +55,13 @@ class Bell:
         """
         self._due = float('inf') if pause is None else time.monotonic() + pause + MARGIN
 
+    def forget(self) -> None:
+        """Nothing is known any more of what may be due."""
+        self._due = 0.0
+
     def _patience(self) -> float:
         left = self._due - time.monotonic()
-        # What was due then is looked for right after this. As nobody knows what comes next, we
+        # What was due then is looked for right after this. While nobody knows what comes next, we
         # listen for no longer than it may come too late.
         return min(left, POLL) if left > 0 else BLOCK
 

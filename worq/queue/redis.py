@@ -69,6 +69,8 @@ class TaskQueue(base.TaskQueue):
                  strict: bool = False, durable: int | None = None,
                  clock_key: bool = False) -> None:
         super().__init__(url, name)
+        self.options = {'retry_for': retry_for, 'strict': strict, 'durable': durable,
+                        'clock_key': clock_key}
         self.prefix = f'worq:{{{name}}}:'
         self._key = f'{self.prefix}m'
         self._link = link(url, self._key, retry_for, strict)
@@ -205,8 +207,11 @@ class TaskQueue(base.TaskQueue):
         words, gone, found, *pause = self._run(
             'turn', pool, lease, limit, len(last), *argv, again=not limit)
         bell = self._bells.get(pool)
-        if bell is not None and limit and not found:
-            bell.expect(pause[0] / 1000 if pause else None)
+        if bell is not None and limit:
+            if found:   # then it was not looked for, and an earlier answer holds no more
+                bell.forget()
+            else:
+                bell.expect(pause[0] / 1000 if pause else None)
         settled += all_words(len(last), words)
         return Turn(settled, losses(gone), self._deliveries(found))
 
