@@ -14,8 +14,10 @@ from test.support import eventually
 from worq import Cancelled, TaskTimeout, get_broker
 from worq.current import CurrentTask, running, unbroken
 from worq.pool.grip import Grip
+from worq.pool.run import run
 from worq.pool.threadgrip import ThreadGrip
 from worq.queue.base import Delivery
+from worq.retry import Policy
 
 DELIVERY = Delivery('id', b'n' * 12 + b'1', 1, b'f', b'')
 
@@ -120,6 +122,24 @@ class Here(GripCase):
 
 class Elsewhere(GripCase):
     """A grip on a task in another thread."""
+
+    def test_end_is_interrupted(self):
+        """What hits a grip before it has begun to let go leaves it with no task and no limit."""
+        class Hit(ThreadGrip):
+            ends = 0
+
+            def end(self):
+                self.ends += 1
+                if self.ends == 1:
+                    raise TaskTimeout('f', 'grip', 'id', 'late')
+                super().end()
+        grip = Hit(lambda moment: None)
+        self.broker.tasks['f'] = lambda: 1
+        self.broker.defaults['f'] = Policy(timeout=50.0)
+        body = self.broker.codec.encode_call('id', 'n' * 12, b'f', (), {}, repr)
+        outcome = run(self.broker, DELIVERY._replace(body=body), grip)
+        self.assertEqual(outcome.word, 'failure')
+        self.assertEqual((grip.task, grip.due), (None, None))
 
     def test_at_random(self):
         """Exceptions at any moment, from another thread: the same must hold."""

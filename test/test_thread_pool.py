@@ -1,6 +1,7 @@
 """The pool of threads, on both queues."""
 from __future__ import annotations
 
+from contextlib import suppress
 import logging
 import threading
 
@@ -8,7 +9,7 @@ from test.broker_case import MemoryMixin, RedisMixin
 from test.pool_contract import WAIT, PoolCase, PoolContract
 from test.pool_tasks import tasks
 from test.support import eventually
-from worq import Task
+from worq import Cancelled, Task
 from worq.errors import QueueError
 from worq.pool.thread import WorkerPool
 from worq.queue.base import Outcome
@@ -106,6 +107,31 @@ class ThreadDetails(MemoryMixin, Threads):
         deferreds = [self.q.same(n) for n in range(20)]
         self.assertEqual([d.result(WAIT) for d in deferreds], list(range(20)))
         self.assertEqual(asked, [d.id for d in deferreds])
+
+    def test_cancelled_by_hand(self):
+        """A task that was taken one by one, is cancelled and does not let go is told of once."""
+        next_task = self.broker.next_task
+        self.broker.next_task = lambda timeout=None: next_task(timeout=timeout)
+        begun, go = threading.Event(), threading.Event()
+
+        def stubborn():
+            begun.set()
+            while not go.is_set():
+                with suppress(Cancelled):
+                    go.wait(0.05)
+        self.broker.expose(tasks)
+        self.broker.expose(stubborn)
+        pool = self.start(1)
+        self.addCleanup(go.set)   # before the pool is stopped
+        task = self.q.stubborn()
+        self.assertTrue(begun.wait(WAIT))
+        with self.assertLogs('worq.pool.thread', 'INFO') as logs:
+            logging.disable(logging.NOTSET)
+            task.cancel()
+            eventually(lambda: bool(logs.output), timeout=WAIT)
+        self.assertIn('was cancelled while it was here', logs.output[0])
+        eventually(lambda: pool._by_hand, {})   # or its beats would tell that again and again
+        self.assertFalse(go.is_set())
 
     def test_outage(self):
         """Outcomes that cannot be settled while the queue is away are settled afterwards."""

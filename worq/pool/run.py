@@ -106,6 +106,7 @@ class Run:
             finally:
                 control.end()
         except BaseException as err:
+            control.end()   # again: what interrupts the task may have hit the first before it began
             # two frames are our own: this one and that of _call
             begin = err.__traceback__ and err.__traceback__.tb_next
             return self._after(err, _trace(err, begin and begin.tb_next))

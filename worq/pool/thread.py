@@ -315,7 +315,10 @@ class WorkerPool:
                 self._tell()
                 if self._by_hand:
                     held = [Held(id, token) for token, id in list(self._by_hand.items())]
-                    self._disown(self.broker.backend.beat(self.broker.hand, held, LEASE))
+                    lost = self.broker.backend.beat(self.broker.hand, held, LEASE)
+                    for one in lost:   # or it would be told again with each beat
+                        self._by_hand.pop(one.token, None)
+                    self._disown(lost)
             except Exception:
                 log.exception('the keeper failed, and goes on')
 
