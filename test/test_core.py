@@ -129,7 +129,7 @@ class ResultContract(TestingCalls, BrokerCase):
         self.assertFalse(d.has_value())
         with self.assertRaisesRegex(AttributeError, '^Deferred value not available$'):
             d.value
-        with self.assertRaisesRegex(TimeoutError, 'no result after 0 seconds'):
+        with self.assertRaisesRegex(TimeoutError, 'no result after 0 seconds; explain.. says why'):
             d.result(timeout=0)
         self.work(self.b)
         self.assertFalse(d.has_value(), 'has_value asks nobody')

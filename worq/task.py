@@ -366,7 +366,7 @@ class Deferred:
         """
         if not self.wait(timeout):
             raise TimeoutError(f'{self.name} [{self.broker.name}:{self.id}] '
-                               f'has no result after {timeout} seconds')
+                               f'has no result after {timeout} seconds; explain() says why')
         return self._outcome()
 
     def exception(self, timeout: float | None = None) -> TaskFailure | None:
