@@ -16,6 +16,8 @@ from test.pool_contract import WAIT, PoolCase, PoolContract
 from test.pool_tasks import init, init_broken, init_exits, init_nothing, lines
 from test.support import eventually, start_redis
 from worq import Task, TaskExpired, get_broker
+from worq.errors import QueueError
+from worq.pool import frames
 from worq.pool.frames import pack
 from worq.pool.process import Error, WorkerPool, run_in_subprocess, start_pools
 
@@ -198,8 +200,53 @@ WorkerPool(get_broker(*sys.argv[1:]), init, sys.argv[2:], workers=1).start()
 """
 
 
+def init_asks(url, name):
+    """While the broker is handed over, threads ask the pool's process for something long."""
+    broker = init(url, name)
+    broker.expose(ask_too_much)
+    other = get_broker(url, name + '-other')
+    begun = threading.Event()
+
+    def ask():
+        for _ in range(4):
+            begun.set()
+            other.queue().same(b'x' * (3 << 20))
+    for _ in range(3):
+        threading.Thread(target=ask, daemon=True).start()
+    begun.wait()
+    time.sleep(0.02)
+    return broker
+
+
+def ask_too_much(url, name):
+    """What a task is told that asks for more than a frame can hold."""
+    most, frames.MOST = frames.MOST, 1000
+    try:
+        get_broker(url, name).queue().same('x' * 5000)
+    except QueueError as error:
+        return str(error)
+    finally:
+        frames.MOST = most
+
+
 class ProcessDetails(MemoryMixin, Processes):
     """Beginnings, output, signals, and what WorQ 1.x had."""
+
+    def test_asks_while_it_begins(self):
+        """What init_func's threads ask of the memory queue does not mix with the child's news."""
+        self.addCleanup(get_broker('memory://', self.name + '-other').discard_pending_tasks)
+        pool = self.start(4, init=init_asks)
+        eventually(lambda: len(pool.pids), 4)
+        begun = set(pool.pids)
+        eventually(lambda: [w.ready for w in pool._manager.workers], [True] * 4, timeout=WAIT)
+        self.assertEqual(set(pool.pids), begun)   # none was killed for what it wrote
+
+    def test_asks_too_much(self):
+        """A question to the memory queue that is too long is an error, and only for its task."""
+        self.start(1, init=init_asks)
+        text = self.q.ask_too_much('memory://', self.name + '-other').result(30)
+        self.assertIn('too long', text)
+        self.assertEqual(self.q.same(1).result(WAIT), 1)
 
     def test_tasks_run_in_children(self):
         """Tasks run in other processes, in as many as there are workers."""

@@ -31,7 +31,7 @@ from worq import SCHEMES, codec
 from worq.core import Broker
 from worq.current import CurrentTask, Progress
 from worq.errors import QueueError
-from worq.pool.frames import CHUNK, Reader, pack
+from worq.pool.frames import CHUNK, FrameError, Reader, pack
 from worq.pool.grip import Grip, rouse
 from worq.pool.run import run
 from worq.pool.wire import (
@@ -201,7 +201,7 @@ class Child:
         self._told: Progress | None = None  # the last progress that was sent
         self._numbers = count(1)
         self._asked: dict[bytes, Question] = {}   # by number
-        self._posts: deque[list[bytes]] = deque()  # frames for the watcher to send
+        self._posts: deque[bytes] = deque()   # frames for the watcher to send
         self._busy, self._wakes = os.pipe()
         self._watching = False              # outcomes may have to be sent
         self._working = False
@@ -228,16 +228,17 @@ class Child:
             self._frames.extend(self._reader.feed(data))
         return self._frames.popleft()
 
-    def write(self, parts: list[bytes]) -> None:
-        """Send a frame; waits while the pipe is full."""
-        data = memoryview(pack(parts))
+    def write(self, frame: bytes) -> None:
+        """Send a frame, under the lock; waits while the pipe is full."""
+        data = memoryview(frame)
         while data:
             data = data[os.write(self.outcomes_out, data):]
 
     def say(self, parts: list[bytes]) -> None:
         """Send a frame among those of the watcher."""
+        frame = pack(parts)
         with self._lock:
-            self.write(parts)
+            self.write(frame)
 
     def work(self, broker: Broker) -> None:
         """Run what comes, until no more comes."""
@@ -280,19 +281,26 @@ class Child:
         with self._lock:
             if self._done:
                 done, self._done = self._done, []
-                self.write([OUTCOMES, *done])
+                self.write(pack([OUTCOMES, *done]))
 
     def ask(self, parts: list[bytes]) -> list[bytes]:
         """Ask the manager something, and wait for the answer; from any thread.
 
         The watcher writes and reads: a task may be interrupted in the midst of this.
+
+        :raises QueueError: if it is too long to be asked.
         """
         if os.getpid() != self.pid:
             raise QueueError('this process was forked; the memory queue lives in its parent')
         number = b'%d' % next(self._numbers)
+        try:
+            frame = pack([ASK, number, *parts])   # here, for it would be the watcher's end
+        except FrameError as error:
+            raise QueueError(f'the memory queue is in another process, and {error} is too long '
+                             'to be sent there') from None
         question = self._asked[number] = Question()
         try:
-            self._posts.append([ASK, number, *parts])
+            self._posts.append(frame)
             self.nudge()
             question.answered.wait()
         finally:
@@ -344,7 +352,8 @@ class Child:
             elif self._watching:
                 self.flush()
             while self._posts:
-                self.say(self._posts.popleft())
+                with self._lock:
+                    self.write(self._posts.popleft())
             if self.answers_in in found and not self._hear():
                 poll.unregister(self.answers_in)
             now = time.monotonic()
@@ -433,9 +442,9 @@ def main(argv: list[str]) -> int:
     except EOFError:
         return 0
     except BaseException:
-        child.write([BROKEN, traceback.format_exc().encode('utf-8', 'replace')])
+        child.say([BROKEN, traceback.format_exc().encode('utf-8', 'replace')])
         return 1
-    child.write([READY, *(name.encode() for name in broker.tasks)])
+    child.say([READY, *(name.encode() for name in broker.tasks)])
     child.work(broker)
     broker.close()
     return 0
