@@ -42,6 +42,12 @@ class Addresses(TestCase):
         for secret in [None, SECRET, UNSIGNED]:
             self.assertIsNone(keyring_for('memory://', secret, {'WORQ_SECRET': SECRET}))
 
+    def test_memory_tells_of_a_bad_secret(self) -> None:
+        """A secret that would be refused elsewhere is refused in memory, where it signs nothing."""
+        for secret, error in [('short', ValueError), ([], ValueError), ([SECRET, 7], TypeError)]:
+            with self.assertRaises(error):
+                keyring_for('memory://', secret)
+
     def test_local(self) -> None:
         """On this machine a key of the user is made and used, without configuration."""
         for url in LOCAL:

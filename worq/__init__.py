@@ -65,7 +65,8 @@ def get_broker(url: str, name: str = DEFAULT, *, secret: Any = None, codec: str 
     :param name: which queue there; queues of different names share nothing.
     :param secret: signs messages, and verifies them; a string or bytes of at least 16
         bytes, or a list of them, of which the first signs. By default ``WORQ_SECRET``, or
-        for a Redis on this machine a key file of the user. `UNSIGNED` does without.
+        for a Redis on this machine a key file of the user. `UNSIGNED` does without. In
+        memory nothing is signed, with a secret or without.
     :param codec: 'pickle' (any Python object), 'json' or 'msgpack'.
     :param max_payload: bytes of a call or a result, at most.
     :param options: of the backend. On Redis `retry_for` (seconds for which an operation is

@@ -130,14 +130,17 @@ def keyring_for(url: str, secret: Secrets | None = None,
     :returns: None if messages are not to be signed.
     :raises ValueError: if no secret can be had, saying what to do.
     """
-    if urlsplit(url).scheme == 'memory':
-        return None
+    memory = urlsplit(url).scheme == 'memory'
     if isinstance(secret, Unsigned):
-        warn_once(url)
+        if not memory:
+            warn_once(url)
         return None
     if secret is not None:
-        return Keyring(secret if isinstance(secret, Iterable)
+        keys = Keyring(secret if isinstance(secret, Iterable)
                        and not isinstance(secret, (str, bytes)) else [secret])
+        return None if memory else keys   # a bad one is told also where it is of no use
+    if memory:
+        return None
     given = [part.strip() for part in environ.get(VARIABLE, '').split(',')]
     if any(given):
         return Keyring(part for part in given if part)
