@@ -335,8 +335,10 @@ class BatchContract(BrokerCase):
         backend, real = self.b.backend, self.b.backend.put
         with small(LEASE=1_000), mock.patch.object(backend, 'put', put), \
                 mock.patch.object(backend, 'cancel', side_effect=QueueError('cut')), \
+                mock.patch.object(backend, 'within', wraps=backend.within) as within, \
                 self.assertRaisesRegex(QueueError, 'cut'), worq.batch(self.q):
             worq.map(self.q.double, range(40))
+        within.assert_called_once_with(0)   # who has waited once is told now
         self.assertEqual(len(self.q), 11)   # a gate, and one step
         from test.support import eventually
         eventually(lambda: (backend.beat('other', []), len(self.q))[1], 0, 30)

@@ -5,6 +5,7 @@ Free functions over Deferreds. Each of them makes as few round trips as the queu
 from __future__ import annotations
 
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
+from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -204,13 +205,14 @@ def wait(deferreds: Iterable[Deferred], timeout: float | None = None,
     :param timeout: seconds, at most; None: as long as it takes.
     :param return_when: `ALL_COMPLETED`, `FIRST_COMPLETED`, or `FIRST_EXCEPTION`: when one
         has failed, or all are done.
+    :raises QueueError: if a queue cannot be asked; it is given two seconds in any case.
     """
     if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
         raise ValueError(f'invalid return_when: {return_when!r}; it is ALL_COMPLETED, '
                          'FIRST_COMPLETED or FIRST_EXCEPTION')
     done: set[Deferred] = set()
-    with Arrivals(deferreds) as arrivals:
-        for deferred in arrivals.until(timeout):
+    with Arrivals(deferreds, timeout) as arrivals:
+        for deferred in arrivals.come():
             done.add(deferred)
             if return_when == FIRST_COMPLETED \
                     or return_when == FIRST_EXCEPTION and deferred.exception(0) is not None:
@@ -225,9 +227,10 @@ def as_completed(deferreds: Iterable[Deferred],
 
     :param timeout: seconds from the call, at most; None: as long as it takes.
     :raises TimeoutError: if they are not all done by then.
+    :raises QueueError: as `wait` does.
     """
-    with Arrivals(deferreds) as arrivals:
-        yield from arrivals.until(timeout)
+    with Arrivals(deferreds, timeout) as arrivals:
+        yield from arrivals.come()
         if arrivals.open:
             count = len(arrivals.open)
             raise TimeoutError(f'{count} {"Deferred is" if count == 1 else "Deferreds are"} '
@@ -238,9 +241,11 @@ class Arrivals:
     """Tells of many Deferreds, one after the other, when they are done.
 
     :param deferreds: what to wait for; it is begun with ``with``.
+    :param timeout: seconds from now, at most; None: as long as it takes.
     """
 
-    def __init__(self, deferreds: Iterable[Deferred]) -> None:
+    def __init__(self, deferreds: Iterable[Deferred], timeout: float | None) -> None:
+        self._limit = None if timeout is None else time.monotonic() + timeout
         self.open = set(deferreds)     #: those that have not been told of
         strange = next((d for d in self.open if not isinstance(d, Deferred)), None)
         if strange is not None:
@@ -259,7 +264,9 @@ class Arrivals:
                     announce()
                 else:
                     self._subscribed.append((deferred, announce))
-                    deferred.broker.inbox.subscribe(deferred, announce)
+                    left = self._left()
+                    with nullcontext() if left is None else deferred.broker.backend.within(left):
+                        deferred.broker.inbox.subscribe(deferred, announce)
         except BaseException:
             self.__exit__()
             raise
@@ -271,11 +278,13 @@ class Arrivals:
                 deferred.broker.inbox.unsubscribe(deferred, announce)
             self._subscribed = []
 
-    def until(self, timeout: float | None) -> Iterator[Deferred]:
+    def _left(self) -> float | None:
+        return None if self._limit is None else max(0.0, self._limit - time.monotonic())
+
+    def come(self) -> Iterator[Deferred]:
         """Those that are done, as they come, until there is no other or time is up."""
-        limit = None if timeout is None else time.monotonic() + timeout
         while self.open:
-            left = None if limit is None else max(0.0, limit - time.monotonic())
+            left = self._left()
             try:
                 with unbroken(partial(self._news.put, None)) as whole:
                     deferred = None if whole.interrupted else self._news.get(timeout=left)

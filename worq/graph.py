@@ -160,7 +160,9 @@ class Builder:
                 raise QueueError(f'a batch cannot be opened, which is {opened[0]}: {queue!r} had '
                                  'not heard of its builder for too long; nothing has been put')
         except BaseException:
-            with suppress(QueueError):   # then it ends by itself, when it is not heard of
+            # Tried once: if it is out of reach, who calls has waited for that already, and then
+            # the gate ends by itself, when it is not heard of.
+            with suppress(QueueError), queue.within(0):
                 queue.cancel([gate])
             raise
 
