@@ -100,6 +100,28 @@ class Steps(Case):
         self.ticks()
         eq_(self.q.audit(), [])
 
+    def test_many_leases(self) -> None:
+        """What a pool has comes back in steps, to the front and in its order."""
+        ids = [f'{i:04}' for i in range(2 * const.LEASES_LIMIT + 100)]
+        self.put(*map(message, ids))
+        taken: list[Delivery] = []
+        def take() -> None:
+            taken[:] = []
+            while found := self.q.take('p', 300):
+                taken.extend(found)
+        for verb in ('reconcile', 'abandon'):   # a script that is not loaded is sent twice
+            self.client.script_load(self.q._scripts[verb].source)
+        take()
+        self.put(message('new'))
+        known = [d.token for d in taken[:50]]
+        eq_(self.calls('evalsha', lambda: eq_(self.q.reconcile('p', known), len(ids) - 50)), 3)
+        take()
+        eq_([d.id for d in taken], [*ids[50:], 'new'])
+        eq_(self.calls('evalsha', lambda: eq_(self.q.abandon('p', 'gone'), len(ids) + 1)), 3)
+        self.q.purge()
+        self.ticks()
+        eq_(self.q.audit(), [])
+
     def test_fan_out(self) -> None:
         """10,000 dependents become enqueued in bounded steps, each once, in their order."""
         ids = [f'{i}' for i in range(10_000)]

@@ -1,6 +1,7 @@
 """Whether cost grows with the work and nothing else: long queues, many clients, wide graphs."""
 from __future__ import annotations
 
+from pathlib import Path
 import threading
 import time
 from typing import Any
@@ -80,13 +81,15 @@ def clients(run: Run) -> dict[str, float]:
 
 def width(run: Run) -> dict[str, float]:
     """One task that gets the results of many, and many that get the result of one: tasks a
-    second; and the ms of the slowest command that Redis executed meanwhile."""
+    second; and the ms of the slowest script that Redis executed meanwhile, by the clock, how many
+    took more than 15, and the seconds that Redis waited for a processor, which are among them."""
     values: dict[str, float] = {}
     sizes = [10, 100] if run.quick else [10, 1000, 100_000]
     with connect(run.url) as client:
         client.config_set('slowlog-log-slower-than', 1000)  # us
         client.config_set('slowlog-max-len', 10_000)
         client.slowlog_reset()
+        before = waited(client)
         run.peer.start(2)
         for size in sizes:
             begin = time.perf_counter()
@@ -107,5 +110,13 @@ def width(run: Run) -> dict[str, float]:
         slow = [entry['duration'] for entry in client.slowlog_get(10_000)
                 if b'EVALSHA' in entry['command'].upper()]
         client.slowlog_reset()
+        values['seconds Redis waited'] = waited(client) - before
     values['slowest script'] = max(slow, default=0) / 1000
+    values['scripts over 15 ms'] = sum(duration > 15_000 for duration in slow)
     return values
+
+
+def waited(client: Any) -> float:
+    """Seconds that a server of this machine was ready to run, and another had the processor."""
+    pid = client.info('server')['process_id']
+    return int(Path(f'/proc/{pid}/task/{pid}/schedstat').read_text().split()[1]) / 1e9

@@ -216,10 +216,10 @@ class TaskQueue(base.TaskQueue):
         return Turn(settled, losses(gone), self._deliveries(found))
 
     def reconcile(self, pool: str, known: Iterable[bytes]) -> int:
-        return int(self._run('reconcile', pool, *known))
+        return self._stepped('reconcile', pool, *known)
 
     def abandon(self, pool: str, cause: str) -> int:
-        return int(self._run('abandon', pool, cause))
+        return self._stepped('abandon', pool, cause)
 
     def bell(self, pool: str) -> Bell:
         bell = self._bells[pool] = Bell(self._link, f'{self.prefix}wake')
@@ -282,6 +282,14 @@ class TaskQueue(base.TaskQueue):
                 or self._link.call('PTTL', key) == -1:   # somebody else has written that
             return ''
         return text(self._link.call('GET', key) or name.encode())
+
+    def _stepped(self, verb: str, *argv: Any) -> int:
+        total = 0
+        while True:
+            number = int(self._run(verb, *argv))
+            total += number
+            if number < const.LEASES_LIMIT:
+                return total
 
     def _chunked(self, verb: str, ids: Sequence[str], *first: Any,
                  durable: bool = False, size: int = CHUNK) -> list[Any]:

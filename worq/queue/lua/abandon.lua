@@ -1,13 +1,13 @@
 -- abandon(P; pool, cause) -> n
--- processing -> enqueued | scheduled | completed, for all that the dead pool had
+-- processing -> enqueued | scheduled | completed, for what the dead pool had: LEASES_LIMIT of it
+-- at a time, and with less than that the pool is forgotten.
 insist()
-local n = 0
-each_lease(pool, function(id, T)
+local n = each_lease(pool, function() return true end, function(id, T)
   lost(id, T, cause)
-  work()
-  n = n + 1
 end)
-call('ZREM', P .. 'pools', pool)
-drop(P .. 'pool:' .. pool)
+if n < LEASES_LIMIT then
+  call('ZREM', P .. 'pools', pool)
+  drop(P .. 'pool:' .. pool)
+end
 conclude()
 return n

@@ -51,6 +51,11 @@ local function admit(M)
   return refusal
 end
 
+local function set(fields, name, value)
+  local n = #fields
+  fields[n + 1], fields[n + 2] = name, value
+end
+
 local function store(M)
   local id, key = M.id, P .. 't:' .. M.id
   if M.old then
@@ -61,27 +66,23 @@ local function store(M)
     return finish(id, {s = 'new', n = M.n, f = M.f, t = M.t, b = ''}, M.r)
   end
   local fields = {'s', M.s, 'n', M.n, unpack(ARGV, M.from, M.to)}
-  local function set(name, value)
-    table.insert(fields, name)
-    table.insert(fields, value)
-  end
   local long = #M.head > FIELD
-  set(long and 'c' or 'h', long and #M.head or M.head)
+  set(fields, long and 'c' or 'h', long and #M.head or M.head)
   if long or #M.body > FIELD then
     call('SET', P .. 'b:' .. id, long and M.head .. M.body or M.body)
   else
-    set('b', M.body)
+    set(fields, 'b', M.body)
   end
   if purges > 0 then
-    set('g', purges)
+    set(fields, 'g', purges)
   end
   if M.z then
-    set('z', M.z)
+    set(fields, 'z', M.z)
     call('ZADD', P .. 'exp', M.z, id)
     due_at(M.z)
   end
   if M.arguments[1] then
-    set('a', #M.arguments)
+    set(fields, 'a', #M.arguments)
     bind(M)
   end
   if M.s == ENQUEUED then
@@ -94,12 +95,12 @@ local function store(M)
     call('ZADD', P .. 'lease', now + (M.l or LEASE), id)
     fields = {'e', 1, 'o', id, 'q', now, unpack(fields)}
   else
-    set('u', M.u)
+    set(fields, 'u', M.u)
     if M.delay > 0 then
-      set('v', now + M.delay)
+      set(fields, 'v', now + M.delay)
     end
     if gate ~= '' then
-      set('G', gate)
+      set(fields, 'G', gate)
       table.insert(behind, M.n .. id)
     end
     table.insert(waiting, moment)

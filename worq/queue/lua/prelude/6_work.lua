@@ -6,10 +6,12 @@ local function work()
     return
   end
 
-  -- An edge names a life. One that is over, or waits no more, is not touched.
-  local function follow(edge, id, raw, failed)
+  -- An edge names a life. One that is over, or waits no more, is not touched. `seen` is what has
+  -- been read, for many edges may lead to the same task.
+  local function follow(edge, id, raw, failed, seen)
     local dependent, nonce = edge:sub(NONCE + 1), edge:sub(1, NONCE)
-    local T = read(dependent)
+    local T = seen[dependent] or read(dependent)
+    seen[dependent] = T
     budget = budget - 1
     T = T and T.n == nonce and meet(dependent, T)
     if not T or T.s ~= PENDING then
@@ -21,7 +23,7 @@ local function work()
     end
     local key = P .. 't:' .. dependent
     if tonumber(T.u or 0) > 1 then
-      call('HINCRBY', key, 'u', '-1')
+      T.u, T.G = call('HINCRBY', key, 'u', '-1'), not gate and T.G or nil
       return gate and call('HDEL', key, 'G')
     end
     met[#met + 1] = dependent
@@ -44,6 +46,7 @@ local function work()
   end
 
   local function tell_some()
+    local seen = {}
     while budget > 0 and todo[at] do
       local id = todo[at]
       local edges = call('LPOP', P .. 'd:' .. id, budget)
@@ -52,7 +55,7 @@ local function work()
         local raw = T and outcome(id, T) or (('-'):rep(NONCE) .. 'x\nits outcome was lost')
         local failed = raw:sub(NONCE + 1, NONCE + 1):lower() ~= 'v'
         for _, edge in ipairs(edges) do
-          follow(edge, id, raw, failed)
+          follow(edge, id, raw, failed, seen)
         end
       end
       if call('EXISTS', P .. 'd:' .. id) == 0 then
