@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 import worq
 from test.broker_case import BrokerCase, MemoryMixin, RedisMixin, on_every_queue
 from test.pool_contract import WAIT
+from test.support import eventually
 from test.test_inbox import Counting
 from test.test_process_pool import Processes
 from worq import Task, TaskSpace, const, current_task, graph
@@ -41,8 +42,7 @@ def count(numbers):
 
 def small(**limits):
     """Smaller limits, so that small graphs take several steps."""
-    return mock.patch.multiple(graph, **{
-        'TASKS': 20, 'STEP': 10, 'WIDE': 20, **limits})
+    return mock.patch.multiple(graph, **{'TASKS': 20, 'STEP': 10, 'WIDE': 20, **limits})
 
 
 class BatchContract(BrokerCase):
@@ -327,11 +327,10 @@ class BatchContract(BrokerCase):
         """If the connection is lost while a batch is built, nothing of it runs: the gate ends
         when it is not heard of."""
         def put(messages, gate=''):
-            put.left -= 1
-            if put.left < 0:
+            if next(steps, None) is None:
                 raise QueueError('cut')
             return real(messages, gate)
-        put.left = 2
+        steps = iter(range(2))
         backend, real = self.b.backend, self.b.backend.put
         with small(LEASE=1_000), mock.patch.object(backend, 'put', put), \
                 mock.patch.object(backend, 'cancel', side_effect=QueueError('cut')), \
@@ -340,7 +339,6 @@ class BatchContract(BrokerCase):
             worq.map(self.q.double, range(40))
         within.assert_called_once_with(0)   # who has waited once is told now
         self.assertEqual(len(self.q), 11)   # a gate, and one step
-        from test.support import eventually
         eventually(lambda: (backend.beat('other', []), len(self.q))[1], 0, 30)
         self.assertEqual(self.work(self.b), 0)
 
