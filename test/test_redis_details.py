@@ -343,34 +343,6 @@ class Broken(Case):
                                *[self.key(f't:{id}') for id in 'abcd'])
             self.client.hdel(self.key('m'), 'more')
 
-    def test_packed(self) -> None:
-        """A command is sent as redis-py would send it, with hiredis and without."""
-        connection = self.q._link.open()
-        self.addCleanup(connection.disconnect)
-        for command in [('SET', 'ä', b'\xff\r\n', 7, 0.5), ('ECHO', bytearray(b'a b')),
-                        ('ECHO', memoryview(b'c'))]:
-            packed = b''.join(connection.pack_command(*command))
-            eq_(b''.join(connect.pack(connection, command)), packed)
-            with mock.patch.object(connect, 'pack_command', None):
-                eq_(b''.join(connect.pack(connection, command)), packed)
-            if command[0] == 'ECHO':
-                eq_(connect.sender(connection)(*command), bytes(command[1]))
-        with self.assertRaises(client.DataError):
-            connect.sender(connection)('ECHO', None)
-
-    def test_timeouts(self) -> None:
-        """How long an answer may take is set anew for each command, whatever it was before."""
-        q = redis.TaskQueue(f'{self.url}?timeout=10', self.name, retry_for=8)
-        self.addCleanup(q.close)
-        link = q._link
-        link.call('PING')
-        seen = [link.run(lambda connection: connection._sock.gettimeout()) for _ in range(2)]
-        seen.append(link.run(lambda connection: connection._sock.gettimeout(), again=False))
-        with link.within(0.5):
-            seen.append(link.run(lambda connection: connection._sock.gettimeout()))
-        seen.append(link.run(lambda connection: connection._sock.gettimeout()))
-        eq_(seen, [3.2, 3.2, 4.0, 2.0, 3.2])
-
     def test_bell(self) -> None:
         """A bell rings for a put, by itself, and for a broken connection; then it goes on."""
         bell = self.q.bell('p')
