@@ -35,7 +35,7 @@ class Bell:
     def strike(self) -> None:
         """Ring, since the link has lost Redis: from a host that is gone nothing ever comes."""
         connection = self._connection
-        sock = connection and connection._get_socket()
+        sock = connection and connection._sock
         self._struck = True
         if sock:
             with suppress(OSError):
@@ -43,7 +43,7 @@ class Bell:
 
     def fileno(self) -> int:
         """The descriptor of the socket; QueueError before the first ``arm``."""
-        sock = self._connection and self._connection._get_socket()
+        sock = self._connection and self._connection._sock
         if not sock:
             raise QueueError('the bell is not armed')
         return int(sock.fileno())
