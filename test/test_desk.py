@@ -79,13 +79,13 @@ class DeskTest(unittest.TestCase):
 
     def test_beats_go_on_after_an_outage(self):
         """A beat that failed is followed by others, though no worker makes a turn."""
-        self.desk._beat_at = 0
+        self.desk.beat_at = 0
         self.faulty.faults['beat'] = [QueueError('away')]
         with self.assertLogs('worq', 'ERROR'):
             self.desk.beat()
         for _ in range(5):      # more than a lease, and each time it is time to beat
             self.now += 4_000
-            self.desk._beat_at = self.desk._retry_at = 0
+            self.desk.beat_at = self.desk._retry_at = 0
             self.desk.beat()
         self.assertEqual(self.queue.status(['a', 'b']), ['processing'] * 2)
         self.assertEqual(self.queue.stats()['redelivered'], 0)
@@ -97,7 +97,7 @@ class DeskTest(unittest.TestCase):
 
         def settle_and_beat(*args):
             words = self.queue.settle(*args)
-            self.desk._beat_at = 0     # another thread beats before this one can go on
+            self.desk.beat_at = 0     # another thread beats before this one can go on
             lost.extend(self.desk.beat())
             return words
 
@@ -156,15 +156,15 @@ class DeskTest(unittest.TestCase):
             beats.append(args)
             return self.queue.beat(*args)
         with mock.patch.object(self.faulty, 'beat', beat, create=True):
-            self.desk._beat_at = 0
+            self.desk.beat_at = 0
             self.desk.beat()
             self.assertLessEqual(self.desk.beat_in, 1.0)
             self.queue.cancel(['a'])
-            self.desk._beat_at = 0
+            self.desk.beat_at = 0
             self.assertEqual([(one.id, one.word) for one in self.desk.beat()],
                              [('a', 'cancelled')])
             self.desk.settle([Outcome('b', self.b.token, 'value', b'')])
-            self.desk._beat_at = 0
+            self.desk.beat_at = 0
             self.desk.beat()
             self.assertGreater(self.desk.beat_in, 1.0)
         self.assertEqual(len(beats), 3)
@@ -180,10 +180,10 @@ class DeskTest(unittest.TestCase):
 
         def beat(*args):   # it is under way, and another thread takes
             lost = self.queue.beat(*args)
-            desk._beat_at = time.monotonic() + 60
+            desk.beat_at = time.monotonic() + 60
             self.assertEqual(len(desk.turn([], 1)[0]), 1)
             return lost
-        desk._beat_at = 0
+        desk.beat_at = 0
         with mock.patch.object(self.faulty, 'beat', beat, create=True):
             desk.beat()
         self.assertLessEqual(desk.beat_in, 1.0)
@@ -195,7 +195,7 @@ class DeskTest(unittest.TestCase):
         told = []
         with self.assertLogs('worq', 'ERROR'):
             for _ in range(3):
-                self.desk._beat_at = self.desk._retry_at = 0
+                self.desk.beat_at = self.desk._retry_at = 0
                 with mock.patch.object(self.queue, 'beat', wraps=self.queue.beat) as beat:
                     self.desk.beat()
                 told += [held.progress for call in beat.call_args_list
@@ -212,7 +212,7 @@ class DeskTest(unittest.TestCase):
         texts = [b'1', b'2']
         self.desk.look = lambda: self.desk.progress.update({self.a.token: texts.pop(0)})
         for beat in (lambda: self.desk.turn([], 0), self.desk.beat):
-            self.desk._beat_at = 0
+            self.desk.beat_at = 0
             text = texts[0]
             beat()
             found, = self.queue.inspect(['a'])
@@ -310,7 +310,7 @@ class Childless(worker.Worker):
         self.page, self.theirs = Page(fd), Page(fd)
         os.close(fd)
         self.process = mock.Mock(returncode=1)   # signals are not sent
-        self.pid, self.tasks, self._outlets = 1, mock.Mock(), []
+        self.pid, self.tasks, self.answers = 1, mock.Mock(pending=()), None
 
     def reap(self, wait=False):
         return None

@@ -174,7 +174,7 @@ class Desk:
         self._retry_at = 0.0
         self._pause = PAUSE[0]
         self._say_at = 0.0
-        self._beat_at = 0.0
+        self.beat_at = 0.0                      # when the next beat is due
         self._bury_at = 0.0
 
     def __repr__(self) -> str:
@@ -190,7 +190,7 @@ class Desk:
     @property
     def beat_in(self) -> float:
         """Seconds until the next heartbeat is due."""
-        return max(self._beat_at - time.monotonic(), 0.0)
+        return max(self.beat_at - time.monotonic(), 0.0)
 
     # 1. -- settle, beat, take ------------------------------------------------
 
@@ -199,23 +199,24 @@ class Desk:
 
         :returns: what was taken, and what is not ours any more.
         """
-        with self._lock:
-            outcomes, self.untold = self.untold + outcomes, []
+        if self.untold:
+            with self._lock:
+                outcomes, self.untold = self.untold + outcomes, []
         now = time.monotonic()
         if self._away_since is not None and now < self._retry_at:
             self._keep(outcomes)
             return [], []
-        beats = now >= self._beat_at
+        beats = now >= self.beat_at
         settled = {outcome.token for outcome in outcomes}
         self._settling |= settled
         held = self._all_held(settled) if beats else []
         try:
-            self._arrive()
-            turn = Turn([], [], [])
+            if not self._joined or self._away_since is not None:
+                self._arrive()
             if beats and not held:
                 self.backend.beat(self.pool, (), self.lease)  # so that we are known to live
-            if outcomes or held or limit:
-                turn = self.backend.turn(self.pool, outcomes, held, limit, self.lease)
+            turn = self.backend.turn(self.pool, outcomes, held, limit, self.lease) \
+                if outcomes or held or limit else Turn([], [], [])
         except QueueError as error:
             self._keep(outcomes)
             self._gone(error)
@@ -229,10 +230,10 @@ class Desk:
             lease = task_lease(delivery.header)
             if lease is not None and lease < self.lease:
                 self.short[delivery.token] = lease
-                self._beat_at = min(self._beat_at, now + lease / 3000)
+                self.beat_at = min(self.beat_at, now + lease / 3000)
         lost = self._beaten(now, held, turn.lost) if beats else []
         if turn.deliveries:
-            self._beat_at = min(self._beat_at, now + BEAT)
+            self.beat_at = min(self.beat_at, now + BEAT)
         return turn.deliveries, lost
 
     def settle(self, outcomes: list[Outcome]) -> None:
@@ -253,7 +254,7 @@ class Desk:
     def beat(self) -> list[Lost]:
         """Beat only, if it is time; returns what is not ours any more."""
         now = time.monotonic()
-        if now < self._beat_at or now < self._retry_at or not self._joined:
+        if now < self.beat_at or now < self._retry_at or not self._joined:
             return []
         # Also while the queue is thought to be away: workers that are busy make no turn.
         held = self._all_held()
@@ -273,7 +274,7 @@ class Desk:
     def _beaten(self, now: float, held: list[Held], lost: list[Lost]) -> list[Lost]:
         pause = min([self.lease, *list(self.short.values())]) / 3000
         # another thread may have taken something while this one told that there was nothing
-        self._beat_at = now + (min(pause, BEAT) if held or self.held else pause)
+        self.beat_at = now + (min(pause, BEAT) if held or self.held else pause)
         if self.progress:
             for _, token, told in held:
                 if told and self.progress.get(token) is told:
@@ -326,7 +327,7 @@ class Desk:
             if text:
                 self.info['tasks'] = text
             self._renamed = True
-            self._beat_at = 0.0
+            self.beat_at = 0.0
 
     def _rejoin(self) -> None:
         try:
@@ -362,7 +363,7 @@ class Desk:
         if now >= self._say_at:
             self._say_at = now + SAY_AGAIN
             log.error('lost the queue %s, and will try again: %s', self.backend.safe_url, error)
-        self._beat_at = 0.0  # beat first when it is back
+        self.beat_at = 0.0  # beat first when it is back
         self._retry_at = now + self._pause
         # A short lease that is still ours must not run out while nobody tries.
         self._pause = min(2 * self._pause, PAUSE[1], *(

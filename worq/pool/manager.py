@@ -63,7 +63,8 @@ class Manager:
         self._look_at = 0.0             # ... but it is not looked for before
         self._outcomes: list[Outcome] = []
         self._backlog: deque[tuple[Delivery, float]] = deque()  # came back; since when
-        self._seconds: float | None = None
+        self._seconds: float | None = None   # that a task takes
+        self._batch = batch_size(None)  # how many a child has before it, by that
         self._renewal: Callable[[], None] | None = None  # asked for, not yet begun
         self._generation = 0            # of the children that are to stay
         self._elders = 0                # how many were there when it began
@@ -91,7 +92,8 @@ class Manager:
         try:
             while not (self._stop_at is not None and self._finished()):
                 now = self.turned = time.monotonic()
-                self._renew(now)
+                if self._renewal is not None or self._elders:
+                    self._renew(now)
                 self._mend(now)
                 self._turn(now)
                 self._hear(self._patience(time.monotonic()))
@@ -104,37 +106,37 @@ class Manager:
 
     def _patience(self, now: float) -> float:
         """Seconds for which there will be nothing to do unless something is heard."""
-        desk = self.desk
-        waits = [2.0, desk.beat_in]
-        if desk.away:
-            waits = [2.0, desk.away]
-        elif self._outcomes:
+        away = self.desk.away
+        if self._outcomes and not away:
             return 0.0
-        elif self._more and self._stop_at is None and self._room():
-            waits.append(self._look_at - now)
+        until = min(now + 2.0, now + away if away else self.desk.beat_at)
+        if self._more and self._look_at < until and not away and self._stop_at is None \
+                and self._room():
+            until = self._look_at
         for worker in self.workers:
-            if worker.revoking:
-                waits.append(0.001)
+            if worker.revoked is not None:
+                until = min(until, now + 0.001)
             elif len(worker.sent) > 1:
-                waits.append(HORIZON)
+                until = min(until, now + HORIZON)
         if self._backlog:
-            waits.append(self._backlog[0][1] + PATIENCE - now)
+            until = min(until, self._backlog[0][1] + PATIENCE)
         if self._respawn_at > self.turned and self._missing():  # else they have been hired
-            waits.append(self._respawn_at - now)
+            until = min(until, self._respawn_at)
         if self._watch_at is not None:
-            waits.append(self._watch_at - now)
+            until = min(until, self._watch_at)
         if self._stop_at is not None:
-            waits += [0.05, self._stop_at - now]
-        return max(0.0, min(waits))
+            until = min(until, now + 0.05, self._stop_at)
+        return max(0.0, until - now)
 
     # 2. -- hear --------------------------------------------------------------
 
     def _hear(self, patience: float) -> None:
         for worker in self.workers:
-            for outlet in worker.clogged:
-                if outlet.fd is not None and outlet.fd not in self._clogged:
-                    self._clogged[outlet.fd] = outlet
-                    self._poll.register(outlet.fd, select.POLLOUT)
+            if worker.clogged:
+                for outlet in worker.outlets:
+                    if outlet.pending and outlet.fd is not None and outlet.fd not in self._clogged:
+                        self._clogged[outlet.fd] = outlet
+                        self._poll.register(outlet.fd, select.POLLOUT)
         # rounded up: to wake a little early would turn the round for nothing
         for fd, _ in self._poll.poll(1000 * patience + (0.9 if patience else 0)):
             if fd == self._wake_out:
@@ -169,6 +171,7 @@ class Manager:
             worker.active = now
             # a lone task's time is mostly that of the way there and back
             self._seconds = smooth(self._seconds, each, min(1.0, 0.1 * before))
+            self._batch = batch_size(self._seconds)
             self._outcomes += outcomes
         for number, *question in worker.asked:
             worker.answer(number, answer(self.desk.backend, question))
@@ -208,24 +211,28 @@ class Manager:
     def _mend(self, now: float) -> None:
         self._watch_at = None
         for worker in list(self.workers):
-            cause = worker.reap()
-            if cause is not None:
-                self._bury(worker, cause, now)
-                continue
-            look = worker.watch_over(now)
-            if look is not None:
-                self._watch_at = min(look, self._watch_at or look)
+            if worker.ended:
+                cause = worker.reap()
+                if cause is not None:
+                    self._bury(worker, cause, now)
+                    continue
+            if worker.leaving:
+                self._hold_back(worker, now)
+            if worker.limit is not None or worker.order is not None:
+                look = worker.watch_over(now)
+                if look is not None:
+                    self._watch_at = min(look, self._watch_at or look)
             if not worker.ready and not worker.slow and now - worker.born > SLOW:
                 worker.slow = True
                 log.warning('%s: worker %d has not begun after %d seconds; is init_func waiting '
                             'for something?', self.label, worker.pid, now - worker.born)
-            if worker.revoking:
+            if worker.revoked is not None:
                 self._take_back(worker.recover(now), now)
-                while worker.disputed and not worker.revoking:   # it has begun, or never will
+                while worker.disputed and worker.revoked is None:   # it has begun, or never will
                     token, word = worker.disputed.popitem()
                     if (running := worker.running()) is not None and running.token == token:
                         self._disown(token, word)
-            elif worker.stuck_for(now) > PATIENCE:
+            elif worker.sent and worker.stuck_for(now) > PATIENCE:
                 worker.revoke(now)
             if worker.retiring:
                 if not worker.sent and now - worker.active > FAREWELL:
@@ -319,9 +326,6 @@ class Manager:
                 worker.leaving |= not worker.ready   # of those before, and not even begun
         if self._elders:
             self._replace()
-        for worker in self.workers:
-            if worker.leaving:
-                self._hold_back(worker, now)
 
     def _replace(self) -> None:
         """For each new child that is ready an old one leaves, and all once they are enough."""
@@ -344,14 +348,16 @@ class Manager:
     # 5. -- turn and deal -----------------------------------------------------
 
     def _turn(self, now: float) -> None:
-        self._deal_backlog(now)
+        if self._backlog:
+            self._deal_backlog(now)
         if self._bell_fd >= 0 and now - self._armed_at > SILENCE:
             self._disarm()  # its connection is dead, and only its connection may be
         # Without a bell (the queue had no connection for it) we look at every round.
         look = self._more and (self._outcomes or now >= self._look_at) or self._bell_fd < 0
         limit = self._room() if look and self._stop_at is None else 0
         desk = self.desk
-        if not (limit or self._outcomes or desk.untold or desk.beat_in == 0) or desk.away > 0.002:
+        if not (limit or self._outcomes or desk.untold or now >= desk.beat_at) \
+                or desk.away > 0.002:
             return
         outcomes, self._outcomes = self._outcomes, []
         deliveries, lost = desk.turn(outcomes, limit)
@@ -376,11 +382,9 @@ class Manager:
 
     def _wants(self, worker: Worker) -> int:
         """How many tasks a child has room for: it always has the next batch before it."""
-        if not worker.ready or worker.retiring or worker.leaving or worker.revoking \
-                or worker.clogged:
-            return 0
-        has, full = len(worker.sent), batch_size(self._seconds)
-        if has > full // 2:
+        has, full = len(worker.sent), self._batch
+        if has > full // 2 or not worker.ready or worker.retiring or worker.leaving \
+                or worker.revoked is not None or worker.clogged:
             return 0
         quota = self._quota(worker)
         return full - has if quota is None else min(full - has, quota)
@@ -391,13 +395,12 @@ class Manager:
     def _deal(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Give tasks to those who have room, evenly; returns what is left."""
         left = [delivery for delivery in deliveries if self._fits(delivery)]
-        hungry = sorted((worker for worker in self.workers if self._wants(worker)),
-                        key=lambda worker: len(worker.sent))
-        for index, worker in enumerate(hungry):
+        hungry = [(worker, room) for worker in self.workers if (room := self._wants(worker))]
+        hungry.sort(key=lambda entry: len(entry[0].sent))
+        for index, (worker, room) in enumerate(hungry):
             if not left:
                 break
-            share = -(-len(left) // (len(hungry) - index))
-            share = min(share, self._wants(worker))
+            share = min(room, -(-len(left) // (len(hungry) - index)))
             worker.send(left[:share])
             left = left[share:]
         now = time.monotonic()
@@ -415,8 +418,6 @@ class Manager:
 
     def _deal_backlog(self, now: float) -> None:
         """What came back goes to another child, or soon to another pool."""
-        if not self._backlog:
-            return
         if self._stop_at is None:
             held = self.desk.held
             entries = [entry for entry in self._backlog if entry[0].token in held]

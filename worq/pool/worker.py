@@ -106,7 +106,7 @@ class Worker:
         self.generation = 0              # of the manager's
         self.leaving = False             # it finishes what it runs, and gets no more
         self.retiring = False            # it has been told so: its pipe is closed
-        self.ended = False               # its pidfd has said so
+        self.ended = False               # its pidfd has said so, or it has none that could
         self.disowned = False            # we killed it: its task is to be told nothing of
         self.sent: deque[tuple[int, Delivery]] = deque()  # by number; not yet reported
         self.number = 0                  # of the last task that was sent
@@ -117,7 +117,7 @@ class Worker:
         self.limit: Limit | None = None  # of the last task that had one
         self.order: Order | None = None
         self.disputed: dict[bytes, str] = {}  # by token, why: not ours, and it may begin just now
-        self._revoked: tuple[int, float] | None = None
+        self.revoked: tuple[int, float] | None = None  # from which number on, since when; see 4.
         self._reader = Reader()
         self._eof = False
         self._peak = 0
@@ -152,7 +152,7 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 pass_fds=[fd for fd in (answers_in, tasks_in, outcomes_out, page) if fd >= 0])
             ours.pop_all()
-        self._outlets = [self.tasks] if self.answers is None else [self.tasks, self.answers]
+        self.outlets = [self.tasks] if self.answers is None else [self.tasks, self.answers]
         self.pid = self.process.pid
         # The end of the pipe is no proof of a death: a task may have forked. A pidfd is, but
         # not every kernel, nor every sandbox, has them.
@@ -160,6 +160,7 @@ class Worker:
             self.pidfd: int | None = os.pidfd_open(self.pid)
         except (AttributeError, OSError):
             self.pidfd = None
+            self.ended = True
 
     def __repr__(self) -> str:
         return f'<Worker {self.pid}, {len(self.sent)} tasks>'
@@ -188,9 +189,9 @@ class Worker:
             self.answers.send(frame)
 
     @property
-    def clogged(self) -> list[Outlet]:
-        """Its pipes to which there is more to write than they take."""
-        return [outlet for outlet in self._outlets if outlet.pending]
+    def clogged(self) -> bool:
+        """Whether there is more to write to it than its pipes take."""
+        return bool(self.tasks.pending or self.answers is not None and self.answers.pending)
 
     # 3. -- receive -----------------------------------------------------------
 
@@ -263,25 +264,20 @@ class Worker:
 
     def revoke(self, now: float) -> None:
         """Forbid it to begin what it has not begun; `recover` them a little later."""
-        if self._revoked is None and self.sent:
+        if self.revoked is None and self.sent:
             low = max(self.page.started + 1, self.sent[0][0])
             self.page.revoke(low, self.number + 1)
-            self._revoked = low, now
-
-    @property
-    def revoking(self) -> bool:
-        """Whether tasks have been revoked that are to be recovered."""
-        return self._revoked is not None
+            self.revoked = low, now
 
     def recover(self, now: float) -> list[Delivery]:
         """The revoked tasks that it has not begun and will not; empty until that is certain.
 
         A millisecond is ages for two processors to agree on what is in memory.
         """
-        if self._revoked is None or now - self._revoked[1] < 0.001 or self.page.undecided():
+        if self.revoked is None or now - self.revoked[1] < 0.001 or self.page.undecided():
             return []
-        low = max(self._revoked[0], self.page.started + 1)
-        self._revoked = None
+        low = max(self.revoked[0], self.page.started + 1)
+        self.revoked = None
         recovered = [delivery for number, delivery in self.sent if number >= low]
         self.returned += len(recovered)
         self.sent = deque(entry for entry in self.sent if entry[0] < low)
@@ -377,8 +373,6 @@ class Worker:
     def reap(self, wait: bool = False) -> str | None:
         """How it ended, in words; None while it has not."""
         if self.process.returncode is None:
-            if not (self.ended or wait or self.pidfd is None):
-                return None
             try:
                 pid, status, usage = os.wait4(self.pid, 0 if wait else os.WNOHANG)
             except ChildProcessError:  # somebody else has reaped it
