@@ -176,6 +176,11 @@ class unbroken:
         return self
 
     @property
+    def shielded(self) -> bool:
+        """Whether there is a task that may be interrupted meanwhile."""
+        return self._shield is not None
+
+    @property
     def interrupted(self) -> bool:
         """Whether an exception will be raised at the end."""
         return self._shield is not None and self._shield.interrupted

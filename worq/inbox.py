@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 import logging
 import os
-from threading import TIMEOUT_MAX, Event, Lock, Thread
+from threading import Event, Lock, Thread
 import time
 from typing import TYPE_CHECKING, Callable, Iterable, Sequence
 from weakref import WeakSet, ref
@@ -23,6 +23,7 @@ from weakref import WeakSet, ref
 from worq.current import unbroken
 from worq.errors import QueueError
 from worq.ids import new_nonce
+from worq.latch import Latch
 from worq.queue.base import TaskQueue
 
 if TYPE_CHECKING:  # an inbox works on Deferreds, but makes none
@@ -137,7 +138,8 @@ class Inbox:
                     self._asked.pop(id, None)
                 self._rewatch_at = 0.0  # others may rely on it already
             raise
-        self._hand_out(news, wanted)
+        if news:
+            self._hand_out(news, wanted)
 
     def _take_hints(self, hints: Iterable[tuple[str, bytes | None]]) -> None:
         """Hand out what came by itself. It may be of an earlier life of an id, or too late.
@@ -212,24 +214,26 @@ class Inbox:
         :returns: whether it has.
         :raises QueueError: if at the end of the timeout the queue cannot be reached.
         """
-        event = Event()
+        latch = Latch()
 
         def end() -> None:
-            event.set()
+            latch.set()
             self.backend.ring(self.client)   # if it is the one that leads
 
         # Who is interrupted here must not be missed for ever, as the leader of others.
         with unbroken(end) as whole:
-            return self._wait(deferred, timeout, event,
-                              lambda: deferred.has_value() or whole.interrupted)
+            # outside of tasks it is not, and this is asked time and again
+            done = (lambda: deferred.has_value() or whole.interrupted) if whole.shielded \
+                else deferred.has_value
+            return self._wait(deferred, timeout, latch, done)
 
-    def _wait(self, deferred: Deferred, timeout: float | None, event: Event,
+    def _wait(self, deferred: Deferred, timeout: float | None, latch: Latch,
               done: Callable[[], bool]) -> bool:
         if timeout == 0:
             with self.backend.within(0):
                 return self.look(deferred)
         deadline = None if timeout is None else time.monotonic() + timeout
-        waiter = Waiter(deferred, event.set)
+        waiter = Waiter(deferred, latch.set)
         with self._lock:
             self._waiting.setdefault(deferred.id, []).append(waiter)
         try:
@@ -238,7 +242,7 @@ class Inbox:
             # with another one, its news is on the way, and needs no look.
             if deferred.id not in self._asked:
                 self._insist(lambda: self.look(deferred), done, deadline)
-            self._follow(waiter, event, done, deadline)
+            self._follow(waiter, latch, done, deadline)
         finally:
             self._withdraw(deferred.id, waiter)
             self._promote()
@@ -247,28 +251,25 @@ class Inbox:
         with self.backend.within(0):   # all that came is a hint, and so is that nothing came
             return self.look(deferred)
 
-    def _follow(self, waiter: Waiter, event: Event, done: Callable[[], bool],
+    def _follow(self, waiter: Waiter, latch: Latch, done: Callable[[], bool],
                 deadline: float | None) -> None:
         while not done():
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return
-            event.clear()
+            latch.clear()
             try:
                 with self._lock:
                     if self._leader is None:
                         self._leader = waiter
                 if self._leader is waiter:
                     self._lead(done, deadline)
-                elif not done():  # our news may have come before the event was cleared
-                    event.wait(None if left is None else min(left, TIMEOUT_MAX))
+                elif not done():  # our news may have come before it was cleared
+                    latch.wait(left)
             finally:
                 with self._lock:
-                    led = self._leader is waiter
-                    if led:
+                    if self._leader is waiter:
                         self._leader = None
-                if led:
-                    self._promote()
 
     def _lead(self, done: Callable[[], bool], deadline: float | None) -> None:
         while not done():
@@ -435,21 +436,25 @@ class Inbox:
                 self._waiting.pop(deferred.id, None)
 
     def _listen(self) -> None:
-        event = Event()
-        me = Waiter(None, event.set)
+        latch = Latch()
+        me = Waiter(None, latch.set)
         with self._lock:
             self._idlers.append(me)
         while True:
             try:
-                self._follow(me, event, lambda: not self._subscribed, None)
+                self._follow(me, latch, lambda: not self._subscribed, None)
             except Exception:
                 log.exception('the inbox of %r failed, and goes on', self.backend)
+                self._promote()   # if others wait they need not wait for us
                 time.sleep(PAUSE[0])
             with self._lock:
-                if not self._subscribed:
+                ended = not self._subscribed
+                if ended:
                     self._idlers.remove(me)
                     self._listener = None
-                    return
+            if ended:
+                self._promote()
+                return
 
     def close(self) -> None:
         """End the background threads, if there are any; coroutines that wait go on waiting."""

@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 
 from worq import const
 from worq.const import COMPLETED
-from worq.current import shield_here
+from worq.current import running, shield_here
 from worq.errors import QueueError
+from worq.latch import Latch
 from worq.queue import base
 from worq.queue.base import (
     Argument, Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn,
@@ -42,8 +43,8 @@ def monotonic() -> int:
 class Inbox:
     """What became of the tasks that a client watches, until it waits for the news."""
 
-    def __init__(self, lock: threading.Lock) -> None:
-        self.changed = threading.Condition(lock)
+    def __init__(self) -> None:
+        self.changed = Latch()   # set while somebody waits, under the queue's lock
         self.news: list[tuple[str, bytes | None]] = []
         self.rung = False
         self.waiting = False
@@ -60,16 +61,18 @@ class Whole:
         self.lock = lock
 
     def __enter__(self) -> None:
-        shield = shield_here()
-        if shield is not None:
-            shield.raise_it(None)
+        if running.get(None) is not None:   # mostly there is none, and nothing to look for
+            shield = shield_here()
+            if shield is not None:
+                shield.raise_it(None)
         self.lock.acquire()
 
     def __exit__(self, *exc_info: object) -> None:
         self.lock.release()
-        shield = shield_here()
-        if shield is not None:
-            shield.lower_it()
+        if running.get(None) is not None:
+            shield = shield_here()
+            if shield is not None:
+                shield.lower_it()
 
 
 class TaskQueue(base.TaskQueue):
@@ -221,25 +224,40 @@ class TaskQueue(base.TaskQueue):
             self._store.begin(self.clock())
             inbox = self._inbox(client)
             if not inbox.news and not inbox.rung and timeout > 0:
-                inbox.waiting = True
-                inbox.changed.wait_for(lambda: inbox.news or inbox.rung, timeout)
-                inbox.waiting = False
+                self._wait_at(inbox, timeout)
             inbox.rung = False
             news, inbox.news = inbox.news, []
         return news
+
+    def _wait_at(self, inbox: Inbox, timeout: float) -> None:
+        """Wait as a Condition does, without the lock. (It was a good part of a round trip.)"""
+        end = time.monotonic() + timeout
+        lock = self._lock.lock
+        inbox.waiting = True
+        inbox.changed.clear()
+        try:
+            while timeout > 0 and not inbox.news and not inbox.rung:
+                lock.release()
+                try:
+                    inbox.changed.wait(timeout)
+                finally:
+                    lock.acquire()
+                timeout = end - time.monotonic()
+        finally:
+            inbox.waiting = False
 
     def ring(self, client: str) -> None:
         with self._lock:
             self._store.begin(self.clock())
             inbox = self._inbox(client)
             inbox.rung = True
-            inbox.changed.notify()
+            inbox.changed.set()
 
     def _inbox(self, client: str) -> Inbox:
         """The client's inbox, which is in use. One that no client comes for ends meanwhile."""
         inboxes, now = self._inboxes, self._store.now
         if client not in inboxes:
-            inboxes[client] = Inbox(self._lock.lock)
+            inboxes[client] = Inbox()
         inboxes[client].used = now
         inboxes.move_to_end(client)
         oldest = next(iter(inboxes))
@@ -254,7 +272,7 @@ class TaskQueue(base.TaskQueue):
         if inbox is not None:
             inbox.news.append((id, news))
             if inbox.waiting:
-                inbox.changed.notify()
+                inbox.changed.set()
 
     def forget(self, ids: Sequence[str]) -> list[str]:
         with self._lock:
