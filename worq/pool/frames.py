@@ -49,35 +49,35 @@ class Reader:
 
         :raises FrameError: if this cannot be a frame, however it goes on.
         """
-        rest = self._rest
-        rest += data
-        if len(rest) < self._needs:
-            return
-        at = 0
-        while len(rest) - at >= HEAD.size:
-            size, count = HEAD.unpack_from(rest, at)
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._needs:
+                return
+            data, self._rest = bytes(self._rest), bytearray()
+        at, has = 0, len(data)
+        self._needs = HEAD.size
+        while has - at >= HEAD.size:
+            size, count = HEAD.unpack_from(data, at)
             if size > MOST or 4 * count > size:
                 raise FrameError(f'a frame of {size} bytes in {count} parts')
             start = at + HEAD.size
-            end = start + size
-            if len(rest) < end:
-                self._needs = end - at
+            if has < start + size:
+                self._needs = start + size - at
                 break
-            yield cut(bytes(memoryview(rest)[start:end]), count)
-            at = end
-        else:
-            self._needs = HEAD.size
-        del rest[:at]
+            yield cut(data, start, size, count)
+            at = start + size
+        if at < has:
+            self._rest += data[at:]
 
 
-def cut(content: bytes, count: int) -> list[bytes]:
-    """The parts of a frame's content."""
+def cut(data: bytes, start: int, size: int, count: int) -> list[bytes]:
+    """The parts of a frame whose content begins there."""
     parts = []
-    at = 4 * count
-    for length in struct.unpack_from(f'<{count}I', content):
-        parts.append(content[at:at + length])
+    at = start + 4 * count
+    for length in struct.unpack_from(f'<{count}I', data, start):
+        parts.append(data[at:at + length])
         at += length
-    if at != len(content):
+    if at != start + size:
         raise FrameError('its parts are not as long as the frame')
     return parts
 

@@ -390,7 +390,10 @@ class Manager:
         return full - has if quota is None else min(full - has, quota)
 
     def _room(self) -> int:
-        return max(0, sum(map(self._wants, self.workers)) - len(self._backlog))
+        room = -len(self._backlog)
+        for worker in self.workers:
+            room += self._wants(worker)
+        return max(0, room)
 
     def _deal(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Give tasks to those who have room, evenly; returns what is left."""

@@ -70,7 +70,9 @@ def unpack_outcomes(parts: Sequence[bytes]) -> Iterator[Outcome]:
     if len(parts) % 5 != 1:
         raise FrameError('a frame of outcomes that is none')
     try:
-        for id, token, word, data, extra in zip(*(parts[at::5] for at in range(1, 6))):
+        strings = iter(parts)
+        next(strings)
+        for id, token, word, data, extra in zip(*[strings] * 5):
             target, delay = None, 0
             if word == b'delegate':
                 nonce, _, name = extra.decode().partition(' ')

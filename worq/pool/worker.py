@@ -174,9 +174,8 @@ class Worker:
             self.seen = self.page.started, self.active
         for group in split(deliveries):
             frame = pack(pack_tasks(group))
-            for delivery in group:
-                self.number += 1
-                self.sent.append((self.number, delivery))
+            first, self.number = self.number + 1, self.number + len(group)
+            self.sent.extend(enumerate(group, first))
             self.tasks.send(frame)
 
     def answer(self, number: bytes, parts: list[bytes]) -> None:

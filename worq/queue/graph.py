@@ -52,13 +52,16 @@ class Graph:
             self.drop_expired(10)   # a few at a time: what is still here is not found, see `find`
 
     def end(self) -> None:
-        self._follow_all()
-        self._line_up()
+        if self._ended:
+            self._follow_all()
+        if self._first:
+            self._line_up()
 
     def defer(self) -> None:
         """The end of a verb that only looks at tasks. What follows from those that were over
         when it met them is left to others, lest its second answer differ from the first."""
-        self._line_up()
+        if self._first:
+            self._line_up()
         if self._ended:
             self.woken += 1
 

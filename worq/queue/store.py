@@ -355,10 +355,12 @@ class Store(Graph):
 
     def next_tick(self) -> int | None:
         """When a tick will find something due, in ms; None if nothing is waited for."""
-        moments = [self.schedule.next(), self._late.next(),
-                   self._soonest if self.leased else None]
-        soonest = min((at for at in moments if at is not None), default=None)
-        if soonest is None or self._ticked is None:
+        moments = [at for at in (self.schedule.next(), self._late.next(),
+                                 self._soonest if self.leased else None) if at is not None]
+        if not moments:
+            return None
+        soonest = min(moments)
+        if self._ticked is None:
             return soonest
         return max(soonest, self._ticked + const.TICK)
 
