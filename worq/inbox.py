@@ -153,9 +153,13 @@ class Inbox:
                 asked = self._asked.get(id)
                 known = [waiter.deferred for waiter in self._waiting.get(id, ())]
             known.append(asked() if asked is not None else None)
-            if raw == b'' or raw and all(d is None or d.accepts(raw) for d in known):
-                news.append((id, raw))
-                continue
+            if raw is not None:
+                for deferred in known if raw else ():
+                    if deferred is not None and not deferred.accepts(raw):
+                        break
+                else:
+                    news.append((id, raw))
+                    continue
             with self._lock:
                 self._asked.pop(id, None)
             if id in self._waiting:
@@ -194,7 +198,7 @@ class Inbox:
         if other is not None:
             other.arrive(raw)
         for waiter in waiters:
-            if waiter.deferred is not None:
+            if waiter.deferred is not None and waiter.deferred is not other:
                 waiter.deferred.arrive(raw)
             waiter.wake()
         if lookers and any(waiter is self._leader for waiter in waiters):

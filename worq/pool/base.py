@@ -207,8 +207,10 @@ class Desk:
             self._keep(outcomes)
             return [], []
         beats = now >= self.beat_at
-        settled = {outcome.token for outcome in outcomes}
-        self._settling |= settled
+        settled: set[bytes] = set()
+        if outcomes:
+            settled = {outcome.token for outcome in outcomes}
+            self._settling |= settled
         held = self._all_held(settled) if beats else []
         try:
             if not self._joined or self._away_since is not None:
@@ -224,7 +226,8 @@ class Desk:
         except BaseException:
             self._give_up(outcomes)
             raise
-        self._settled(outcomes, turn.settled)
+        if outcomes:
+            self._settled(outcomes, turn.settled)
         for delivery in turn.deliveries:
             self.held[delivery.token] = delivery.id
             lease = task_lease(delivery.header)

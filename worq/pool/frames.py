@@ -29,7 +29,7 @@ def pack(parts: Sequence[bytes]) -> bytes:
 
     :raises FrameError: if it would be longer than any reader accepts.
     """
-    lengths = [len(part) for part in parts]
+    lengths = list(map(len, parts))
     count = len(lengths)
     size = sum(lengths) + 4 * count
     if size > MOST:

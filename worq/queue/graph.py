@@ -47,8 +47,8 @@ class Graph:
         self.now = now
         self.woken = 0
         self.steps = const.CHAIN
-        at = self._expiry.next()
-        if at is not None and at <= now:
+        heap = self._expiry.heap
+        if heap and heap[0][0] <= now:
             self.drop_expired(10)   # a few at a time: what is still here is not found, see `find`
 
     def end(self) -> None:
@@ -89,8 +89,8 @@ class Graph:
         life.state = state
         if old == PROCESSING:
             del self.leased[life]
-        elif old == ENQUEUED and life in self.lanes[life.priority]:
-            del self.lanes[life.priority][life]
+        elif old == ENQUEUED:
+            self.lanes[life.priority].pop(life, None)   # it may have to be lined up yet
 
     def _make_ready(self, life: Life) -> None:
         """All arguments are there: it is ready, or due later."""

@@ -256,16 +256,18 @@ class TaskQueue(base.TaskQueue):
     def _inbox(self, client: str) -> Inbox:
         """The client's inbox, which is in use. One that no client comes for ends meanwhile."""
         inboxes, now = self._inboxes, self._store.now
-        if client not in inboxes:
-            inboxes[client] = Inbox()
-        inboxes[client].used = now
-        inboxes.move_to_end(client)
-        oldest = next(iter(inboxes))
-        if inboxes[oldest].waiting:
-            inboxes.move_to_end(oldest)
-        elif inboxes[oldest].used < now - const.INBOX_TTL * 1_000:
-            del inboxes[oldest]
-        return inboxes[client]
+        inbox = inboxes.get(client)
+        if inbox is None:
+            inbox = inboxes[client] = Inbox()
+        inbox.used = now
+        if len(inboxes) > 1:
+            inboxes.move_to_end(client)
+            oldest = next(iter(inboxes))
+            if inboxes[oldest].waiting:
+                inboxes.move_to_end(oldest)
+            elif inboxes[oldest].used < now - const.INBOX_TTL * 1_000:
+                del inboxes[oldest]
+        return inbox
 
     def _tell(self, client: str, id: str, news: bytes | None) -> None:
         inbox = self._inboxes.get(client)
@@ -356,11 +358,11 @@ class TaskQueue(base.TaskQueue):
              held: Iterable[Held] = (), limit: int = 0,
              lease: int = const.LEASE) -> Turn:
         check_outcomes(outcomes)
-        held = check_held(held)
+        held = check_held(held) if held else ()
         with self._lock:
             store = self._store
             store.begin(self.clock())
-            words = [store.settle(pool, outcome) for outcome in outcomes]
+            words = [store.settle(pool, outcome) for outcome in outcomes] if outcomes else []
             lost = store.beat(pool, held, lease) if held else []
             store.tick()
             taken = store.take(pool, limit, lease) if limit > 0 else []
