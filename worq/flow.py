@@ -284,12 +284,15 @@ class Arrivals:
     def come(self) -> Iterator[Deferred]:
         """Those that are done, as they come, until there is no other or time is up."""
         while self.open:
-            left = self._left()
             try:
-                with unbroken(partial(self._news.put, None)) as whole:
-                    deferred = None if whole.interrupted else self._news.get(timeout=left)
+                deferred = self._news.get_nowait()   # of many most are there by now
             except Empty:
-                return
+                left = self._left()
+                try:
+                    with unbroken(partial(self._news.put, None)) as whole:
+                        deferred = None if whole.interrupted else self._news.get(timeout=left)
+                except Empty:
+                    return
             if deferred is not None and deferred in self.open:  # it may be announced more than once
                 self.open.discard(deferred)
                 yield deferred
