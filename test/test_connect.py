@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import socket
+import time
 import unittest
 from unittest import mock
 
@@ -63,3 +64,16 @@ class Commands(unittest.TestCase):
         with self.link.within(0.5):
             eq_(timeout(), 2.0)
         eq_(timeout(), 3.2)
+
+    def test_slow_to_connect(self) -> None:
+        """What a connection took to be made is no more there for the answer."""
+        really = self.link.open
+
+        def slowly(seconds: float) -> object:
+            time.sleep(0.5)
+            return really(seconds)
+
+        with mock.patch.object(self.link, 'open', slowly):
+            left = self.link.run(lambda connection: connection._sock.gettimeout(), again=False)
+        self.assertLessEqual(left, self.link.address.timeout - 0.5)
+        self.assertGreaterEqual(left, connect.SHORTEST)

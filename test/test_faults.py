@@ -144,6 +144,8 @@ class RespawnTest(unittest.TestCase):
             self.assertEqual(manager._respawn_at, begun + 8 + 4)
             manager._put_off(begun + 100)
             self.assertEqual(manager._respawn_at, begun + 100 + 10)
+            manager._put_off(begun + 100, killed=True)   # not by its own doing
+            self.assertEqual(manager._respawn_at, begun + 100 + 1)
 
 
 class SilentConnectionTest(unittest.TestCase):

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 LEASE = 15_000            # ms
 RESPAWN = 0.1, 10.0       # seconds before a child is tried again that could not begin
+KILLED = 1.0              # the most of them if it was killed: that says less of the next one
 FAREWELL = 5.0            # seconds that a child has to end after its last task
 YOUNG = 1.0               # seconds; a child that dies sooner without a task has not begun
 SLOW = 30.0               # seconds after which a child that has not begun is told of
@@ -263,10 +264,10 @@ class Manager:
         self.workers.append(worker)
         self._register(worker)
 
-    def _put_off(self, now: float) -> None:
+    def _put_off(self, now: float, killed: bool = False) -> None:
         # By how long none could begin, not how many could not: if somebody kills them right
         # and left, some of them young, the pool must not be without any for long.
-        first, last = RESPAWN
+        first, last = RESPAWN if not killed else (RESPAWN[0], min(RESPAWN[1], KILLED))
         self._respawn_at = now + min(last, max(first, (now - self._begun_at) / 2))
 
     def _bury(self, worker: Worker, cause: str, now: float) -> None:
@@ -284,7 +285,7 @@ class Manager:
         elif not worker.retiring and not worker.disowned and (
                 not worker.ready or running is None and now - worker.born < YOUNG):
             log.error('%s: %s before it had begun', self.label, cause)
-            self._put_off(now)
+            self._put_off(now, killed=(worker.process.returncode or 0) < 0)
         elif running is not None or not worker.retiring:
             log.error('%s: %s%s%s', self.label, cause,
                       f', running {running.id}' if running else '',

@@ -251,7 +251,10 @@ class Link:
                  idle: AbstractConnection | None, left: float) -> T:
         left = min(max(left, SHORTEST), self.address.timeout)
         if idle is None:
+            begin = time.monotonic()
             connection = self.open(left)
+            left -= time.monotonic() - begin   # to connect and to be answered share the time
+            set_timeout(connection, max(left, SHORTEST))
         else:
             connection = idle
             set_timeout(connection, max(0.4 * left, min(left, HONEST)))
