@@ -114,16 +114,16 @@ class ThreadDetails(MemoryMixin, Threads):
         self.broker.next_task = lambda timeout=None: next_task(timeout=timeout)
         begun, go = threading.Event(), threading.Event()
 
-        def stubborn():
+        def obstinate():
             begun.set()
             while not go.is_set():
                 with suppress(Cancelled):
                     go.wait(0.05)
         self.broker.expose(tasks)
-        self.broker.expose(stubborn)
+        self.broker.expose(obstinate)
         pool = self.start(1)
         self.addCleanup(go.set)   # before the pool is stopped
-        task = self.q.stubborn()
+        task = self.q.obstinate()
         self.assertTrue(begun.wait(WAIT))
         with self.assertLogs('worq.pool.thread', 'INFO') as logs:
             logging.disable(logging.NOTSET)
