@@ -9,12 +9,13 @@ import tempfile
 import threading
 import time
 import unittest
+from unittest import mock
 
 from test import leaks
 from test.pool_tasks import lines
 from test.support import eventually
-from worq import Progress, Task, TaskFailure, get_broker
-from worq.pool.base import Error
+from worq import Progress, Task, TaskFailure, get_broker, wait
+from worq.pool.base import TAKE, Error
 
 WAIT = 60
 
@@ -121,6 +122,22 @@ class PoolContract(PoolCase):
         self.assertEqual([d.result(WAIT) for d in deferreds], list(range(10_000)))
         self.assertEqual(self.broker.backend.stats()['stale'], 0)
         self.assertEqual(self.broker.backend.stats()['redelivered'], 0)
+
+    def test_takes_a_little(self):
+        """However much is queued and however quick it is, no turn takes more than `TAKE`."""
+        limits = []
+        turn = type(self.broker.backend).turn
+
+        def record(backend, pool, outcomes, held, limit, lease):
+            limits.append(limit)
+            return turn(backend, pool, outcomes, held, limit, lease)
+
+        deferreds = [self.q.same(n) for n in range(2000)]
+        with mock.patch.object(type(self.broker.backend), 'turn', record):
+            self.start(4)
+            wait(deferreds, WAIT)
+        self.assertLessEqual(max(limits), TAKE)
+        self.assertGreater(max(limits), 0)
 
     def test_large(self):
         """Arguments and results larger than any pipe holds pass."""

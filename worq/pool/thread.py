@@ -11,7 +11,7 @@ from typing import Any, Callable, Self
 
 from worq.core import Broker
 from worq.errors import QueueError
-from worq.pool.base import HORIZON, PATIENCE, Desk, Error, batch_size, check_broker, smooth
+from worq.pool.base import HORIZON, PATIENCE, TAKE, Desk, Error, batch_size, check_broker, smooth
 from worq.pool.grip import GRACE
 from worq.pool.run import run
 from worq.pool.threadgrip import ThreadGrip
@@ -206,7 +206,7 @@ class WorkerPool:
             looked = True
             # Nobody waits at the queue, so there may be something: one round trip for both.
             try:
-                deliveries, lost = self._desk.turn(outcomes, batch_size(self._seconds))
+                deliveries, lost = self._desk.turn(outcomes, self._room())
             finally:
                 self._door.release()
             self._disown(lost)
@@ -219,12 +219,15 @@ class WorkerPool:
             # before the first look: a bell that nobody listens to takes others' rings.
             armed = looked and self._arm()
             while not self._stopping.is_set():
-                deliveries, lost = self._desk.turn([], batch_size(self._seconds))
+                deliveries, lost = self._desk.turn([], self._room())
                 self._disown(lost)
                 if deliveries:
                     return deliveries
                 armed = not (armed and self._listen()) and self._arm()
         return []
+
+    def _room(self) -> int:
+        return min(batch_size(self._seconds), TAKE)
 
     def _arm(self) -> bool:
         try:
