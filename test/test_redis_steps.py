@@ -161,12 +161,12 @@ class Steps(Case):
         settled: list[str] = []
         for verb in ('settle', 'turn', 'cancel'):   # a script that is not loaded is sent twice
             self.client.script_load(self.q._scripts[verb].source)
-        eq_(self.calls('evalsha', lambda: settled.extend(self.q.settle('p', outcomes))), 3)
+        eq_(self.calls('evalsha', lambda: settled.extend(self.q.settle('p', outcomes))), 10)
         eq_(settled, ['ok'] * 600 + ['again'])
-        eq_(self.calls('evalsha', lambda: settled.extend(self.q.turn('p', outcomes).settled)), 3)
+        eq_(self.calls('evalsha', lambda: settled.extend(self.q.turn('p', outcomes).settled)), 10)
         eq_(settled[601:], ['again'] * 601)
         eq_(self.calls('evalsha', lambda: settled.extend(
-            self.q.cancel([f'{id} {id}' for id in ids]))), 2)
+            self.q.cancel([f'{id} {id}' for id in ids]))), 4)
         eq_(settled[1202:], ['cancelled'] * 600)
         self.ticks()
         eq_(self.q.audit(), [])

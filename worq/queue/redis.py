@@ -34,8 +34,8 @@ from worq.queue.mend import Mender, audit, mend
 __all__ = ['TaskQueue', 'Bell']
 
 CHUNK = 1000        # ids in one call
-ENDS = 300          # ids in one cancel, each of which has dependents to be told
-SETTLE = 128        # outcomes in one command: each may have dependents, too
+ENDS = 150          # ids in one cancel, each of which has dependents to be told
+SETTLE = 64         # outcomes in one command: each may have dependents, too
 LOOKS = 10          # ids in one inspect, each of which may be a look at thousands of others
 SETTLE_BYTES = 64 << 20  # of outcomes in one command, unless a single one is longer
 MENDING = 3000      # ms in which a second process does not begin to repair
