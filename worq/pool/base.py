@@ -23,8 +23,7 @@ __all__ = ['Desk', 'Error', 'describe', 'cause_of_death', 'batch_size', 'check_b
 log = logging.getLogger(__name__)
 
 HORIZON = 0.025     # seconds of work that a worker has before it; a guess that measures well
-BATCH = 256         # tasks that a worker has before it, at most ...
-TAKE = 64           # ... and that one turn takes: Redis serves nobody else during it
+BATCH = 256         # tasks that a worker has before it, at most
 PATIENCE = 0.05     # seconds that a task waits behind a long one before it is given back
 PAUSE = 0.05, 2.0   # seconds between tries to reach a lost queue: first and last
 SAY_AGAIN = 30.0    # seconds between two log lines about a queue that stays away

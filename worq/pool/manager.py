@@ -16,7 +16,7 @@ import time
 from typing import Callable
 
 from worq.errors import QueueError
-from worq.pool.base import HORIZON, PATIENCE, TAKE, Desk, batch_size, smooth
+from worq.pool.base import HORIZON, PATIENCE, Desk, batch_size, smooth
 from worq.pool.frames import MOST, Outlet
 from worq.pool.worker import Worker, weight
 from worq.queue.base import Delivery, Outcome, TaskQueue
@@ -355,8 +355,8 @@ class Manager:
             self._disarm()  # its connection is dead, and only its connection may be
         # Without a bell (the queue had no connection for it) we look at every round.
         look = self._more and (self._outcomes or now >= self._look_at) or self._bell_fd < 0
-        limit = min(self._room(), TAKE) if look and self._stop_at is None else 0
         desk = self.desk
+        limit = min(self._room(), desk.backend.handful) if look and self._stop_at is None else 0
         if not (limit or self._outcomes or desk.untold or now >= desk.beat_at) \
                 or desk.away > 0.002:
             return

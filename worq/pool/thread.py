@@ -11,7 +11,7 @@ from typing import Any, Callable, Self
 
 from worq.core import Broker
 from worq.errors import QueueError
-from worq.pool.base import HORIZON, PATIENCE, TAKE, Desk, Error, batch_size, check_broker, smooth
+from worq.pool.base import HORIZON, PATIENCE, Desk, Error, batch_size, check_broker, smooth
 from worq.pool.grip import GRACE
 from worq.pool.run import run
 from worq.pool.threadgrip import ThreadGrip
@@ -227,7 +227,7 @@ class WorkerPool:
         return []
 
     def _room(self) -> int:
-        return min(batch_size(self._seconds), TAKE)
+        return min(batch_size(self._seconds), self._desk.backend.handful)
 
     def _arm(self) -> bool:
         try:

@@ -106,6 +106,8 @@ class TaskQueue:
     :param name: which of its queues this is. Queues of different names share nothing.
     """
 
+    handful = 1_000     #: tasks that a pool should take in one turn, at most
+
     def __init__(self, url: str, name: str = const.DEFAULT) -> None:
         self.url = url
         self.name = name

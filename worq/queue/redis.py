@@ -65,6 +65,8 @@ class TaskQueue(base.TaskQueue):
     :raises ValueError: if there is a mistake in the URL. Nothing is connected yet.
     """
 
+    handful = 64        # no more, for Redis serves nobody else during a turn
+
     def __init__(self, url: str, name: str = const.DEFAULT, *, retry_for: float = 5,
                  strict: bool = False, durable: int | None = None,
                  clock_key: bool = False) -> None:
