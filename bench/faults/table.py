@@ -60,6 +60,9 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     yield '.. Made by bench/faults/run.py table of bench/faults/results.json: do not edit.'
     yield ''
     yield from provenance(runs)
+    if 'remark' in found:   # written by hand: what else was special
+        yield ''
+        yield found['remark']
     yield ''
     yield from table(
         ['run', 'put', 'faults', 'lost', 'two results', 'ran again', 'expired',
