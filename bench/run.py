@@ -11,7 +11,6 @@ started here and emptied each time. Nothing else should run on the machine.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 from pathlib import Path
@@ -203,10 +202,8 @@ class Bench:
         except subprocess.TimeoutExpired:
             raise RuntimeError(f'it had not ended after {limit} seconds') from None
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
             guard.close()
+            process.wait()
         if process.returncode != 0:
             raise RuntimeError(f'it ended with {process.returncode}:\n{out[-4000:]}')
         return json.loads(out.rstrip().rpartition('\n')[2])

@@ -69,11 +69,16 @@ class Commands(unittest.TestCase):
         """What a connection took to be made is no more there for the answer."""
         really = self.link.open
 
+        late = 0.0
+
         def slowly(seconds: float) -> object:
-            time.sleep(0.5)
+            nonlocal late
+            late = 0.5
             return really(seconds)
 
-        with mock.patch.object(self.link, 'open', slowly):
+        clock = time.monotonic
+        with mock.patch.object(self.link, 'open', slowly), \
+                mock.patch('time.monotonic', lambda: clock() + late):
             left = self.link.run(lambda connection: connection._sock.gettimeout(), again=False)
         self.assertLessEqual(left, self.link.address.timeout - 0.5)
         self.assertGreaterEqual(left, connect.SHORTEST)

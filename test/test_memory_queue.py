@@ -118,14 +118,14 @@ class MemoryQueueTest(QueueContract, unittest.TestCase):
             self.q.cancel(['later'])
             self.q.forget(['later'])
         for agenda in [self.q._store.schedule, self.q._store._expiry]:
-            self.assertLess(len(agenda.heap), 1_100)
+            self.assertLess(len(agenda._heap), 1_100)
 
     def test_one_end_one_entry(self) -> None:
         """An outcome that nothing depends on is entered once to be forgotten, and none never."""
         for flags, entries in [(0, 1), (base.IGNORE_RESULT, 1)]:
             self.put(message('a', flags=flags))
             self.complete('a')
-            self.assertEqual(len(self.q._store._expiry.heap), entries)
+            self.assertEqual(len(self.q._store._expiry._heap), entries)
             self.q.forget(['a'])
 
     def test_idle_inbox_ends(self) -> None:

@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar('T')
 
-BATCH = 500          # calls in one put: a server is not held up for long by as many
 HAND_LEASE = 60_000  # ms that a task taken by hand is leased; a thread pool renews it
 
 
@@ -162,8 +161,7 @@ class Broker:
                 made.append(collector.add(entry))
                 continue
             # A wide one outweighs a put of several: it takes steps, which cannot be tried again.
-            if step and (len(step) == BATCH or size + entry.size > PUT_BYTES
-                         or weight + entry.weight > graph.TASKS):
+            if step and (weight + entry.weight > graph.TASKS or size + entry.size > PUT_BYTES):
                 made += self._put_step(step)
                 step, weight, size = [], 0, 0
             step.append(entry)

@@ -153,13 +153,9 @@ class Inbox:
                 asked = self._asked.get(id)
                 known = [waiter.deferred for waiter in self._waiting.get(id, ())]
             known.append(asked() if asked is not None else None)
-            if raw is not None:
-                for deferred in known if raw else ():
-                    if deferred is not None and not deferred.accepts(raw):
-                        break
-                else:
-                    news.append((id, raw))
-                    continue
+            if raw == b'' or raw and all(d is None or d.accepts(raw) for d in known):
+                news.append((id, raw))
+                continue
             with self._lock:
                 self._asked.pop(id, None)
             if id in self._waiting:

@@ -1,7 +1,6 @@
 """Whether cost grows with the work and nothing else: long queues, many clients, wide graphs."""
 from __future__ import annotations
 
-from pathlib import Path
 import threading
 import time
 from typing import Any
@@ -10,6 +9,7 @@ from worq.pool.run import run as run_task
 
 from bench.figures import Run, percentile
 from bench.figures.cost import connect
+from bench.peers.base import waited_for_processor
 
 STEP = 5           # tasks that are taken at a time
 TURNS = 200        # of taking, at each length
@@ -89,7 +89,8 @@ def width(run: Run) -> dict[str, float]:
         client.config_set('slowlog-log-slower-than', 1000)  # us
         client.config_set('slowlog-max-len', 10_000)
         client.slowlog_reset()
-        before = waited(client)
+        pid = client.info('server')['process_id']
+        before = waited_for_processor(pid)
         run.peer.start(2)
         for size in sizes:
             begin = time.perf_counter()
@@ -110,13 +111,7 @@ def width(run: Run) -> dict[str, float]:
         slow = [entry['duration'] for entry in client.slowlog_get(10_000)
                 if b'EVALSHA' in entry['command'].upper()]
         client.slowlog_reset()
-        values['seconds Redis waited'] = waited(client) - before
+        values['seconds Redis waited'] = waited_for_processor(pid) - before
     values['slowest script'] = max(slow, default=0) / 1000
     values['scripts over 15 ms'] = sum(duration > 15_000 for duration in slow)
     return values
-
-
-def waited(client: Any) -> float:
-    """Seconds that a server of this machine was ready to run, and another had the processor."""
-    pid = client.info('server')['process_id']
-    return int(Path(f'/proc/{pid}/task/{pid}/schedstat').read_text().split()[1]) / 1e9

@@ -11,7 +11,7 @@ from typing import Any, Self, Sequence
 
 from bench.guard import Guard
 
-__all__ = ['Peer', 'AsyncPeer', 'ROOT', 'LIMIT', 'children', 'script']
+__all__ = ['Peer', 'AsyncPeer', 'ROOT', 'LIMIT', 'children', 'script', 'waited_for_processor']
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT = 120.0      # seconds to wait for a result, unless told otherwise
@@ -310,6 +310,11 @@ def children(pid: int) -> dict[int, str]:
         found[one] = stats[one][1]
         todo += [child for child, (parent, _) in stats.items() if parent == one]
     return found
+
+
+def waited_for_processor(pid: int) -> float:
+    """Seconds that a process's main thread was ready to run, and another had the processor."""
+    return int(Path(f'/proc/{pid}/task/{pid}/schedstat').read_text().split()[1]) / 1e9
 
 
 def _stat(pid: int) -> tuple[int, str] | None:

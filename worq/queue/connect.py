@@ -29,7 +29,7 @@ try:
 except ImportError:   # there is none, or one before 2.1
     pack_command = None   # type: ignore[assignment]
 
-__all__ = ['Address', 'Link', 'Unreplicated', 'is_damage', 'parse', 'sender', 'BLOCK']
+__all__ = ['Address', 'Link', 'Unreplicated', 'is_damage', 'parse', 'read', 'sender', 'BLOCK']
 
 HONEST = 2.0        # seconds that a server has to answer, however impatient the caller is
 SHORTEST = 0.2      # seconds for a try, were there even less left
@@ -178,7 +178,7 @@ class Link:
 
         def reply(connection: AbstractConnection) -> Any:
             try:
-                return connection.read_response()
+                return read(connection)
             except errors.ResponseError as error:
                 if 'WRONGTYPE' not in str(error):
                     raise

@@ -47,8 +47,8 @@ class Graph:
         self.now = now
         self.woken = 0
         self.steps = const.CHAIN
-        heap = self._expiry.heap
-        if heap and heap[0][0] <= now:
+        at = self._expiry.next()
+        if at is not None and at <= now:
             self.drop_expired(10)   # a few at a time: what is still here is not found, see `find`
 
     def end(self) -> None:

@@ -98,25 +98,25 @@ class Agenda:
 
     def __init__(self, moment: Callable[[Life], int]) -> None:
         self._moment = moment
-        self.heap: list[tuple[int, str, int, Life]] = []   #: the first entry is the earliest
+        self._heap: list[tuple[int, str, int, Life]] = []
         self._serial = 0
 
     def add(self, life: Life, live: int) -> None:
         """Enter the life at its moment; `live` is how many entries count, about."""
         self._serial += 1
-        heapq.heappush(self.heap, (self._moment(life), life.id, self._serial, life))
-        if len(self.heap) > 2 * live + 1_000:
-            self.heap = [entry for entry in self.heap if self._moment(entry[3]) == entry[0]]
-            heapq.heapify(self.heap)
+        heapq.heappush(self._heap, (self._moment(life), life.id, self._serial, life))
+        if len(self._heap) > 2 * live + 1_000:
+            self._heap = [entry for entry in self._heap if self._moment(entry[3]) == entry[0]]
+            heapq.heapify(self._heap)
 
     def next(self) -> int | None:
         """The moment of the first entry, in ms; it may be one that counts no more."""
-        return self.heap[0][0] if self.heap else None
+        return self._heap[0][0] if self._heap else None
 
     def pop(self, now: int, limit: int) -> list[Life]:
         """Take off up to `limit` lives whose moment has come."""
         lives: list[Life] = []
-        heap = self.heap
+        heap = self._heap
         while heap and heap[0][0] <= now and len(lives) < limit:
             at, _, _, life = heapq.heappop(heap)
             if self._moment(life) == at:
@@ -125,4 +125,4 @@ class Agenda:
 
     def lives(self) -> set[Life]:
         """Those whose entry counts."""
-        return {life for at, _, _, life in self.heap if self._moment(life) == at}
+        return {life for at, _, _, life in self._heap if self._moment(life) == at}

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from worq import const
 from worq.const import COMPLETED
-from worq.current import running, shield_here
+from worq.current import shield_here
 from worq.errors import QueueError
 from worq.latch import Latch
 from worq.queue import base
@@ -61,18 +61,16 @@ class Whole:
         self.lock = lock
 
     def __enter__(self) -> None:
-        if running.get(None) is not None:   # mostly there is none, and nothing to look for
-            shield = shield_here()
-            if shield is not None:
-                shield.raise_it(None)
+        shield = shield_here()
+        if shield is not None:
+            shield.raise_it(None)
         self.lock.acquire()
 
     def __exit__(self, *exc_info: object) -> None:
         self.lock.release()
-        if running.get(None) is not None:
-            shield = shield_here()
-            if shield is not None:
-                shield.lower_it()
+        shield = shield_here()
+        if shield is not None:
+            shield.lower_it()
 
 
 class TaskQueue(base.TaskQueue):
@@ -358,11 +356,11 @@ class TaskQueue(base.TaskQueue):
              held: Iterable[Held] = (), limit: int = 0,
              lease: int = const.LEASE) -> Turn:
         check_outcomes(outcomes)
-        held = check_held(held) if held else ()
+        held = check_held(held)
         with self._lock:
             store = self._store
             store.begin(self.clock())
-            words = [store.settle(pool, outcome) for outcome in outcomes] if outcomes else []
+            words = [store.settle(pool, outcome) for outcome in outcomes]
             lost = store.beat(pool, held, lease) if held else []
             store.tick()
             taken = store.take(pool, limit, lease) if limit > 0 else []

@@ -25,7 +25,7 @@ from worq.queue.base import (
     Argument, Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn,
 )
 from worq.queue.checks import check_edges, check_held, check_limit, check_messages, check_outcomes
-from worq.queue.connect import BLOCK, Link, Unreplicated, is_damage, parse, sender
+from worq.queue.connect import BLOCK, Link, Unreplicated, is_damage, parse, read, sender
 from worq.queue.listen import Bell
 from worq.queue.locate import Cluster
 from worq.ids import new_nonce
@@ -451,8 +451,8 @@ def drain(key: str, timeout: float, connection: AbstractConnection) -> list[byte
     if timeout > 0:
         commands.insert(0, ('BLPOP', key, blocking(timeout)))
     connection.send_packed_command(connection.pack_commands(commands), False)
-    found = (connection.read_response() or ())[1:] if timeout > 0 else ()
-    return [*found, *(connection.read_response() or ())]
+    found = (read(connection) or ())[1:] if timeout > 0 else ()
+    return [*found, *(read(connection) or ())]
 
 
 def refusals(answer: Sequence[bytes] | None) -> list[Refusal]:

@@ -5,7 +5,6 @@ from functools import partial
 import statistics
 import time
 from operator import itemgetter
-from pathlib import Path
 from typing import Any, Callable
 
 import worq
@@ -13,6 +12,7 @@ import worq
 from bench.faults import check, journal
 from bench.faults.record import Record
 from bench.faults.rig import EVERYSEC, Rig
+from bench.peers.base import waited_for_processor
 from test.support import Server
 from worq import Broker, QueueError, Task, TaskFailure, get_broker
 from worq.queue import script
@@ -106,10 +106,8 @@ class SlowLog:
         self.before = self._waited()
 
     def _waited(self) -> float:
-        """Seconds that the server was ready to run, and did not."""
         assert self.server.process is not None
-        pid = self.server.process.pid
-        return int(Path(f'/proc/{pid}/task/{pid}/schedstat').read_text().split()[1]) / 1e9
+        return waited_for_processor(self.server.process.pid)
 
     def found(self) -> dict[str, Any]:
         """How many there were, the milliseconds of the longest, and which script that is."""
