@@ -311,6 +311,7 @@ class Childless(worker.Worker):
         os.close(fd)
         self.process = mock.Mock(returncode=1)   # signals are not sent
         self.pid, self.tasks, self.answers = 1, mock.Mock(pending=()), None
+        self.outcomes = self.pidfd = None   # or a fork of the tests could not let go of it
 
     def reap(self, wait=False):
         return None
