@@ -203,7 +203,7 @@ class Broker:
             raise TypeError('a queue is no task: name one, as in q.module.function(...)')
         nonce = new_nonce()
         id = nonce if options.id is None else self._own_id(options.id, args, kw)
-        entry = Entry(Deferred(self, id, name, args, kw, options, nonce), extra)
+        entry = Entry(Deferred(self, id, name, args, kw or None, options, nonce), extra)
         self._encode(entry, collector)
         return entry
 

@@ -60,27 +60,34 @@ class CurrentTask:
 
     :ivar id: the task's id.
     :ivar name: its dotted name.
-    :ivar delivery: the how-manieth delivery this is, from 1; a retry counts anew.
     :ivar attempt: 1, and one more after each retry.
-    :ivar token: names this delivery and no other: a guard for what must happen once.
     :ivar deadline: when its time limit ends, on the clock of ``time.monotonic``; None: it
         has none.
     """
 
-    __slots__ = ('id', 'name', 'delivery', 'attempt', 'token', 'deadline',
-                 'reported', 'shield', '_broker', '_stopped')
+    __slots__ = ('id', 'name', 'attempt', 'deadline', 'reported', 'shield',
+                 '_broker', '_delivery', '_stopped')
 
     def __init__(self, broker: Broker, delivery: Delivery, name: str, attempt: int = 1) -> None:
         self.id = delivery.id
         self.name = name
-        self.delivery = delivery.number
         self.attempt = attempt
-        self.token = delivery.token.decode('ascii')
         self.deadline: float | None = None
         self.reported: Progress | None = None   #: the last progress; for the pool, which sends it
         self.shield: Shield | None = None       #: of the pool that may interrupt it
         self._broker = broker
+        self._delivery = delivery
         self._stopped = ''
+
+    @property
+    def delivery(self) -> int:
+        """The how-manieth delivery this is, from 1; a retry counts anew."""
+        return self._delivery.number
+
+    @property
+    def token(self) -> str:
+        """Names this delivery and no other: a guard for what must happen once."""
+        return self._delivery.token.decode('ascii')
 
     @property
     def queue(self) -> Queue:

@@ -146,21 +146,16 @@ class Inbox:
 
         Only the queue, when it is asked, says that an outcome is gone.
         """
-        news: list[tuple[str, bytes | None]] = []
+        long: list[str] = []
         doubtful: list[str] = []
         for id, raw in hints:
-            with self._lock:
-                asked = self._asked.get(id)
-                known = [waiter.deferred for waiter in self._waiting.get(id, ())]
-            known.append(asked() if asked is not None else None)
-            if raw == b'' or raw and all(d is None or d.accepts(raw) for d in known):
-                news.append((id, raw))
-                continue
-            with self._lock:
-                self._asked.pop(id, None)
-            if id in self._waiting:
+            if raw == b'':
+                long.append(id)
+            elif self._deliver(id, raw, hint=True) is None:
                 doubtful.append(id)
-        self._hand_out(news)
+        if long:
+            self._fetch(long, {})
+        doubtful = [id for id in doubtful if id in self._waiting]
         if doubtful:
             self._hand_out(self.backend.watch(self.client, doubtful))
 
@@ -173,35 +168,52 @@ class Inbox:
             if raw == b'':
                 long.append(id)
             else:
-                self._deliver(id, raw, lookers)
+                self._answer(id, raw, lookers)
         if long:
-            # Long outcomes are fetched only for those who wait for them now; the others
-            # will have to look again.
-            with self._lock:
-                for id in long:
-                    self._asked.pop(id, None)
-            long = [id for id in long if id in self._waiting or id in lookers]
-            for id, raw in zip(long, self.backend.results(long)):
-                self._deliver(id, raw, lookers)
+            self._fetch(long, lookers)
 
-    def _deliver(self, id: str, raw: bytes | None, lookers: dict[str, Deferred]) -> None:
-        if id in lookers:
-            lookers[id].arrive(raw)
+    def _fetch(self, long: Sequence[str], lookers: dict[str, Deferred]) -> None:
+        """Fetch long outcomes, but only for those who wait for them now; the others will have to
+        look again."""
         with self._lock:
-            waiters = self._waiting.pop(id, ())
-            others = self._asked.pop(id, None)
-        other = others() if others is not None else None
-        if other is not None:
-            other.arrive(raw)
-        for waiter in waiters:
-            if waiter.deferred is not None and waiter.deferred is not other:
-                waiter.deferred.arrive(raw)
-            waiter.wake()
-        if lookers and any(waiter is self._leader for waiter in waiters):
+            for id in long:
+                self._asked.pop(id, None)
+        long = [id for id in long if id in self._waiting or id in lookers]
+        for id, raw in zip(long, self.backend.results(long)):
+            self._answer(id, raw, lookers)
+
+    def _answer(self, id: str, raw: bytes | None, lookers: dict[str, Deferred]) -> None:
+        looker = lookers.get(id)
+        if looker is not None:
+            looker.arrive(raw)
+        waiters = self._deliver(id, raw)
+        if lookers and waiters and any(waiter is self._leader for waiter in waiters):
             # A look has answered for the one that leads, who listens to the queue and not
             # to us. (A leader looks only before it leads, or when it listens to nothing.)
             with suppress(QueueError):
                 self.backend.ring(self.client)
+
+    def _deliver(self, id: str, raw: bytes | None, hint: bool = False) -> Sequence[Waiter] | None:
+        """Give an outcome to all who wait for it, or want to know.
+
+        :returns: those who waited; None if it was a hint, and not of the life that is meant.
+        """
+        with self._lock:
+            asked = self._asked.pop(id, None)
+            waiters = self._waiting.get(id, ())
+            deferreds = [w.deferred for w in waiters if w.deferred is not None] if waiters else []
+            other = asked() if asked is not None else None
+            if other is not None and other not in deferreds:
+                deferreds.append(other)
+            if hint and not (raw and all(deferred.accepts(raw) for deferred in deferreds)):
+                return None
+            if waiters:
+                del self._waiting[id]
+        for deferred in deferreds:
+            deferred.arrive(raw)
+        for waiter in waiters:
+            waiter.wake()
+        return waiters
 
     # 3. -- wait, lead and follow ---------------------------------------------
 

@@ -308,7 +308,7 @@ class Deferred:
         self.id = id                        #: the task's id
         self.name = name                    #: the task's dotted name; '?' if taken up by its id
         self._args = args
-        self._kw = kw
+        self._kw = kw                       # None also for none, which is so in most calls
         self._options = options
         self._nonce = nonce
         self._raw: bytes | None = None      # the outcome on record, once it has arrived
@@ -318,7 +318,8 @@ class Deferred:
     @property
     def task(self) -> Call:
         """The call: ``.id .name .args .kw .options``."""
-        return Call(self.id, self.name, self._args, self._kw, self._options)
+        kw = self._kw if self._args is None else self._kw or {}
+        return Call(self.id, self.name, self._args, kw, self._options)
 
     def has_value(self) -> bool:
         """Whether the outcome (value or failure) has arrived here already; asks nobody."""

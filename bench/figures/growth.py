@@ -12,7 +12,7 @@ from bench.figures.cost import connect
 from bench.peers.base import waited_for_processor
 
 STEP = 5           # tasks that are taken at a time
-TURNS = 200        # of taking, at each length
+TURNS = 1_000      # of taking, at each length
 FILL = 50_000      # calls that are made before their Deferreds are dropped
 
 

@@ -10,7 +10,7 @@ from bench.peers.tasks import TASKS
 
 
 class Adapter(Peer):
-    pace = 5000
+    pace = 15_000   # that of WorQ: the more calls there are, the more garbage is looked for in each
 
     def __init__(self, name: str, url: str, executor: str) -> None:
         super().__init__(name, url)

@@ -52,9 +52,16 @@ class Grip(Control, Shield):
         self._limit = limit
         if limit is not None:
             task.deadline = time.monotonic() + limit
+            self._limited(task.deadline, will)
         self.ident = get_ident()
         task.shield = self
         self.task = task   # the last, for from now on it may be interrupted
+
+    def _limited(self, due: float, will: Outcome | None) -> None:
+        """The task that begins has a limit.
+
+        :param due: monotonic.
+        """
 
     def _clean_up(self) -> None:
         """See to what an exception in the midst of the last task may have left undone."""

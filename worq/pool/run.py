@@ -6,6 +6,7 @@ answers an `Outcome`, so a pool's loop has no special cases.
 """
 from __future__ import annotations
 
+from functools import lru_cache
 import logging
 import time
 import traceback
@@ -57,7 +58,12 @@ def run(broker: Broker, delivery: Delivery, control: Control = FREE) -> Outcome:
     no task of that name, or signed with another secret  refuse
     ==================================================== =====================
     """
-    return Run(broker, delivery).outcome(control)
+    this = Run(broker, delivery)
+    try:
+        return this.outcome(control)
+    except BaseException as err:
+        # Only what is scarce, memory or stack, can bring us here: say the least.
+        return this.failure(type(err).__name__ + ': ')
 
 
 class Run:
@@ -70,26 +76,19 @@ class Run:
     def __init__(self, broker: Broker, delivery: Delivery) -> None:
         self.broker = broker
         self.delivery = delivery
-        self.name = delivery.header.partition(b'\n')[0].decode('utf-8', 'replace')
+        self.name = name_of(delivery.header)
         self.nonce = delivery.token[:const.NONCE].decode('ascii')
 
     def outcome(self, control: Control) -> Outcome:
-        try:
-            return self._run(control)
-        except BaseException as err:
-            # Only what is scarce, memory or stack, can bring us here: say the least.
-            return self._failure(type(err).__name__ + ': ')
-
-    def _run(self, control: Control) -> Outcome:
         function = self.broker.tasks.get(self.name)
         if function is None:
-            return self._failure(f'no such task; {_known(self.broker.tasks)}', 'refuse')
+            return self.failure(f'no such task; {_known(self.broker.tasks)}', 'refuse')
         try:
             args, kw = self._read()
         except BaseException as err:
             # Another pool may have the secret, and then runs it.
             refused = isinstance(err, UntrustedMessage) and err.unknown_key
-            return self._failure(_describe(err), 'refuse' if refused else 'failure')
+            return self.failure(_describe(err), 'refuse' if refused else 'failure')
 
         task = CurrentTask(self.broker, self.delivery, self.name, self.memo.attempts + 1)
         limit = self.policy.timeout
@@ -159,19 +158,19 @@ class Run:
     def _encode(self, value: object) -> Outcome:
         broker, (id, token) = self.broker, self.delivery[:2]
         if isinstance(value, TaskFailure):  # an argument's, say, that it hands on
-            return self._failure(value.error, trace=value.traceback)
+            return self.failure(value.error, trace=value.traceback)
         if isinstance(value, Deferred):
             other = value.broker
             if other is broker or (other.url, other.name) == (broker.url, broker.name):
                 return Outcome(id, token, 'delegate', target=Argument(value.id, value._nonce))
-            return self._failure('EncodeError: the result is a Deferred of '
+            return self.failure('EncodeError: the result is a Deferred of '
                                  f'another queue ({other.backend!r})')
         try:
             return Outcome(id, token, 'value', broker.codec.encode_value(id, self.nonce, value))
         except EncodeError as err:
-            return self._failure(f'EncodeError: {err}')
+            return self.failure(f'EncodeError: {err}')
         except BaseException as err:
-            return self._failure(_describe(err), trace=_trace(err))
+            return self.failure(_describe(err), trace=_trace(err))
 
     # 4. -- after an error ----------------------------------------------------
 
@@ -192,7 +191,7 @@ class Run:
             trace = '\n'.join([*self.memo.lines(), f'attempt {attempt}:', trace or error])
         if isinstance(err, TaskTimeout) and late:
             error = err.error   # the type of the failure says the rest
-        return self._failure(error + retry.count_of(policy, attempt), trace=trace, quiet=quiet,
+        return self.failure(error + retry.count_of(policy, attempt), trace=trace, quiet=quiet,
                              kind=TaskTimeout if late else TaskFailure)
 
     def _retry(self, err: BaseException, error: str, trace: str, quiet: bool) -> Outcome:
@@ -217,13 +216,19 @@ class Run:
         data = self.broker.codec.encode_memo(id, self.nonce, memo.encode())
         return Outcome(id, token, 'retry', data, int(min(pause, retry.LONGEST) * 1000))
 
-    def _failure(self, error: str, word: str = 'failure', trace: str = '', quiet: bool = False,
+    def failure(self, error: str, word: str = 'failure', trace: str = '', quiet: bool = False,
                  kind: type[TaskFailure] = TaskFailure) -> Outcome:
         id, token = self.delivery[:2]
         failure = kind(self.name, self.broker.name, id, error, trace)
         if not quiet:
             log.error('%s%s%s', failure, '\n' if trace else '', trace.rstrip())
         return Outcome(id, token, word, self.broker.codec.encode_failure(self.nonce, failure))
+
+
+@lru_cache(1000)
+def name_of(header: bytes) -> str:
+    """The task's name: the first line of a header."""
+    return header.partition(b'\n')[0].decode('utf-8', 'replace')
 
 
 def _known(names: Iterable[str]) -> str:

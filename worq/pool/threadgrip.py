@@ -6,7 +6,7 @@ from threading import Lock
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
-from worq.current import CurrentTask, Progress
+from worq.current import Progress
 from worq.pool.grip import GRACE, Grip, rouse
 from worq.queue.base import Outcome
 
@@ -41,11 +41,9 @@ class ThreadGrip(Grip):
 
     # -- in the task's thread ---------------------------------------------------
 
-    def begin(self, task: CurrentTask, limit: float | None, will: Outcome | None) -> None:
-        super().begin(task, limit, will)
-        if limit is not None:
-            self._will, self.due = will, task.deadline
-            self._wake(time.monotonic() + limit)
+    def _limited(self, due: float, will: Outcome | None) -> None:
+        self._will, self.due = will, due
+        self._wake(due)
 
     def _clean_up(self) -> None:
         with self._lock:   # or the keeper might take the one for the other task

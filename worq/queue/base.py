@@ -61,6 +61,7 @@ __all__ = [
 
 # kinds of an outcome on record
 VALUE, FAILURE, EXPIRED, CANCELLED = b'v', b'f', b'x', b'c'
+KINDS = frozenset([VALUE, FAILURE, EXPIRED, CANCELLED])
 
 # flags of a message
 IGNORE_RESULT, PASS, GATE = const.IGNORE_RESULT, const.PASS, const.GATE
@@ -87,9 +88,9 @@ def unpack(raw: bytes) -> Record:
     """Read an outcome on record; ValueError if it is none."""
     head = const.NONCE
     nonce, kind = raw[:head], raw[head:head + 1]
-    if kind in (VALUE, FAILURE, EXPIRED, CANCELLED):
+    if kind in KINDS:
         return Record(nonce.decode('ascii'), kind, raw[head + 1:], None)
-    if kind.lower() not in (VALUE, FAILURE, EXPIRED, CANCELLED) or len(kind) != 1:
+    if kind.lower() not in KINDS:
         raise ValueError('not an outcome on record')
     rest = raw[head + 1:]
     size, colon, tail = rest[head:].partition(b':')

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from worq import const
+from worq.const import GATE, NONCE
 
 if TYPE_CHECKING:
     from worq.queue.base import Argument, Held, Message, Outcome
@@ -28,22 +29,24 @@ def check_messages(messages: Sequence[Message], gate: str = '') -> None:
         # A character takes four bytes at most, so most ids need not be encoded here.
         if not id or (len(id) * 4 > ID_BYTES and len(id.encode()) > ID_BYTES):
             raise ValueError(f'not an id: {id!r}; it has 1 to {ID_BYTES} bytes as UTF-8')
-        if len(nonce) != const.NONCE:
-            raise ValueError(f'not a nonce: {nonce!r}; it has {const.NONCE} characters')
+        if len(nonce) != NONCE:
+            raise ValueError(f'not a nonce: {nonce!r}; it has {NONCE} characters')
         if priority not in PRIORITIES:
             raise ValueError(f'not a priority: {priority!r}')
-        if delay < 0 or ttl < 0 or lease < 0 or expires < 0 or deliveries < 1:
+        if min(delay, ttl, lease, expires) < 0 or deliveries < 1:
             raise ValueError(f'{id!r}: spans cannot be negative, and it needs a delivery')
         if arguments:
             _check_arguments(id, arguments)
             edges += len(arguments)
-        if flags & const.GATE:
+        if flags & GATE:
             _check_gate(message, len(messages), gate)
         size += len(header) + len(body)
-    if len(messages) + const.EDGE * edges > const.PUT_LIMIT and len(messages) > 1:
+    if len(messages) == 1:
+        return   # it may be of any size
+    if len(messages) + const.EDGE * edges > const.PUT_LIMIT:
         raise ValueError(f'{len(messages)} messages with {edges} arguments in one put; at most '
                          f'{const.PUT_LIMIT}, where an argument counts as {const.EDGE}')
-    if size > const.PUT_BYTES and len(messages) > 1:
+    if size > const.PUT_BYTES:
         raise ValueError(f'{size} bytes in one put of several; at most {const.PUT_BYTES}')
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from worq import const
 from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
 from worq.queue.base import CANCELLED, EXPIRED, FAILURE, GATE, IGNORE_RESULT, PASS, VALUE
-from worq.queue.life import Agenda, Life
+from worq.queue.life import Agenda, Expiry, Life
 
 __all__ = ['Graph']
 
@@ -28,7 +28,8 @@ class Graph:
     def __init__(self, tell: Callable[[str, str, bytes | None], None]) -> None:
         self._tell = tell
         self.lives: dict[str, Life] = {}
-        self.counts = dict.fromkeys(const.STATUS_VALUES, 0)
+        self.completed = 0
+        self.scheduled = 0
         self.counters = dict.fromkeys([*COUNTERS.values(), 'redelivered', 'stale'], 0)
         self.now = 0
         self.woken = 0         # became enqueued or scheduled since `begin`
@@ -36,7 +37,7 @@ class Graph:
 
         self.lanes: list[OrderedDict[Life, None]] = [OrderedDict() for _ in const.PRIORITIES]
         self.schedule = Agenda(lambda life: life.due if life.state == SCHEDULED else -1)
-        self._expiry = Agenda(lambda life: life.expires)
+        self._expiry = Expiry()
         self._late = Agenda(lambda life: -1 if life.state == COMPLETED else life.late)
         self.leased: dict[Life, None] = {}
 
@@ -79,18 +80,24 @@ class Graph:
             return None
         return life
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many tasks there are of each state."""
+        counts = {SCHEDULED: self.scheduled, ENQUEUED: sum(map(len, self.lanes)),
+                  PROCESSING: len(self.leased), COMPLETED: self.completed}
+        return {PENDING: len(self.lives) - sum(counts.values()), **counts}
+
     # -- the life of a task ---------------------------------------------------
 
     def _move(self, life: Life, state: str) -> None:
         """The one place where a state changes, and with it all that goes by states."""
-        old = life.state
-        self.counts[old] -= 1
-        self.counts[state] += 1
-        life.state = state
+        old, life.state = life.state, state
         if old == PROCESSING:
             del self.leased[life]
         elif old == ENQUEUED:
             self.lanes[life.priority].pop(life, None)   # it may have to be lined up yet
+        elif old == SCHEDULED:
+            self.scheduled -= 1
 
     def _make_ready(self, life: Life) -> None:
         """All arguments are there: it is ready, or due later."""
@@ -127,7 +134,8 @@ class Graph:
     def _postpone(self, life: Life, due: int) -> None:
         life.due = due
         self._move(life, SCHEDULED)
-        self.schedule.add(life, self.counts[SCHEDULED])
+        self.scheduled += 1
+        self.schedule.add(life, self.scheduled)
         self._expect(life)
         self.woken += 1
 
@@ -138,6 +146,7 @@ class Graph:
         :param owner: who settled it, and may do so again.
         """
         self._move(life, COMPLETED)
+        self.completed += 1
         if not life.flags & GATE:
             self.counters[COUNTERS[kind]] += 1
         life.body = life.progress = life.memo = b''
@@ -147,7 +156,7 @@ class Graph:
         if life.flags & IGNORE_RESULT:
             life.kind = b''
             del self.lives[life.id]
-            self.counts[COMPLETED] -= 1
+            self.completed -= 1
         else:
             life.kind, life.data, life.origin = kind, data, origin
             self._let_expire(life)
@@ -160,7 +169,8 @@ class Graph:
             argument.pins -= 1
             self._let_expire(argument)
         life.arguments = ()
-        self._ended.append(life)
+        if life.dependents:
+            self._ended.append(life)
 
     def _end_late(self, life: Life) -> bool:
         """End it if it is too late to begin; after a tail call it has begun.
@@ -186,11 +196,10 @@ class Graph:
         """
         while self._ended:
             life = self._ended.popleft()
-            if life.dependents:   # else `finish` has let it expire
-                for dependent in life.dependents:
-                    self._follow(dependent, life)
-                life.dependents = ()
-                self._let_expire(life)
+            for dependent in life.dependents:
+                self._follow(dependent, life)
+            life.dependents = ()
+            self._let_expire(life)
 
     def _follow(self, dependent: Life, argument: Life) -> None:
         # It may have ended before its argument did.
@@ -211,7 +220,7 @@ class Graph:
     def _let_expire(self, life: Life) -> None:
         if life.state == COMPLETED and not life.pins and not life.dependents:
             life.expires = self.now + life.ttl
-            self._expiry.add(life, self.counts[COMPLETED])
+            self._expiry.add(life, self.completed)
 
     def drop_expired(self, limit: int) -> None:
         """Forget some of the completed lives whose time is over."""
@@ -222,6 +231,6 @@ class Graph:
         """Forget a completed life."""
         if self.lives.get(life.id) is life:
             del self.lives[life.id]
-            self.counts[COMPLETED] -= 1
+            self.completed -= 1
         life.expires = 0
         life.data = b''

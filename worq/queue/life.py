@@ -9,7 +9,7 @@ from worq import const
 if TYPE_CHECKING:
     from worq.queue.base import Message
 
-__all__ = ['Life', 'Agenda']
+__all__ = ['Life', 'Agenda', 'Expiry']
 
 
 class Life:
@@ -22,7 +22,7 @@ class Life:
     __slots__ = (
         'id', 'nonce', 'state', 'header', 'body', 'arguments', 'flags',
         'priority', 'due', 'late', 'ttl', 'lease', 'max_deliveries',
-        'epoch', 'deliveries', 'owner', 'deadline', 'taken', 'progress', 'memo',
+        'epoch', 'token', 'deliveries', 'owner', 'deadline', 'taken', 'progress', 'memo',
         'open', 'pins', 'dependents', 'target', 'gate', 'watchers',
         'kind', 'data', 'origin', 'expires',
     )
@@ -34,7 +34,8 @@ class Life:
         self.arguments = arguments          # pinned; let go when it completes
         self.due = now + delay if delay else now   # ms
         self.late = expires and now + expires   # ms, when it is too late to begin; 0: it never is
-        self.epoch = 0                      # deliveries ever: the token's number
+        self.epoch = 0                      # deliveries ever
+        self.token = b''                    # of the last one
         self.deliveries = 0                 # those that count
         self.owner: str | None = None       # whose settle may be repeated, or holds it now
         self.deadline = 0                   # of the lease, ms
@@ -61,10 +62,12 @@ class Life:
         else:
             self.dependents = [dependent]
 
-    @property
-    def token(self) -> bytes:
-        """That of its last delivery."""
-        return b'%b%d' % (self.nonce.encode(), self.epoch)
+    def deliver(self, now: int) -> None:
+        """Begin its next delivery."""
+        self.epoch += 1
+        self.token = b'%b%d' % (self.nonce.encode(), self.epoch)
+        self.deliveries += 1
+        self.taken = now
 
     @property
     def source(self) -> tuple[str, str]:
@@ -101,6 +104,9 @@ class Agenda:
         self._heap: list[tuple[int, str, int, Life]] = []
         self._serial = 0
 
+    def __len__(self) -> int:
+        return len(self._heap)
+
     def add(self, life: Life, live: int) -> None:
         """Enter the life at its moment; `live` is how many entries count, about."""
         self._serial += 1
@@ -126,3 +132,66 @@ class Agenda:
     def lives(self) -> set[Life]:
         """Those whose entry counts."""
         return {life for at, _, _, life in self._heap if self._moment(life) == at}
+
+
+class Expiry:
+    """Lives by the second in which they expire, after which they can be popped.
+
+    Whoever meets one before that sees that it has expired. So they need no order within a second,
+    and a list of them costs a fraction of an entry in a heap for each.
+
+    Removal is lazy, as in an `Agenda`.
+    """
+
+    def __init__(self) -> None:
+        self._clear()
+
+    def __len__(self) -> int:
+        return self._entries
+
+    def _clear(self) -> None:
+        self._lives: dict[int, list[Life]] = {}
+        self._seconds: list[int] = []   # a heap of the keys
+        self._entries = 0
+
+    def add(self, life: Life, live: int) -> None:
+        """Enter the life at its end; `live` is how many entries count, about."""
+        self._enter(life)
+        if self._entries > 2 * live + 1_000:
+            counting = self.lives()
+            self._clear()
+            for life in counting:
+                self._enter(life)
+
+    def _enter(self, life: Life) -> None:
+        second = life.expires // 1_000
+        lives = self._lives.get(second)
+        if lives is None:
+            lives = self._lives[second] = []
+            heapq.heappush(self._seconds, second)
+        lives.append(life)
+        self._entries += 1
+
+    def next(self) -> int | None:
+        """The moment at which there will be some to pop, in ms; they may count no more."""
+        return self._seconds[0] * 1_000 + 1_000 if self._seconds else None
+
+    def pop(self, now: int, limit: int) -> list[Life]:
+        """Take off up to `limit` lives that have expired."""
+        found: list[Life] = []
+        while self._seconds and self._seconds[0] * 1_000 + 1_000 <= now and len(found) < limit:
+            second = self._seconds[0]
+            lives = self._lives[second]
+            while lives and len(found) < limit:
+                life = lives.pop()
+                self._entries -= 1
+                if life.expires // 1_000 == second:
+                    found.append(life)
+            if not lives:
+                del self._lives[heapq.heappop(self._seconds)]
+        return found
+
+    def lives(self) -> set[Life]:
+        """Those whose entry counts."""
+        return {life for second, lives in self._lives.items() for life in lives
+                if life.expires // 1_000 == second}

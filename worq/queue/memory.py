@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from worq import const
 from worq.const import COMPLETED
-from worq.current import shield_here
+from worq.current import running, shield_here
 from worq.errors import QueueError
 from worq.latch import Latch
 from worq.queue import base
@@ -61,16 +61,18 @@ class Whole:
         self.lock = lock
 
     def __enter__(self) -> None:
-        shield = shield_here()
-        if shield is not None:
-            shield.raise_it(None)
+        if running.get(None) is not None:   # most are no tasks, and this is on the way of each
+            shield = shield_here()
+            if shield is not None:
+                shield.raise_it(None)
         self.lock.acquire()
 
     def __exit__(self, *exc_info: object) -> None:
         self.lock.release()
-        shield = shield_here()
-        if shield is not None:
-            shield.lower_it()
+        if running.get(None) is not None:
+            shield = shield_here()
+            if shield is not None:
+                shield.lower_it()
 
 
 class TaskQueue(base.TaskQueue):
@@ -388,8 +390,7 @@ class TaskQueue(base.TaskQueue):
 
     def size(self) -> int:
         with self._lock:
-            counts = self._store.counts
-            return sum(counts.values()) - counts[COMPLETED]
+            return len(self._store.lives) - self._store.completed
 
     def stats(self) -> dict[str, int]:
         with self._lock:

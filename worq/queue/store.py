@@ -95,7 +95,6 @@ class Store(Graph):
         if life.id in self.lives:
             self._drop(self.lives[life.id])
         self.lives[life.id] = life
-        self.counts[PENDING] += 1
         if life.kind:
             self.finish(life, life.kind, life.data, life.origin)
             return
@@ -124,8 +123,9 @@ class Store(Graph):
 
     def _hold(self, gate: Life) -> None:
         """A gate has been taken from the start, by a pool of its own name, and only once."""
-        gate.owner, gate.taken = gate.id, self.now
-        gate.epoch = gate.deliveries = gate.max_deliveries = 1
+        gate.owner = gate.id
+        gate.max_deliveries = 1
+        gate.deliver(self.now)
         self._move(gate, PROCESSING)
         self._lease(gate, const.LEASE)
 
@@ -196,9 +196,7 @@ class Store(Graph):
                     continue
                 self._move(life, PROCESSING)
                 life.owner = pool
-                life.epoch += 1
-                life.deliveries += 1
-                life.taken = self.now
+                life.deliver(self.now)
                 life.progress = b''
                 self._lease(life, lease)
                 arguments = tuple((a.id, a.record() or b'') for a in life.arguments) \
