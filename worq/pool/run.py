@@ -6,7 +6,6 @@ answers an `Outcome`, so a pool's loop has no special cases.
 """
 from __future__ import annotations
 
-from functools import lru_cache
 import logging
 import time
 import traceback
@@ -76,7 +75,7 @@ class Run:
     def __init__(self, broker: Broker, delivery: Delivery) -> None:
         self.broker = broker
         self.delivery = delivery
-        self.name = name_of(delivery.header)
+        self.name = delivery.header.partition(b'\n')[0].decode('utf-8', 'replace')
         self.nonce = delivery.token[:const.NONCE].decode('ascii')
 
     def outcome(self, control: Control) -> Outcome:
@@ -164,7 +163,7 @@ class Run:
             if other is broker or (other.url, other.name) == (broker.url, broker.name):
                 return Outcome(id, token, 'delegate', target=Argument(value.id, value._nonce))
             return self.failure('EncodeError: the result is a Deferred of '
-                                 f'another queue ({other.backend!r})')
+                                f'another queue ({other.backend!r})')
         try:
             return Outcome(id, token, 'value', broker.codec.encode_value(id, self.nonce, value))
         except EncodeError as err:
@@ -192,7 +191,7 @@ class Run:
         if isinstance(err, TaskTimeout) and late:
             error = err.error   # the type of the failure says the rest
         return self.failure(error + retry.count_of(policy, attempt), trace=trace, quiet=quiet,
-                             kind=TaskTimeout if late else TaskFailure)
+                            kind=TaskTimeout if late else TaskFailure)
 
     def _retry(self, err: BaseException, error: str, trace: str, quiet: bool) -> Outcome:
         import random   # with what it needs itself, seven modules that a pool can start without
@@ -217,18 +216,12 @@ class Run:
         return Outcome(id, token, 'retry', data, int(min(pause, retry.LONGEST) * 1000))
 
     def failure(self, error: str, word: str = 'failure', trace: str = '', quiet: bool = False,
-                 kind: type[TaskFailure] = TaskFailure) -> Outcome:
+                kind: type[TaskFailure] = TaskFailure) -> Outcome:
         id, token = self.delivery[:2]
         failure = kind(self.name, self.broker.name, id, error, trace)
         if not quiet:
             log.error('%s%s%s', failure, '\n' if trace else '', trace.rstrip())
         return Outcome(id, token, word, self.broker.codec.encode_failure(self.nonce, failure))
-
-
-@lru_cache(1000)
-def name_of(header: bytes) -> str:
-    """The task's name: the first line of a header."""
-    return header.partition(b'\n')[0].decode('utf-8', 'replace')
 
 
 def _known(names: Iterable[str]) -> str:
