@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 import logging
-from typing import Any, Callable, Iterable, Self, TypeVar, overload
+from typing import Any, Callable, Iterable, Self, Sequence, TypeVar, overload
 
 from worq import graph
 from worq.codec import ByValue, Codec
@@ -139,7 +139,7 @@ class Broker:
         else:
             for refusal in self.backend.put([entry.message]):   # there is nothing to mend
                 raise self._refused(name, refusal)
-        return self._promise(entry)
+        return self._promise([entry.deferred])[0]
 
     def enqueue_all(self, name: str, calls: Iterable[tuple[Any, ...]], options: Options,
                     extra: bytes = b'') -> list[Deferred | None]:
@@ -160,14 +160,15 @@ class Broker:
             if collector is not None:
                 made.append(collector.add(entry))
                 continue
-            # A wide one outweighs a put of several: it takes steps, which cannot be tried again.
-            if step and (weight + entry.weight > graph.TASKS or size + entry.size > PUT_BYTES):
-                made += self._put_step(step)
-                step, weight, size = [], 0, 0
-            step.append(entry)
             weight += entry.weight
             size += entry.size
-        return made + self._put_step(step)
+            # A wide one outweighs a put of several: it takes steps, which cannot be tried again.
+            if step and (weight > graph.TASKS or size > PUT_BYTES):
+                made += self._put_step(step)
+                step, weight, size = [], entry.weight, entry.size
+            step.append(entry)
+        made += self._put_step(step)
+        return made
 
     def put_all(self, entries: list[Entry]) -> None:
         """Put calls that belong together: all of them, or none."""
@@ -183,13 +184,13 @@ class Broker:
         """The value that opens a gate."""
         return self.codec.encode_value(gate, gate, None)
 
-    def _put_step(self, step: list[Entry]) -> list[Deferred | None]:
+    def _put_step(self, step: list[Entry]) -> Sequence[Deferred | None]:
         if len(step) > 1 and not self.backend.put([entry.message for entry in step]):
             self._let_go(step)
         else:
             for entry in step:  # one by one: the first ones are not to blame
                 self.put_all([entry])
-        return [self._promise(entry) for entry in step]
+        return self._promise([entry.deferred for entry in step])
 
     @staticmethod
     def _let_go(entries: list[Entry]) -> None:
@@ -216,14 +217,15 @@ class Broker:
         entry.by_value |= {refusal.argument}
         self._encode(entry)
 
-    def _promise(self, entry: Entry) -> Deferred | None:
-        deferred = entry.deferred
+    def _promise(self, deferreds: list[Deferred]) -> Sequence[Deferred | None]:
+        """What the caller gets of calls that are put, all with the same options."""
         if log.isEnabledFor(logging.DEBUG):
-            log.debug('put %s [%s:%s]', deferred.name, self.name, deferred.id)
-        if deferred._options.ignore_result:
-            return None
-        self.inbox.note(deferred)
-        return deferred
+            for deferred in deferreds:
+                log.debug('put %s [%s:%s]', deferred.name, self.name, deferred.id)
+        if deferreds and deferreds[0]._options.ignore_result:
+            return [None] * len(deferreds)
+        self.inbox.note(deferreds)
+        return deferreds
 
     def _own_id(self, id: object, args: tuple[Any, ...] = (),
                 kw: dict[str, Any] | None = None) -> str:

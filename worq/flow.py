@@ -145,7 +145,7 @@ class Batch(Collector):
             self.word = 'put'
             for deferred in made:
                 deferred._batch = None
-                self.broker.inbox.note(deferred)
+            self.broker.inbox.note(made)
 
     def _join(self, entries: list[Entry], made: list[Deferred]) -> None:
         self._entries += entries

@@ -23,7 +23,7 @@ __all__ = ['Entry', 'Collector', 'collecting', 'collector_of', 'put_all']
 
 TASKS = const.PUT_LIMIT // 2   # in one put: a server is not held up for long by as many
 STEP = 500          # tasks in one step of a larger graph, and arguments in one of a wide task
-WIDE = const.PUT_LIMIT    # arguments of a task that is put in one step
+WIDE = STEP         # arguments of a task that is put in one step
 BEAT = 3.0          # seconds between two signs of life of a builder
 LEASE = 30_000      # ms without one, after which it is given up
 TTL = 60_000        # ms that the outcome of a gate is kept

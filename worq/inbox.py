@@ -88,11 +88,12 @@ class Inbox:
 
     # 1. -- what is open ------------------------------------------------------
 
-    def note(self, deferred: Deferred) -> None:
-        """Remember a new Deferred, so that a look for another one can ask for it too."""
-        id = deferred.id
-        self._fresh[id] = ref(deferred)
-        self._asked.pop(id, None)  # that was an earlier life of the id
+    def note(self, deferreds: Iterable[Deferred]) -> None:
+        """Remember new Deferreds, so that a look for another one can ask for them too."""
+        for deferred in deferreds:
+            id = deferred.id
+            self._fresh[id] = ref(deferred)
+            self._asked.pop(id, None)  # that was an earlier life of the id
         if len(self._fresh) + len(self._asked) > self._crowd:
             self._sweep()
 

@@ -33,7 +33,8 @@ from worq.queue.mend import Mender, audit, mend
 
 __all__ = ['TaskQueue', 'Bell']
 
-CHUNK = 1000        # ids in one call
+CHUNK = 1000        # of what is read or told, in one call
+IDS = 500           # tasks that one call asks for
 ENDS = 150          # ids in one cancel, each of which has dependents to be told
 SETTLE = 64         # outcomes in one command: each may have dependents, too
 LOOKS = 10          # ids in one inspect, each of which may be a look at thousands of others
@@ -294,7 +295,7 @@ class TaskQueue(base.TaskQueue):
                 return total
 
     def _chunked(self, verb: str, ids: Sequence[str], *first: Any,
-                 durable: bool = False, size: int = CHUNK) -> list[Any]:
+                 durable: bool = False, size: int = IDS) -> list[Any]:
         found: list[Any] = []
         for start in range(0, len(ids), size):
             found += self._run(verb, *first, *ids[start:start + size], durable=durable)
