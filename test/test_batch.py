@@ -42,7 +42,7 @@ def count(numbers):
 
 def small(**limits):
     """Smaller limits, so that small graphs take several steps."""
-    return mock.patch.multiple(graph, **{'TASKS': 20, 'STEP': 10, 'WIDE': 20, **limits})
+    return mock.patch.multiple(graph, **{'TASKS': 20, 'STEP': 10, 'WIDE': 10, **limits})
 
 
 class BatchContract(BrokerCase):

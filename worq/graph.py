@@ -22,8 +22,8 @@ if TYPE_CHECKING:   # the arrow points up only for the type checker
 __all__ = ['Entry', 'Collector', 'collecting', 'collector_of', 'put_all']
 
 TASKS = const.PUT_LIMIT // 2   # in one put: a server is not held up for long by as many
-STEP = 500          # tasks in one step of a larger graph, and arguments in one of a wide task
-WIDE = STEP         # arguments of a task that is put in one step
+STEP = 500          # tasks in one step of a larger graph
+WIDE = 250          # arguments of a task in one step; each costs more than a task
 BEAT = 3.0          # seconds between two signs of life of a builder
 LEASE = 30_000      # ms without one, after which it is given up
 TTL = 60_000        # ms that the outcome of a gate is kept
@@ -123,7 +123,7 @@ def trimmed(message: Message) -> Message:
     """The message without the arguments that follow in steps of their own."""
     if len(message.arguments) <= WIDE:
         return message
-    return message._replace(arguments=message.arguments[:STEP])
+    return message._replace(arguments=message.arguments[:WIDE])
 
 
 class Builder:
@@ -171,7 +171,7 @@ class Builder:
         mine = {entry.message.id for entry in entries}
         for entry in entries:
             if len(entry.message.arguments) > WIDE:
-                ids = [id for id, _ in entry.message.arguments[STEP:] if id not in mine]
+                ids = [id for id, _ in entry.message.arguments[WIDE:] if id not in mine]
                 for start in range(0, len(ids), const.PUT_LIMIT):
                     part = ids[start:start + const.PUT_LIMIT]
                     for id, status in zip(part, self.queue.status(part)):
@@ -197,9 +197,9 @@ class Builder:
         message = entry.message
         if len(message.arguments) <= WIDE:
             return
-        for start in range(STEP, len(message.arguments), STEP):
+        for start in range(WIDE, len(message.arguments), WIDE):
             refusals = self.queue.edges(self.gate, message.id, message.nonce, start,
-                                        message.arguments[start:start + STEP])
+                                        message.arguments[start:start + WIDE])
             if refusals:
                 self._check(refusals[0])
                 entry.by_value |= {refusals[0].argument}   # it cannot be mended any more
