@@ -408,8 +408,7 @@ class Codec:
                 f'{self._what(id, header)} came in another format than codec='
                 f'{self.format!r} reads; all who use a queue must use the same')
         outer = _here.resolve
-        if resolve is not outer:
-            _here.resolve = resolve
+        _here.resolve = resolve
         try:
             return LOADS[data[2]](payload)
         except WorqError:
@@ -418,8 +417,7 @@ class Codec:
             raise DecodeError(f'{self._what(id, header)} cannot be loaded here: '
                               f'{blame.describe(err)}') from err
         finally:
-            if resolve is not outer:
-                _here.resolve = outer
+            _here.resolve = outer
 
     def _what(self, id: str, header: bytes) -> str:
         of = f'the arguments of {task_name(header)}' if header else 'the result'

@@ -202,7 +202,7 @@ class Inbox:
         with self._lock:
             asked = self._asked.pop(id, None)
             waiters = self._waiting.get(id, ())
-            deferreds = [w.deferred for w in waiters if w.deferred is not None] if waiters else []
+            deferreds = [w.deferred for w in waiters if w.deferred is not None]
             other = asked() if asked is not None else None
             if other is not None and other not in deferreds:
                 deferreds.append(other)

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from worq import const
-from worq.const import GATE, NONCE
 
 if TYPE_CHECKING:
     from worq.queue.base import Argument, Held, Message, Outcome
@@ -29,8 +28,8 @@ def check_messages(messages: Sequence[Message], gate: str = '') -> None:
         # A character takes four bytes at most, so most ids need not be encoded here.
         if not id or (len(id) * 4 > ID_BYTES and len(id.encode()) > ID_BYTES):
             raise ValueError(f'not an id: {id!r}; it has 1 to {ID_BYTES} bytes as UTF-8')
-        if len(nonce) != NONCE:
-            raise ValueError(f'not a nonce: {nonce!r}; it has {NONCE} characters')
+        if len(nonce) != const.NONCE:
+            raise ValueError(f'not a nonce: {nonce!r}; it has {const.NONCE} characters')
         if priority not in PRIORITIES:
             raise ValueError(f'not a priority: {priority!r}')
         if min(delay, ttl, lease, expires) < 0 or deliveries < 1:
@@ -38,7 +37,7 @@ def check_messages(messages: Sequence[Message], gate: str = '') -> None:
         if arguments:
             _check_arguments(id, arguments)
             edges += len(arguments)
-        if flags & GATE:
+        if flags & const.GATE:
             _check_gate(message, len(messages), gate)
         size += len(header) + len(body)
     if len(messages) == 1:

@@ -179,7 +179,7 @@ class Expiry:
     def pop(self, now: int, limit: int) -> list[Life]:
         """Take off up to `limit` lives that have expired."""
         found: list[Life] = []
-        while self._seconds and self._seconds[0] * 1_000 + 1_000 <= now and len(found) < limit:
+        while (at := self.next()) is not None and at <= now and len(found) < limit:
             second = self._seconds[0]
             lives = self._lives[second]
             while lives and len(found) < limit:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from worq import const
 from worq.const import COMPLETED
-from worq.current import running, shield_here
+from worq.current import shield_here
 from worq.errors import QueueError
 from worq.latch import Latch
 from worq.queue import base
@@ -61,18 +61,16 @@ class Whole:
         self.lock = lock
 
     def __enter__(self) -> None:
-        if running.get(None) is not None:   # most are no tasks, and this is on the way of each
-            shield = shield_here()
-            if shield is not None:
-                shield.raise_it(None)
+        shield = shield_here()
+        if shield is not None:
+            shield.raise_it(None)
         self.lock.acquire()
 
     def __exit__(self, *exc_info: object) -> None:
         self.lock.release()
-        if running.get(None) is not None:
-            shield = shield_here()
-            if shield is not None:
-                shield.lower_it()
+        shield = shield_here()
+        if shield is not None:
+            shield.lower_it()
 
 
 class TaskQueue(base.TaskQueue):
