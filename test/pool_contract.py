@@ -289,9 +289,12 @@ class PoolContract(PoolCase):
                                     args=[rand.choices(steps, k=self.steps)]) for _ in range(4)]
         for thread in threads:
             thread.start()
-        # stopped by us too, again and again, since one may be left that joins
-        eventually(lambda: pool.stop() and False or any(t.is_alive() for t in threads), False,
-                   timeout=WAIT)
+
+        def at_work():
+            alive = any(thread.is_alive() for thread in threads)
+            pool.stop()     # again and again, since one may be left that joins; and once at the end
+            return alive
+        eventually(at_work, False, timeout=WAIT)
         self.begin(pool)
         self.assertEqual(self.q.same(1).result(WAIT), 1)
         pool.stop()
