@@ -151,6 +151,21 @@ class Put(Contract):
         self.assertEqual(self.q.put([]), [])
         self.assertEqual(self.q.size(), 0)
 
+    def test_begin_put(self) -> None:
+        """A put may be begun, and ended later: it is stored, or refused, like any other."""
+        self.assertEqual(self.q.begin_put([])(), [])
+        end = self.q.begin_put([message('a'), message('b', 'a')])
+        self.assertEqual(self.q.pools(), {})   # what else is asked meanwhile has its answer
+        self.assertEqual(end(), [])
+        self.put(message('c'))
+        end = self.q.begin_put([message('d'), message('c')])
+        self.assertEqual([refusal[:2] for refusal in end()], [('c', 'duplicate')])
+        self.assertEqual(self.status('a', 'b', 'c', 'd'),
+                         ['enqueued', 'pending', 'enqueued', None])
+        with self.assertRaisesRegex(ValueError, 'not an id'):
+            self.q.begin_put([message('')])()
+        self.assertEqual(self.ids(), ['a', 'c'])
+
     def test_put_delayed(self) -> None:
         """A task with a delay is scheduled, and enqueued when its time has come."""
         self.put(message('a', delay=5_000), message('b', delay=2_000))

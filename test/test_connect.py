@@ -1,6 +1,7 @@
 """One command on one connection: what is sent, what is read, and for how long is waited."""
 from __future__ import annotations
 
+import signal
 import socket
 import time
 import unittest
@@ -9,8 +10,10 @@ from unittest import mock
 import redis as client
 
 from test import support
-from test.support import eq_
-from worq.queue import connect
+from test.contract import message
+from test.support import eq_, eventually
+from worq.errors import QueueError
+from worq.queue import connect, redis
 
 
 class Commands(unittest.TestCase):
@@ -82,3 +85,64 @@ class Commands(unittest.TestCase):
             left = self.link.run(lambda connection: connection._sock.gettimeout(), again=False)
         self.assertLessEqual(left, self.link.address.timeout - 0.5)
         self.assertGreaterEqual(left, connect.SHORTEST)
+
+
+class Ahead(unittest.TestCase):
+    """A put that is begun, and whose answer is asked for later."""
+
+    def setUp(self) -> None:
+        self.server = support.start_redis()
+        self.addCleanup(self.server.close)
+        self.q = redis.TaskQueue(self.server.url, support.unique(), retry_for=3)
+        self.addCleanup(self.q.close)
+        self.other = redis.TaskQueue(self.server.url, self.q.name, retry_for=2)
+        self.addCleanup(self.other.close)
+        eq_(self.q.begin_put([message('first')])(), [])   # and there is an idle connection
+
+    def test_is_on_its_way(self) -> None:
+        """It is stored though nobody asks, and what is sent meanwhile has its own answer."""
+        end = self.q.begin_put([message('a')])
+        eventually(lambda: self.other.status(['a']), ['enqueued'])
+        eq_(self.q.status(['first', 'none', 'a']), ['enqueued', None, 'enqueued'])
+        eq_(end(), [])
+
+    def test_one_is_kept(self) -> None:
+        """Its connection is used again, and is as good as before."""
+        def connections() -> int:
+            return int(self.server.cli('INFO', 'stats')['total_connections_received'])
+        before = connections()
+        for n in range(20):
+            eq_(self.q.begin_put([message(f'{n}')])(), [])
+            eq_(self.q.size(), n + 2)
+        eq_(connections(), before + 1)   # which is that of the question
+
+    def test_connection_lost(self) -> None:
+        """It is put again if the answer is lost, and stored once; so if nothing was sent."""
+        end = self.q.begin_put([message('a')])
+        eventually(lambda: self.other.status(['a']), ['enqueued'])
+        self.server.cli('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+        eq_(end(), [])
+        eq_(self.q.size(), 2)
+        self.server.cli('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+        eq_(self.q.begin_put([message('b')])(), [])
+        eq_(self.q.size(), 3)
+
+    def test_scripts_flushed(self) -> None:
+        """A server that has forgotten its scripts gets them again."""
+        self.server.cli('SCRIPT', 'FLUSH')
+        eq_(self.q.begin_put([message('a')])(), [])
+        eq_(self.q.size(), 2)
+
+    def test_silent(self) -> None:
+        """A server that does not answer is told of in time, all of it taken together."""
+        self.server.kill(signal.SIGSTOP)
+        begin = time.monotonic()
+        with self.assertRaisesRegex(QueueError, 'out of reach'):
+            self.q.begin_put([message('a')])()
+        self.assertLess(time.monotonic() - begin, 6)   # three, and one more try that is honest
+
+    def test_full(self) -> None:
+        """A refusal is worded as that of any put."""
+        self.server.cli('CONFIG', 'SET', 'maxmemory', '1')
+        with self.assertRaisesRegex(QueueError, 'it is full'):
+            self.q.begin_put([message('a')])()

@@ -88,6 +88,19 @@ class FlowContract(BrokerCase):
             worq.map(Task(self.q.picky, id=lambda n: f'n-{n}'), [5, 2, 6])
         self.assertEqual(len(self.q), 3)   # up to the refused one
 
+    def test_map_of_broken_iterable(self):
+        """An iterable that breaks off leaves whole steps put, and no put that nobody ends."""
+        def broken():
+            yield from range(1400)
+            raise KeyError('no more')
+        for _ in range(2):
+            with self.assertRaises(KeyError):
+                worq.map(self.q.picky, broken())
+        self.assertEqual(len(self.q), 2 * 1000)
+        made = worq.map(self.q.mul, range(1200), [2] * 1200)
+        self.work(self.b)
+        self.assertEqual([d.result(30) for d in made], list(range(0, 2400, 2)))
+
     def test_map_of_forgotten(self):
         """A result that only this process still knows goes along by value in a map, too."""
         d = self.q.picky(7)

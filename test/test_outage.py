@@ -80,6 +80,7 @@ class Producers(Case):
             'call': lambda: q.same(1),
             'Task': lambda: worq.Task(q.same, id='x')(1),
             'map': lambda: worq.map(q.same, range(3)),
+            'long map': lambda: worq.map(q.same, range(2000)),
             'reduce': lambda: worq.reduce(q.add, range(4)),
             'len': lambda: len(q),
             'del': lambda: q.__delitem__(slice(None)),

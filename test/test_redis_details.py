@@ -16,7 +16,7 @@ from test.contract import message, outcome
 from test.support import eq_, eventually
 from worq import const, get_broker
 from worq.errors import QueueError
-from worq.queue import base, connect, redis
+from worq.queue import base, connect, flat, redis
 from worq.queue.base import Argument, Outcome, TaskQueue
 
 LONG = 300 << 10   # bytes, more than scripts carry
@@ -132,8 +132,8 @@ class Store(Case):
 
     def test_more_than_one_command_takes(self) -> None:
         """Outcomes too long for one command are settled in several, and each has its word."""
-        self.addCleanup(setattr, redis, 'SETTLE_BYTES', redis.SETTLE_BYTES)
-        redis.SETTLE_BYTES = 1000
+        self.addCleanup(setattr, flat, 'SETTLE_BYTES', flat.SETTLE_BYTES)
+        flat.SETTLE_BYTES = 1000
         for verb in ('settle', 'turn'):
             self.q.put([message(f'{verb}-{n}') for n in range(9)])
             held = self.q.take('p', 9)

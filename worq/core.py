@@ -155,19 +155,27 @@ class Broker:
         made: list[Deferred | None] = []
         step: list[Entry] = []
         weight = size = 0
-        for args in calls:
-            entry = self._entry(name, args, {}, options, extra, collector)
-            if collector is not None:
-                made.append(collector.add(entry))
-                continue
-            weight += entry.weight
-            size += entry.size
-            # A wide one outweighs a put of several: it takes steps, which cannot be tried again.
-            if step and (weight > graph.TASKS or size > PUT_BYTES):
-                made += self._put_step(step)
-                step, weight, size = [], entry.weight, entry.size
-            step.append(entry)
-        made += self._put_step(step)
+        under_way: list[Callable[[], Sequence[Deferred | None]]] = []   # one put, at most
+        try:
+            for args in calls:
+                entry = self._entry(name, args, {}, options, extra, collector)
+                if collector is not None:
+                    made.append(collector.add(entry))
+                    continue
+                weight += entry.weight
+                size += entry.size
+                # A wide one outweighs a put of several: it takes steps of its own, which cannot
+                # be tried again.
+                if step and (weight > graph.TASKS or size > PUT_BYTES):
+                    while under_way:
+                        made += under_way.pop()()
+                    under_way.append(self._begin_step(step))
+                    step, weight, size = [], entry.weight, entry.size
+                step.append(entry)
+        finally:
+            while under_way:
+                made += under_way.pop()()
+        made += self._begin_step(step)()
         return made
 
     def put_all(self, entries: list[Entry]) -> None:
@@ -184,13 +192,19 @@ class Broker:
         """The value that opens a gate."""
         return self.codec.encode_value(gate, gate, None)
 
-    def _put_step(self, step: list[Entry]) -> Sequence[Deferred | None]:
-        if len(step) > 1 and not self.backend.put([entry.message for entry in step]):
-            self._let_go(step)
-        else:
-            for entry in step:  # one by one: the first ones are not to blame
-                self.put_all([entry])
-        return self._promise([entry.deferred for entry in step])
+    def _begin_step(self, step: list[Entry]) -> Callable[[], Sequence[Deferred | None]]:
+        """Begin to put some calls; what it returns ends that, and returns what the caller gets."""
+        refusals = self.backend.begin_put([entry.message for entry in step]) \
+            if len(step) > 1 else None
+
+        def end() -> Sequence[Deferred | None]:
+            if refusals is not None and not refusals():
+                self._let_go(step)
+            else:
+                for entry in step:  # one by one: the first ones are not to blame
+                    self.put_all([entry])
+            return self._promise([entry.deferred for entry in step])
+        return end
 
     @staticmethod
     def _let_go(entries: list[Entry]) -> None:

@@ -46,7 +46,7 @@ had its turn.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
 from worq import const
 from worq.queue.records import (
@@ -175,6 +175,16 @@ class TaskQueue:
             nothing is stored.
         """
         raise NotImplementedError
+
+    def begin_put(self, messages: Sequence[Message]) -> Callable[[], list[Refusal]]:
+        """Begin a put, so that the next one can be made ready while this one is under way.
+
+        :returns: to be called once, before anything else is put that comes after these: it ends
+            the put, and returns what ``put`` does.
+        :raises: here or there, what ``put`` does.
+        """
+        refusals = self.put(messages)
+        return lambda: refusals
 
     def edges(self, gate: str, id: str, nonce: str, start: int,
               arguments: Sequence[Argument]) -> list[Refusal]:

@@ -166,6 +166,24 @@ class Link:
                 pause = min(pause * 2, 2)
             idle = None   # from now on a new one
 
+    def post(self, *command: Any) -> Callable[[], Any] | None:
+        """Send a command that may be sent twice, and do not wait for its reply.
+
+        :returns: to be called once: it returns the reply, and raises errors of redis-py, after
+            which nobody knows what has been done. None if no connection was idle, or it broke.
+        """
+        connection = self._take_idle()
+        if connection is None:
+            return None
+        where = self._where
+        set_timeout(connection, HONEST)
+        try:
+            connection.send_packed_command(pack(connection, command), False)
+        except errors.RedisError:   # what is sent instead will see what is wrong
+            connection.disconnect()
+            return None
+        return lambda: self._use(connection, where, read)
+
     def call(self, *command: Any, again: bool = True) -> Any:
         """Send one command; its reply."""
         return self.run(lambda connection: sender(connection)(*command), again)
@@ -258,7 +276,11 @@ class Link:
         else:
             connection = idle
             set_timeout(connection, max(0.4 * left, min(left, HONEST)))
-        where = self._where
+        return self._use(connection, self._where, work)
+
+    def _use(self, connection: AbstractConnection, where: tuple[str, int] | None,
+             work: Callable[[AbstractConnection], T]) -> T:
+        """Do the work, and keep the connection for others if all is well."""
         try:
             result = work(connection)
         except BaseException:

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
+from redis import exceptions as errors
 from redis.connection import AbstractConnection
 
 from worq import const
@@ -24,8 +25,12 @@ from worq.queue import base, script
 from worq.queue.base import (
     Argument, Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn,
 )
-from worq.queue.checks import check_edges, check_held, check_limit, check_messages, check_outcomes
+from worq.queue.checks import check_edges, check_held, check_limit, check_messages
 from worq.queue.connect import BLOCK, Link, Unreplicated, is_damage, parse, read, sender
+from worq.queue.flat import (
+    STATES, News, affordable, all_words, flat_messages, flat_outcomes, inspection, losses, news,
+    refusals, text,
+)
 from worq.queue.listen import Bell
 from worq.queue.locate import Cluster
 from worq.ids import new_nonce
@@ -36,18 +41,10 @@ __all__ = ['TaskQueue', 'Bell']
 CHUNK = 1000        # of what is read or told, in one call
 IDS = 500           # tasks that one call asks for
 ENDS = 150          # ids in one cancel, each of which has dependents to be told
-SETTLE = 64         # outcomes in one command: each may have dependents, too
 LOOKS = 10          # ids in one inspect, each of which may be a look at thousands of others
-SETTLE_BYTES = 64 << 20  # of outcomes in one command, unless a single one is longer
 MENDING = 3000      # ms in which a second process does not begin to repair
 WAIT = 100          # ms that replicas have at a time to confirm; it is tried again
 PATIENCE = 1.0      # seconds that a take without a time-out goes on while a script has more
-
-STATES = {b'p': const.PENDING, b's': const.SCHEDULED, b'e': const.ENQUEUED,
-          b'a': const.PROCESSING, b'c': const.COMPLETED}
-RECORDED = {'value': base.VALUE, 'failure': base.FAILURE, 'refuse': base.FAILURE}
-
-News = list[tuple[str, bytes | None]]
 
 
 class TaskQueue(base.TaskQueue):
@@ -99,13 +96,26 @@ class TaskQueue(base.TaskQueue):
 
     def put(self, messages: Sequence[Message], gate: str = '') -> list[Refusal]:
         check_messages(messages, gate)
-        argv: list[Any] = []
-        for message in messages:
-            argv += message[:4]
-            argv += options(message)
-            for argument in message.arguments:
-                argv += argument
+        argv = flat_messages(messages)
         return refusals(self._run('put', gate, *argv, durable=True) if argv else [])
+
+    def begin_put(self, messages: Sequence[Message]) -> Callable[[], list[Refusal]]:
+        check_messages(messages, '')
+        answer = None
+        if messages and not self._durable:
+            answer = self._link.post('EVALSHA', self._scripts['put'].sha, 1, self._key, '',
+                                     *flat_messages(messages))
+        if answer is None:
+            return super().begin_put(messages)
+
+        def end() -> list[Refusal]:
+            begin = time.monotonic()
+            try:
+                return refusals(answer())
+            except errors.RedisError:   # `put` will see what it means, and may be sent again
+                with self.within(self._link.retry_for - (time.monotonic() - begin)):
+                    return self.put(messages)
+        return end
 
     def edges(self, gate: str, id: str, nonce: str, start: int,
               arguments: Sequence[Argument]) -> list[Refusal]:
@@ -196,7 +206,7 @@ class TaskQueue(base.TaskQueue):
     def settle(self, pool: str, outcomes: Sequence[Outcome]) -> list[str]:
         words: list[str] = []
         for group in affordable(outcomes):
-            words += all_words(len(group), self._run('settle', pool, *flatten(group)))
+            words += all_words(len(group), self._run('settle', pool, *flat_outcomes(group)))
         return words
 
     def turn(self, pool: str, outcomes: Sequence[Outcome] = (),
@@ -204,7 +214,7 @@ class TaskQueue(base.TaskQueue):
              lease: int = const.LEASE) -> Turn:
         *before, last = affordable(outcomes) or [[]]
         settled = [word for group in before for word in self.settle(pool, group)]
-        argv = flatten(last)
+        argv = flat_outcomes(last)
         for one in check_held(held):
             argv += one
         words, gone, found, *pause = self._run(
@@ -348,8 +358,6 @@ class TaskQueue(base.TaskQueue):
         return None if None in records else tuple(zip(names, records))
 
 
-# -- between Python and flat lists of arguments -------------------------------------
-
 _links: weakref.WeakValueDictionary[tuple[str, int, float, bool], Link] = \
     weakref.WeakValueDictionary()
 
@@ -384,59 +392,6 @@ def scripts(clock_key: bool) -> dict[str, script.Script]:
         return _scripts[clock_key]
 
 
-def options(message: Message) -> list[str]:
-    """What differs from a plain task, as `put.lua` reads it."""
-    (arguments, flags, priority, delay, ttl, lease, most, expires) = given = message[4:]
-    if given == PLAIN:
-        return ['']
-    fields: list[str] = []
-    for name, value, usual in zip('fptlm', (flags, priority, ttl, lease, most), USUAL):
-        if value != usual:
-            fields += (name, str(value))
-    return [f'{delay} {expires} {len(fields) // 2} {len(arguments)}', *fields]
-
-
-PLAIN = Message('', '', b'', b'')[4:]
-USUAL = [PLAIN[1], PLAIN[2], PLAIN[4], PLAIN[5], PLAIN[6]]
-
-
-def flatten(outcomes: Sequence[Outcome]) -> list[Any]:
-    """Outcomes as `settle.lua` reads them: id, token, word, data.
-
-    An outcome on record is put together here, since in Lua that would copy it once more.
-    """
-    check_outcomes(outcomes)
-    argv: list[Any] = []
-    for id, token, word, data, delay, target in outcomes:
-        if word in RECORDED:
-            data = b'%b%b%b' % (token[:const.NONCE], RECORDED[word], data)
-        elif word == 'retry':
-            data = b'%d %b' % (delay, data)
-        elif target is not None and word == 'delegate':
-            data = (target.nonce.ljust(const.NONCE) + target.id).encode()
-        argv += (id, token, word, data)
-    return argv
-
-
-def affordable(outcomes: Sequence[Outcome]) -> list[Sequence[Outcome]]:
-    """Groups of outcomes that Redis takes in one command, in order.
-
-    It serves nobody else during one. And it drops a client that sends more than it may (a
-    gigabyte, unless set otherwise), which would be so again each time they are sent.
-    """
-    if len(outcomes) <= SETTLE and sum(len(one.data) for one in outcomes) <= SETTLE_BYTES:
-        return [outcomes] if outcomes else []
-    groups: list[list[Outcome]] = []
-    room = 0
-    for outcome in outcomes:
-        if not groups or len(groups[-1]) == SETTLE or len(outcome.data) > room:
-            groups.append([])
-            room = SETTLE_BYTES
-        groups[-1].append(outcome)
-        room -= len(outcome.data)
-    return list(groups)
-
-
 def blocking(seconds: float) -> str:
     """For how long a command blocks that may do so for these seconds; 0 would be for ever."""
     return f'{max(0.01, min(seconds, BLOCK)):.3f}'
@@ -454,52 +409,6 @@ def drain(key: str, timeout: float, connection: AbstractConnection) -> list[byte
     connection.send_packed_command(connection.pack_commands(commands), False)
     found = (read(connection) or ())[1:] if timeout > 0 else ()
     return [*found, *(read(connection) or ())]
-
-
-def refusals(answer: Sequence[bytes] | None) -> list[Refusal]:
-    return [Refusal(*(part.decode() for part in answer))] if answer else []
-
-
-def inspection(state: bytes, nonce: bytes, header: bytes = b'', due: int | None = None,
-               expires: int | None = None, open: int = 0, arguments: Sequence[bytes] = (),
-               target: bytes = b'', ahead: int | None = None, pool: bytes = b'',
-               taken: int | None = None, deliveries: int = 0, progress: bytes = b'',
-               memo: bytes = b'', gate: bytes = b'') -> Inspection:
-    """Read what `inspect.lua` answers."""
-    names = tuple(map(text, arguments))
-    return Inspection(STATES.get(state, '?'), header, due, expires, open, names, text(target),
-                      ahead, text(pool), taken, deliveries, progress, memo, text(gate),
-                      text(nonce))
-
-
-def all_words(n: int, others: Sequence[Any]) -> list[str]:
-    """The words of n outcomes as scripts answer them: those that are not ok, by their index."""
-    words = ['ok'] * n
-    for index, word in zip(others[::2], others[1::2]):
-        words[index] = word.decode()
-    return words
-
-
-def losses(found: list[Any]) -> list[Lost]:
-    return [Lost(id.decode(), token, word.decode()) for id, token, word in found]
-
-
-def news(entry: bytes) -> News:
-    """Read an entry of an inbox: letter, length of the id, colon, id, outcome.
-
-    One that makes no sense is no news, and so is an empty one, with which ``ring`` wakes us.
-    """
-    size, _, rest = entry[1:].partition(b':')
-    try:
-        id, record = rest[:int(size)].decode(), rest[int(size):]
-    except ValueError:
-        return []
-    return [(id, None if entry[:1] == b'n' else record)]
-
-
-def text(raw: bytes) -> str:
-    """What a program may be shown, whatever it is."""
-    return raw.decode('utf-8', 'replace')
 
 
 # -- fork: the child gets copies of the descriptors, and must not use them -----------

@@ -1,0 +1,134 @@
+"""Between the words of the contract and the flat lists that Redis and its scripts know."""
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from worq import const
+from worq.queue import base
+from worq.queue.base import Inspection, Lost, Message, Outcome, Refusal
+from worq.queue.checks import check_outcomes
+
+__all__ = ['STATES', 'News', 'affordable', 'all_words', 'flat_messages', 'flat_outcomes',
+           'inspection', 'losses', 'news', 'refusals', 'text']
+
+SETTLE = 64         # outcomes in one command: each may have dependents, too
+SETTLE_BYTES = 64 << 20  # of outcomes in one command, unless a single one is longer
+
+STATES = {b'p': const.PENDING, b's': const.SCHEDULED, b'e': const.ENQUEUED,
+          b'a': const.PROCESSING, b'c': const.COMPLETED}
+RECORDED = {'value': base.VALUE, 'failure': base.FAILURE, 'refuse': base.FAILURE}
+PLAIN = Message('', '', b'', b'')[4:]
+USUAL = [PLAIN[1], PLAIN[2], PLAIN[4], PLAIN[5], PLAIN[6]]
+
+News = list[tuple[str, bytes | None]]
+
+# -- to Redis -----------------------------------------------------------------------
+
+
+def flat_messages(messages: Sequence[Message]) -> list[Any]:
+    """Messages as `put.lua` reads them: id, nonce, header, body, options, arguments."""
+    argv: list[Any] = []
+    for message in messages:
+        argv += message[:4]
+        argv += options(message)
+        for argument in message.arguments:
+            argv += argument
+    return argv
+
+
+def options(message: Message) -> list[str]:
+    """What differs from a plain task, as `put.lua` reads it."""
+    (arguments, flags, priority, delay, ttl, lease, most, expires) = given = message[4:]
+    if given == PLAIN:
+        return ['']
+    fields: list[str] = []
+    for name, value, usual in zip('fptlm', (flags, priority, ttl, lease, most), USUAL):
+        if value != usual:
+            fields += (name, str(value))
+    return [f'{delay} {expires} {len(fields) // 2} {len(arguments)}', *fields]
+
+
+def flat_outcomes(outcomes: Sequence[Outcome]) -> list[Any]:
+    """Outcomes as `settle.lua` reads them: id, token, word, data.
+
+    An outcome on record is put together here, since in Lua that would copy it once more.
+    """
+    check_outcomes(outcomes)
+    argv: list[Any] = []
+    for id, token, word, data, delay, target in outcomes:
+        if word in RECORDED:
+            data = b'%b%b%b' % (token[:const.NONCE], RECORDED[word], data)
+        elif word == 'retry':
+            data = b'%d %b' % (delay, data)
+        elif target is not None and word == 'delegate':
+            data = (target.nonce.ljust(const.NONCE) + target.id).encode()
+        argv += (id, token, word, data)
+    return argv
+
+
+def affordable(outcomes: Sequence[Outcome]) -> list[Sequence[Outcome]]:
+    """Groups of outcomes that Redis takes in one command, in order.
+
+    It serves nobody else during one. And it drops a client that sends more than it may (a
+    gigabyte, unless set otherwise), which would be so again each time they are sent.
+    """
+    if len(outcomes) <= SETTLE and sum(len(one.data) for one in outcomes) <= SETTLE_BYTES:
+        return [outcomes] if outcomes else []
+    groups: list[list[Outcome]] = []
+    room = 0
+    for outcome in outcomes:
+        if not groups or len(groups[-1]) == SETTLE or len(outcome.data) > room:
+            groups.append([])
+            room = SETTLE_BYTES
+        groups[-1].append(outcome)
+        room -= len(outcome.data)
+    return list(groups)
+
+
+# -- from Redis ---------------------------------------------------------------------
+
+
+def refusals(answer: Sequence[bytes] | None) -> list[Refusal]:
+    return [Refusal(*(part.decode() for part in answer))] if answer else []
+
+
+def inspection(state: bytes, nonce: bytes, header: bytes = b'', due: int | None = None,
+               expires: int | None = None, open: int = 0, arguments: Sequence[bytes] = (),
+               target: bytes = b'', ahead: int | None = None, pool: bytes = b'',
+               taken: int | None = None, deliveries: int = 0, progress: bytes = b'',
+               memo: bytes = b'', gate: bytes = b'') -> Inspection:
+    """Read what `inspect.lua` answers."""
+    names = tuple(map(text, arguments))
+    return Inspection(STATES.get(state, '?'), header, due, expires, open, names, text(target),
+                      ahead, text(pool), taken, deliveries, progress, memo, text(gate),
+                      text(nonce))
+
+
+def all_words(n: int, others: Sequence[Any]) -> list[str]:
+    """The words of n outcomes as scripts answer them: those that are not ok, by their index."""
+    words = ['ok'] * n
+    for index, word in zip(others[::2], others[1::2]):
+        words[index] = word.decode()
+    return words
+
+
+def losses(found: list[Any]) -> list[Lost]:
+    return [Lost(id.decode(), token, word.decode()) for id, token, word in found]
+
+
+def news(entry: bytes) -> News:
+    """Read an entry of an inbox: letter, length of the id, colon, id, outcome.
+
+    One that makes no sense is no news, and so is an empty one, with which ``ring`` wakes us.
+    """
+    size, _, rest = entry[1:].partition(b':')
+    try:
+        id, record = rest[:int(size)].decode(), rest[int(size):]
+    except ValueError:
+        return []
+    return [(id, None if entry[:1] == b'n' else record)]
+
+
+def text(raw: bytes) -> str:
+    """What a program may be shown, whatever it is."""
+    return raw.decode('utf-8', 'replace')
