@@ -155,7 +155,9 @@ class Shield(Protocol):
 def shield_here() -> Shield | None:
     """That of the task whose own thread this is, if it can be interrupted."""
     task = running.get(None)
-    shield = task.shield if task is not None else None
+    if task is None:   # most often: it is asked at each lock of a queue in memory
+        return None
+    shield = task.shield
     return shield if shield is not None and shield.ident == get_ident() else None
 
 
