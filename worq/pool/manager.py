@@ -133,11 +133,10 @@ class Manager:
 
     def _hear(self, patience: float) -> None:
         for worker in self.workers:
-            if worker.clogged:
-                for outlet in worker.outlets:
-                    if outlet.pending and outlet.fd is not None and outlet.fd not in self._clogged:
-                        self._clogged[outlet.fd] = outlet
-                        self._poll.register(outlet.fd, select.POLLOUT)
+            for outlet in worker.outlets:
+                if outlet.pending and outlet.fd is not None and outlet.fd not in self._clogged:
+                    self._clogged[outlet.fd] = outlet
+                    self._poll.register(outlet.fd, select.POLLOUT)
         # rounded up: to wake a little early would turn the round for nothing
         for fd, _ in self._poll.poll(1000 * patience + (0.9 if patience else 0)):
             if fd == self._wake_out:
@@ -385,7 +384,7 @@ class Manager:
         """How many tasks a child has room for: it always has the next batch before it."""
         has, full = len(worker.sent), self._batch
         if has > full // 2 or not worker.ready or worker.retiring or worker.leaving \
-                or worker.revoked is not None or worker.clogged:
+                or worker.revoked is not None or worker.tasks.pending:
             return 0
         quota = self._quota(worker)
         return full - has if quota is None else min(full - has, quota)

@@ -187,11 +187,6 @@ class Worker:
                 frame = pack([ANSWER, number, b'queue', f'"the answer is {error}"'.encode()])
             self.answers.send(frame)
 
-    @property
-    def clogged(self) -> bool:
-        """Whether there is more to write to it than its pipes take."""
-        return bool(self.tasks.pending or self.answers is not None and self.answers.pending)
-
     # 3. -- receive -----------------------------------------------------------
 
     def receive(self) -> list[Outcome]:
