@@ -58,9 +58,9 @@ FIGURES = {
     'idle': Figure('cost', 'an idle pool', 'commands/s and MiB', REDIS, 'least', 1,
                    proxied=True),
     'cold': Figure('cost', 'cold start to first result', 's', best='least'),
-    'growth': Figure('growth', 'taking from long queues', '', rounds=3, only=('worq',), limit=600),
+    'growth': Figure('growth', 'taking from long queues', '', only=('worq',), limit=600),
     'clients': Figure('growth', 'many waiting clients', 'tasks/s', rounds=3, only=('worq',)),
-    'width': Figure('growth', 'wide fan-out and fan-in', '', rounds=3, only=('worq',), limit=600),
+    'width': Figure('growth', 'wide fan-out and fan-in', '', only=('worq',), limit=600),
 }
 
 
