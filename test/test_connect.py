@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import signal
 import socket
+import threading
 import time
 import unittest
 from unittest import mock
 
 import redis as client
 
+import worq
 from test import support
 from test.contract import message
 from test.support import eq_, eventually
@@ -126,6 +128,30 @@ class Ahead(unittest.TestCase):
         self.server.cli('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
         eq_(self.q.begin_put([message('b')])(), [])
         eq_(self.q.size(), 3)
+
+    def test_cut_again_and_again(self) -> None:
+        """A long map whose connections are all cut, time and again, puts each call once."""
+        broker = worq.get_broker(self.server.url, self.q.name)
+        self.addCleanup(broker.close)
+        over = threading.Event()
+        cuts = []
+
+        def cut() -> None:
+            while not over.wait(0.005):
+                cuts.append(self.server.cli('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes'))
+        thread = threading.Thread(target=cut)
+        thread.start()
+        try:
+            made = worq.map(broker.queue().any, range(20_000))
+        finally:
+            over.set()
+            thread.join()
+        self.assertGreater(sum(cuts), 3)
+        ids = [deferred.id for deferred in made]
+        eq_((len(set(ids)), self.q.size()), (20_000, 20_001))
+        eq_(set(self.q.status(ids)), {'enqueued'})
+        taken = self.q.take('p', 1000)   # in the order of the calls, whatever was sent again
+        eq_([delivery.id for delivery in taken[1:]], ids[:len(taken) - 1])
 
     def test_scripts_flushed(self) -> None:
         """A server that has forgotten its scripts gets them again."""
