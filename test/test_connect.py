@@ -70,6 +70,19 @@ class Commands(unittest.TestCase):
             eq_(timeout(), 2.0)
         eq_(timeout(), 3.2)
 
+    def test_timeout_of_what_is_posted(self) -> None:
+        """It is that of an idle connection, and no longer than that of the address."""
+        for given, seconds in (10, 2.0), (1.5, 1.5):
+            link = connect.Link(connect.parse(f'{support.redis_url()}?timeout={given}', 'key'), 8)
+            self.addCleanup(link.close)
+            eq_(link.post('PING'), None)   # there is no connection yet
+            link.call('PING')
+            reply = link.post('PING')
+            assert reply is not None
+            eq_(reply(), b'PONG')
+            connection, = link._idle
+            eq_(connection._sock.gettimeout(), seconds)
+
     def test_slow_to_connect(self) -> None:
         """What a connection took to be made is no more there for the answer."""
         really = self.link.open

@@ -176,7 +176,7 @@ class Link:
         if connection is None:
             return None
         where = self._where
-        set_timeout(connection, HONEST)
+        set_timeout(connection, min(HONEST, self.address.timeout))
         try:
             connection.send_packed_command(pack(connection, command), False)
         except errors.RedisError:   # what is sent instead will see what is wrong
