@@ -1,6 +1,7 @@
 """The Broker: it turns calls into messages, and what comes back into values."""
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import lru_cache, partial
 import logging
 from typing import Any, Callable, Iterable, Self, Sequence, TypeVar, overload
@@ -152,30 +153,25 @@ class Broker:
             of them, have been put then.
         """
         collector = collector_of(self)
+        if collector is not None:
+            return [collector.add(self._entry(name, args, {}, options, extra, collector))
+                    for args in calls]
         made: list[Deferred | None] = []
         step: list[Entry] = []
         weight = size = 0
-        under_way: list[Callable[[], Sequence[Deferred | None]]] = []   # one put, at most
-        try:
+        with ExitStack() as under_way:   # holds the end of the last put, while these are encoded
             for args in calls:
-                entry = self._entry(name, args, {}, options, extra, collector)
-                if collector is not None:
-                    made.append(collector.add(entry))
-                    continue
+                entry = self._entry(name, args, {}, options, extra, None)
                 weight += entry.weight
                 size += entry.size
                 # A wide one outweighs a put of several: it takes steps of its own, which cannot
                 # be tried again.
                 if step and (weight > graph.TASKS or size > PUT_BYTES):
-                    while under_way:
-                        made += under_way.pop()()
-                    under_way.append(self._begin_step(step))
+                    under_way.close()
+                    under_way.callback(self._begin_step(step, made))
                     step, weight, size = [], entry.weight, entry.size
                 step.append(entry)
-        finally:
-            while under_way:
-                made += under_way.pop()()
-        made += self._begin_step(step)()
+        self._begin_step(step, made)()
         return made
 
     def put_all(self, entries: list[Entry]) -> None:
@@ -192,18 +188,18 @@ class Broker:
         """The value that opens a gate."""
         return self.codec.encode_value(gate, gate, None)
 
-    def _begin_step(self, step: list[Entry]) -> Callable[[], Sequence[Deferred | None]]:
-        """Begin to put some calls; what it returns ends that, and returns what the caller gets."""
+    def _begin_step(self, step: list[Entry], made: list[Deferred | None]) -> Callable[[], None]:
+        """Begin to put some calls; what it returns ends that, and adds to what was `made`."""
         refusals = self.backend.begin_put([entry.message for entry in step]) \
             if len(step) > 1 else None
 
-        def end() -> Sequence[Deferred | None]:
+        def end() -> None:
             if refusals is not None and not refusals():
                 self._let_go(step)
             else:
                 for entry in step:  # one by one: the first ones are not to blame
                     self.put_all([entry])
-            return self._promise([entry.deferred for entry in step])
+            made.extend(self._promise([entry.deferred for entry in step]))
         return end
 
     @staticmethod
