@@ -3,19 +3,26 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import unittest
 from unittest import mock
 
+try:
+    import hiredis
+except ImportError:
+    hiredis = None   # type: ignore[assignment]
 import redis as client
 
 import worq
 from test import support
-from test.contract import message
+from test.contract import message, outcome
 from test.support import eq_, eventually
 from worq.errors import QueueError
-from worq.queue import connect, redis
+from worq.queue import connect, packing, redis
+from worq.queue.base import Held
 
 
 class Commands(unittest.TestCase):
@@ -31,10 +38,56 @@ class Commands(unittest.TestCase):
         command = 'ECHO', 'ä', b'\xff\r\n', 7, 0.5
         packed = b''.join(connection.pack_command(*command))
         eq_(b''.join(connect.pack(connection, command)), packed)
-        with mock.patch.object(connect, 'pack_command', None):
+        with mock.patch.object(packing, 'pack_command', None):
             eq_(b''.join(connect.pack(connection, command)), packed)
         with self.assertRaises(client.DataError):
             connect.sender(connection)('ECHO', None)
+
+    @unittest.skipIf(packing.pack_command is None, 'needs hiredis')
+    def test_numbers_are_texts(self) -> None:
+        """hiredis gets texts and bytes only, from us and from redis-py, which connects: a number
+        without a text, or a signal handler that raises meanwhile, would crash the interpreter."""
+        given: set[type] = set()
+
+        def watched(command: tuple[object, ...]) -> bytes:
+            given.update(map(type, command))
+            return hiredis.pack_command(command)
+
+        class Watch:
+            pack_command = staticmethod(watched)
+
+        url, name = support.redis_url(), support.unique()
+        self.addCleanup(support.clean, url, name)
+        with mock.patch.object(packing, 'pack_command', watched), \
+                mock.patch.object(client.connection, 'hiredis', Watch):
+            q = redis.TaskQueue(f'{url.rpartition("/")[0]}/1?timeout=9', name)
+            self.addCleanup(q.close)
+            q.put([message('a', delay=5, lease=9_000), message('b'), message('c', 'a', 'b')])
+            took, = q.take('p', 2, 1)
+            q.beat('p', [Held(took.id, took.token)], 5_000)
+            q.turn('p', [outcome(took)], limit=1)
+            q.watch('me', ['a', 'b'])
+            q.wait('me', 0.01)
+            q.inspect(['a', 'b', 'c'])
+            q.cancel(['a'])
+            q.reconcile('p', [])
+            q.audit(repair=True)
+            self.link.calls([('ECHO', 7), ('ECHO', 0.5)])
+        eq_(given, {str, bytes})
+
+    @unittest.skipIf(packing.pack_command is None, 'needs hiredis')
+    def test_number_without_text(self) -> None:
+        """A number of which Python makes no text is an error, and not the interpreter's end."""
+        code = """if True:
+            from worq.queue import packing
+            for pack in (lambda *c: packing.pack(None, c), packing.options['command_packer'].pack):
+                try:
+                    pack('SELECT', 10 ** 5000)
+                except ValueError:
+                    print('refused')
+        """
+        done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+        eq_((done.returncode, done.stdout.split()), (0, ['refused'] * 2))
 
     def test_read(self) -> None:
         """What goes wrong while a reply is read is told by the errors that a Link knows."""

@@ -12,6 +12,7 @@ from redis.connection import (
 )
 from redis.crc import key_slot
 
+from worq.queue import packing
 from worq.queue.locate import Cluster, Finder, Host, Sentinels
 from worq.trust import without_password
 
@@ -86,6 +87,7 @@ def parse(url: str, key: str = '') -> Address:
     kind: type[AbstractConnection] = kinds[plain]
     common = {name: options[name] for name in options if name.startswith('ssl_')}
     common['protocol'] = 2
+    common |= packing.options
     if plain != 'unix':
         common['socket_keepalive'] = True
     finder: Finder | None = None

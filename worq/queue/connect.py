@@ -23,11 +23,7 @@ from redis.connection import AbstractConnection
 
 from worq.errors import QueueError
 from worq.queue.address import BLOCK, Address, parse
-
-try:
-    from hiredis import pack_command
-except ImportError:   # there is none, or one before 2.1
-    pack_command = None   # type: ignore[assignment]
+from worq.queue.packing import pack
 
 __all__ = ['Address', 'Link', 'Unreplicated', 'is_damage', 'parse', 'read', 'sender', 'BLOCK']
 
@@ -388,15 +384,3 @@ def read(connection: AbstractConnection) -> Any:
     if isinstance(reply, errors.ResponseError):
         raise reply
     return reply
-
-
-def pack(connection: AbstractConnection, command: tuple[Any, ...]) -> Sequence[bytes]:
-    """A command as it is sent. redis-py would look at each of its parts before and after hiredis
-    does, which takes three times as long."""
-    if pack_command is not None:
-        try:
-            return (pack_command(command),)
-        except TypeError:   # redis-py knows more types, and says which it does not
-            pass
-    packed: Sequence[bytes] = connection.pack_command(*command)
-    return packed

@@ -103,7 +103,7 @@ class TaskQueue(base.TaskQueue):
         check_messages(messages, '')
         answer = None
         if messages and not self._durable:
-            answer = self._link.post('EVALSHA', self._scripts['put'].sha, 1, self._key, '',
+            answer = self._link.post('EVALSHA', self._scripts['put'].sha, '1', self._key, '',
                                      *flat_messages(messages))
         if answer is None:
             return super().begin_put(messages)
@@ -186,7 +186,7 @@ class TaskQueue(base.TaskQueue):
         check_limit(limit)
         until = time.monotonic() + timeout
         while True:
-            found, pause = self._run('take', pool, limit, lease, again=False)
+            found, pause = self._run('take', pool, str(limit), str(lease), again=False)
             deliveries = self._deliveries(found)
             left = until - time.monotonic()
             if deliveries or left <= (0 if pause else -PATIENCE):
@@ -200,7 +200,7 @@ class TaskQueue(base.TaskQueue):
         gone: list[Lost] = []
         for start in range(0, len(deliveries) or 1, CHUNK):
             flat = [part for one in deliveries[start:start + CHUNK] for part in one]
-            gone += losses(self._run('beat', pool, lease, *flat))
+            gone += losses(self._run('beat', pool, str(lease), *flat))
         return gone
 
     def settle(self, pool: str, outcomes: Sequence[Outcome]) -> list[str]:
@@ -218,7 +218,7 @@ class TaskQueue(base.TaskQueue):
         for one in check_held(held):
             argv += one
         words, gone, found, *pause = self._run(
-            'turn', pool, lease, limit, len(last), *argv, again=not limit)
+            'turn', pool, str(lease), str(limit), str(len(last)), *argv, again=not limit)
         bell = self._bells.get(pool)
         if bell is not None and limit:
             if found:   # then it was not looked for, and an earlier answer holds no more

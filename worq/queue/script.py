@@ -69,10 +69,10 @@ class Script(NamedTuple):
         """
         try:
             try:
-                return send('EVALSHA', self.sha, 1, key, *args)
+                return send('EVALSHA', self.sha, '1', key, *args)
             except NoScriptError:
                 send('SCRIPT', 'LOAD', self.source)
-                return send('EVALSHA', self.sha, 1, key, *args)
+                return send('EVALSHA', self.sha, '1', key, *args)
         except ResponseError as error:
             text = re.sub(r'@?user_script: ?(\d+)', rf'{self.name}.lua:\1', str(error))
             raise type(error)(text) from None
