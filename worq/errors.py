@@ -25,7 +25,7 @@ __all__ = [
 
 
 class WorqError(Exception):
-    """The root of WorQ's exceptions."""
+    """The root of WorQ's exceptions. Each can be pickled and copied, with equal fields."""
 
 
 class TaskFailure(WorqError):
@@ -40,7 +40,8 @@ class TaskFailure(WorqError):
     :param task_id: its id.
     :param error: what happened, one line: ``'ValueError: too low'``.
     :param traceback: the remote traceback as text, empty if there was none. Not a part
-        of the failure's value: equality and ``str`` ignore it.
+        of the failure's value: equality and ``str`` ignore it. They ignore its notes too
+        (``__notes__``): what may help, as the names that the pool does know.
     """
 
     def __init__(self, task_name: str, queue: str, task_id: str, error: str,
@@ -53,7 +54,8 @@ class TaskFailure(WorqError):
         self.traceback = traceback
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (*self.args, self.traceback)
+        # with its attributes, as other exceptions: notes are among them
+        return type(self), (*self.args, self.traceback), self.__dict__
 
     def __str__(self) -> str:
         return f'{self.task_name} [{self.queue}:{self.task_id}] {self.error}'
@@ -111,6 +113,9 @@ class Retry(WorqError):
             raise ValueError(f'invalid delay: {delay!r}; it is a number of seconds from 0')
         super().__init__(reason or 'it asked to be run again')
         self.delay = delay
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.delay, *self.args), self.__dict__
 
 
 class QueueError(WorqError):
