@@ -124,6 +124,13 @@ class Purge(Contract):
 
 class Readers(Contract):
 
+    def test_ping(self) -> None:
+        """A queue that answers says so, empty or not, and nothing changes by it."""
+        self.assertIs(self.q.ping(), True)
+        self.put(message('a'))
+        self.assertIs(self.q.ping(), True)
+        self.assertEqual(self.ids(), ['a'])
+
     def test_status(self) -> None:
         """The state of each task in the order of the ids; None if unknown."""
         self.put(message('a'), message('b', 'a'))

@@ -78,6 +78,37 @@ async def wait_for_many(begun, seen):
 
 
 @tasks.task
+async def wait_in_group(begun, seen, failing=False):
+    """A coroutine with a TaskGroup, in which one waits; it may fail while it is cancelled."""
+    async def wait():
+        touch(begun)
+        try:
+            await asyncio.sleep(PATIENCE)
+        except BaseException as error:
+            note(seen, error)
+            if failing:
+                raise ValueError('could not clean up') from None
+            raise
+    async with asyncio.TaskGroup() as group:
+        group.create_task(wait())
+        await asyncio.sleep(PATIENCE)
+
+
+@tasks.task
+async def spin_in_group(begun, seen):
+    """A coroutine with a TaskGroup that computes until an exception comes."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(PATIENCE))
+            touch(begun)
+            while True:
+                sum(range(10_000))
+    except BaseException as error:
+        note(seen, error)
+        raise
+
+
+@tasks.task
 def stubborn(begun, seen, seconds=PATIENCE):
     """Swallow what is raised, and go on, for as long."""
     touch(begun)

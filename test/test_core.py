@@ -182,12 +182,34 @@ class ResultContract(TestingCalls, BrokerCase):
                       str(d.exception()))
 
     def test_no_such_task(self):
-        """A task that nobody exposes fails, and says what there is in place of it."""
+        """A task that nobody exposes fails with the text of 1.x; a note says what there is."""
         d = self.q.func('arg')
         self.work(self.b)
-        text = str(d.exception(10))
-        self.assertTrue(text.startswith(f'func [{self.name}:{d.id}] no such task; '), text)
-        self.assertRegex(text, r'this pool has add, .*\w$')
+        failure = d.exception(10)
+        self.assertEqual(str(failure), f'func [{self.name}:{d.id}] no such task')
+        note, = failure.__notes__
+        self.assertRegex(note, r'^this pool has add, .*\w$')
+        self.assertIn(note, failure.traceback)
+        self.assertTrue(d.explain().endswith(f'failed: no such task; {note}'), d.explain())
+
+    def test_names(self):
+        """What cannot be a task's name is refused where it is exposed and where it is called."""
+        for name in ['', 'a\nb', 'a\rb', 'caf\udce9', '\x1b[31m', 'a\u2028b', 'x' * 513]:
+            with self.subTest(name):
+                space = TaskSpace()
+                with self.assertRaisesRegex(ValueError, 'invalid task name: '):
+                    space.task(len, name)
+                with self.assertRaisesRegex(ValueError, 'invalid task name: '):
+                    TaskSpace('a\nb').task(len)
+                self.assertEqual(space.tasks, {})
+                function = type('Function', (), {'__call__': len})()
+                function.__name__ = name
+                with self.assertRaisesRegex(ValueError, 'invalid task name: '):
+                    self.b.expose(function)
+                if name:
+                    with self.assertRaisesRegex(ValueError, 'invalid task name: '):
+                        getattr(self.q, name)(1)
+        TaskSpace('a b').task(len, 'caf\xe9' + 'x' * 500)   # as long as it may be
 
     def test_ignored_result(self):
         """A task whose result is ignored returns None when called, runs, and leaves nothing."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import operator
 import threading
+from unittest import mock
 
 import worq
 from test.broker_case import BrokerCase, on_every_queue
@@ -200,6 +201,30 @@ class FlowContract(BrokerCase):
         self.background()
         self.assertCountEqual(list(worq.as_completed(made, timeout=30)), made)
         self.assertCountEqual(list(worq.as_completed(made)), made)   # all are there already
+
+    def test_what_is_no_deferred(self):
+        """Only Deferreds can be waited for; None is what a call returns that ignores its result."""
+        ignored = worq.map(Task(self.q.double, ignore_result=True), range(3))
+        for strange, text in [(ignored, 'not None .*ignored'), ([1], 'not 1'),
+                              ([self.q.double], 'not <Queue ')]:
+            for function in worq.wait, worq.as_completed:   # at once, not with the first one
+                with self.assertRaisesRegex(TypeError, text):
+                    function(strange)
+
+    def test_as_completed_counts_from_the_call(self):
+        """The time-out is that of all, from the call on, not from the first one asked for."""
+        never = self.q.double(1)
+        with mock.patch('worq.flow.time.monotonic', lambda: 1_000.0):
+            arriving = worq.as_completed([never], timeout=5)
+        with mock.patch('worq.flow.time.monotonic', lambda: 1_006.0), \
+                self.assertRaises(TimeoutError):
+            next(arriving)
+
+    def test_chunks_have_no_id_function(self):
+        """A function that makes an id of a call's arguments has nothing to make one of a chunk."""
+        with self.assertRaisesRegex(ValueError, 'id .* chunk'):
+            worq.map(Task(self.q.double, id=str), range(4), chunksize=2)
+        self.assertEqual(len(self.q), 0)
 
     def test_as_completed_over_queues(self):
         """Deferreds of several brokers may be waited for together."""

@@ -132,6 +132,27 @@ class Halts(PoolCase):
         self.late(self.q.wait_for)
         self.assertEqual(words(self.path('seen')), ['CancelledError', 'False'])
 
+    def test_limit_in_a_group(self):
+        """What comes out of a TaskGroup at the limit is a TaskTimeout; its text has the rest."""
+        self.start()
+        self.late(self.q.wait_in_group)
+        os.unlink(self.path('begun'))
+        failure = self.late(self.q.wait_in_group, True)
+        self.assertRegex(failure.error, r'in a group with ValueError: could not clean up\)$')
+
+    def test_limit_in_a_group_and_again(self):
+        """It is retried as any other TaskTimeout."""
+        self.start()
+        task = Task(self.q.wait_in_group, timeout=0.3, retries=1, backoff=0, retry_on=TaskTimeout)
+        failure = task(self.path('begun'), self.path('seen'), True).exception(WAIT)
+        self.assertIsInstance(failure, TaskTimeout)
+        self.assertTrue(failure.error.endswith('(attempt 2 of 2)'), failure)
+
+    def test_cancel_in_a_group(self):
+        """A cancel that comes out of a TaskGroup with the error of another is a cancel."""
+        self.start()
+        self.cancelled(self.q.wait_in_group, True)
+
     def test_limit_swallowed(self):
         """A task that swallows the exception fails with it all the same."""
         self.start()
@@ -298,6 +319,12 @@ class HaltsInProcesses(Processes, Halts):
         self.start()
         self.cancelled(self.q.wait_for, True)
         self.assertEqual(words(self.path('seen')), ['Cancelled', 'True'])
+
+    def test_limit_of_a_group_that_computes(self):
+        """A limit that hits the body of a TaskGroup is raised there, and is a TaskTimeout."""
+        self.start()
+        self.late(self.q.spin_in_group)
+        self.assertEqual(words(self.path('seen')), ['ExceptionGroup', 'False'])
 
     def test_cancel_swallowed(self):
         """A task that goes on after the exception is killed, and nobody runs it again."""

@@ -108,15 +108,86 @@ class Run(unittest.TestCase):
 
     def test_unknown_name(self):
         """A name that is not exposed is refused: another pool may know it. It says what is."""
-        def error():
+        def note():
             outcome = run(self.broker, self.delivery('nobody'))
-            return self.failure(outcome, 'refuse').error
+            failure = self.failure(outcome, 'refuse')
+            self.assertEqual(failure.error, 'no such task')   # no more, as in 1.x
+            note, = failure.__notes__
+            self.assertIn(note, failure.traceback)
+            return note
         self.broker.tasks.clear()
-        self.assertEqual(error(), 'no such task; this pool has none')
+        self.assertEqual(note(), 'this pool has none')
         self.broker.tasks.update(dict.fromkeys('hgfedcba', len))
-        self.assertEqual(error(), 'no such task; this pool has a, b, c, d, e, f, g, h')
+        self.assertEqual(note(), 'this pool has a, b, c, d, e, f, g, h')
         self.broker.tasks['i'] = len
-        self.assertEqual(error(), 'no such task; this pool has a, b, c, d, e, f, g, h, ...')
+        self.assertEqual(note(), 'this pool has a, b, c, d, e, f, g, h, ...')
+
+    # -- groups of exceptions --
+
+    def group(self, *errors, options=None):
+        """What becomes of a task that raises a group of these, in a group."""
+        def fail():
+            raise BaseExceptionGroup('outer', [BaseExceptionGroup('inner', errors)])
+        self.broker.expose(fail, replace=True, **(options or {}))
+        return run(self.broker, self.delivery('fail'))
+
+    def test_group(self):
+        """The text of a group names its members, the first few."""
+        error = self.failure(self.group(ValueError('x'), KeyError('y'))).error
+        self.assertTrue(error.startswith('ExceptionGroup: outer'), error)
+        self.assertTrue(error.endswith("): ValueError: x; KeyError: 'y'"), error)
+        error = self.failure(self.group(*map(ValueError, range(9)))).error
+        self.assertTrue(error.endswith(': ValueError: 0; ValueError: 1; ValueError: 2; '
+                                       'and 6 more'), error)
+
+    def test_group_with_a_cancel(self):
+        """A cancel in a group goes before all else: nothing is run again, nor is it an error."""
+        late = worq.TaskTimeout('fail', self.broker.name, 'id', 'it took longer')
+        with self.assertNoLogs('worq', 'ERROR'):
+            outcome = self.group(late, worq.Retry(1), worq.Cancelled('no'), OSError(),
+                                 options={'retries': 9})
+        error = self.failure(outcome).error
+        self.assertTrue(error.startswith('Cancelled: no (in a group with TaskTimeout: '), error)
+
+    def test_group_with_a_limit(self):
+        """Then comes the task's own time limit, but not that of another task."""
+        late = worq.TaskTimeout('fail', self.broker.name, 'id', 'it took longer')
+        other = worq.TaskTimeout('fail', self.broker.name, 'other', 'it took longer')
+        failure = self.failure(self.group(worq.Retry(1), other, late))
+        self.assertIs(type(failure), worq.TaskTimeout)
+        self.assertTrue(failure.error.startswith('it took longer (in a group with Retry: '),
+                        failure.error)
+        self.assertIs(type(self.failure(self.group(other))), TaskFailure)
+        self.assertEqual(self.group(late, ValueError(), options={
+            'retries': 1, 'retry_on': worq.TaskTimeout}).word, 'retry')
+
+    def test_group_with_a_retry(self):
+        """Then a Retry, and of several the one with the longest pause."""
+        outcome = self.group(worq.Retry(2), ValueError('x'), worq.Retry(60), worq.Retry())
+        self.assertEqual((outcome.word, outcome.delay), ('retry', 60_000))
+
+    def test_group_and_retry_on(self):
+        """Else it is tried again if each member is an error to try again after."""
+        options = {'retries': 1, 'retry_on': (OSError, KeyError)}
+        self.assertEqual(self.group(OSError(), KeyError(), options=options).word, 'retry')
+        self.assertEqual(self.group(OSError(), ValueError(), options=options).word, 'failure')
+        for kind, word in [(ExceptionGroup, 'retry'), (BaseExceptionGroup, 'retry'),
+                           (Exception, 'retry'), (ValueError, 'failure')]:
+            options = {'retries': 1, 'retry_on': kind}
+            self.assertEqual(self.group(OSError(), options=options).word, word, kind)
+        self.assertEqual(self.group(OSError(), options={'retries': 1}).word, 'retry')
+        self.assertEqual(self.group(SystemExit(), OSError(), options={'retries': 1}).word,
+                         'failure')
+
+    def test_deep_group(self):
+        """A group may be nested deeper than Python's stack."""
+        def fail():
+            error = ValueError('at the bottom')
+            for _ in range(5_000):
+                error = ExceptionGroup('', [error])
+            raise error
+        error = self.failure(self.run_(fail)).error
+        self.assertIn('ValueError: at the bottom', error)
 
     def test_wrong_arguments(self):
         """Arguments that the function does not take fail the task."""

@@ -37,10 +37,8 @@ try:
 except ImportError:
     msgpack = None
 
-__all__ = [
-    'UNSIGNED', 'Keyring', 'keyring_for', 'Codec', 'UnknownKey', 'ByValue',
-    'reduce_reference',
-]
+__all__ = ['UNSIGNED', 'Keyring', 'keyring_for', 'Codec', 'UnknownKey', 'ByValue',
+           'reduce_reference']
 
 Reference = Callable[[object], tuple[str, str]]
 Resolve = Callable[[str, str], object]
@@ -55,6 +53,7 @@ LENGTH = Struct('>I').pack
 WORDS = {CALL: 'call', VALUE: 'value', FAILURE: 'failure', MEMO: 'memo'}
 ERROR_LIMIT = 10_000      # characters of a failure's text ...
 TRACEBACK_LIMIT = 64_000  # ... and of its traceback that are kept
+NOTES, NOTE_LIMIT = 5, 1_000   # notes of a failure that are kept, and characters of each
 FAILURES = {kind.__name__: kind for kind in (
     errors.TaskFailure, errors.TaskExpired, errors.TaskCancelled, errors.TaskTimeout,
     errors.DuplicateTask)}
@@ -351,10 +350,11 @@ class Codec:
     def encode_failure(self, nonce: str, failure: TaskFailure) -> bytes:
         """A failure as text, never as a pickle: any reader can read it and it runs nothing.
 
-        What is too long loses its middle. A subclass that WorQ does not know becomes
-        the nearest one that it does. It is signed for the task ``failure.task_id``.
+        What is too long loses its middle. A subclass that WorQ does not know becomes the nearest
+        one that it does. It is signed for the task ``failure.task_id``.
         """
         kind = next(base for base in type(failure).__mro__ if base.__name__ in FAILURES)
+        notes = [shorten(str(note), NOTE_LIMIT) for note in getattr(failure, '__notes__', ())]
         payload = json.dumps({
             'type': kind.__name__,
             'name': str(failure.task_name),
@@ -362,6 +362,7 @@ class Codec:
             'id': str(failure.task_id),
             'error': shorten(str(failure.error), ERROR_LIMIT),
             'traceback': shorten(str(failure.traceback), TRACEBACK_LIMIT),
+            **({'notes': notes[:NOTES]} if notes else {}),
         }, separators=(',', ':')).encode('ascii')
         return self._seal(self._failure_head, failure.task_id, nonce, b'', payload)
 
@@ -371,8 +372,11 @@ class Codec:
         try:
             record = json.loads(payload)
             kind = FAILURES.get(record['type'], TaskFailure)
-            return kind(*(str(record[field]) for field in (
+            failure = kind(*(str(record[field]) for field in (
                 'name', 'queue', 'id', 'error', 'traceback')))
+            for note in record.get('notes', ()):
+                failure.add_note(str(note))
+            return failure
         except Exception as err:
             raise DecodeError(f'the failure of [{self.queue}:{id}] is damaged') from err
 

@@ -22,7 +22,7 @@ from worq.queue import base
 from worq.queue.base import Argument, Delivery, Message, TaskQueue
 from worq.queue.checks import ID_BYTES
 from worq.retry import Policy
-from worq.space import TaskSpace, definition
+from worq.space import TaskSpace, check_name, definition
 from worq.task import Deferred, Queue
 
 __all__ = ['Broker']
@@ -124,6 +124,7 @@ class Broker:
         """Put one call. Queues and Tasks do this when they are called.
 
         :returns: its Deferred, or None if its result is ignored.
+        :raises ValueError: if the name, or the id, cannot be one.
         :raises DuplicateTask: if the id belongs to a task that is not done with yet.
         :raises EncodeError: if an argument cannot be made into a message, or is a Deferred
             of another queue.
@@ -210,7 +211,7 @@ class Broker:
 
     def _entry(self, name: str, args: tuple[Any, ...], kw: dict[str, Any], options: Options,
                extra: bytes, collector: Collector | None) -> Entry:
-        if not name or '\n' in name:
+        if not name:
             raise TypeError('a queue is no task: name one, as in q.module.function(...)')
         nonce = new_nonce()
         id = nonce if options.id is None else self._own_id(options.id, args, kw)
@@ -435,5 +436,9 @@ class Broker:
 
 @lru_cache(1000)
 def header_of(name: str, extra: bytes, lines: bytes) -> bytes:
-    """The header of a task: one object for all calls alike, for a queue in memory keeps it."""
+    """The header of a task: one object for all calls alike, for a queue in memory keeps it.
+
+    :raises ValueError: if the name cannot be one.
+    """
+    check_name(name)
     return name.encode() + extra + lines

@@ -144,6 +144,7 @@ class Explanation:
             if isinstance(value, kind):
                 break
         how = word if value.error == 'cancelled' else f'{word}: {value.error}'
+        how = '; '.join([how, *getattr(value, '__notes__', ())])
         return f'has no value, since{whose} {how}' if whose else how
 
     # -- parts --

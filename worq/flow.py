@@ -46,6 +46,9 @@ def map(target: Queue | Task, *iterables: Iterable[Any], chunksize: int = 1) -> 
     if isinstance(chunksize, bool) or not isinstance(chunksize, int) or chunksize < 1:
         raise ValueError(f'invalid chunksize: {chunksize!r}; it is a whole number from 1')
     calls = zip(*iterables)
+    if chunksize > 1 and callable(options.id):
+        raise ValueError('an id that is a function of a call cannot be that of a chunk, which has '
+                         'many calls: leave out either id or chunksize')
     if chunksize == 1:
         return broker.enqueue_all(name, calls, options)
     chunks = iter(lambda: tuple(islice(calls, chunksize)), ())
@@ -226,10 +229,15 @@ def as_completed(deferreds: Iterable[Deferred],
     """Each Deferred once, when it is done, as ``concurrent.futures.as_completed`` does.
 
     :param timeout: seconds from the call, at most; None: as long as it takes.
+    :raises TypeError: at once, for anything but Deferreds.
     :raises TimeoutError: if they are not all done by then.
     :raises QueueError: as `wait` does.
     """
-    with Arrivals(deferreds, timeout) as arrivals:
+    return _as_completed(Arrivals(deferreds, timeout), timeout)
+
+
+def _as_completed(arrivals: Arrivals, timeout: float | None) -> Iterator[Deferred]:
+    with arrivals:
         yield from arrivals.come()
         if arrivals.open:
             count = len(arrivals.open)
@@ -247,9 +255,11 @@ class Arrivals:
     def __init__(self, deferreds: Iterable[Deferred], timeout: float | None) -> None:
         self._limit = None if timeout is None else time.monotonic() + timeout
         self.open = set(deferreds)     #: those that have not been told of
-        strange = next((d for d in self.open if not isinstance(d, Deferred)), None)
-        if strange is not None:
-            raise TypeError(f'only Deferreds can be waited for, not {strange!r}')
+        for strange in self.open:
+            if not isinstance(strange, Deferred):
+                raise TypeError(f'only Deferreds can be waited for, not {strange!r}'
+                                + (' (which a call returns whose result is ignored)'
+                                   if strange is None else ''))
         unput = next((d for d in self.open if d._batch is not None), None)
         if unput is not None:
             raise unput._batch.refuse(unput)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 import json
-from typing import Any, Callable, Iterable, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
 
 __all__ = ['Policy', 'Memo', 'checked', 'lines', 'parse', 'merged', 'pause', 'wanted', 'again',
-           'count_of']
+           'count_of', 'members']
 
 BASE, MOST = 1.0, 300.0    # seconds: the first pause and the longest, by default
 LONGEST = 366 * 86_400.0   # seconds that anything is put off
@@ -169,10 +169,30 @@ def pause(backoff: Backoff | None, attempt: int, chance: float) -> float:
 
 
 def wanted(policy: Policy, error: BaseException) -> bool:
-    """Whether this is an error to try again after: any Exception, unless the policy names some."""
+    """Whether this is an error to try again after: any Exception, unless the policy names some.
+
+    A group of exceptions is one if each of its members is.
+    """
     if policy.retry_on is None:
         return isinstance(error, Exception)
-    return any(name_of(kind) in policy.retry_on for kind in type(error).__mro__)
+    if any(name_of(kind) in policy.retry_on for kind in type(error).__mro__):
+        return True
+    return isinstance(error, BaseExceptionGroup) \
+        and all(wanted(policy, member) for member in members(error))
+
+
+def members(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions in a group, and in the groups inside it; one that is no group is alone.
+
+    It does not recurse: a group may be nested deeper than Python's stack.
+    """
+    open = [error]
+    while open:
+        error = open.pop()
+        if isinstance(error, BaseExceptionGroup):
+            open += reversed(error.exceptions)
+        else:
+            yield error
 
 
 def again(policy: Policy, attempt: int, asked: bool) -> bool:

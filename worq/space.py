@@ -6,12 +6,13 @@ from typing import Any, Callable, Sequence, TypeVar, overload
 
 from worq import retry
 
-__all__ = ['TaskSpace', 'definition']
+__all__ = ['TaskSpace', 'check_name', 'definition']
 
 F = TypeVar('F', bound=Callable[..., Any])
 
 #: The options that a task may have where it is defined: those that its worker keeps to.
 DEFINABLE = 'retries', 'backoff', 'retry_on', 'timeout'
+NAME = 512    # bytes of a task's name
 
 
 def definition(options: dict[str, Any]) -> retry.Policy | None:
@@ -27,6 +28,16 @@ def definition(options: dict[str, Any]) -> retry.Policy | None:
                         'Task(q.function, ...)')
     policy = retry.checked(**options)
     return None if policy == retry.Policy() else policy
+
+
+def check_name(name: object) -> None:
+    """Refuse what cannot be a task's name: it stands on a line of its own wherever it is stored.
+
+    :raises ValueError: naming it.
+    """
+    if not isinstance(name, str) or not name.isprintable() or not 0 < len(name.encode()) <= NAME:
+        raise ValueError(f'invalid task name: {name!r}; it has 1 to {NAME} bytes in UTF-8, '
+                         'all of them printable')
 
 
 class TaskSpace:
@@ -72,8 +83,8 @@ class TaskSpace:
         :param options: `retries`, `backoff`, `retry_on` and `timeout`, as of a `Task`; they
             hold for calls that do not give their own.
         :returns: the function, unchanged.
-        :raises ValueError: if the name is taken, or there is none; for an option that makes
-            no sense.
+        :raises ValueError: if the name is taken, or there is none, or it cannot be one, since
+            something in it is not printable; for an option that makes no sense.
         :raises TypeError: for other options, which belong to calls.
         """
         policy = definition(options)
@@ -87,6 +98,7 @@ class TaskSpace:
                 raise ValueError(f'{callable!r} has no name to be called by: '
                                  'name it with TaskSpace.task(callable, name)')
         full = f'{self.name}.{name}' if self.name else name
+        check_name(full)
         if full in self.tasks:
             raise ValueError(f'task {full!r} conflicts with existing task')
         self.tasks[full] = callable

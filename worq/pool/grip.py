@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from worq.current import Control, CurrentTask, Shield, overtime, unbroken
 from worq.queue.base import Outcome
+from worq.retry import members
 
 if TYPE_CHECKING:
     import asyncio
@@ -136,6 +137,13 @@ class Grip(Control, Shield):
             if self._error is not None:
                 raise self._error from None
             raise
+        except BaseExceptionGroup as group:
+            # A TaskGroup that is cancelled tells of the errors of its members only, if there
+            # are any. Its task is still being cancelled, and that is our doing.
+            if self._error is None or self._error in members(group) \
+                    or not (task := asyncio.current_task()) or not task.cancelling():
+                raise
+            raise group.derive([self._error, *group.exceptions]) from None
         finally:
             self._leave()
 

@@ -26,6 +26,9 @@ __all__ = ['run']
 
 log = logging.getLogger(__name__)
 
+UNKNOWN = 'no such task'   # and no more, as in WorQ 1.x, whose programs compare it: a note has it
+BESIDE = 3   # members of a group of exceptions that an error names, besides the one that decides
+
 
 class Free(Control):
     """No hold at all: what runs, runs to its end."""
@@ -81,7 +84,7 @@ class Run:
     def outcome(self, control: Control) -> Outcome:
         function = self.broker.tasks.get(self.name)
         if function is None:
-            return self.failure(f'no such task; {_known(self.broker.tasks)}', 'refuse')
+            return self.failure(UNKNOWN, 'refuse', note=_known(self.broker.tasks))
         try:
             args, kw = self._read()
         except BaseException as err:
@@ -176,9 +179,10 @@ class Run:
     def _after(self, err: BaseException, trace: str, quiet: bool = False) -> Outcome:
         """What an error in the task comes to: another attempt, or the task's failure."""
         policy, attempt = self.policy, self.memo.attempts + 1
-        late = isinstance(err, TaskTimeout) and err.task_id == self.delivery.id
-        error = f'TaskTimeout: {err.error}' if isinstance(err, TaskTimeout) and late \
-            else _describe(err)
+        err, beside = self._leader(err)
+        late = self._is_late(err)
+        error = (f'TaskTimeout: {err.error}' if isinstance(err, TaskTimeout) and late
+                 else _describe(err)) + beside
         asked = isinstance(err, Retry)
         if not isinstance(err, Cancelled) and (asked or retry.wanted(policy, err)) \
                 and retry.again(policy, attempt, asked):
@@ -189,9 +193,36 @@ class Run:
         if self.memo.attempts:
             trace = '\n'.join([*self.memo.lines(), f'attempt {attempt}:', trace or error])
         if isinstance(err, TaskTimeout) and late:
-            error = err.error   # the type of the failure says the rest
+            error = err.error + beside   # the type of the failure says the rest
         return self.failure(error + retry.count_of(policy, attempt), trace=trace, quiet=quiet,
                             kind=TaskTimeout if late else TaskFailure)
+
+    def _is_late(self, err: BaseException) -> bool:
+        """Whether that is this task's own time limit, and not another's failure."""
+        return isinstance(err, TaskTimeout) and err.task_id == self.delivery.id
+
+    def _leader(self, err: BaseException) -> tuple[BaseException, str]:
+        """Which exception decides: of a group a cancel, else our time limit, else a `Retry`.
+
+        :returns: that one, and what to say of the other members. A group with none of the
+            three decides itself, as any other exception does.
+        """
+        if not isinstance(err, BaseExceptionGroup):
+            return err, ''
+        found = list(retry.members(err))
+        cancels = [each for each in found if isinstance(each, Cancelled)]
+        limits = [each for each in found if self._is_late(each)]
+        # Who asks for the longest pause had the best reason for it.
+        retries = sorted((each for each in found if isinstance(each, Retry)),
+                         key=lambda each: each.delay or 0, reverse=True)
+        leader = next(iter(cancels or limits or retries), None)
+        others = [each for each in found if each is not leader]
+        told = '; '.join(map(_describe, others[:BESIDE]))
+        if others[BESIDE:]:
+            told += f'; and {len(others) - BESIDE:,} more'
+        if leader is None:
+            return err, f': {told}'
+        return leader, f' (in a group with {told})' if told else ''
 
     def _retry(self, err: BaseException, error: str, trace: str, quiet: bool) -> Outcome:
         import random   # with what it needs itself, seven modules that a pool can start without
@@ -216,11 +247,15 @@ class Run:
         return Outcome(id, token, 'retry', data, int(min(pause, retry.LONGEST) * 1000))
 
     def failure(self, error: str, word: str = 'failure', trace: str = '', quiet: bool = False,
-                kind: type[TaskFailure] = TaskFailure) -> Outcome:
+                kind: type[TaskFailure] = TaskFailure, note: str = '') -> Outcome:
         id, token = self.delivery[:2]
         failure = kind(self.name, self.broker.name, id, error, trace)
+        if note:
+            failure.add_note(note)
+            failure.traceback = f'{error}\n{note}\n'   # as Python shows an exception with a note
         if not quiet:
-            log.error('%s%s%s', failure, '\n' if trace else '', trace.rstrip())
+            log.error('%s%s%s%s', failure, f'; {note}' if note else '', '\n' if trace else '',
+                      trace.rstrip())
         return Outcome(id, token, word, self.broker.codec.encode_failure(self.nonce, failure))
 
 

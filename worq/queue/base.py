@@ -365,6 +365,15 @@ class TaskQueue:
 
     # -- keepers --------------------------------------------------------------
 
+    def ping(self) -> bool:
+        """Have the backend read something of the queue, as a health check does.
+
+        :returns: True.
+        :raises QueueError: if it does not answer, or not as it should.
+        """
+        self.stats()
+        return True
+
     def size(self) -> int:
         """How many tasks are not completed: pending, scheduled, enqueued, processing."""
         raise NotImplementedError
