@@ -197,6 +197,49 @@ class KeyFile(TestCase):
         self.key.chmod(0o600)
         self.keys()
 
+    def test_folder_of_others(self) -> None:
+        """A key in a folder that others can write, or that is another's, is refused, with what to
+        do: they could have exchanged it."""
+        self.keys()
+        folder = self.key.parent
+        for mode in [0o770, 0o707, 0o720, 0o702, 0o1777]:
+            folder.chmod(mode)
+            self.refused(f'written by others.*chmod 700 {folder}.*WORQ_SECRET')
+        folder.chmod(0o755)   # to be seen does no harm
+        before = self.keys().signs
+        self.key.unlink()
+        folder.chmod(0o777)   # nor is one made there
+        self.refused('written by others')
+        self.assertFalse(self.key.exists())
+        folder.chmod(0o700)
+        self.assertNotEqual(self.keys().signs, before)
+        stat_of = os.stat
+
+        def of_another(path: str) -> os.stat_result:
+            found = list(stat_of(path))
+            if path == str(folder):
+                found[stat.ST_UID] += 1
+            return os.stat_result(found)
+
+        with mock.patch.object(os, 'stat', of_another):
+            self.refused(f'{folder} belongs to user .*XDG_STATE_HOME.*WORQ_SECRET')
+
+    def test_links(self) -> None:
+        """A link to a folder or a key counts as what it leads to."""
+        self.keys()
+        elsewhere = self.folder / 'elsewhere'
+        self.key.parent.rename(elsewhere)
+        self.key.parent.symlink_to(elsewhere)
+        before = self.keys().signs
+        elsewhere.chmod(0o777)
+        self.refused('written by others')
+        elsewhere.chmod(0o700)
+        (elsewhere / 'key').rename(elsewhere / 'other')
+        self.key.symlink_to(elsewhere / 'other')
+        self.assertEqual(self.keys().signs, before)
+        (elsewhere / 'other').chmod(0o644)
+        self.refused('by others.*chmod 600')
+
     def test_not_ours(self) -> None:
         """A key that belongs to somebody else is refused."""
         self.keys()

@@ -29,6 +29,7 @@ from worq.flow import (
 )
 from worq.queue.base import TaskQueue
 from worq.task import Deferred, Queue, Task, TaskSpace
+from worq.trust import without_password
 
 __version__ = '2.0.0'
 
@@ -100,12 +101,13 @@ def get_queue(url: str, name: str = DEFAULT, target: str = '', *, secret: Any = 
 
 def _backend(url: str, name: str) -> Callable[..., TaskQueue]:
     if not isinstance(url, str):
-        raise TypeError(f'a broker URL is a string, not {url!r}')
+        raise TypeError(f'a broker URL is a string, not {type(url).__name__}')
     if not isinstance(name, str) or not name:
         raise ValueError(f'invalid queue name: {name!r}; it is a string that is not empty')
     scheme, separator, _ = url.partition('://')
     if not separator or scheme not in SCHEMES:
-        raise ValueError(f'invalid broker URL: {url!r}; write memory://, redis://HOST:PORT/DB, '
+        raise ValueError(f'invalid broker URL: {without_password(url)!r}; '
+                         'write memory://, redis://HOST:PORT/DB, '
                          'rediss://HOST:PORT/DB, unix:///PATH, '
                          'redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB or '
                          'redis+cluster://HOST:PORT')

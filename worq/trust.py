@@ -21,12 +21,13 @@ import hashlib
 import hmac
 import ipaddress
 import os
+import re
 import stat
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 __all__ = ['UNSIGNED', 'Unsigned', 'Key', 'Keyring', 'Secrets', 'hmac_halves', 'keyring_for']
 
@@ -58,6 +59,9 @@ class Key(NamedTuple):
 
     id: bytes                  #: 4 bytes, never zero; readable in every message
     derived: dict[int, bytes]  #: by kind of message, so that no kind passes for another
+
+    def __repr__(self) -> str:
+        return f'<Key {self.id.hex()}>'
 
 
 class Keyring:
@@ -93,7 +97,11 @@ def derive(secret: Secret) -> Key:
     """
     if not isinstance(secret, (str, bytes)):
         raise TypeError(f'a secret is text or bytes, not {type(secret).__name__}')
-    material = secret.encode() if isinstance(secret, str) else secret
+    # What the environment has, and is no UTF-8, are surrogates: the bytes again. Others are
+    # encoded somehow, for an error that tells of them would hold the secret.
+    material = secret if isinstance(secret, bytes) else b''.join(
+        char.encode('utf-8', 'surrogateescape' if '\udc80' <= char <= '\udcff'
+                    else 'surrogatepass') for char in secret)
     if len(material) < SHORTEST:
         raise ValueError(f'a secret has {len(material)} bytes, and needs {SHORTEST} at least. '
                          f'Make one with: {MAKE_ONE}')
@@ -130,7 +138,7 @@ def keyring_for(url: str, secret: Secrets | None = None,
     :returns: None if messages are not to be signed.
     :raises ValueError: if no secret can be had, saying what to do.
     """
-    memory = urlsplit(url).scheme == 'memory'
+    memory = url.startswith('memory:')
     if isinstance(secret, Unsigned):
         if not memory:
             warn_once(url)
@@ -168,9 +176,22 @@ def warn_once(url: str) -> None:
 # -- addresses ----------------------------------------------------------------------
 
 
+def split(url: str) -> SplitResult | None:
+    """The parts of an address; None if it has none that can be told.
+
+    (An error of the standard library would quote it.)
+    """
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return None
+
+
 def is_local(url: str) -> bool:
     """Whether an address is this machine, as far as its text says; in doubt it is not."""
-    parts = urlsplit(url)
+    parts = split(url)
+    if parts is None:
+        return False
     if parts.scheme == 'unix':
         return True
     hosts = [without_port(host) for host in parts.netloc.rpartition('@')[2].split(',')]
@@ -196,10 +217,37 @@ def without_port(host: str) -> str:
     return host if host.count(':') > 1 else host.partition(':')[0]
 
 
+HIDDEN = '...'   #: stands for the rest of an address that may not be shown
+SCHEME = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://')
+HOST = r'(?:[\w.-]*|\[[\da-fA-F]*:[\w.:%]*\])(?::\d*)?'
+HOSTS = re.compile(rf'{HOST}(?:,{HOST})*')
+PATH = re.compile(r'(?:[^@:%?#\\]|%20)*')
+OPTION = re.compile(r'(?:db|timeout|durable|sentinel_\w+|ssl_\w+)=[^@]*|[^@%]*')
+
+
 def without_password(url: str) -> str:
-    """An address that may be shown and logged."""
-    parts = urlsplit(url)
-    return f'{parts.scheme}://{parts.netloc.rpartition("@")[2]}{parts.path}'
+    """An address that may be shown and logged: without user, password and options.
+
+    A password with a special character that is not escaped ends somewhere in the other parts,
+    and of an address with a mistake in it nobody knows which part is what. So only what
+    looks as it should is shown, and `HIDDEN` stands for the rest.
+    """
+    match, parts = SCHEME.match(url), split(url)
+    if match is None or parts is None:
+        return HIDDEN
+    hosts = parts.netloc.rpartition('@')[2]
+    start = f'{match[1].lower()}://' if resembles_scheme(match[1].lower()) else ''
+    whole = HOSTS.fullmatch(hosts) and PATH.fullmatch(parts.path) \
+        and all(map(OPTION.fullmatch, parts.query.split('&'))) and not parts.fragment
+    return f'{start}{hosts}{parts.path}' if start and whole else start + HIDDEN
+
+
+def resembles_scheme(scheme: str) -> bool:
+    """Whether this is the scheme of an address, perhaps mistyped."""
+    from difflib import SequenceMatcher   # for those who show an address; seldom a strange one
+    known = ['memory', 'redis', 'rediss', 'unix', 'sentinel', 'cluster']
+    return all(any(part == one or SequenceMatcher(None, part, one).ratio() > 0.7 for one in known)
+               for part in scheme.split('+'))
 
 
 # -- the key file --------------------------------------------------------------------
@@ -228,14 +276,34 @@ def read_key_file(path: str) -> bytes:
     """
     try:
         try:
+            check_key_folder(os.path.dirname(path))
             return open_key_file(path)
         except FileNotFoundError:
             make_key_file(path)
+            check_key_folder(os.path.dirname(path))
             return open_key_file(path)
     except OSError as err:
         raise ValueError(f'the key to sign messages with cannot be kept in {path}: '
                          f'{err.strerror}. Make that possible, or set {VARIABLE}; '
                          f'make one with: {MAKE_ONE}') from err
+
+
+def check_key_folder(folder: str) -> None:
+    """Nobody else may put another key in the place of ours.
+
+    A link is followed, to the folder that counts. In a folder that only we can write, links are
+    our own, and so is a key that is one; whoever can write above it can move the
+    folder away, but what they put there is theirs, and refused for that.
+    """
+    status = os.stat(folder)
+    if status.st_uid not in (os.geteuid(), 0):
+        raise ValueError(f'{folder} belongs to user {status.st_uid}, who could exchange the key of '
+                         f'user {os.geteuid()} who runs this: set XDG_STATE_HOME to a folder of '
+                         f'your own, or {VARIABLE}')
+    if status.st_mode & 0o022:
+        raise ValueError(f'{folder} can be written by others, who could exchange the key in it. If '
+                         f'you trust that key: chmod 700 {folder}. Else remove both for a new '
+                         f'one to be made, or set {VARIABLE}')
 
 
 def open_key_file(path: str) -> bytes:

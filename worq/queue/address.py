@@ -1,8 +1,10 @@
 """URLs of Redis, read: what a connection is made of, and how the server is found."""
 from __future__ import annotations
 
+from functools import partial
+import re
 from typing import Any, Callable, NamedTuple
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote
 
 from redis.connection import (
     AbstractConnection,
@@ -14,7 +16,7 @@ from redis.crc import key_slot
 
 from worq.queue import packing
 from worq.queue.locate import Cluster, Finder, Host, Sentinels
-from worq.trust import without_password
+from worq.trust import HIDDEN, split, without_password
 
 __all__ = ['Address', 'parse', 'BLOCK']
 
@@ -32,6 +34,7 @@ OPTIONS: dict[str, Callable[[str], object]] = {
 }
 HINTS = {'ssl_check_hostname': 'write true or false',
          'ssl_cert_reqs': 'write none, optional or required'}
+NAME = re.compile(r'[\w.-]+|[\da-fA-F]*:[\da-fA-F:.]*(?:%[\w.-]+)?')   # of a host
 PORTS = {'': 6379, 'cluster': 6379, 'sentinel': 26379}
 
 
@@ -45,12 +48,33 @@ class Address(NamedTuple):
     durable: int                    #: replicas that must have what is put
     finder: Finder | None = None    #: tells host and port, where `options` do not
 
+    def __repr__(self) -> str:
+        return f'<Address {self.label}>'
+
 
 class Mistake(ValueError):
-    """A mistake in a URL."""
+    """A mistake in a URL.
 
-    def __init__(self, label: str, what: str, hint: str) -> None:
+    It is never raised while another error is handled: that one would be kept as its context, and
+    have quoted the URL.
+
+    :param text: the part that is wrong, which is shown unless some of a password may be in it.
+    """
+
+    def __init__(self, label: str, what: str, hint: str, text: str = '') -> None:
+        if text and not label.endswith(HIDDEN):
+            what = f'{what} {text!r}'
+        if label.endswith(HIDDEN):
+            hint += '. If the password has special characters, write them as %2F, %40 and so on'
         super().__init__(f'{what} in {label!r}: {hint}')
+
+
+def attempt(read: Callable[[], Any]) -> Any:
+    """What it returns; None if it raises what such a text can raise."""
+    try:
+        return read()
+    except (ValueError, KeyError):
+        return None
 
 
 def parse(url: str, key: str = '') -> Address:
@@ -66,12 +90,16 @@ def parse(url: str, key: str = '') -> Address:
     :param key: one of the keys that are to be there: it tells the node of a cluster.
     :raises ValueError: for any mistake, saying what to write.
     """
-    parts = urlsplit(url)
-    label = without_password(url)
+    parts, label = split(url), without_password(url)
+    if parts is None:
+        raise Mistake(label, 'bad host',
+                      'write redis://host:6379/0, and an IPv6 address in brackets')
     plain, _, mode = parts.scheme.partition('+')
     if plain not in ('redis', 'rediss', 'unix') or mode not in PORTS or mode and plain == 'unix':
-        raise Mistake(label, f'unknown scheme {parts.scheme!r}',
-                      'write redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://')
+        raise Mistake(label, 'unknown scheme', 'write redis://, rediss://, unix://, '
+                      'redis+sentinel:// or redis+cluster://', parts.scheme)
+    if parts.fragment:
+        raise Mistake(label, 'a #', 'write %23')
     options = read_query(parts, label, plain, mode)
     timeout = options.pop('timeout', TIMEOUT)
     durable = options.pop('durable', 0)
@@ -116,20 +144,20 @@ def parse(url: str, key: str = '') -> Address:
 def read_query(parts: SplitResult, label: str, plain: str, mode: str) -> dict[str, Any]:
     """The options behind the question mark."""
     options: dict[str, Any] = {}
+    quotable = 'password' not in parts.query   # which might have an & or = in it
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         if name not in OPTIONS:
-            raise Mistake(label, f'unknown option {name!r}',
-                          f'it may be one of {", ".join(OPTIONS)}')
+            raise Mistake(label, 'unknown option', f'it may be one of {", ".join(OPTIONS)}',
+                          name if quotable else '')
         if name.startswith('ssl_') and plain != 'rediss':
             scheme = f'rediss+{mode}' if mode else 'rediss'
             raise Mistake(label, f'option {name!r}', f'it needs {scheme}://')
         if name.startswith('sentinel_') and mode != 'sentinel':
             raise Mistake(label, f'option {name!r}', 'it needs redis+sentinel://')
-        try:
-            options[name] = OPTIONS[name](text)
-        except (ValueError, KeyError):
-            hint = HINTS.get(name, 'write a number')
-            raise Mistake(label, f'bad {name} {text!r}', hint) from None
+        options[name] = attempt(partial(OPTIONS[name], text))
+        if options[name] is None:
+            raise Mistake(label, f'bad {name}', HINTS.get(name, 'write a number'),
+                          text if quotable else '')
     return options
 
 
@@ -142,24 +170,28 @@ def read_hosts(parts: SplitResult, label: str, mode: str) -> list[Host]:
     if len(texts) > 1 and not mode:
         raise Mistake(label, 'several hosts', 'write redis+sentinel:// or redis+cluster://')
     for text in texts:
-        one = urlsplit(f'//{text}')
-        try:
-            port = one.port
-        except ValueError:
-            raise Mistake(label, 'bad port', f'write a number up to 65535, as in {example}') \
-                from None
+        one = split(f'//{text}')
+        if one is None:
+            raise Mistake(label, 'bad host', f'write {example}')
+        port = attempt(partial(read_port, one, PORTS[mode]))
+        if port is None:
+            raise Mistake(label, 'bad port', f'write a number up to 65535, as in {example}')
         host = unquote(one.hostname or '')
         if not host:
             if mode:
                 raise Mistake(label, 'no host', f'write {example}')
             host = 'localhost'
-        try:
-            host.encode('idna')   # as to connect would, much later
-        except UnicodeError:
-            raise Mistake(label, f'bad host {host!r}',
-                          'between two dots of a name there are 1 to 63 characters') from None
-        hosts.append((host, PORTS[mode] if port is None else port))
+        if not NAME.fullmatch(host):   # of an address with a password that is not escaped, say
+            raise Mistake(label, 'bad host', f'write {example}')
+        if attempt(partial(host.encode, 'idna')) is None:   # as to connect would, much later
+            raise Mistake(label, 'bad host',
+                          'between two dots of a name there are 1 to 63 characters', host)
+        hosts.append((host, port))
     return hosts
+
+
+def read_port(parts: SplitResult, usual: int) -> int:
+    return usual if parts.port is None else parts.port
 
 
 def read_path(parts: SplitResult, label: str, mode: str) -> tuple[str, int | None]:
@@ -174,6 +206,5 @@ def read_path(parts: SplitResult, label: str, mode: str) -> tuple[str, int | Non
     if not path:
         return service, None
     if not path.isascii() or not path.isdigit():
-        hint = 'write a number, as in redis://host/0'
-        raise Mistake(label, f'bad database {path!r}', hint)
+        raise Mistake(label, 'bad database', 'write a number, as in redis://host/0', path)
     return service, int(path)
