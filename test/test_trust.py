@@ -25,6 +25,10 @@ SECRET = 'sixteen bytes or more'
 KEYS = Keyring([SECRET])
 
 
+def signed(format: str) -> Codec:
+    return Codec('q', format=format, keys=KEYS)
+
+
 def no_reference(obj: object) -> tuple[str, str]:
     raise TypeError
 
@@ -247,9 +251,7 @@ class Canaries(TestCase):
         for format in codec.FORMATS:
             c = Codec('q', format=format, keys=KEYS)
             for head in heads:
-                for read in [lambda data, c=c: read_call(c, data),
-                             lambda data, c=c: c.decode_value('id', NONCE, data),
-                             lambda data, c=c: c.decode_failure('id', NONCE, data)]:
+                for _, read in envelopes(c):
                     self.assertRaises(UntrustedMessage, read, head + canary)
         self.assertEqual(Canary.sang, 0)
 
@@ -342,33 +344,57 @@ class Keys(TestCase):
 
     def test_unknown(self) -> None:
         """A message of an unknown key says so, for a pool to hand it on to others."""
-        data = call(Codec('q', keys=Keyring(['some other secret, 16'])))
-        with Tripwire(), self.assertRaises(UnknownKey) as caught:
-            read_call(Codec('q', keys=KEYS), data)
-        self.assertIs(caught.exception.unknown_key, True)
-        self.assertIn('WORQ_SECRET', str(caught.exception))
-        self.assertIn('[q:id]', str(caught.exception))
+        for format in codec.FORMATS:
+            other = Codec('q', format=format, keys=Keyring(['some other secret, 16']))
+            for (data, _), (_, read) in zip(envelopes(other), envelopes(signed(format))):
+                with Tripwire(), self.assertRaises(UnknownKey) as caught:
+                    read(data)
+                self.assertIs(caught.exception.unknown_key, True)
+                self.assertIn('WORQ_SECRET', str(caught.exception))
+                self.assertIn('[q:id]', str(caught.exception))
 
     def test_forged_is_not_unknown(self) -> None:
         """A wrong signature of a known key is nothing to hand on."""
-        data = call(Codec('q', keys=KEYS))
-        with self.assertRaises(UntrustedMessage) as caught:
-            read_call(Codec('q', keys=KEYS), data[:-1] + b'x')
-        self.assertFalse(getattr(caught.exception, 'unknown_key', False))
+        for data, read in envelopes(signed('json')):
+            with Tripwire(), self.assertRaises(UntrustedMessage) as caught:
+                read(data[:-1] + b'x')
+            self.assertFalse(getattr(caught.exception, 'unknown_key', False))
 
     def test_mixed(self) -> None:
-        """Signed and unsigned brokers refuse each other's messages, and say what to do."""
-        signed, unsigned = Codec('q', keys=KEYS), Codec('q')
-        with Tripwire():
-            with self.assertRaisesRegex(UntrustedMessage, 'not signed.*needs the secret'):
-                read_call(signed, call(unsigned))
-            with self.assertRaisesRegex(UntrustedMessage, 'knows no secret: give it'):
-                read_call(unsigned, call(signed))
+        """Signed and unsigned brokers refuse each other's messages, of whatever kind, and say what
+        to do."""
+        for format in codec.FORMATS:
+            plain = Codec('q', format=format)
+            pairs = zip(envelopes(signed(format)), envelopes(plain), strict=True)
+            for (sealed, read_signed), (open_one, read_plain) in pairs:
+                with Tripwire():
+                    with self.assertRaisesRegex(UntrustedMessage, 'not signed.*needs the secret'):
+                        read_signed(open_one)
+                    with self.assertRaisesRegex(UntrustedMessage, 'knows no secret: give it'):
+                        read_plain(sealed)
+
+    def test_stripped(self) -> None:
+        """A signed message whose signature has been taken off is refused as one without."""
+        for format in codec.FORMATS:
+            for data, read in envelopes(signed(format)):
+                with Tripwire(), self.assertRaisesRegex(UntrustedMessage, 'not signed'):
+                    read(data[:3] + bytes(4) + data[codec.SIGNED:])
+
+    def test_unknown_kind(self) -> None:
+        """What says that it is of another kind or version is refused, signed or not."""
+        for keys in [KEYS, None]:
+            for data, read in envelopes(Codec('q', keys=keys)):
+                for wrong in [bytes([data[0] ^ 1]) + data[1:], data[:1] + b'z' + data[2:],
+                              *(data[:1] + bytes([kind]) + data[2:] for kind in trust.KINDS
+                                if kind != data[1])]:
+                    with Tripwire(), self.assertRaisesRegex(UntrustedMessage, 'another version'):
+                        read(wrong)
 
     def test_garbage_unsigned(self) -> None:
         """Where nothing is signed, garbage is a DecodeError too."""
         for data in [b'', b'x', bytes(30), pickle.dumps(1)]:
-            self.assertRaises(DecodeError, Codec('q').decode_value, 'id', NONCE, data)
+            for _, read in envelopes(Codec('q')):
+                self.assertRaises(DecodeError, read, data)
 
     def test_short(self) -> None:
         """A secret that could be guessed, or none, is refused; so is what is no secret."""
