@@ -217,6 +217,7 @@ def without_port(host: str) -> str:
     return host if host.count(':') > 1 else host.partition(':')[0]
 
 
+PARTS = 'memory', 'redis', 'rediss', 'unix', 'sentinel', 'cluster'   # of schemes
 HIDDEN = '...'   #: stands for the rest of an address that may not be shown
 SCHEME = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://')
 HOST = r'(?:[\w.-]*|\[[\da-fA-F]*:[\w.:%]*\])(?::\d*)?'
@@ -244,9 +245,7 @@ def without_password(url: str) -> str:
 
 def resembles_scheme(scheme: str) -> bool:
     """Whether this is the scheme of an address, perhaps mistyped."""
-    from difflib import SequenceMatcher   # for those who show an address; seldom a strange one
-    known = ['memory', 'redis', 'rediss', 'unix', 'sentinel', 'cluster']
-    return all(any(part == one or SequenceMatcher(None, part, one).ratio() > 0.7 for one in known)
+    return all(any(abs(len(part) - len(one)) <= 2 and len({*one} - {*part}) <= 1 for one in PARTS)
                for part in scheme.split('+'))
 
 
