@@ -4,7 +4,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Callable
+from typing import Any, Callable
+
+from worq.latch import Latch
 
 __all__ = ['Bell', 'Bells']
 
@@ -18,72 +20,72 @@ class Bells:
     ``ring`` costs nothing while no bell is armed. A thread runs while there are bells, for
     what comes due without anybody calling the queue; it sleeps until then.
 
-    :param next_due: answers in how many seconds something may come due; None: never.
+    :param lock: the queue's, an RLock. ``ring`` is called with it.
+    :param next_due: answers, with the lock, in how many seconds something may come due;
+        None: never.
     """
 
-    def __init__(self, next_due: Callable[[], float | None]) -> None:
+    def __init__(self, lock: Any, next_due: Callable[[], float | None]) -> None:
+        self._lock = lock
         self._next_due = next_due
-        self._changed = threading.Condition()
         self._open: set[Bell] = set()
         self._armed: set[Bell] = set()
         self._thread: threading.Thread | None = None
         self._wakes = 0.0   # when the thread looks again, at the latest
+        self._sooner = Latch()
 
     def bell(self) -> Bell:
         bell = Bell(self)
-        with self._changed:
+        with self._lock:
             self._open.add(bell)
         return bell
 
     def ring(self) -> None:
         """Ring all that are armed."""
         if self._armed:
-            with self._changed:
-                # First out, then readable: who sees it may arm it anew at that moment.
-                armed, self._armed = self._armed, set()
-                for bell in armed:
-                    bell.strike()
+            for bell in self._armed:
+                bell.strike()
+            self._armed.clear()   # the last, for what is interrupted before rings again
 
     def arm(self, bell: Bell) -> None:
-        if bell in self._armed:
-            return
-        due = self._next_due()
-        now = time.monotonic()
-        with self._changed:
-            if bell not in self._open:
+        with self._lock:
+            if bell in self._armed or bell not in self._open:
                 return
-            bell.until = now + (PAUSE if due is None else min(due, PAUSE))
+            due = self._next_due()
+            bell.until = time.monotonic() + (PAUSE if due is None else min(due, PAUSE))
             self._armed.add(bell)
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(
                     target=self._run, name='worq-memory-bell', daemon=True)
                 self._thread.start()
             elif bell.until < self._wakes:   # a wake-up costs more than all of the rest
-                self._changed.notify()
+                self._sooner.set()
 
     def close(self, bell: Bell) -> bool:
         """Take the bell out; False if that has been done."""
-        with self._changed:
+        with self._lock:
             if bell not in self._open:
                 return False
-            self._open.discard(bell)
             self._armed.discard(bell)
+            self._open.discard(bell)
             thread = None if self._open else self._thread
-            self._changed.notify()
+        self._sooner.set()
         if thread is not None and thread is not threading.current_thread():
             thread.join(PAUSE)
         return True
 
     def _run(self) -> None:
-        with self._changed:
-            while self._open:
+        while True:
+            with self._lock:
+                if not self._open:
+                    self._thread = None
+                    return
                 now = time.monotonic()
                 for bell in [bell for bell in self._armed if bell.until <= now]:
                     self._armed.discard(bell)
                     bell.strike(SILENT)
                 self._wakes = min((bell.until for bell in self._armed), default=now + PAUSE)
-                self._changed.wait(self._wakes - now)
-            self._thread = None
+            self._sooner.wait(self._wakes - now)
 
 
 class Bell:
@@ -103,7 +105,7 @@ class Bell:
         self._bells.arm(self)
 
     def strike(self, sign: bytes = b'!') -> None:
-        """Make the descriptor readable. Only `Bells` does so, under its lock."""
+        """Make the descriptor readable. Only `Bells` does so, under the lock."""
         try:
             os.write(self._in, sign)
         except BlockingIOError:   # it is readable more than enough

@@ -2,6 +2,10 @@
 
 Nothing here locks or waits: ``worq.queue.memory`` does, around each verb. A verb is framed
 by ``begin`` and ``end``, or ``defer``; in between everything happens at one moment, `now`.
+
+A signal handler may raise at any point in between. So what says what has been decided (a life's
+state, its arguments, how it ends) changes in one step, before what follows from it: all of that
+``worq.queue.redo`` makes anew.
 """
 from __future__ import annotations
 
@@ -32,6 +36,7 @@ class Graph:
         self.scheduled = 0
         self.counters = dict.fromkeys([*COUNTERS.values(), 'redelivered', 'stale'], 0)
         self.now = 0
+        self.unsure = False    # a verb has begun and not ended; was it interrupted? see `redo`
         self.woken = 0         # became enqueued or scheduled since `begin`
         self.steps = 0         # that this verb may follow tail calls
 
@@ -45,6 +50,7 @@ class Graph:
         self._first: list[Life] = []         # to be lined up at the front, in this order
 
     def begin(self, now: int) -> None:
+        self.unsure = True
         self.now = now
         self.woken = 0
         self.steps = const.CHAIN
@@ -145,6 +151,8 @@ class Graph:
 
         :param owner: who settled it, and may do so again.
         """
+        # One step, from which on it is over: see `redo`.
+        life.data, life.origin, life.owner, life.kind = data, origin, owner, kind
         self._move(life, COMPLETED)
         self.completed += 1
         if not life.flags & GATE:
@@ -152,25 +160,29 @@ class Graph:
         life.body = life.progress = life.memo = b''
         life.open = 0
         life.target = life.gate = None
-        life.owner = owner
-        if life.flags & IGNORE_RESULT:
-            life.kind = b''
-            del self.lives[life.id]
-            self.completed -= 1
+        ignored = life.flags & IGNORE_RESULT
+        if ignored:
+            life.kind = life.data = b''
         else:
-            life.kind, life.data, life.origin = kind, data, origin
             self._let_expire(life)
         if life.watchers is not None:
-            news = life.news()
-            for client in life.watchers:
-                self._tell(client, life.id, news)
-            life.watchers = None
+            self._tell_of(life)
         for argument in life.arguments:
             argument.pins -= 1
             self._let_expire(argument)
         life.arguments = ()
-        if life.dependents:
+        if ignored:
+            del self.lives[life.id]
+            self.completed -= 1
+        elif life.dependents:
             self._ended.append(life)
+
+    def _tell_of(self, life: Life) -> None:
+        """Tell those who watch a life of its end."""
+        news = life.news()
+        for client in life.watchers or ():
+            self._tell(client, life.id, news)
+        life.watchers = None
 
     def _end_late(self, life: Life) -> bool:
         """End it if it is too late to begin; after a tail call it has begun.

@@ -64,8 +64,9 @@ class Life:
 
     def deliver(self, now: int) -> None:
         """Begin its next delivery."""
-        self.epoch += 1
-        self.token = b'%b%d' % (self.nonce.encode(), self.epoch)
+        token = b'%b%d' % (self.nonce.encode(), self.epoch + 1)
+        self.epoch += 1   # from here on nothing is called, so that nothing interrupts
+        self.token = token
         self.deliveries += 1
         self.taken = now
 
@@ -129,6 +130,10 @@ class Agenda:
                 lives.append(life)
         return lives
 
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._heap = []
+
     def lives(self) -> set[Life]:
         """Those whose entry counts."""
         return {life for at, _, _, life in self._heap if self._moment(life) == at}
@@ -144,12 +149,13 @@ class Expiry:
     """
 
     def __init__(self) -> None:
-        self._clear()
+        self.clear()
 
     def __len__(self) -> int:
         return self._entries
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Forget all of them."""
         self._lives: dict[int, list[Life]] = {}
         self._seconds: list[int] = []   # a heap of the keys
         self._entries = 0
@@ -159,7 +165,7 @@ class Expiry:
         self._enter(life)
         if self._entries > 2 * live + 1_000:
             counting = self.lives()
-            self._clear()
+            self.clear()
             for life in counting:
                 self._enter(life)
 

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
 import os
-import threading
 import time
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from worq import const
 from worq.const import COMPLETED
-from worq.current import shield_here
+from worq.current import running, shield_here
 from worq.errors import QueueError
 from worq.latch import Latch
+from worq.lock import Lock, look_within
 from worq.queue import base
 from worq.queue.base import (
     Argument, Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn,
 )
 from worq.queue.bell import Bell, Bells
 from worq.queue.checks import check_edges, check_held, check_limit, check_messages, check_outcomes
+from worq.queue.redo import redo
 from worq.queue.store import Store
 from worq.queue.view import audit, inspect
 
@@ -51,26 +53,43 @@ class Inbox:
         self.used = 0    # ms, when the client was last here
 
 
-class Whole:
-    """A lock under which no task is interrupted: half of a change would be everybody's end.
+P = ParamSpec('P')
+T = TypeVar('T')
 
-    (It cannot be `unbroken` and a lock: a `Condition` lets go of the lock and takes it again.)
+
+def whole(verb: Callable[Concatenate[TaskQueue, P], T]) -> Callable[Concatenate[TaskQueue, P], T]:
+    """Do a verb of a queue under its lock, and as a whole, whatever interrupts it.
+
+    A task is not interrupted in it. In the main thread a signal handler can raise anywhere: then
+    what was begun is set right before the lock is given to others (see `redo`), or by the
+    first of these if that is interrupted too.
     """
-
-    def __init__(self, lock: threading.Lock) -> None:
-        self.lock = lock
-
-    def __enter__(self) -> None:
-        shield = shield_here()
+    @wraps(verb)
+    def call(self: TaskQueue, /, *args: P.args, **kw: P.kwargs) -> T:
+        lock, store = self._lock, self._store
+        if lock._is_owned():
+            look_within(lock, self)
+        shield = None if running.get(None) is None else shield_here()   # most often there is none
         if shield is not None:
             shield.raise_it(None)
-        self.lock.acquire()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.lock.release()
-        shield = shield_here()
-        if shield is not None:
-            shield.lower_it()
+        try:
+            with lock:
+                if store.unsure:
+                    self._redo()
+                result = verb(self, *args, **kw)
+                store.unsure = False
+            return result
+        except BaseException:
+            while lock._is_owned():   # by the end of the `with`, if a debugger has raised in it
+                lock.release()
+            if store.unsure:
+                with lock:
+                    self._redo()
+            raise
+        finally:
+            if shield is not None:
+                shield.lower_it()
+    return call
 
 
 class TaskQueue(base.TaskQueue):
@@ -80,7 +99,6 @@ class TaskQueue(base.TaskQueue):
     """
 
     _opened: ClassVar[dict[tuple[str, str], TaskQueue]] = {}
-    _opening: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, url: str, name: str = const.DEFAULT,
                  clock: Callable[[], int] = monotonic) -> None:
@@ -90,12 +108,10 @@ class TaskQueue(base.TaskQueue):
         self._set_up()
 
     def _set_up(self) -> None:
-        lock = threading.Lock()
-        self._lock = Whole(lock)
+        self._lock = Lock()
         self._store = Store(self._tell)
-        self._changed = threading.Condition(lock)
-        self._takers = 0
-        self._bells = Bells(self._next_due)
+        self._takers: list[Latch] = []   # of those who wait for something to take
+        self._bells = Bells(self._lock, self._next_tick)
         self._inboxes: OrderedDict[str, Inbox] = OrderedDict()   # the longest unused first
 
     @classmethod
@@ -106,10 +122,9 @@ class TaskQueue(base.TaskQueue):
         if elsewhere is not None:
             return elsewhere(url, name)
         key = url, name
-        with cls._opening:
-            if key not in cls._opened:
-                cls._opened[key] = cls(url, name)
-            return cls._opened[key]
+        found = cls._opened.get(key)
+        # In one step: who waited here for a lock might be a signal handler.
+        return cls._opened.setdefault(key, cls(url, name)) if found is None else found
 
     @classmethod
     def after_fork(cls) -> None:
@@ -121,7 +136,6 @@ class TaskQueue(base.TaskQueue):
             queue._set_up()
             queue._forked = True
         cls._opened = {}
-        cls._opening = threading.Lock()
 
     def _end(self) -> None:
         self._store.end()
@@ -136,124 +150,128 @@ class TaskQueue(base.TaskQueue):
 
         What was scheduled wakes them too, for they sleep until what was due first before.
         """
-        store = self._store
-        if store.woken:
+        if self._store.woken:
             if self._takers:
-                self._changed.notify(store.woken)
+                for taker in self._takers:
+                    taker.set()
+                self._takers.clear()
             self._bells.ring()
+
+    def _redo(self) -> None:
+        """A verb was interrupted half-way: have the store as it should be, and all look at it."""
+        redo(self._store)
+        self._end()
+        for inbox in self._inboxes.values():
+            if inbox.news:
+                inbox.changed.set()
+        self._store.unsure = False
 
     # -- producers ------------------------------------------------------------
 
+    @whole
     def put(self, messages: Sequence[Message], gate: str = '') -> list[Refusal]:
         if self._forked:
             raise QueueError('this process was forked; the memory queue lives in its parent')
         check_messages(messages, gate)
-        with self._lock:
-            self._store.begin(self.clock())
-            refusals = self._store.put(messages, gate)
-            self._defer()
+        self._store.begin(self.clock())
+        refusals = self._store.put(messages, gate)
+        self._defer()
         return refusals
 
+    @whole
     def edges(self, gate: str, id: str, nonce: str, start: int,
               arguments: Sequence[Argument]) -> list[Refusal]:
         check_edges(id, start, arguments)
-        with self._lock:
-            self._store.begin(self.clock())
-            refusals = self._store.edges(gate, id, nonce, start, arguments)
-            self._defer()
+        self._store.begin(self.clock())
+        refusals = self._store.edges(gate, id, nonce, start, arguments)
+        self._defer()
         return refusals
 
+    @whole
     def cancel(self, ids: Sequence[str]) -> list[str]:
-        with self._lock:
-            self._store.begin(self.clock())
-            words = [self._store.cancel(id) for id in ids]
-            self._end()
+        self._store.begin(self.clock())
+        words = [self._store.cancel(id) for id in ids]
+        self._end()
         return words
 
+    @whole
     def purge(self) -> int:
-        with self._lock:
-            self._store.begin(self.clock())
-            n = self._store.purge()
-            self._end()
+        self._store.begin(self.clock())
+        n = self._store.purge()
+        self._end()
         return n
 
     # -- readers --------------------------------------------------------------
 
+    @whole
     def status(self, ids: Sequence[str]) -> list[str | None]:
-        with self._lock:
-            self._store.begin(self.clock())
-            states = [life.state if life else None for life in map(self._store.find, ids)]
-            self._defer()
+        self._store.begin(self.clock())
+        states = [life.state if life else None for life in map(self._store.find, ids)]
+        self._defer()
         return states
 
+    @whole
     def inspect(self, ids: Sequence[str]) -> list[Inspection | None]:
-        with self._lock:
-            store = self._store
-            store.begin(self.clock())
-            seen = [inspect(store, life) if life else None for life in map(store.find, ids)]
-            self._defer()
+        store = self._store
+        store.begin(self.clock())
+        seen = [inspect(store, life) if life else None for life in map(store.find, ids)]
+        self._defer()
         return seen
 
+    @whole
     def results(self, ids: Sequence[str]) -> list[bytes | None]:
-        with self._lock:
-            self._store.begin(self.clock())
-            records = [life.record() if life else None for life in map(self._store.find, ids)]
-            self._defer()
+        self._store.begin(self.clock())
+        records = [life.record() if life else None for life in map(self._store.find, ids)]
+        self._defer()
         return records
 
+    @whole
     def watch(self, client: str, ids: Sequence[str]) -> list[tuple[str, bytes | None]]:
         ended: list[tuple[str, bytes | None]] = []
-        with self._lock:
-            self._store.begin(self.clock())
-            self._inbox(client)
-            for id in ids:
-                life = self._store.find(id)
-                if life is None or life.state == COMPLETED:
-                    ended.append((id, life.news() if life else None))
-                elif life.watchers is None:
-                    life.watchers = {client}
-                else:
-                    life.watchers.add(client)
-            self._defer()
+        self._store.begin(self.clock())
+        self._inbox(client, self._store.now)
+        for id in ids:
+            life = self._store.find(id)
+            if life is None or life.state == COMPLETED:
+                ended.append((id, life.news() if life else None))
+            elif life.watchers is None:
+                life.watchers = {client}
+            else:
+                life.watchers.add(client)
+        self._defer()
         return ended
 
     def wait(self, client: str, timeout: float) -> list[tuple[str, bytes | None]]:
-        with self._lock:
-            self._store.begin(self.clock())
-            inbox = self._inbox(client)
-            if not inbox.news and not inbox.rung and timeout > 0:
-                self._wait_at(inbox, timeout)
-            inbox.rung = False
-            news, inbox.news = inbox.news, []
-        return news
-
-    def _wait_at(self, inbox: Inbox, timeout: float) -> None:
-        """Wait as a Condition does, without the lock. (It was a good part of a round trip.)"""
         end = time.monotonic() + timeout
-        lock = self._lock.lock
-        inbox.waiting = True
-        inbox.changed.clear()
-        try:
-            while timeout > 0 and not inbox.news and not inbox.rung:
-                lock.release()
-                try:
-                    inbox.changed.wait(timeout)
-                finally:
-                    lock.acquire()
-                timeout = end - time.monotonic()
-        finally:
-            inbox.waiting = False
+        while True:
+            news, changed = self._collect(client, timeout)
+            if changed is None:
+                return news
+            changed.wait(timeout)   # as a Condition does, without the lock
+            timeout = end - time.monotonic()
 
+    @whole
+    def _collect(self, client: str,
+                 timeout: float) -> tuple[list[tuple[str, bytes | None]], Latch | None]:
+        """The news of a client; or there is none, and what is set when there is."""
+        inbox = self._inbox(client, self.clock())
+        if not inbox.news and not inbox.rung and timeout > 0:
+            inbox.waiting = True
+            inbox.changed.clear()
+            return [], inbox.changed
+        inbox.waiting = inbox.rung = False
+        news, inbox.news = inbox.news, []
+        return news, None
+
+    @whole
     def ring(self, client: str) -> None:
-        with self._lock:
-            self._store.begin(self.clock())
-            inbox = self._inbox(client)
-            inbox.rung = True
-            inbox.changed.set()
+        inbox = self._inbox(client, self.clock())
+        inbox.rung = True
+        inbox.changed.set()
 
-    def _inbox(self, client: str) -> Inbox:
+    def _inbox(self, client: str, now: int) -> Inbox:
         """The client's inbox, which is in use. One that no client comes for ends meanwhile."""
-        inboxes, now = self._inboxes, self._store.now
+        inboxes = self._inboxes
         inbox = inboxes.get(client)
         if inbox is None:
             inbox = inboxes[client] = Inbox()
@@ -261,10 +279,14 @@ class TaskQueue(base.TaskQueue):
         if len(inboxes) > 1:
             inboxes.move_to_end(client)
             oldest = next(iter(inboxes))
-            if inboxes[oldest].waiting:
-                inboxes.move_to_end(oldest)
-            elif inboxes[oldest].used < now - const.INBOX_TTL * 1_000:
-                del inboxes[oldest]
+            other = inboxes[oldest]
+            if other.used < now - const.INBOX_TTL * 1_000:
+                if other.waiting:   # if it still does, and was not interrupted, it is here at once
+                    other.used, other.waiting = now, False
+                    inboxes.move_to_end(oldest)
+                    other.changed.set()
+                else:
+                    del inboxes[oldest]
         return inbox
 
     def _tell(self, client: str, id: str, news: bytes | None) -> None:
@@ -274,111 +296,119 @@ class TaskQueue(base.TaskQueue):
             if inbox.waiting:
                 inbox.changed.set()
 
+    @whole
     def forget(self, ids: Sequence[str]) -> list[str]:
-        with self._lock:
-            self._store.begin(self.clock())
-            words = [self._store.forget(id) for id in ids]
-            self._defer()
+        self._store.begin(self.clock())
+        words = [self._store.forget(id) for id in ids]
+        self._defer()
         return words
 
     # -- pools ----------------------------------------------------------------
 
+    @whole
     def join(self, pool: str, info: Mapping[str, str]) -> None:
-        with self._lock:
-            self._store.pools[pool] = dict(info), self.clock()
+        self._store.pools[pool] = dict(info), self.clock()
 
+    @whole
     def leave(self, pool: str) -> None:
-        with self._lock:
-            self._store.pools.pop(pool, None)
+        self._store.pools.pop(pool, None)
 
+    @whole
     def pools(self) -> dict[str, dict[str, str]]:
-        with self._lock:
-            now, pools = self.clock(), self._store.pools
-            for pool, (_, seen) in list(pools.items()):
-                if now - seen >= const.POOL_TTL * 1_000:
-                    del pools[pool]
-            return {pool: {**info, 'seen': str(now - seen)}
-                    for pool, (info, seen) in pools.items()}
+        now, pools = self.clock(), self._store.pools
+        for pool, (_, seen) in list(pools.items()):
+            if now - seen >= const.POOL_TTL * 1_000:
+                del pools[pool]
+        return {pool: {**info, 'seen': str(now - seen)}
+                for pool, (info, seen) in pools.items()}
 
     def take(self, pool: str, limit: int, timeout: float = 0,
              lease: int = const.LEASE) -> list[Delivery]:
         check_limit(limit)
         end = time.monotonic() + timeout
-        with self._lock:
-            while True:
-                self._store.begin(self.clock())
-                self._store.tick()
-                taken = self._store.take(pool, limit, lease)
-                self._end()
-                if not taken and any(self._store.lanes):
-                    continue   # what it found had expired, and something has followed from that
-                left = end - time.monotonic()
-                if taken or left <= 0:
-                    return taken
-                soon = self._next_tick()
-                self._takers += 1
-                try:
-                    self._changed.wait(min(left, PAUSE, soon or PAUSE))
-                finally:
-                    self._takers -= 1
+        changed = Latch()
+        while True:
+            taken, pause = self._try(pool, limit, lease, end, changed)
+            if pause is None:
+                return taken
+            changed.wait(pause)
+
+    @whole
+    def _try(self, pool: str, limit: int, lease: int, end: float,
+             changed: Latch) -> tuple[list[Delivery], float | None]:
+        """What there is to take; or there is nothing, and for how long to wait for a latch."""
+        store, takers = self._store, self._takers
+        while True:
+            store.begin(self.clock())
+            store.tick()
+            taken = store.take(pool, limit, lease)
+            self._end()
+            # else what it found had expired, and something has followed from that
+            if taken or not any(store.lanes):
+                break
+        left = end - time.monotonic()
+        if taken or left <= 0:
+            if changed in takers:
+                takers.remove(changed)
+            return taken, None
+        changed.clear()
+        if changed not in takers:
+            takers.append(changed)
+        return taken, min(left, PAUSE, self._next_tick() or PAUSE)
 
     def _next_tick(self) -> float | None:
         """In how many seconds something may come due."""
         at = self._store.next_tick()
         return None if at is None else max(at - self.clock(), 1) / 1_000
 
-    def _next_due(self) -> float | None:
-        with self._lock:
-            return self._next_tick()
-
+    @whole
     def beat(self, pool: str, held: Iterable[Held] = (),
              lease: int = const.LEASE) -> list[Lost]:
         held = check_held(held)
-        with self._lock:
-            self._store.begin(self.clock())
-            # Renewed first: a pool's own late beat loses it nothing.
-            lost = self._store.beat(pool, held, lease)
-            self._store.tick()
-            self._end()
+        self._store.begin(self.clock())
+        # Renewed first: a pool's own late beat loses it nothing.
+        lost = self._store.beat(pool, held, lease)
+        self._store.tick()
+        self._end()
         return lost
 
+    @whole
     def settle(self, pool: str, outcomes: Sequence[Outcome]) -> list[str]:
         check_outcomes(outcomes)
         if not outcomes:
             return []   # and no leftover work is done, as Redis is not even asked
-        with self._lock:
-            self._store.begin(self.clock())
-            words = [self._store.settle(pool, outcome) for outcome in outcomes]
-            self._end()
+        self._store.begin(self.clock())
+        words = [self._store.settle(pool, outcome) for outcome in outcomes]
+        self._end()
         return words
 
+    @whole
     def turn(self, pool: str, outcomes: Sequence[Outcome] = (),
              held: Iterable[Held] = (), limit: int = 0,
              lease: int = const.LEASE) -> Turn:
         check_outcomes(outcomes)
         held = check_held(held)
-        with self._lock:
-            store = self._store
-            store.begin(self.clock())
-            words = [store.settle(pool, outcome) for outcome in outcomes]
-            lost = store.beat(pool, held, lease) if held else []
-            store.tick()
-            taken = store.take(pool, limit, lease) if limit > 0 else []
-            self._end()
+        store = self._store
+        store.begin(self.clock())
+        words = [store.settle(pool, outcome) for outcome in outcomes]
+        lost = store.beat(pool, held, lease) if held else []
+        store.tick()
+        taken = store.take(pool, limit, lease) if limit > 0 else []
+        self._end()
         return Turn(words, lost, taken)
 
+    @whole
     def reconcile(self, pool: str, known: Iterable[bytes]) -> int:
-        with self._lock:
-            self._store.begin(self.clock())
-            n = self._store.reconcile(pool, set(known))
-            self._end()
+        self._store.begin(self.clock())
+        n = self._store.reconcile(pool, set(known))
+        self._end()
         return n
 
+    @whole
     def abandon(self, pool: str, cause: str) -> int:
-        with self._lock:
-            self._store.begin(self.clock())
-            n = self._store.abandon(pool, cause)
-            self._end()
+        self._store.begin(self.clock())
+        n = self._store.abandon(pool, cause)
+        self._end()
         return n
 
     def bell(self, pool: str) -> Bell:
@@ -386,19 +416,19 @@ class TaskQueue(base.TaskQueue):
 
     # -- keepers --------------------------------------------------------------
 
+    @whole
     def size(self) -> int:
-        with self._lock:
-            return len(self._store.lives) - self._store.completed
+        return len(self._store.lives) - self._store.completed
 
+    @whole
     def stats(self) -> dict[str, int]:
-        with self._lock:
-            sizes = {state: n for state, n in self._store.counts.items() if state != COMPLETED}
-            return {**sizes, **self._store.counters}
+        sizes = {state: n for state, n in self._store.counts.items() if state != COMPLETED}
+        return {**sizes, **self._store.counters}
 
+    @whole
     def audit(self, repair: bool = False) -> list[str]:
-        with self._lock:
-            self._store.begin(self.clock())
-            return audit(self._store)
+        self._store.begin(self.clock())
+        return audit(self._store)
 
 
 if hasattr(os, 'register_at_fork'):

@@ -16,6 +16,7 @@ __all__ = ['Store']
 
 LATER = 1_000   # ms until a refused task is offered again
 NONE = IGNORE_RESULT | GATE   # what has one of these flags is nobody's argument
+NO_LIVES: dict[str, Life] = {}
 
 
 class Store(Graph):
@@ -27,6 +28,10 @@ class Store(Graph):
         self._soonest = 0      # no lease ends before; at worst this is too early
         self._ticked: int | None = None
         self._calm = -const.COOLDOWN         # nothing is reaped before
+        # What a verb has decided, until it is done, see `redo`.
+        self.fresh: dict[str, Life] = {}     # to be stored ...
+        self.holder: Life | None = None      # ... behind this gate
+        self.doomed: list[Life] = []         # to be cancelled
 
     # -- what callers ask for -------------------------------------------------
 
@@ -40,8 +45,10 @@ class Store(Graph):
             refusal = self._admit(message, fresh, pinned)
             if refusal is not None:
                 return [refusal]
+        self.holder, self.fresh = holder, fresh
         for life in fresh.values():
             self._add(life, holder)
+        self.fresh, self.holder = NO_LIVES, None
         return []
 
     def _admit(self, message: Message, fresh: dict[str, Life],
@@ -99,7 +106,7 @@ class Store(Graph):
             self.finish(life, life.kind, life.data, life.origin)
             return
         if life.flags & GATE:
-            self._hold(life)
+            self.hold(life)
             return
         if life.arguments:
             self._bind(life, life.arguments)
@@ -121,13 +128,14 @@ class Store(Graph):
                 argument.tells(life)
                 life.open += 1
 
-    def _hold(self, gate: Life) -> None:
+    def hold(self, gate: Life) -> None:
         """A gate has been taken from the start, by a pool of its own name, and only once."""
         gate.owner = gate.id
         gate.max_deliveries = 1
+        gate.epoch = gate.deliveries = 0   # if this was begun before
         gate.deliver(self.now)
-        self._move(gate, PROCESSING)
         self._lease(gate, const.LEASE)
+        self._move(gate, PROCESSING)
 
     def _holds(self, gate: Life | None) -> bool:
         return gate is not None and gate.state == PROCESSING and gate.flags & GATE != 0
@@ -169,9 +177,15 @@ class Store(Graph):
         doomed = [life for life in self.lives.values()
                   if life.state not in (PROCESSING, COMPLETED)]
         # All end before one of them is followed, so that each is cancelled in its own name.
-        for life in doomed:
-            self.verdict(life, CANCELLED, 'cancelled: the queue was purged')
+        self.doomed = doomed
+        self.cancel_doomed()
         return len(doomed)
+
+    def cancel_doomed(self) -> None:
+        for life in self.doomed:
+            if life.state != COMPLETED:
+                self.verdict(life, CANCELLED, 'cancelled: the queue was purged')
+        self.doomed = []
 
     def forget(self, id: str) -> str:
         life = self.find(id)
@@ -194,11 +208,11 @@ class Store(Graph):
                 life = next(iter(lane))
                 if self._end_late(life):
                     continue
-                self._move(life, PROCESSING)
-                life.owner = pool
                 life.deliver(self.now)
+                life.owner = pool
                 life.progress = b''
                 self._lease(life, lease)
+                self._move(life, PROCESSING)
                 arguments = tuple((a.id, a.record() or b'') for a in life.arguments) \
                     if life.arguments else ()
                 taken.append(Delivery(
@@ -284,8 +298,8 @@ class Store(Graph):
         elif self._waits_for(target, life):
             self.verdict(life, EXPIRED, 'it returned a Deferred that waits for itself', owner)
         else:
-            self._move(life, PENDING)
             life.target = target
+            self._move(life, PENDING)
             target.tells(life)
 
     def _waits_for(self, one: Life, other: Life) -> bool:

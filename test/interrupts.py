@@ -1,0 +1,71 @@
+"""Exceptions at any step of the interpreter, as a signal handler may raise them, but in order."""
+from __future__ import annotations
+
+from pathlib import Path
+import sys
+import threading
+from types import FrameType
+from typing import Any, Callable, Iterator
+
+import worq
+
+__all__ = ['Interrupt', 'interrupted', 'at_steps', 'in_time']
+
+FOLDER = str(Path(worq.__file__).parent)
+
+
+class Interrupt(BaseException):
+    """What the handler raises; like a KeyboardInterrupt."""
+
+
+def interrupted(call: Callable[[], object], step: int,
+                act: Callable[[], object] | None = None) -> bool:
+    """Call it, and in its n-th step within the code of WorQ raise `Interrupt`.
+
+    :param act: is called there in place of that, as a signal handler that does not raise.
+    :returns: whether it has so many steps.
+    """
+    left = step
+
+    def trace(frame: FrameType, event: str, arg: object) -> Any:
+        nonlocal left
+        if not frame.f_code.co_filename.startswith(FOLDER):
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == 'opcode':
+            left -= 1
+            if left == 0:
+                sys.settrace(None)
+                if act is None:
+                    raise Interrupt
+                act()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except Interrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    return left <= 0
+
+
+def at_steps(every: int, first: int = 1) -> Iterator[int]:
+    """Numbers of steps: a few of thousands, though none is too regular."""
+    step = first
+    while True:
+        yield step
+        step += every + step * 7919 % 5
+
+
+def in_time(call: Callable[[], Any], seconds: float = 20) -> Any:
+    """What it returns in another thread, which no lock of ours may hold up."""
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(call()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not found:
+        raise AssertionError(f'{call} has not returned in {seconds} s')
+    return found[0]
