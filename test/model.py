@@ -458,7 +458,7 @@ class Users(RuleBasedStateMachine):
             if seen is None:
                 continue
             one = self.lives[id]
-            assert seen.nonce == one.nonce
+            assert (seen.nonce, seen.lost) == (one.nonce, '')
             if state == 'completed':
                 continue
             assert seen.header == one.header

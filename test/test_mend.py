@@ -154,14 +154,18 @@ class Repair(Case):
         eq_({id for id, letter in came.items() if letter not in 'vx'}, set())
 
     def test_never(self) -> None:
-        """A lease and a delay for a time that never comes are over; so is a pause of the reaper."""
+        """A delay for a time that never comes is over, and so is a pause of the reaper. A lease
+        gets the usual time, in which a pool that lives renews it."""
         self.fill()
         self.client.zadd(self.key('sched'), {'scheduled': float('inf')})
         self.client.zadd(self.key('lease'), {'held': 1e18})
         self.client.hset(self.key('m'), 'calm', 10 ** 14)
         eq_(len(self.mend()), 3)
         self.client.hdel(self.key('m'), 'tick')
-        self.assertEqual({d.id for d in self.q.take('p', 9)}, {'scheduled', 'held', 'enqueued'})
+        self.assertEqual({d.id for d in self.q.take('p', 9)}, {'scheduled', 'enqueued'})
+        seconds, _ = self.client.time()
+        self.assertLess(self.client.zscore(self.key('lease'), 'held') / 1000, seconds + 17)
+        eq_(self.q.beat('p', [base.Held('held', self.held.token)]), [])
 
     def test_said(self) -> None:
         """What was repaired is said in the log."""

@@ -56,6 +56,9 @@ class Explanation:
         label = f'{name or "the task"} [{self.broker.name}:{id}]'
         if found is None or found.state == const.COMPLETED:
             return [f'{label} {self._ended(id)}']
+        if found.lost:
+            return [f'{label} is {found.state}, but {found.lost}: keys of the queue were deleted '
+                    'or changed by others. They are repaired now.']
         tell: Callable[[str, str, Inspection], list[str]] = getattr(self, f'_{found.state}')
         lines = tell(id, name, found)
         lines[0] = f'{label} {lines[0]}'

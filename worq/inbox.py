@@ -301,6 +301,7 @@ class Inbox:
                 if not first:
                     # With no pool alive nobody else sees what has expired, and who fails by it.
                     self.backend.beat(self.client)
+                    self.backend.verify(ids)
                 news = self.backend.watch(self.client, ids)
                 if news:
                     self._doubt()

@@ -26,11 +26,13 @@ READ = {   # how a key is read, by the first part of its name
 KEPT = {'m', 'q', 'sched', 'lease', 'wait', 'exp', 'rel', 'unpin', 'trash', 'wake', 'pools', 'ends',
         'clock', 'mending', 'x'}
 LASTING = KEPT - {'q', 'x'}
+ENDLESS = KEPT - {'clock', 'mending', 'ends'} | {'a', 'b', 'd', 'u', 'w'}
 OWNED = {'a', 'b', 'd', 'r', 'u', 'w', 'in', 'pool'}   # by a task, or with an end
 INDEX = {'s': 'sched', 'a': 'lease', 'p': 'wait'}
 NUMBERS = 'edfmlpiutvgacqz'   # the fields of a task that are numbers
 LANE = re.compile(r'x:\d+:(q:[012]|wait|sched)')
 CHUNK = 1000
+FIELDS = 50   # of a task at most
 REACH = 366 * const.DAY * 1000   # ms; nothing is due later than that
 
 
@@ -38,9 +40,9 @@ class Fault(NamedTuple):
     """Something that is wrong, and where.
 
     `kind` is that of a key (``'t'``), and `name` the rest of its name; or ``'key'`` and a
-    whole name, of a key that no task owns; an index (``'lease'``) and a member of it; ``'pins'``
-    and an id; ``'field'`` and one of ``m``; ``'more'``; or ``'dead'`` and by how many the count
-    is wrong.
+    whole name, of a key that no task owns; ``'end'`` and the whole name of one that expires; an
+    index (``'lease'``) and a member of it; ``'pins'`` and an id; ``'field'`` and one of ``m``;
+    ``'more'``; or ``'dead'`` and by how many the count is wrong.
     """
 
     kind: str
@@ -102,7 +104,7 @@ class Store:
                 self.damaged.append(Fault('t', id, f'task {id!r}: its record makes no sense'))
                 del self.keys['t'][id]
         for name, value in list(self.of('m').get('', {}).items()):
-            if not re.fullmatch(r'-?\d{1,15}', value):
+            if not re.fullmatch(r'-?\d{1,15}' if name != 'cursor' else r'\d{1,20}', value):
                 self.damaged.append(Fault('field', name, f'field {name!r} of m is no number'))
                 del self.keys['m'][''][name]
 
@@ -136,6 +138,9 @@ class Store:
                             'lists name it')
         yield from self.indexes()
         yield from self.owners()
+        for kind, rest in sorted(self.ends):
+            if kind in ENDLESS and rest in self.of(kind):
+                yield Fault('end', join(kind, rest), f'key {join(kind, rest)} expires')
         yield from self.liveness()
 
     def task(self, id: str, task: dict[str, str]) -> Iterator[str]:
@@ -152,6 +157,8 @@ class Store:
         if 'z' in task and state in 'pse' and 'x' not in task \
                 and id not in self.of('exp').get('', []):
             yield 'not begun, but not in exp'
+        if int(task.get('g', 0)) > int(self.of('m').get('', {}).get('purges', 0)):
+            yield 'of a purge that is yet to come'
         if state == 'c':
             yield from self.completed(id, task, pins)
         else:
@@ -258,7 +265,8 @@ class Store:
 def sane(task: dict[str, str]) -> bool:
     """Whether scripts can work on a task's record; `mend.lua` has the same in Lua."""
     state = task.get('s', '')
-    return (len(raw(task.get('n', ''))) == const.NONCE and state in [*'pseac']
+    return (len(task) <= FIELDS
+            and len(raw(task.get('n', ''))) == const.NONCE and state in [*'pseac']
             and all(re.fullmatch('[0-9]{1,15}', task.get(name, '0')) is not None
                     for name in NUMBERS)
             and task.get('p', '1') in [*'012']

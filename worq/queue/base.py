@@ -242,6 +242,14 @@ class TaskQueue:
         """
         raise NotImplementedError
 
+    def verify(self, ids: Sequence[str]) -> None:
+        """Look whether live tasks, and what they wait for, are where their states say.
+
+        For those who have waited long: somebody may have deleted keys of the backend, which no
+        other verb would notice. What is found begins a repair, in the background. A bounded
+        number of tasks is looked at, of many ids some. By default nothing can get lost so.
+        """
+
     def results(self, ids: Sequence[str]) -> list[bytes | None]:
         """The outcome on record of each task; None if there is none (yet, or any more)."""
         raise NotImplementedError

@@ -96,12 +96,12 @@ def inspection(state: bytes, nonce: bytes, header: bytes = b'', due: int | None 
                expires: int | None = None, open: int = 0, arguments: Sequence[bytes] = (),
                target: bytes = b'', ahead: int | None = None, pool: bytes = b'',
                taken: int | None = None, deliveries: int = 0, progress: bytes = b'',
-               memo: bytes = b'', gate: bytes = b'') -> Inspection:
+               memo: bytes = b'', gate: bytes = b'', lost: bytes = b'') -> Inspection:
     """Read what `inspect.lua` answers."""
     names = tuple(map(text, arguments))
     return Inspection(STATES.get(state, '?'), header, due, expires, open, names, text(target),
                       ahead, text(pool), taken, deliveries, progress, memo, text(gate),
-                      text(nonce))
+                      text(nonce), text(lost))
 
 
 def all_words(n: int, others: Sequence[Any]) -> list[str]:

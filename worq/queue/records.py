@@ -113,6 +113,7 @@ class Inspection(NamedTuple):
     memo: bytes = b''        #: as in `Delivery.memo`
     gate: str = ''           #: the id of the gate that holds it back
     nonce: str = ''          #: the life that this is; told in each state
+    lost: str = ''           #: why it is not where its state says, if somebody has deleted keys
 
 
 class Record(NamedTuple):

@@ -8,7 +8,9 @@ out of reach. ``take`` and ``turn`` are not: whoever calls them has to ``reconci
 """
 from __future__ import annotations
 
+import logging
 import os
+import random
 import threading
 import time
 import weakref
@@ -43,8 +45,14 @@ IDS = 500           # tasks that one call asks for
 ENDS = 150          # ids in one cancel, each of which has dependents to be told
 LOOKS = 10          # ids in one inspect, each of which may be a look at thousands of others
 MENDING = 3000      # ms in which a second process does not begin to repair
+LOOK = 500          # tasks that one ``verify`` begins with; one step of it looks at no more
+PATROL = 5000       # ms between two steps of a walk through all keys of a queue
+STRIDE = 500        # keys in such a step
 WAIT = 100          # ms that replicas have at a time to confirm; it is tried again
 PATIENCE = 1.0      # seconds that a take without a time-out goes on while a script has more
+
+
+log = logging.getLogger(__name__)
 
 
 class TaskQueue(base.TaskQueue):
@@ -80,6 +88,7 @@ class TaskQueue(base.TaskQueue):
             raise ValueError(f'invalid durable: {durable!r}; it is a number of replicas')
         self._scripts = scripts(clock_key)
         self._bells: weakref.WeakValueDictionary[str, Bell] = weakref.WeakValueDictionary()
+        self._patrol_at = time.monotonic() + PATROL / 1000
         self._mender = Mender(partial(self.audit, repair=True), self._claim)
         _queues.add(self)
 
@@ -135,9 +144,17 @@ class TaskQueue(base.TaskQueue):
         return [letter and STATES.get(letter) for letter in self._chunked('status', ids)]
 
     def inspect(self, ids: Sequence[str]) -> list[Inspection | None]:
-        return [found and inspection(*found)
+        seen = [found and inspection(*found)
                 for start in range(0, len(ids), LOOKS)
                 for found in self._run('inspect', *ids[start:start + LOOKS])]
+        if any(found and found.lost for found in seen):
+            self._mender.alarm()
+        return seen
+
+    def verify(self, ids: Sequence[str]) -> None:
+        if len(ids) > LOOK:   # any of them finds a list that is gone, and all have their turn
+            ids = random.sample(ids, LOOK)
+        self._astray(self._run('verify', *ids))
 
     def results(self, ids: Sequence[str]) -> list[bytes | None]:
         found: list[bytes | None] = self._chunked('results', ids)
@@ -220,6 +237,8 @@ class TaskQueue(base.TaskQueue):
         words, gone, found, *pause = self._run(
             'turn', pool, str(lease), str(limit), str(len(last)), *argv, again=not limit)
         bell = self._bells.get(pool)
+        if limit and time.monotonic() >= self._patrol_at:
+            self._patrol()
         if bell is not None and limit:
             if found:   # then it was not looked for, and an earlier answer holds no more
                 bell.forget()
@@ -287,6 +306,26 @@ class TaskQueue(base.TaskQueue):
             if is_damage(error):
                 self._mender.alarm()
             raise
+
+    def _patrol(self) -> None:
+        """A step through the keys, for what no script fails on; what it finds is repaired."""
+        self._patrol_at = time.monotonic() + PATROL / 1000
+        try:
+            due, *found = self._run('patrol', PATROL, STRIDE, again=False)
+        except QueueError as error:   # who needs the queue will hear of it
+            log.debug('could not look through the keys: %s', error)
+            return
+        self._patrol_at = time.monotonic() + due / 1000
+        self._astray(found)
+
+    def _astray(self, found: list[bytes]) -> None:
+        if not found:
+            return
+        names = ', '.join(f'{text(name)!r}: {text(what)}'
+                          for name, what in zip(found[:6:2], found[1:6:2]))
+        log.warning('%s%d tasks or keys are not as they should be, and are repaired now: %s',
+                    self.prefix, len(found) // 2, names)
+        self._mender.alarm()
 
     def _claim(self) -> str:
         """'' if this process is to repair, one at a time; else the name of who does, or did."""

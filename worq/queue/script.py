@@ -52,6 +52,10 @@ CONSTANTS.update(
     CARRIED=200,    # outcomes of arguments at most that go with a take ...
     BODIES=64,      # ... and bytes of a long body that count as one of such an outcome
     CHUNK=4000,     # an even number of arguments that fits the stack of Lua
+    FAR=1000,       # entries of a list that are looked at from either end
+    RECORD=100,     # names and values in the hash of a task at most
+    DAMAGED='its record in the queue was damaged',
+    REACH=11 * 366 * const.DAY * 1000,   # ms; nothing is due later than that
     SCHEMA=1)
 
 

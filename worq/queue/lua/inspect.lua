@@ -1,5 +1,5 @@
 -- inspect(P; {id}, ...) -> {{state, nonce, header, due, expires, open, arguments, target, ahead, pool, taken,
--- deliveries, progress, memo, gate} or nil, ...}. (no change) Moments are ms from now.
+-- deliveries, progress, memo, gate, lost} or nil, ...}. (no change) Moments are ms from now.
 local function span(moment)
   return moment and math.max(moment - now, 0) or false
 end
@@ -8,7 +8,7 @@ local function due(id, T)
   if T.s == SCHEDULED then
     return call('ZSCORE', P .. 'sched', id)
   end
-  return T.s == PENDING and tonumber(T.v or 0) > now and T.v
+  return T.s == PENDING and (tonumber(T.v) or 0) > now and T.v
 end
 
 local function open_ones(id, from, to)
@@ -25,7 +25,7 @@ local function open_ones(id, from, to)
 end
 
 local function ahead(id, T)
-  local p = tonumber(T.p or 1)
+  local p = T.p == '0' and 0 or T.p == '2' and 2 or 1
   local n = call('LPOS', P .. 'q:' .. p, T.n .. id, 'MAXLEN', AHEAD)
   for q = 0, p - 1 do
     n = n and n + call('LLEN', P .. 'q:' .. q)
@@ -42,9 +42,10 @@ local function look(id, T)
   if open and #names == 0 then
     names = open_ones(id, -PUT_LIMIT, -1)
   end
-  return {T.s, T.n, header(id, T), span(due(id, T)), span(T.z), open and T.u - (T.G and 1 or 0) or 0,
+  return {T.s, T.n, header(id, T), span(due(id, T)), span(T.z), open and (tonumber(T.u) or 1) - (T.G and 1 or 0) or 0,
           names, T.x or '', T.s == ENQUEUED and ahead(id, T), here and T.o or '',
-          here and now - T.q, deliveries(T), here and T.j or '', T.y or '', T.G or ''}
+          here and now - (tonumber(T.q) or now), deliveries(T) or 0, here and T.j or '', T.y or '', T.G or '',
+          astray(id, T) or ''}
 end
 
 local answers = {}

@@ -67,6 +67,34 @@ local function awaited(id, T)
   return n > 0 and (T.x or n == tonumber(T.u or 0))
 end
 
+-- All that a pending task waits for is made to know of it again. What is done or gone by now tells
+-- it once more, and so it goes on or fails.
+local function rejoin(id, T)
+  local sources, n = {T.x}, 0
+  if not T.x then
+    sources = call('LRANGE', P .. 'a:' .. id, 0, -1)
+    table.insert(sources, T.G)
+  end
+  for _, source in ipairs(sources) do
+    n = n + 1
+    if not (has('d', source) and call('LPOS', P .. 'd:' .. source, T.n .. id)) then
+      call('RPUSH', P .. 'd:' .. source, T.n .. id)
+    end
+    local s = has('t', source) and call('HGET', P .. 't:' .. source, 's')
+    if not s or s == COMPLETED then
+      tell_later(source)
+      persist(P .. 't:' .. source)
+      persist(P .. 'r:' .. source)
+    else
+      call('HSET', P .. 't:' .. source, 'k', 1)
+    end
+  end
+  if not T.x then
+    call('HSET', P .. 't:' .. id, 'u', n)
+  end
+  return n > 0
+end
+
 local function seat_live(id, T)
   persist(P .. 't:' .. id)
   local n = call('LLEN', P .. 'a:' .. id)
@@ -77,14 +105,18 @@ local function seat_live(id, T)
   if T.w then
     call('HSET', P .. 't:' .. id, 'w', T.w)
   end
-  if not whole or T.s == PENDING and not awaited(id, T) then
-    return finish(id, T, verdict(id, T, 'x', 'its record in the queue was damaged'))
+  if (tonumber(T.g or 0)) > purges then   -- `m` was lost; it is of no purge that is yet to come
+    call('HSET', P .. 't:' .. id, 'g', purges)
+  end
+  if not whole or T.s == PENDING and not awaited(id, T) and not rejoin(id, T) then
+    return finish(id, T, verdict(id, T, 'x', DAMAGED))
   elseif T.s == ENQUEUED then
     if not call('LPOS', P .. 'q:' .. (T.p or 1), T.n .. id) then
       line_up(id, T, back)
     end
   elseif not call('ZSCORE', P .. INDEX[T.s], id) then
-    call('ZADD', P .. INDEX[T.s], now, id)
+    -- A pool that lives renews its lease before that is over.
+    call('ZADD', P .. INDEX[T.s], T.s == PROCESSING and now + LEASE or now, id)
   end
   if T.z and T.s ~= PROCESSING then
     call('ZADD', P .. 'exp', T.z, id)
@@ -119,10 +151,15 @@ local function seat(id)
     has(kind, id)
   end
   local T = has('t', id) and read(id)
+  local oversize = T and T.damaged
+  if oversize then
+    T.g = nil
+  end
   if not T or not sane(T) then
     return bury(id)
   end
-  T = task(id)
+  T.g = oversize and '-1' or T.g
+  T = meet(id, T)
   if T and T.s == COMPLETED then
     seat_done(id, T)
   elseif T then
@@ -136,8 +173,10 @@ local function own(kind, id)
   elseif kind == 'in' or kind == 'pool' then
     expire(now + INBOX_TTL * 1000, P .. kind .. ':' .. id)
   elseif kind == 'u' then
-    if not call('LPOS', P .. 'unpin', id) then
-      drop(P .. 'u:' .. id)
+    if not call('LPOS', P .. 'unpin', id) then   -- what it names is pinned until it is let go
+      call('RPUSH', P .. 'unpin', id)
+      call('HSET', KEYS[1], 'more', 1)
+      meta[4] = '1'
     end
   elseif has('t', id) then
     seat(id)
@@ -166,7 +205,7 @@ for i = 1, #ARGV, 3 do
     if not T or T.s ~= NAMES[kind] then
       call('ZREM', P .. kind, name)
     else
-      call('ZADD', P .. kind, now, name)
+      call('ZADD', P .. kind, kind == 'lease' and now + LEASE or now, name)
     end
   elseif kind == 'exp' then
     if not (has('t', name) and call('HEXISTS', P .. 't:' .. name, 'z') == 1) then
@@ -175,6 +214,8 @@ for i = 1, #ARGV, 3 do
   elseif kind == 'more' then
     meta[4] = '1'
     call('HSET', KEYS[1], 'more', 1)
+  elseif kind == 'end' then
+    persist(P .. name)
   elseif kind == 'dead' then
     count('dead', tonumber(name))
   else

@@ -16,6 +16,20 @@ local function read(id)
   local flat = call('HGETALL', P .. 't:' .. id)
   if #flat == 0 then
     return nil
+  elseif #flat > RECORD then   -- no put has written that: what is not ours goes, and so does the task
+    local ours, alien, known = {}, {}, 'snfhcbptlmzvgauGedoqjyxikwr'
+    for i = 1, #flat, 2 do
+      local name = flat[i]
+      if #name == 1 and known:find(name, 1, true) then
+        ours[#ours + 1], ours[#ours + 2] = name, flat[i + 1]
+      else
+        alien[#alien + 1] = name
+      end
+    end
+    push('HDEL', P .. 't:' .. id, alien)
+    flat = ours
+    flat[#flat + 1], flat[#flat + 2] = 'damaged', '1'
+    flat[#flat + 1], flat[#flat + 2] = 'g', '-1'   -- ends when it is met, see `meet`
   end
   -- Room for what most tasks have: a table that grows is made anew at 1, 2, 4 and 8.
   local T = {s = nil, n = nil, h = nil, b = nil, e = nil, o = nil, q = nil, w = nil}
@@ -49,7 +63,7 @@ local function deliveries(T)
 end
 
 local function header(id, T)
-  return T.h or call('GETRANGE', P .. 'b:' .. id, 0, T.c - 1)
+  return T.h or call('GETRANGE', P .. 'b:' .. id, 0, (tonumber(T.c) or 1) - 1)
 end
 
 local function outcome(id, T)

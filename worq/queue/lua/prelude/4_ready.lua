@@ -13,7 +13,7 @@ local function due_at(moment)
 end
 
 local function line_up(id, T, side)
-  local p = tonumber(T.p or 1)
+  local p = T.p == '0' and 0 or T.p == '2' and 2 or 1   -- whatever is there, it has a lane
   side[p] = side[p] or {}
   table.insert(side[p], T.n .. id)
 end
@@ -47,7 +47,7 @@ local function tell(id, T, record)
   else
     entry = 'r' .. entry .. record
   end
-  local clients = call('SMEMBERS', P .. 'w:' .. id)
+  local clients = call('SRANDMEMBER', P .. 'w:' .. id, CHUNK)   -- all of them; if others wrote more
   if #clients > 0 then
     drop(P .. 'w:' .. id)
   end

@@ -33,6 +33,9 @@ end
 local function let_go(id, T)
   local key, n = P .. 'a:' .. id, tonumber(T.a)
   if n > math.max(budget, 1) then
+    if call('EXISTS', key) == 0 then   -- the count is not ours, or somebody has deleted the list
+      return
+    end
     call('RENAME', key, P .. 'u:' .. T.n .. id)
     call('RPUSH', P .. 'unpin', T.n .. id)
     call('HSET', KEYS[1], 'more', 1)
@@ -113,7 +116,8 @@ end
 -- its owner.
 local function meet(id, T)
   if purged(T) then
-    finish(id, T, verdict(id, T, 'c', 'cancelled: the queue was purged'))
+    finish(id, T, T.damaged and verdict(id, T, 'x', DAMAGED)
+           or verdict(id, T, 'c', 'cancelled: the queue was purged'))
   elseif T.z and not T.x and T.s ~= COMPLETED and T.s ~= PROCESSING and tonumber(T.z) <= now then
     local text = 'expired before it was begun' .. (T.e and ' again' or '')
     finish(id, T, verdict(id, T, 'x', text), T.o)

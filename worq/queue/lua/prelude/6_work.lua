@@ -7,8 +7,9 @@ local function work()
   end
 
   -- An edge names a life. One that is over, or waits no more, is not touched. `seen` is what has
-  -- been read, for many edges may lead to the same task.
-  local function follow(edge, id, raw, failed, seen)
+  -- been read, for many edges may lead to the same task. Of a task that is gone nobody knows whether
+  -- others have renamed its edges, so it is asked who waits.
+  local function follow(edge, id, raw, failed, seen, gone)
     local dependent, nonce = edge:sub(NONCE + 1), edge:sub(1, NONCE)
     local T = seen[dependent] or read(dependent)
     seen[dependent] = T
@@ -18,6 +19,9 @@ local function work()
       return
     end
     local gate = T.G == id
+    if gone and not gate and T.x ~= id and not call('LPOS', P .. 'a:' .. dependent, id) then
+      return
+    end
     if T.x or (failed and (gate or tonumber(T.f or 0) < PASS)) then
       return finish(dependent, T, inherit(nonce, id, raw), T.x and T.o)
     end
@@ -55,7 +59,7 @@ local function work()
         local raw = T and outcome(id, T) or (('-'):rep(NONCE) .. 'x\nits outcome was lost')
         local failed = raw:sub(NONCE + 1, NONCE + 1):lower() ~= 'v'
         for _, edge in ipairs(edges) do
-          follow(edge, id, raw, failed, seen)
+          follow(edge, id, raw, failed, seen, not T)
         end
       end
       if call('EXISTS', P .. 'd:' .. id) == 0 then
@@ -68,9 +72,11 @@ local function work()
   local function unpin_some()
     local life = budget > 0 and call('LINDEX', P .. 'unpin', 0)
     while life do
-      for _, argument in ipairs(call('LPOP', P .. 'u:' .. life, budget) or {}) do
+      local arguments = call('LPOP', P .. 'u:' .. life, budget)
+      for _, argument in ipairs(arguments or {}) do
         unpin(argument)
       end
+      budget = arguments and budget or budget - 1   -- others may have written any number of names
       if call('EXISTS', P .. 'u:' .. life) == 0 then
         call('LPOP', P .. 'unpin')
       end

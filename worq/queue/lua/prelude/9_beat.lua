@@ -20,7 +20,7 @@ local function beat(pool, lease, from, to)
     end
   end
   push('ZADD', P .. 'lease', renewed)
-  if call('ZSCORE', P .. 'pools', pool) then
+  if call('ZSCORE', P .. 'pools', pool) or call('EXISTS', P .. 'pool:' .. pool) == 1 then
     call('ZADD', P .. 'pools', now, pool)
     expire(now + POOL_TTL * 1000, P .. 'pool:' .. pool)
   end

@@ -3,16 +3,25 @@
 -- The outcomes of a task's arguments as id, outcome, ...; false where there is no room for it.
 -- Of many, only how many they are: then the client fetches them in steps. The next task waits for
 -- the next take if there is no room left, lest the client fetch what one that is soon would bring.
+-- Nil if the list is not as long as the record says, or an outcome is gone.
 local room = INLINE
 local function arguments(id, T)
-  local list = {}
-  if tonumber(T.a or 0) > BUDGET then
-    return tonumber(T.a)
+  local list, n = {}, tonumber(T.a or 0)
+  if not n or n > BUDGET then
+    return n and call('LLEN', P .. 'a:' .. id) == n and n or nil
   end
-  for _, argument in ipairs(T.a and call('LRANGE', P .. 'a:' .. id, 0, -1) or {}) do
+  local names = T.a and call('LRANGE', P .. 'a:' .. id, 0, n) or {}
+  if #names ~= n then
+    return nil
+  end
+  for _, argument in ipairs(names) do
     local raw = room > 0 and call('HGET', P .. 't:' .. argument, 'r')
-    if not raw and room > 0 and call('STRLEN', P .. 'r:' .. argument) <= room then
-      raw = call('GET', P .. 'r:' .. argument)
+    if not raw and room > 0 then
+      local size = call('STRLEN', P .. 'r:' .. argument)
+      if size == 0 then
+        return nil
+      end
+      raw = size <= room and call('GET', P .. 'r:' .. argument)
     end
     room = room - (raw and #raw or 0) - INLINE / CARRIED
     table.insert(list, argument)
@@ -21,13 +30,17 @@ local function arguments(id, T)
   return list
 end
 
--- The body, or false and where it begins in its key: then the client fetches it by itself.
+-- The body, or false and where it begins in its key: then the client fetches it by itself. Nil if
+-- it is gone.
 local function body(id, T)
   if T.b then
     return T.b, 0
   end
   local key, start = P .. 'b:' .. id, tonumber(T.c or 0)
-  if call('STRLEN', key) - start > INLINE then
+  local size = call('STRLEN', key)
+  if size == 0 or size < start then
+    return nil
+  elseif size - start > INLINE then
     return false, start
   end
   local bytes = call('GETRANGE', key, start, -1)
@@ -60,7 +73,18 @@ local function take(pool, limit, lease)
       n = i
       local nonce, id = entry:sub(1, NONCE), entry:sub(NONCE + 1)
       local T = task(id)
-      if T and T.s == ENQUEUED and T.n == nonce then
+      local ready = T and T.s == ENQUEUED and T.n == nonce
+      local plain = ready and T.h and T.b and not T.a and not T.y
+      local bytes, start, list
+      if ready and not plain then
+        bytes, start = body(id, T)
+        list = arguments(id, T)
+        if bytes == nil or list == nil then
+          finish(id, T, verdict(id, T, 'x', DAMAGED))
+          ready = false
+        end
+      end
+      if ready then
         local d, e = deliveries(T) + 1, T.e and text(T.e + 1) or '1'
         call('HSET', P .. 't:' .. id, 's', PROCESSING, 'e', e, 'o', pool, 'q', moment)
         if T.j then
@@ -71,13 +95,12 @@ local function take(pool, limit, lease)
         end
         leases[#leases + 1] = T.l and now + T.l or usual
         leases[#leases + 1] = id
-        if T.h and T.b and not T.a and not T.y then
+        if plain then
           local k = #taken
           taken[k + 1], taken[k + 2], taken[k + 3] = id, nonce .. e, d
           taken[k + 4], taken[k + 5] = T.h, T.b
         else
-          local bytes, start = body(id, T)
-          taken[#taken + 1] = {id, nonce .. e, d, header(id, T), bytes, start, arguments(id, T), T.y}
+          taken[#taken + 1] = {id, nonce .. e, d, header(id, T), bytes, start, list, T.y}
         end
       else
         count('dead', -1)

@@ -1,0 +1,71 @@
+-- What no script fails on: a task that is not where its state says, since somebody has deleted,
+-- renamed or changed a key. Each answers with a text of what is wrong, or nothing.
+
+-- A look at a long list goes so far; what it has not found then is taken to be there.
+local function listed(list, entry)
+  local key = P .. list
+  if call('LPOS', key, entry, 'MAXLEN', FAR) then
+    return true
+  end
+  local n = call('LLEN', key)
+  return n > FAR and (n > 2 * FAR or call('LPOS', key, entry, 'RANK', '-1', 'MAXLEN', FAR))
+end
+
+-- Whether what a pending task waits for knows of it. Of very many arguments some are looked at.
+local function forgotten(id, T)
+  local entry, n, open = T.n .. id, tonumber(T.a or 0), 0
+  if T.x then
+    return not listed('d:' .. T.x, entry) and 'what it waits for does not know of it'
+  elseif n ~= call('LLEN', P .. 'a:' .. id) then
+    return 'its arguments are lost'
+  end
+  local from = n > PUT_LIMIT and now % (n - PUT_LIMIT) or 0
+  for _, argument in ipairs(call('LRANGE', P .. 'a:' .. id, from, from + PUT_LIMIT - 1)) do
+    if listed('d:' .. argument, entry) then
+      open = open + 1
+    elseif n > PUT_LIMIT and call('HGET', P .. 't:' .. argument, 's') ~= COMPLETED then
+      return 'an argument does not know of it'
+    end
+  end
+  if T.G and listed('d:' .. T.G, entry) then
+    open = open + 1
+  end
+  if n <= PUT_LIMIT and open ~= tonumber(T.u or 0) or open == 0 and T.u == '0' then
+    return 'what it waits for does not know of it'
+  end
+end
+
+local function astray(id, T)
+  local s = T.s
+  if not T.n or #T.n ~= NONCE or not s or not s:match('^[pseac]$')
+      or (tonumber(T.g or 0) or 0) > purges then
+    return 'its record makes no sense'
+  elseif s == ENQUEUED then
+    return not listed('q:' .. (T.p or 1), T.n .. id) and 'it is in no list of what is ready'
+  elseif s == COMPLETED then
+    return nil
+  end
+  local at = tonumber(call('ZSCORE', P .. INDEX[s], id) or nil)
+  if not at then
+    return 'it is in no list of what is ' .. (s == PENDING and 'pending' or s == SCHEDULED
+           and 'scheduled' or 'running')
+  elseif at > now + REACH then
+    return 'it is listed for a time that never comes'
+  end
+  return s == PENDING and forgotten(id, T) or nil
+end
+
+-- A task that is done or gone, and of which others still wait to hear.
+local function untold(id)
+  if call('EXISTS', P .. 'd:' .. id) == 1 and not listed('rel', id) then
+    return 'what depends on it was not told of its end'
+  end
+end
+
+-- What is left over is done only where there is a note of it.
+local function note_work()
+  if not meta[4] and call('EXISTS', P .. 'rel', P .. 'unpin', P .. 'trash') > 0 then
+    call('HSET', KEYS[1], 'more', 1)
+    meta[4] = '1'
+  end
+end
