@@ -301,6 +301,50 @@ class Keepers(Contract):
         self.q.beat('p1')
         self.assertEqual(list(self.q.pools()), ['p 2'])
 
+    def test_pools_beside(self) -> None:
+        """Pools of one place share one look at each other a tick, and it is a short one."""
+        here = {'host': 'h', 'boot': 'b', 'pid': '7', 'started': '1', 'tasks': 'one'}
+        self.q.join('p1', here)
+        self.q.join('p2', {**here, 'pid': '8'})
+        self.q.join('p3', {**here, 'pid': '9'})
+        for name, other in ('p4', {'boot': 'c'}), ('p5', {'host': 'i'}), ('p6', {'boot': ''}):
+            self.q.join(name, {**here, **other})
+        self.q.join('p7', {'pid': '5'})
+        self.advance(300)
+        short = {name: {'pid': pid, 'started': '1', 'seen': '300'}
+                 for name, pid in [('p1', '7'), ('p2', '8'), ('p3', '9')]}
+        self.assertEqual(self.q.pools('p1'), {name: short[name] for name in ('p2', 'p3')})
+        for name in 'p1', 'p2', 'p6', 'p7', 'unknown':   # two have had it, the others no place
+            self.assertEqual(self.q.pools(name), {})
+        self.assertEqual(self.q.pools('p4'), {})         # it is alone, but
+        self.q.join('p8', {**here, 'boot': 'c'})         # ... its place has had its look as well
+        self.assertEqual(self.q.pools('p8'), {})
+        self.advance(const.TICK - 1)
+        self.assertEqual(self.q.pools('p2'), {})
+        self.advance(1)
+        self.q.join('p1', here)   # as it does to tell the names of its tasks
+        self.q.leave('p3')
+        self.assertEqual(self.q.pools('p2'), {'p1': {**short['p1'], 'seen': '0'}})
+        self.assertEqual(list(self.q.pools('p4')), ['p8'])
+        self.q.abandon('p1', 'it is dead')
+        self.advance(const.TICK)
+        self.assertEqual(self.q.pools('p2'), {})
+        self.q.join('p3', {**here, 'boot': 'c'})
+        self.advance(const.TICK)
+        self.assertEqual(set(self.q.pools('p8')), {'p3', 'p4'})
+
+    def test_turn_beats(self) -> None:
+        """A turn that holds nothing keeps its pool known, if it is to beat."""
+        self.q.join('p1', {})
+        self.advance(500)
+        self.q.turn('p1', limit=1)
+        self.assertEqual(self.q.pools()['p1']['seen'], '500')
+        self.q.turn('p1', [], [], 1)
+        self.assertEqual(self.q.pools()['p1']['seen'], '0')
+        self.advance(500)
+        self.assertEqual(self.q.turn('p1', [], []).lost, [])
+        self.assertEqual(self.q.pools()['p1']['seen'], '0')
+
     def test_size_and_stats(self) -> None:
         """Sizes count what there is now, counters how tasks ended."""
         self.put(message('a'), message('b', 'a'), message('c', delay=9_999), message('d'))

@@ -164,7 +164,7 @@ class DeskTest(unittest.TestCase):
             self.assertEqual([(one.id, one.word) for one in self.desk.beat()],
                              [('a', 'cancelled')])
             self.desk.settle([Outcome('b', self.b.token, 'value', b'')])
-            self.desk.beat_at = 0
+            self.desk.beat_at = self.desk._bury_at = 0   # and the look at others is behind it
             self.desk.beat()
             self.assertGreater(self.desk.beat_in, 1.0)
         self.assertEqual(len(beats), 3)
@@ -217,6 +217,35 @@ class DeskTest(unittest.TestCase):
             beat()
             found, = self.queue.inspect(['a'])
             self.assertEqual(found.progress, text)
+
+    def test_an_idle_turn_beats_along(self):
+        """A pool that holds nothing asks the queue once, not twice, when it is time to beat."""
+        self.desk.settle([Outcome(one.id, one.token, 'value', b'') for one in (self.a, self.b)])
+        self.now += 7_000
+        self.desk.beat_at = 0
+        with mock.patch.object(self.queue, 'beat', wraps=self.queue.beat) as beat:
+            self.desk.turn([], 1)
+        self.assertEqual(beat.call_count, 0)
+        self.assertEqual(self.queue.pools()[self.desk.pool]['seen'], '0')
+
+    @unittest.skipUnless(Desk(None, 1).info['boot'].strip(), 'nobody is proved dead here')
+    def test_looks_again_soon_after_it_joined(self):
+        """A pool whose forerunner died just after another had looked finds it a second later."""
+        ours = self.desk.info
+        self.now += 5_000
+        self.queue.join('neighbour', ours)
+        self.assertIn(self.desk.pool, self.queue.pools('neighbour'))
+        self.queue.join('dead', {**ours, 'pid': '999999999'})
+        desk = Desk(self.queue, 15_000)
+        desk.turn([], 1)
+        self.assertIn('dead', self.queue.pools())   # others have just looked
+        self.assertLessEqual(desk.beat_in, 1.0)
+        self.now += 1_000
+        desk.beat_at = desk._bury_at = 0            # a second has passed
+        with self.assertLogs('worq', 'WARNING'):
+            desk.turn([], 1)
+        self.assertNotIn('dead', self.queue.pools())
+        self.assertGreater(desk.beat_in, 1.0)
 
     def test_too_many_names(self):
         """Names that are too long together are not told, for a part of them would mislead."""

@@ -211,14 +211,12 @@ class Desk:
         if outcomes:
             settled = {outcome.token for outcome in outcomes}
             self._settling |= settled
-        held = self._all_held(settled) if beats else []
+        held = self._all_held(settled) if beats else None
         try:
             if not self._joined or self._away_since is not None:
                 self._arrive()
-            if beats and not held:
-                self.backend.beat(self.pool, (), self.lease)  # so that we are known to live
             turn = self.backend.turn(self.pool, outcomes, held, limit, self.lease) \
-                if outcomes or held or limit else Turn([], [], [])
+                if outcomes or beats or limit else Turn([], [], [])
         except QueueError as error:
             self._keep(outcomes)
             self._gone(error)
@@ -234,7 +232,7 @@ class Desk:
             if lease is not None and lease < self.lease:
                 self.short[delivery.token] = lease
                 self.beat_at = min(self.beat_at, now + lease / 3000)
-        lost = self._beaten(now, held, turn.lost) if beats else []
+        lost = [] if held is None else self._beaten(now, held, turn.lost)
         if turn.deliveries:
             self.beat_at = min(self.beat_at, now + BEAT)
         return turn.deliveries, lost
@@ -291,6 +289,7 @@ class Desk:
         if now >= self._bury_at:
             self._bury_at = now + self.lease / 3000
             self._bury()
+        self.beat_at = min(self.beat_at, self._bury_at)
         if self._renamed:
             self._rejoin()
         return lost
@@ -347,6 +346,8 @@ class Desk:
             self.backend.join(self.pool, self.info)
             self._joined = True
             self._renamed = False
+            # Again soon: another may have looked just before our forerunner died.
+            self._bury_at = time.monotonic() + BEAT
             self._bury()
         if self._away_since is None:
             return
@@ -402,10 +403,11 @@ class Desk:
             log.debug('could not look for dead pools: %s', error)
 
     def _bury_all(self) -> None:
-        for pool, info in self.backend.pools().items():
-            if pool == self.pool:
-                continue
-            cause = cause_of_death(info, self.info)
+        here = {name: self.info[name] for name in ('host', 'boot')}
+        if not here['boot'].strip():
+            return   # nobody could be proved dead here
+        for pool, info in self.backend.pools(self.pool).items():
+            cause = cause_of_death({**info, **here}, self.info)
             if cause:
                 lost = self.backend.abandon(pool, cause)
                 self.backend.leave(pool)

@@ -21,13 +21,13 @@ READ = {   # how a key is read, by the first part of its name
     **dict.fromkeys(['q', 'a', 'u', 'd', 'rel', 'unpin', 'trash'], 'LRANGE'),
     **dict.fromkeys(['sched', 'lease', 'wait', 'exp', 'ends'], 'ZRANGE'),
     **dict.fromkeys(['b', 'r'], 'STRLEN'), **dict.fromkeys(['wake', 'in'], 'LLEN'),
-    'pools': 'ZCARD',
+    **dict.fromkeys(['pools', 'on'], 'ZCARD'),
 }
 KEPT = {'m', 'q', 'sched', 'lease', 'wait', 'exp', 'rel', 'unpin', 'trash', 'wake', 'pools', 'ends',
         'clock', 'mending', 'x'}
 LASTING = KEPT - {'q', 'x'}
 ENDLESS = KEPT - {'clock', 'mending', 'ends'} | {'a', 'b', 'd', 'u', 'w'}
-OWNED = {'a', 'b', 'd', 'r', 'u', 'w', 'in', 'pool'}   # by a task, or with an end
+OWNED = {'a', 'b', 'd', 'r', 'u', 'w', 'in', 'pool', 'on'}   # by a task, or with an end
 INDEX = {'s': 'sched', 'a': 'lease', 'p': 'wait'}
 NUMBERS = 'edfmlpiutvgacqz'   # the fields of a task that are numbers
 LANE = re.compile(r'x:\d+:(q:[012]|wait|sched)')
@@ -238,7 +238,7 @@ class Store:
                     owned = f'x:{rest}' in self.of('trash').get('', [])
                 elif kind == 't' or kind in KEPT:
                     owned = True
-                elif kind in ('in', 'pool'):
+                elif kind in ('in', 'pool', 'on'):
                     owned = (kind, rest) in self.ends
                 elif kind == 'r':
                     owned = state == 'c'

@@ -301,8 +301,15 @@ class TaskQueue:
         """Forget a pool that has settled or released all it had."""
         raise NotImplementedError
 
-    def pools(self) -> dict[str, dict[str, str]]:
-        """The pools that joined, by id: `info`, and 'seen', the ms since they last beat."""
+    def pools(self, beside: str = '') -> dict[str, dict[str, str]]:
+        """The pools that joined, by id: `info`, and 'seen', the ms since they last beat.
+
+        :param beside: a pool. Then only others that joined from the same place, with its 'host'
+            and its 'boot', and of their `info` only 'pid' and 'started'. The pools of a place
+            share this look, lest a crowd of them read each other all the time: it is answered
+            every `const.TICK`, whoever asks, and what is asked before finds nobody. Nobody
+            has a place without telling both.
+        """
         raise NotImplementedError
 
     def take(self, pool: str, limit: int, timeout: float = 0,
@@ -347,9 +354,9 @@ class TaskQueue:
         raise NotImplementedError
 
     def turn(self, pool: str, outcomes: Sequence[Outcome] = (),
-             held: Iterable[Held] = (), limit: int = 0,
+             held: Iterable[Held] | None = None, limit: int = 0,
              lease: int = const.LEASE) -> Turn:
-        """Settle, then beat (if anything is `held`), then take (if `limit`): in one step."""
+        """Settle, then beat (unless `held` is None), then take (if `limit`): in one step."""
         raise NotImplementedError
 
     def reconcile(self, pool: str, known: Iterable[bytes]) -> int:

@@ -314,13 +314,15 @@ class TaskQueue(base.TaskQueue):
         self._store.pools.pop(pool, None)
 
     @whole
-    def pools(self) -> dict[str, dict[str, str]]:
+    def pools(self, beside: str = '') -> dict[str, dict[str, str]]:
         now, pools = self.clock(), self._store.pools
         for pool, (_, seen) in list(pools.items()):
             if now - seen >= const.POOL_TTL * 1_000:
                 del pools[pool]
-        return {pool: {**info, 'seen': str(now - seen)}
-                for pool, (info, seen) in pools.items()}
+        found = self._store.beside(beside, now) if beside else \
+            {pool: info for pool, (info, _) in pools.items()}
+        return {pool: {**info, 'seen': str(now - pools[pool][1])}
+                for pool, info in found.items()}
 
     def take(self, pool: str, limit: int, timeout: float = 0,
              lease: int = const.LEASE) -> list[Delivery]:
@@ -384,14 +386,14 @@ class TaskQueue(base.TaskQueue):
 
     @whole
     def turn(self, pool: str, outcomes: Sequence[Outcome] = (),
-             held: Iterable[Held] = (), limit: int = 0,
+             held: Iterable[Held] | None = None, limit: int = 0,
              lease: int = const.LEASE) -> Turn:
         check_outcomes(outcomes)
-        held = check_held(held)
+        held = None if held is None else check_held(held)
         store = self._store
         store.begin(self.clock())
         words = [store.settle(pool, outcome) for outcome in outcomes]
-        lost = store.beat(pool, held, lease) if held else []
+        lost = [] if held is None else store.beat(pool, held, lease)
         store.tick()
         taken = store.take(pool, limit, lease) if limit > 0 else []
         self._end()

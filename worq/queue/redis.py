@@ -190,9 +190,9 @@ class TaskQueue(base.TaskQueue):
     def leave(self, pool: str) -> None:
         self._run('leave', pool)
 
-    def pools(self) -> dict[str, dict[str, str]]:
+    def pools(self, beside: str = '') -> dict[str, dict[str, str]]:
         found = {}
-        for pool, seen, flat in self._run('pools'):
+        for pool, seen, flat in self._run('pools', beside):
             fields = [text(part) for part in flat]
             info = dict(zip(fields[::2], fields[1::2]))
             found[text(pool)] = {**info, 'seen': str(seen)}
@@ -227,13 +227,13 @@ class TaskQueue(base.TaskQueue):
         return words
 
     def turn(self, pool: str, outcomes: Sequence[Outcome] = (),
-             held: Iterable[Held] = (), limit: int = 0,
+             held: Iterable[Held] | None = None, limit: int = 0,
              lease: int = const.LEASE) -> Turn:
         *before, last = affordable(outcomes) or [[]]
         settled = [word for group in before for word in self.settle(pool, group)]
         argv = flat_outcomes(last)
-        for one in check_held(held):
-            argv += one
+        if held is not None:
+            argv += [part for one in check_held(held) for part in one] or ['']
         words, gone, found, *pause = self._run(
             'turn', pool, str(lease), str(limit), str(len(last)), *argv, again=not limit)
         bell = self._bells.get(pool)

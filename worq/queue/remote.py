@@ -126,7 +126,7 @@ VERBS: dict[str, list[Reader]] = {
     'cancel': [ids], 'purge': [], 'status': [ids], 'inspect': [ids], 'results': [ids],
     'watch': [text, ids], 'wait': [text], 'forget': [ids],
     'beat': [text, many(held), number], 'settle': [text, many(outcome)],
-    'pools': [], 'size': [], 'stats': [], 'audit': [],
+    'pools': [text], 'size': [], 'stats': [], 'audit': [],
 }
 
 
@@ -258,8 +258,8 @@ class TaskQueue(base.TaskQueue):
 
     # -- pools ----------------------------------------------------------------
 
-    def pools(self) -> dict[str, dict[str, str]]:
-        pools: dict[str, dict[str, str]] = self._ask('pools')
+    def pools(self, beside: str = '') -> dict[str, dict[str, str]]:
+        pools: dict[str, dict[str, str]] = self._ask('pools', beside)
         return pools
 
     def beat(self, pool: str, held: Iterable[Held] = (),

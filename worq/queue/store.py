@@ -25,6 +25,7 @@ class Store(Graph):
     def __init__(self, tell: Callable[[str, str, bytes | None], None]) -> None:
         super().__init__(tell)
         self.pools: dict[str, tuple[dict[str, str], int]] = {}   # info, last seen
+        self._looked: dict[tuple[str, str], int] = {}   # when the pools of a place were looked at
         self._soonest = 0      # no lease ends before; at worst this is too early
         self._ticked: int | None = None
         self._calm = -const.COOLDOWN         # nothing is reaped before
@@ -362,6 +363,21 @@ class Store(Graph):
             self._follow_all()
         self.pools.pop(pool, None)
         return len(dead)
+
+    def beside(self, pool: str, now: int) -> dict[str, dict[str, str]]:
+        """What tells of the others of its place whether they live, if it is time for that."""
+        place = self._place(pool)
+        if place is None or 0 <= now - self._looked.get(place, -const.TICK) < const.TICK:
+            return {}
+        self._looked[place] = now
+        return {other: {name: info.get(name, '') for name in ('pid', 'started')}
+                for other, (info, _) in self.pools.items()
+                if other != pool and self._place(other) == place}
+
+    def _place(self, pool: str) -> tuple[str, str] | None:
+        info, _ = self.pools.get(pool, ({}, 0))
+        host, boot = info.get('host', ''), info.get('boot', '')
+        return (host, boot) if host and boot else None
 
     # -- keeping --------------------------------------------------------------
 

@@ -6,8 +6,7 @@ local n = each_lease(pool, function() return true end, function(id, T)
   lost(id, T, cause)
 end)
 if n < LEASES_LIMIT then
-  call('ZREM', P .. 'pools', pool)
-  drop(P .. 'pool:' .. pool)
+  forget_pool(pool)
 end
 conclude()
 return n

@@ -1,13 +1,18 @@
 -- join(P; pool, {field, value}, ...) -> 'ok'
 -- (no change) The pool is known, and alive as of now.
-local key = P .. 'pool:' .. pool
+local key, ends = P .. 'pool:' .. pool, now + POOL_TTL * 1000
 insist()
 call('HSET', KEYS[1], 'version', SCHEMA)
+forget_pool(pool)
 call('ZREMRANGEBYSCORE', P .. 'pools', '-inf', now - POOL_TTL * 1000)
 call('ZADD', P .. 'pools', now, pool)
-drop(key)
 if rest <= #ARGV then
   call('HSET', key, unpack(ARGV, rest))
-  expire(now + POOL_TTL * 1000, key)
+  expire(ends, key)
+  local on = place(unpack(call('HMGET', key, 'host', 'boot')))
+  if on then
+    call('ZADD', on, now, pool)
+    expire(ends, on)
+  end
 end
 return 'ok'

@@ -2,7 +2,7 @@
 -- any -> as it should be; a task whose record is damaged -> completed, or forgotten
 -- Each is looked at again here, for who found it may have read while it changed.
 insist()
-local TYPES = {t = 'hash', pool = 'hash', b = 'string', r = 'string', w = 'set', a = 'list',
+local TYPES = {t = 'hash', pool = 'hash', on = 'zset', b = 'string', r = 'string', w = 'set', a = 'list',
                d = 'list', u = 'list', ['in'] = 'list', x = '?'}
 local NAMES = {sched = SCHEDULED, lease = PROCESSING, wait = PENDING}
 local NUMBERS = {'e', 'd', 'f', 'm', 'l', 'p', 'i', 'u', 't', 'v', 'g', 'a', 'c', 'q',
@@ -170,7 +170,7 @@ end
 local function own(kind, id)
   if not has(kind, id) then
     return
-  elseif kind == 'in' or kind == 'pool' then
+  elseif kind == 'in' or kind == 'pool' or kind == 'on' then
     expire(now + INBOX_TTL * 1000, P .. kind .. ':' .. id)
   elseif kind == 'u' then
     if not call('LPOS', P .. 'unpin', id) then   -- what it names is pinned until it is let go
