@@ -1,12 +1,15 @@
 """The contract of a task queue as tests: what is built in steps behind a gate."""
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
+from unittest import mock
 
 from test.contract import HEADER, Contract, held, message, nonce, outcome
-from worq import const
+from worq import const, graph
 from worq.queue import base
-from worq.queue.base import Argument, Held, Inspection, Message, Outcome, Refusal, unpack
+from worq.queue.base import (
+    Argument, Held, Inspection, Message, Outcome, Refusal, TaskQueue, unpack,
+)
 
 GONE = b'x', b'batch\nwhoever was putting it has gone'
 
@@ -398,3 +401,30 @@ class Edges(Gates):
         self.settle(outcome(delivery))
         self.tick(20 * const.TICK)
         self.assertEqual(set(self.q.forget(ids)), {'forgotten'})
+
+    def test_builder_of_a_wide_task_beats(self) -> None:
+        """Who adds thousands of arguments over a slow link is heard of, however long it takes."""
+        now = 0.0
+
+        class Slow:
+            """The queue, where each step of arguments takes a third of the builder's lease."""
+
+            def __getattr__(slow, name: str) -> Any:
+                return getattr(self.q, name)
+
+            def edges(slow, *args: Any) -> list[Refusal]:
+                nonlocal now
+                self.tick(graph.LEASE // 3)
+                now += graph.LEASE / 3000
+                return self.q.edges(*args)
+
+        arguments = [message(f'a{n}') for n in range(6 * graph.WIDE)]
+        self.put(*arguments)
+        entry = graph.Entry(cast(Any, None), b'')
+        entry.message = message('wide', *(each.id for each in arguments))
+        with mock.patch.object(graph.time, 'monotonic', lambda: now):
+            builder = graph.Builder(cast(TaskQueue, Slow()), mock.Mock(), lambda gate: b'')
+            builder.build([entry])
+        self.assertEqual(self.status('wide'), ['pending'])
+        self.assertGreater(now, graph.LEASE / 1000)
+        self.q.purge()

@@ -172,13 +172,18 @@ class Readers(Contract):
         self.assertEqual(self.status('a'), [None])
 
     def test_completed_result_is_pinned_again(self) -> None:
-        """A completed task that becomes an argument does not expire any more."""
-        self.put(message('a', ttl=60))
-        self.complete('a')
-        self.put(message('b', 'a'))
-        self.advance(80)
-        self.assertEqual(self.status('a'), ['completed'])
-        self.complete('b')
+        """A completed task that becomes an argument does not expire any more, however long."""
+        for data in b'short', b'long' * const.SMALL:
+            self.put(message('a', ttl=60))
+            self.complete('a', data)
+            self.put(message('b', 'a'))
+            self.advance(80)
+            self.assertEqual(self.status('a'), ['completed'])
+            self.assertEqual(self.outcome_of('a'), (b'v', data))
+            (id, raw), = self.take_one('b').arguments
+            self.assertEqual((id, unpack(raw).data), ('a', data))
+            self.q.cancel(['b'])
+            self.tick(100)
 
     def test_ignored_result(self) -> None:
         """A task that ignores its result is unknown when it is done, its id free at once."""

@@ -1,0 +1,143 @@
+"""The inbox is only a hint: whoever waits gets an end though the news of it was lost."""
+from __future__ import annotations
+
+import threading
+from unittest import mock
+
+from test.broker_case import BrokerCase, on_every_queue
+from test.support import eventually
+from test.test_inbox import Counting, identity
+from worq import inbox
+from worq.errors import QueueError
+
+WAIT = 30
+
+
+class LostNewsContract(BrokerCase):
+    """The regular look at all that is awaited is far away in these tests: nothing hangs on it."""
+
+    __test__ = False
+
+    def setUp(self):
+        super().setUp()
+        for name, seconds in [('REWATCH', 1000.0), ('PAUSE', (0.001, 0.01))]:
+            patch = mock.patch.object(inbox, name, seconds)
+            patch.start()
+            self.addCleanup(patch.stop)
+        self.b = self.broker()
+        self.b.expose(identity)
+        self.q = self.b.queue()
+        self.worker = self.broker()
+        self.worker.expose(identity)
+        self.real = self.b.backend
+
+    def stand_before(self, **verbs):
+        """Have some verbs of the backend done otherwise, for the inbox alone."""
+        stand_in = Counting(self.real)
+        vars(stand_in).update(verbs)
+        self.b.inbox.backend = stand_in
+        return stand_in
+
+    def waiter(self, deferred, timeout=None):
+        """A thread that waits; and where its answer comes to."""
+        got = []
+        thread = threading.Thread(target=lambda: got.append(deferred.wait(timeout)), daemon=True)
+        thread.start()
+        return thread, got
+
+    def lose_news(self):
+        """Empty the inbox, as a server does that has lost its memory of it."""
+        while self.real.wait(self.b.inbox.client, 0):
+            pass
+
+    def test_news_lost_with_the_connection(self):
+        """Who listened when the connection broke asks again at once: the news may be gone."""
+        deferred = self.q.identity(1)
+        listening, broken = threading.Event(), threading.Event()
+
+        def wait(client, timeout):
+            if not broken.is_set():
+                listening.set()
+                broken.wait(WAIT)
+                self.lose_news()
+                raise QueueError('the connection broke')
+            return self.real.wait(client, min(timeout, 0.05))
+
+        self.stand_before(wait=wait)
+        with self.assertLogs('worq.inbox', 'WARNING'):
+            thread, got = self.waiter(deferred)
+            self.assertTrue(listening.wait(WAIT))
+            self.work(self.worker)
+            broken.set()
+            thread.join(WAIT)
+        self.assertEqual(got, [True])
+
+    def test_look_that_failed_for_others(self):
+        """Who relied on the look of another is watched by the one that leads, if that failed."""
+        first = self.q.identity(1)
+        calm, looking = threading.Event(), threading.Event()
+        calm.set()
+
+        def watch(client, ids):
+            if calm.is_set():
+                return self.real.watch(client, ids)
+            looking.set()
+            calm.wait(WAIT)   # until the third one relies on this look
+            raise QueueError('away')
+
+        def wait(client, timeout):
+            return self.real.wait(client, min(timeout, 0.05))
+
+        box = self.b.inbox
+        self.stand_before(watch=watch, wait=wait)
+        thread, got = self.waiter(first)
+        eventually(lambda: box._leader is not None and box._rewatch_at > 0, True)
+        calm.clear()
+        second, third = self.q.identity(2), self.q.identity(3)   # a look for one takes both
+        errors = []
+
+        def look():
+            try:
+                second.wait(0)
+            except QueueError as error:
+                errors.append(error)
+
+        looker = threading.Thread(target=look)
+        looker.start()
+        self.assertTrue(looking.wait(WAIT))
+        self.assertIn(third.id, box._asked)
+        relying, got_third = self.waiter(third)
+        eventually(lambda: third.id in box._waiting, True)
+        calm.set()
+        looker.join(WAIT)
+        self.assertEqual(len(errors), 1)
+        self.work(self.worker)
+        for each in thread, relying:
+            each.join(WAIT)
+        self.assertEqual((got, got_third), ([True], [True]))
+
+    def test_last_look(self):
+        """Who waits in vain looks once more in the end: what has completed is never 'not done'."""
+        deferred = self.q.identity(1)
+        self.assertFalse(deferred)   # it is asked for
+        listening = threading.Event()
+
+        def wait(client, timeout):
+            listening.set()
+            done.wait(WAIT)
+            self.lose_news()
+            return []
+
+        done = threading.Event()
+        self.stand_before(wait=wait)
+        clock = mock.patch.object(inbox.time, 'monotonic', lambda: 1000.0 * done.is_set())
+        with clock:   # time is up as soon as it has completed
+            thread, got = self.waiter(deferred, 5)
+            self.assertTrue(listening.wait(WAIT))
+            self.work(self.worker)
+            done.set()
+            thread.join(WAIT)
+        self.assertEqual(got, [True])
+
+
+on_every_queue(globals(), LostNewsContract)
