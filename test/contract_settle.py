@@ -117,6 +117,23 @@ class Settle(Contract):
         self.assertEqual(self.outcome_of('a'),
                          (b'x', b'mod.func\nkilled by signal 11 (delivery 3 of 3)'))
 
+    def test_expire(self) -> None:
+        """A task without an outcome has expired at once, whatever deliveries are left."""
+        self.put(message('a', header=b'mod.f\nlease 9000'), message('b', 'a'),
+                 message('i', flags=base.IGNORE_RESULT))
+        ends = outcome(self.take_one('a'), 'expire', b'its result is too long \xff')
+        self.assertEqual(self.settle(ends), ['ok'])
+        self.assertEqual(self.settle(ends), ['again'])
+        self.assertEqual(self.status('a', 'b'), ['completed', 'completed'])
+        for id in 'a', 'b':
+            kind, data = self.outcome_of(id)
+            self.assertEqual(kind, b'x')
+            self.assertTrue(data.startswith(b'mod.f\nits result is too long '), data)
+        self.assertEqual(self.settle(outcome(self.take_one('i'), 'expire', b'x')), ['ok'])
+        self.assertEqual(self.status('i'), [None])
+        stats = self.q.stats()
+        self.assertEqual((stats['expired'], stats['redelivered']), (3, 0))
+
     def test_lost_in_order(self) -> None:
         """What was lost for the first time stands before what was not taken, in its order."""
         self.put(*[message(f'a{i}') for i in range(4)])

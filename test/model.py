@@ -23,9 +23,10 @@ IDS = ['a', 'b:', 'c c', 'd\n', 'é', 'f', '{g}', '%h']
 POOLS = ['p1', 'p2', 'p3']
 CLIENTS = ['c1', 'c2']
 LONG = 10 * const.DAY * 1_000    # ms: no result expires while the model runs
-WORDS = ['value', 'failure', 'retry', 'delegate', 'delegate', 'release', 'refuse', 'lost']
+WORDS = ['value', 'failure', 'retry', 'delegate', 'delegate', 'release', 'refuse', 'lost',
+         'expire']
 USUAL = ['value', 'value', 'failure', 'release', 'lost']
-FINAL = ['value', 'failure']
+FINAL = ['value', 'failure', 'expire']
 LIVES = ['', 'now'] * 8 + ['wrong']   # which life an argument names
 
 ids = st.sampled_from(IDS)

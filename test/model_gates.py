@@ -71,7 +71,7 @@ class Builders(Users):
 
     @precondition(lambda self: self.held_gates())
     @rule(gate=gates, word=st.sampled_from(
-        ['value'] * 6 + ['failure', 'release', 'retry', 'lost', 'refuse', 'delegate']))
+        ['value'] * 6 + ['failure', 'release', 'retry', 'lost', 'refuse', 'delegate', 'expire']))
     def end_gate(self, gate: str, word: str) -> None:
         if gate in self.gates:
             nonce = self.gates[gate].nonce

@@ -12,7 +12,7 @@ from worq import const
 from worq.const import COMPLETED, ENQUEUED, NEW, PENDING, PROCESSING, SCHEDULED
 from worq.queue.base import Argument, Delivery, Held, Message
 
-WORDS = ['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'lost']
+WORDS = ['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'lost', 'expire']
 WALKERS: dict[tuple[str, str], Callable[[Any], None]] = {}
 
 
@@ -205,6 +205,11 @@ def _(q: Life) -> None:
 @walks(PROCESSING, 'settle: retry')
 def _(q: Life) -> None:
     q.give('retry', delay=1)
+
+
+@walks(PROCESSING, 'settle: expire (its outcome cannot be stored)')
+def expire(q: Life) -> None:
+    q.assertEqual(q.give('expire', data=b'too long'), 'ok')
 
 
 @walks(PROCESSING, 'settle: a Deferred (tail call)')

@@ -63,6 +63,7 @@ TRANSITIONS = [Transition(*line) for line in [
     (ENQUEUED, 'take', PROCESSING),
     (PROCESSING, 'settle: value or failure', COMPLETED),
     (PROCESSING, 'settle: retry', SCHEDULED),
+    (PROCESSING, 'settle: expire (its outcome cannot be stored)', COMPLETED),
     (PROCESSING, 'settle: a Deferred (tail call)', PENDING),
     (PROCESSING, 'settle: release (never started)', ENQUEUED),
     (PROCESSING, 'settle: refuse, and other pools may know it', SCHEDULED),

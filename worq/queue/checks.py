@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ['check_messages', 'check_edges', 'check_outcomes', 'check_held', 'check_limit']
 
-WORDS = frozenset(['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'lost'])
+WORDS = frozenset(['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'lost', 'expire'])
 ID_BYTES = 512
 PRIORITIES = frozenset(const.PRIORITIES.values())
 

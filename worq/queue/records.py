@@ -60,6 +60,8 @@ class Outcome(NamedTuple):
     lost     text: how the worker died               as if the lease had run out: enqueued at
                                                      the front, later times scheduled, at
                                                      last completed as expired
+    expire   text: why it has no outcome             completed as expired, whatever deliveries
+                                                     are left: it would come to the same again
     ======== ======================================= ==================================
     """
 

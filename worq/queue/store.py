@@ -278,6 +278,8 @@ class Store(Graph):
                 self.finish(life, FAILURE, outcome.data, None, pool)
             else:
                 self._postpone(life, self.now + LATER)
+        elif word == 'expire':
+            self.verdict(life, EXPIRED, outcome.data.decode(errors='replace'), pool)
         else:
             self._lose(life, outcome.data.decode(errors='replace'), pool)
         self._follow_all()

@@ -67,6 +67,8 @@ local function apply(id, T, pool, word, data)
     release(id, T)
   elseif word == 'lost' then
     lost(id, T, data, pool)
+  elseif word == 'expire' then
+    finish(id, T, verdict(id, T, 'x', data), pool)
   elseif word == 'retry' then
     local delay, memo = data:match('^(%d+) (.*)$')
     call('ZREM', P .. 'lease', id)
