@@ -51,6 +51,19 @@ def same(value=None):
 
 
 @tasks.task
+def make(begun, size):
+    """Say that it has begun, and return so many bytes."""
+    touch(begun)
+    return bytes(size)
+
+
+@tasks.task
+def size(*values):
+    """How many bytes it gets."""
+    return sum(map(len, values))
+
+
+@tasks.task
 def add(*numbers):
     return sum(numbers)
 

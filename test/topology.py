@@ -1,13 +1,17 @@
-"""Several Redis servers that belong together: a master with Sentinels, a cluster."""
+"""Several Redis servers that belong together, a master with Sentinels, a cluster; a slow link."""
 from __future__ import annotations
 
 import contextlib
 import socket
+import threading
+import time
 from pathlib import Path
+from typing import Any, Callable
+
 from test import support
 from test.support import Server, eventually, find_binary
 
-__all__ = ['Watched', 'Cluster']
+__all__ = ['Watched', 'Cluster', 'Slow']
 
 SLOTS = 16384
 PATIENCE = 30   # seconds for servers to find each other
@@ -142,3 +146,75 @@ class Cluster:
 
     def __exit__(self, *exc_info: object) -> None:
         self.stack.close()
+
+
+class Slow:
+    """A link to a server on loopback that passes so many bytes a second; use it as a ``with``.
+
+    Each connection has two threads, one for each direction.
+    """
+
+    CHUNK = 16 << 10
+
+    def __init__(self, port: int, rate: float = 1e9) -> None:
+        self.target = port
+        self.rate = rate                      #: bytes a second of a connection, each way
+        self.most: int | None = None          #: bytes of requests after which one is cut ...
+        self.cuts = 0                         #: ... and how often that has been
+        self.longest = 0                      #: bytes of requests of one connection, the most
+        self.flows = threading.Event()        #: clear it, and nothing goes through
+        self.flows.set()
+        self.sockets: list[socket.socket] = []
+        self.threads: list[threading.Thread] = []
+        self.door = socket.create_server(('127.0.0.1', 0))
+        self.port = self.door.getsockname()[1]
+        self._start(self._accept)
+
+    def url(self, query: str = '') -> str:
+        """What to use in place of the server's URL."""
+        return f'redis://127.0.0.1:{self.port}/0{query}'
+
+    def _start(self, run: Callable[..., None], *args: Any) -> None:
+        thread = threading.Thread(target=run, args=args, name='slow', daemon=True)
+        self.threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.door.accept()
+                server = socket.create_connection(('127.0.0.1', self.target))
+                self.sockets += [client, server]
+                self._start(self._pass_on, client, server, True)
+                self._start(self._pass_on, server, client, False)
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, asks: bool) -> None:
+        passed = 0
+        with contextlib.suppress(OSError):
+            while data := source.recv(self.CHUNK):
+                time.sleep(len(data) / self.rate)
+                self.flows.wait()
+                passed += len(data)
+                if asks:
+                    self.longest = max(self.longest, passed)
+                if asks and self.most is not None and passed > self.most:
+                    self.cuts += 1
+                    break
+                sink.sendall(data)
+        for one in source, sink:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> Slow:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.rate = 1e9
+        self.flows.set()
+        for one in [self.door, *self.sockets]:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        for thread in list(self.threads):
+            thread.join()
+        for one in [self.door, *self.sockets]:
+            one.close()

@@ -22,7 +22,7 @@ from worq.core import Broker
 from worq.current import CurrentTask, Progress, current_task
 from worq.errors import (
     Cancelled, DecodeError, DuplicateTask, EncodeError, QueueError, Retry, TaskCancelled,
-    TaskExpired, TaskFailure, TaskTimeout, UntrustedMessage, WorqError,
+    TaskExpired, TaskFailure, TaskTimeout, TooLarge, UntrustedMessage, WorqError,
 )
 from worq.flow import (
     ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, as_completed, batch, map, reduce, wait,
@@ -39,7 +39,8 @@ __all__ = [
     'batch', 'map', 'reduce', 'wait', 'as_completed', 'ALL_COMPLETED', 'FIRST_COMPLETED',
     'FIRST_EXCEPTION',
     'current_task', 'CurrentTask', 'Progress', 'Cancelled', 'Retry',
-    'WorqError', 'QueueError', 'EncodeError', 'DecodeError', 'UntrustedMessage', 'UNSIGNED',
+    'WorqError', 'QueueError', 'TooLarge', 'EncodeError', 'DecodeError', 'UntrustedMessage',
+    'UNSIGNED',
 ]
 
 #: The module of each backend, by the scheme of its url; imported when it is first needed.

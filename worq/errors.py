@@ -12,6 +12,7 @@
           |    +-- TaskTimeout       ran longer than it may
           |    +-- DuplicateTask     a live task has this id already
           +-- QueueError             the backend cannot do it, or cannot be reached
+          |    +-- TooLarge          so many bytes at once do not get through
           +-- EncodeError            an object cannot be turned into a message
           +-- DecodeError            a message cannot be turned into an object
                +-- UntrustedMessage  it is not signed by anyone we trust
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 __all__ = [
     'Cancelled', 'Retry', 'WorqError', 'TaskFailure', 'TaskExpired', 'TaskCancelled', 'TaskTimeout',
-    'DuplicateTask', 'QueueError', 'EncodeError', 'DecodeError', 'UntrustedMessage',
+    'DuplicateTask', 'QueueError', 'TooLarge', 'EncodeError', 'DecodeError', 'UntrustedMessage',
 ]
 
 
@@ -123,6 +124,25 @@ class QueueError(WorqError):
 
     A call that raises it is in doubt: it may have been put before the connection broke.
     """
+
+
+class TooLarge(QueueError):
+    """The backend can be reached, and so many bytes at once do not get through to it.
+
+    Nothing has been done.
+
+    :param text: who does not take what.
+    :param size: bytes that there were.
+    :param limit: bytes that there may be; 0 if nobody knows.
+    """
+
+    def __init__(self, text: str, size: int = 0, limit: int = 0) -> None:
+        super().__init__(text, size, limit)
+        self.size = size
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class EncodeError(WorqError):

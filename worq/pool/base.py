@@ -14,8 +14,9 @@ from typing import Callable, Container, Iterable
 
 from worq import __version__
 from worq.core import Broker
-from worq.errors import QueueError, WorqError
+from worq.errors import QueueError, TooLarge, WorqError
 from worq.ids import new_nonce
+from worq.pool.courier import Courier, settle_alone
 from worq.queue.base import Delivery, Held, Lost, Outcome, TaskQueue, Turn
 
 __all__ = ['Desk', 'Error', 'describe', 'cause_of_death', 'batch_size', 'check_broker', 'smooth']
@@ -145,7 +146,8 @@ class Desk:
     """A pool's side of its queue: what it holds, and what it still has to tell.
 
     Duties: 1. settle, beat and take in one step; 2. stand an outage: keep outcomes until
-    they can be told, reconcile, go on; 3. take over from pools of this host that are dead.
+    they can be told, reconcile, go on; 3. tell alone what is long, or has failed in company;
+    4. take over from pools of this host that are dead.
 
     A queue that is away raises nothing here. Only one thread at a time may take, for what is
     taken must be known before anybody reconciles; all may settle and beat.
@@ -167,13 +169,15 @@ class Desk:
         self.progress: dict[bytes, bytes] = {}  # by token; goes along with the next beat
         self._settling: set[bytes] = set()      # tokens of what is being told
         self.untold: list[Outcome] = []         # could not be settled yet
+        self._suspect = False                   # ... and they had been tried before
+        self._courier = Courier(self._tell)
         self._lock = Lock()                     # around untold, never around the queue
         self._joined = False
         self._renamed = False
         self._away_since: float | None = None   # monotonic, as all times here
         self._retry_at = 0.0
         self._pause = PAUSE[0]
-        self._say_at = 0.0
+        self._say_at = self._say_alone_at = 0.0
         self.beat_at = 0.0                      # when the next beat is due
         self._bury_at = 0.0
 
@@ -188,6 +192,11 @@ class Desk:
         return max(self._retry_at - time.monotonic(), 0.001)
 
     @property
+    def owes(self) -> bool:
+        """Whether there are outcomes that the queue has not been told."""
+        return bool(self.untold) or self._courier.busy
+
+    @property
     def beat_in(self) -> float:
         """Seconds until the next heartbeat is due."""
         return max(self.beat_at - time.monotonic(), 0.0)
@@ -199,12 +208,18 @@ class Desk:
 
         :returns: what was taken, and what is not ours any more.
         """
+        if outcomes and self.backend.heavy:
+            outcomes = self._light(outcomes)
+        suspect = False
         if self.untold:
             with self._lock:
                 outcomes, self.untold = self.untold + outcomes, []
+                suspect, self._suspect = self._suspect, False
+        if self._courier.full:
+            limit = 0
         now = time.monotonic()
         if self._away_since is not None and now < self._retry_at:
-            self._keep(outcomes)
+            self._keep(outcomes, suspect)
             return [], []
         beats = now >= self.beat_at
         settled: set[bytes] = set()
@@ -218,8 +233,7 @@ class Desk:
             turn = self.backend.turn(self.pool, outcomes, held, limit, self.lease) \
                 if outcomes or beats or limit else Turn([], [], [])
         except QueueError as error:
-            self._keep(outcomes)
-            self._gone(error)
+            self._failed(outcomes, error, suspect)
             return [], []
         except BaseException:
             self._give_up(outcomes)
@@ -239,6 +253,8 @@ class Desk:
 
     def settle(self, outcomes: list[Outcome]) -> None:
         """Settle only; what cannot be settled now goes along with a later turn."""
+        if self.backend.heavy:
+            outcomes = self._light(outcomes)
         self._settling.update([outcome.token for outcome in outcomes])
         try:
             if self._away_since is None:
@@ -246,8 +262,7 @@ class Desk:
             else:
                 self._keep(outcomes)
         except QueueError as error:
-            self._keep(outcomes)
-            self._gone(error)
+            self._failed(outcomes, error)
         except BaseException:
             self._give_up(outcomes)
             raise
@@ -294,10 +309,11 @@ class Desk:
             self._rejoin()
         return lost
 
-    def _keep(self, outcomes: list[Outcome]) -> None:
+    def _keep(self, outcomes: list[Outcome], suspect: bool = False) -> None:
         self._settling.difference_update([outcome.token for outcome in outcomes])
         with self._lock:
             self.untold = outcomes + self.untold
+            self._suspect |= suspect
 
     def _give_up(self, outcomes: list[Outcome]) -> None:
         """After a fault of our own: beat no more for what will never be told."""
@@ -359,6 +375,21 @@ class Desk:
         self._away_since = None
         self._pause = PAUSE[0]
 
+    def _failed(self, outcomes: list[Outcome], error: QueueError, suspect: bool = False) -> None:
+        """After a step that has failed: one of its outcomes may be to blame.
+
+        :param suspect: whether some of them have failed before. Whatever was wrong with the queue,
+            it had answered since.
+        """
+        blamed = isinstance(error, TooLarge)
+        if blamed or suspect and self._away_since is None:
+            self._settling.difference_update([outcome.token for outcome in outcomes])
+            self._courier.add(outcomes)
+        else:
+            self._keep(outcomes, True)
+        if not blamed:
+            self._gone(error)
+
     def _gone(self, error: QueueError) -> None:
         now = time.monotonic()
         if self._away_since is None:
@@ -385,16 +416,50 @@ class Desk:
             if time.monotonic() >= limit:
                 break
             time.sleep(self.away)
-        if self.untold:
+        self._courier.wait(patience)
+        untold = len(self.untold) + self._courier.close()
+        if untold:
             log.error('%d outcomes could not be told to the queue %s, their tasks will run '
-                      'again', len(self.untold), self.backend.safe_url)
+                      'again', untold, self.backend.safe_url)
         try:
             self.backend.leave(self.pool)
         except QueueError as error:
             log.warning('could not take leave of the queue: %s', error)
         self._joined = False
 
-    # 3. -- the dead ----------------------------------------------------------
+    # 3. -- alone -------------------------------------------------------------
+
+    def _light(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """Those that go together; the long ones go alone, and nobody waits for them."""
+        heavy = self.backend.heavy
+        long = [outcome for outcome in outcomes if len(outcome.data) >= heavy]
+        if not long:
+            return outcomes
+        self._courier.add(long)
+        return [outcome for outcome in outcomes if len(outcome.data) < heavy]
+
+    def _tell(self, outcome: Outcome) -> bool:
+        """Settle one alone, in the courier's thread; whether it is done with."""
+        token = outcome.token
+        if token not in self.held:   # it was lost on the way
+            return True
+        self._settling.add(token)
+        try:
+            words = settle_alone(self.backend, self.pool, outcome)
+        except QueueError as error:
+            self._settling.discard(token)
+            now = time.monotonic()
+            if self._away_since is None and now >= self._say_alone_at:   # else that is said
+                self._say_alone_at = now + SAY_AGAIN
+                log.warning('could not settle %s, and will try again: %s', outcome.id, error)
+            return False
+        except BaseException:
+            self._give_up([outcome])
+            raise
+        self._settled([outcome], words)
+        return True
+
+    # 4. -- the dead ----------------------------------------------------------
 
     def _bury(self) -> None:
         try:

@@ -500,7 +500,7 @@ class Manager:
                 self._hold_back(worker, now)
         busy = self.workers or self._outcomes or self._backlog
         # An outage is not waited for longer than for tasks; then leases will run out.
-        return not busy and (not self.desk.untold or late)
+        return not busy and (not self.desk.owes or late)
 
     def _end(self) -> None:
         for worker in self.workers:  # only after a crash: otherwise there are none

@@ -12,6 +12,7 @@ from typing import Any, Callable, Self
 from worq.core import Broker
 from worq.errors import QueueError
 from worq.pool.base import HORIZON, PATIENCE, Desk, Error, batch_size, check_broker, smooth
+from worq.pool.courier import settle_alone
 from worq.pool.grip import GRACE
 from worq.pool.run import run
 from worq.pool.threadgrip import ThreadGrip
@@ -296,7 +297,7 @@ class WorkerPool:
                 outcome = run(self.broker, delivery, worker.grip)
                 self._by_hand.pop(delivery.token, None)
                 if worker.grip.cancelled != delivery.token:
-                    self.broker.backend.settle(self.broker.hand, [outcome])
+                    settle_alone(self.broker.backend, self.broker.hand, outcome)
             except Exception:
                 if not self._stopping.is_set():
                     log.exception('worker %d failed, and goes on', worker.number)

@@ -30,6 +30,7 @@ second answer is the first one, except where a verb says how it differs.
 **All or nothing.** Every verb is atomic. A verb never raises for what its caller can cause
 (an unknown id, a lost lease): it answers a word. It raises `QueueError` if the backend is
 out of reach or refuses to store, and `ValueError` for arguments that no caller should send.
+Of so many bytes that they do not get through, while the backend can be reached, a `TooLarge`.
 
 **Time.** All times are the backend's, in milliseconds; callers pass spans, never moments.
 
@@ -108,6 +109,7 @@ class TaskQueue:
     """
 
     handful = 1_000     #: tasks that a pool should take in one turn, at most
+    heavy = 0           #: bytes of an outcome that a pool should settle by itself; 0: of none
 
     def __init__(self, url: str, name: str = const.DEFAULT) -> None:
         self.url = url
@@ -344,7 +346,8 @@ class TaskQueue:
 
         With the outcome its dependents become enqueued or fail, its waiters are told, and
         its arguments are unpinned: at once as far as the budget reaches, else with the next
-        ticks. This works even when the backend can store nothing more.
+        ticks. This works even when the backend can store nothing more. A `TooLarge` leaves
+        nobody to blame but one that was told alone: end it by the word 'expire'.
 
         :returns: for each 'ok'; 'again' if this very delivery was settled by this pool
             before; 'stale' if another delivery, or a cancel, came in between; 'gone' if

@@ -16,12 +16,14 @@ import threading
 import time
 import weakref
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Callable, Iterator, Protocol, Sequence, TypeVar
 
 from redis import exceptions as errors
 from redis.connection import AbstractConnection
 
-from worq.errors import QueueError
+from worq.errors import QueueError, TooLarge
+from worq.queue import transfer
 from worq.queue.address import BLOCK, Address, parse
 from worq.queue.packing import pack
 
@@ -31,6 +33,7 @@ HONEST = 2.0        # seconds that a server has to answer, however impatient the
 SHORTEST = 0.2      # seconds for a try, were there even less left
 FINDING = 1.5       # seconds for the first words with a server that we have been sent to
 OLDEST = (6, 2)
+LARGE = 256 << 10   # bytes: no limit of a server is lower, so what is shorter is never to blame
 
 log = logging.getLogger(__name__)
 T = TypeVar('T')
@@ -59,6 +62,7 @@ DAMAGE = ANSWERS[-1][2]
 #: each script that writes begins with a key that never exists, and so fails at once in a slot
 #: that is being moved, when some of its keys are here and some are there.
 ELSEWHERE = (errors.ReadOnlyError, errors.AskError, errors.ClusterDownError, errors.TryAgainError)
+SIZES = 'proto-max-bulk-len', 'client-query-buffer-limit'   # what a server limits
 IN_SCRIPT = re.compile(r'\b(READONLY|CLUSTERDOWN|non local key)\b')   # of another class there
 
 
@@ -85,7 +89,9 @@ class Link:
     1. A connection serves one caller at a time, and waits for the next in a list.
     2. After any exception it is closed: nobody else may get the reply.
     3. What may be sent twice is sent again until `retry_for` seconds are over.
-    4. Who waits for an answer waits no longer than that in all, wherever it hangs.
+    4. Who waits for an answer waits no longer than that in all, wherever it hangs. As long as
+       the bytes of a long command flow it does not hang.
+    5. What is too long to get through is told from a server that is away.
     """
 
     def __init__(self, address: Address, retry_for: float = 5, strict: bool = False) -> None:
@@ -133,9 +139,12 @@ class Link:
         pause = 0.05
         idle = self._take_idle()
         refusal: errors.RedisError | None = None
+        broken = 0   # how often a long command has not got through
         while True:
             try:
                 return self._attempt(work, idle, left)
+            except transfer.Unfit as error:
+                raise self._too_large(error) from error
             except errors.AuthenticationError as error:
                 raise QueueError(
                     f'Redis at {self.address.label} does not accept the user or the password: '
@@ -145,6 +154,13 @@ class Link:
                 self.lost()
                 left = limit - time.monotonic()
                 stale = idle is not None and not isinstance(error, errors.TimeoutError)
+                if isinstance(error, transfer.Broken) and error.size >= LARGE and again \
+                        and self.answers():
+                    # Each connection may break once, but hardly two in the midst of the same.
+                    broken += 1
+                    if broken > 1:
+                        raise self._too_large(error) from error
+                    stale = True
                 if not again or left <= 0 and not stale:
                     if refusal is not None:   # which says more; time ran out in the next try
                         raise self._refused(refusal) from error
@@ -162,6 +178,19 @@ class Link:
                 pause = min(pause * 2, 2)
             idle = None   # from now on a new one
 
+    def answers(self) -> bool:
+        """Whether the server answers on a new connection."""
+        try:
+            connection = self.open(min(HONEST, self.address.timeout))
+        except (errors.RedisError, QueueError):
+            return False
+        try:
+            return bool(sender(connection)('PING'))
+        except errors.RedisError:
+            return False
+        finally:
+            connection.disconnect()
+
     def post(self, *command: Any) -> Callable[[], Any] | None:
         """Send a command that may be sent twice, and do not wait for its reply.
 
@@ -173,12 +202,18 @@ class Link:
             return None
         where = self._where
         set_timeout(connection, min(HONEST, self.address.timeout))
+        packed = pack(connection, command)
+        answer: Callable[[AbstractConnection], Any] = read
         try:
-            connection.send_packed_command(pack(connection, command), False)
+            if is_long(packed):
+                left, size = transfer.send(connection, packed, read), sum(map(len, packed))
+                answer = partial(transfer.reply_to, left=left, size=size, read=read)
+            else:
+                connection.send_packed_command(packed, False)
         except errors.RedisError:   # what is sent instead will see what is wrong
             connection.disconnect()
             return None
-        return lambda: self._use(connection, where, read)
+        return lambda: self._use(connection, where, answer)
 
     def call(self, *command: Any, again: bool = True) -> Any:
         """Send one command; its reply."""
@@ -223,6 +258,7 @@ class Link:
                     self._check(connection)
                     self._checked.add(self._where)
             set_timeout(connection, seconds)
+            connection.socket_timeout = self.address.timeout   # for long commands, see there
         except BaseException:
             self._where = None
             connection.disconnect()
@@ -339,6 +375,34 @@ class Link:
             _told.add((server, what))
             log.warning(text)
 
+    def _too_large(self, error: transfer.Broken | transfer.Unfit) -> TooLarge:
+        limit, name = self._limit(error.size)
+        if limit:
+            why = f'its {name} is {limit:,}'
+        elif isinstance(error, transfer.Unfit):
+            why = f'see its {" and ".join(SIZES)}'
+        else:
+            why = 'it answers, but the connection breaks each time. Something on the way may ' \
+                  f'have a limit, or its {" or ".join(SIZES)} is lower'
+        return TooLarge(f'Redis at {self.address.label} does not take {error.size:,} bytes at '
+                        f'once: {why} ({error})', error.size, limit)
+
+    def _limit(self, size: int) -> tuple[int, str]:
+        """The lowest limit of the server that this exceeds, and its name; 0 if it tells of none."""
+        found = []
+        try:
+            connection = self.open(min(HONEST, self.address.timeout))
+            try:
+                for name in SIZES:
+                    for number in sender(connection)('CONFIG', 'GET', name)[1::2]:
+                        if 0 < int(number) < size:
+                            found.append((int(number), name))
+            finally:
+                connection.disconnect()
+        except (errors.RedisError, QueueError, ValueError):   # many do not tell
+            pass
+        return min(found, default=(0, ''))
+
     def _refused(self, error: errors.RedisError) -> QueueError:
         text = str(error)
         if isinstance(error, Unreplicated):
@@ -367,9 +431,17 @@ def set_timeout(connection: AbstractConnection, seconds: float) -> None:
 def sender(connection: AbstractConnection) -> Callable[..., Any]:
     """A function that sends a command on this connection and returns its reply."""
     def send(*command: Any) -> Any:
-        connection.send_packed_command(pack(connection, command), False)
+        packed = pack(connection, command)
+        if is_long(packed):
+            return transfer.converse(connection, packed, read)
+        connection.send_packed_command(packed, False)
         return read(connection)
     return send
+
+
+def is_long(packed: Sequence[bytes]) -> bool:
+    """Whether to send it may take longer than it takes Redis to answer."""
+    return len(packed[0]) > transfer.BIG or len(packed) > 1   # of hiredis it is one piece
 
 
 def read(connection: AbstractConnection) -> Any:

@@ -22,7 +22,7 @@ from redis import exceptions as errors
 from redis.connection import AbstractConnection
 
 from worq import const
-from worq.errors import QueueError
+from worq.errors import QueueError, TooLarge
 from worq.queue import base, script
 from worq.queue.base import (
     Argument, Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn,
@@ -49,6 +49,7 @@ LOOK = 500          # tasks that one ``verify`` begins with; one step of it look
 PATROL = 5000       # ms between two steps of a walk through all keys of a queue
 STRIDE = 500        # keys in such a step
 WAIT = 100          # ms that replicas have at a time to confirm; it is tried again
+LINE = b'\n'        # ends the name of a task in its header
 PATIENCE = 1.0      # seconds that a take without a time-out goes on while a script has more
 
 
@@ -72,6 +73,7 @@ class TaskQueue(base.TaskQueue):
     """
 
     handful = 64        # no more, for Redis serves nobody else during a turn
+    heavy = 256 << 10   # less than any limit of a server
 
     def __init__(self, url: str, name: str = const.DEFAULT, *, retry_for: float = 5,
                  strict: bool = False, durable: int | None = None,
@@ -106,7 +108,14 @@ class TaskQueue(base.TaskQueue):
     def put(self, messages: Sequence[Message], gate: str = '') -> list[Refusal]:
         check_messages(messages, gate)
         argv = flat_messages(messages)
-        return refusals(self._run('put', gate, *argv, durable=True) if argv else [])
+        try:
+            return refusals(self._run('put', gate, *argv, durable=True) if argv else [])
+        except TooLarge as error:
+            longest = max(messages, key=lambda one: len(one.body))
+            raise TooLarge(
+                f'the arguments of {text(longest.header.partition(LINE)[0])} '
+                f'[{self.name}:{longest.id}], {len(longest.body):,} bytes, cannot be put: {error}',
+                len(longest.body), error.limit) from error
 
     def begin_put(self, messages: Sequence[Message]) -> Callable[[], list[Refusal]]:
         check_messages(messages, '')
