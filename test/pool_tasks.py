@@ -4,6 +4,7 @@ Tasks that must be seen to run, or that wait, do it through files in a folder of
 """
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import signal
@@ -275,16 +276,76 @@ def init_exits(url, name, path):
     return init(url, name)
 
 
+def init_forks(url, name, path):
+    """A copy comes back from here too."""
+    touch(path)
+    copied(lambda: None)
+    return init(url, name)
+
+
+def init_meets_an_end(url, name):
+    """Raise what a child takes for the end of its pipe, elsewhere."""
+    raise EOFError('this file is cut off')
+
+
 def init_nothing(url, name):
     """Forget to return the broker."""
 
 
-@tasks.task
-def fork(path):
-    """Comes back twice: from the worker, and from a copy of it."""
+def copied(come_back):
+    """Fork; the copy comes back in this way, and the worker with the status that it ended with."""
     pid = os.fork()
     if not pid:
-        return 'copy'
-    os.waitpid(pid, 0)  # so the copy would be the first to answer
+        sys.stderr = open(os.devnull, 'w')   # what it raises is nobody's business
+        return come_back()
+    # so the copy would be the first to answer
+    return 'worker', os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@tasks.task
+def fork(how='value', path=os.devnull):
+    """Comes back twice: from the worker, and from a copy of it."""
     touch(path)
-    return 'worker'
+    ways = {'value': lambda: 'copy', 'error': lambda: fail('copy'), 'exit': leave,
+            'text': lambda: sys.exit('copy'), 'interrupt': interrupt}
+    return copied(ways[how])
+
+
+@tasks.task
+async def fork_in_a_loop():
+    """So does a coroutine, whose loop works on in the worker."""
+    came = copied(lambda: 'copy')
+    if came == 'copy':
+        return came
+    await asyncio.to_thread(time.sleep, 0.01)
+    return came
+
+
+@tasks.task
+def end_forks(times):
+    """Forks that get a signal at once: how each ended; and what is blocked here in the end."""
+    ended = []
+    for number in [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1] * times:
+        pid = os.fork()
+        if not pid:
+            time.sleep(PATIENCE)
+            os._exit(9)
+        os.kill(pid, number)
+        ended.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -number)
+    return all(ended), list(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+
+@tasks.task
+def signals_of_a_fork():
+    """What a fork of the worker does for each signal, and which a program of it would ignore."""
+    def tell():
+        handlers = [signal.getsignal(number) for number in (
+            signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)]
+        os.write(tell_end, repr(handlers).encode())
+        os._exit(0)
+    hear_end, tell_end = os.pipe()
+    copied(tell)
+    os.close(tell_end)
+    with open(hear_end) as told, open('/proc/self/status') as status:
+        ignored, = [line.split()[1] for line in status if line.startswith('SigIgn')]
+        return told.read(), int(ignored, 16)

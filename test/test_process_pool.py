@@ -266,12 +266,6 @@ class ProcessDetails(MemoryMixin, Processes):
         self.assertEqual(self.q.noisy().result(WAIT), ('', b''))
         self.assertEqual(self.q.same(1).result(WAIT), 1)
 
-    def test_task_that_forks(self):
-        """Of a task that forks, and returns from both, only the worker's answer counts."""
-        self.start(1)
-        for n in range(5):
-            self.assertEqual(self.q.fork(self.path(f'forked-{n}')).result(WAIT), 'worker')
-        self.assertEqual(self.broker.backend.stats()['redelivered'], 0)
 
     def test_program_that_forks(self):
         """A fork of the program that lives on does not keep the pool's children from ending."""

@@ -37,6 +37,7 @@ from worq.core import Broker
 from worq.current import Control, CurrentTask, overtime
 from worq.graph import collector_of
 from worq.inbox import Inbox
+from worq.pool.forks import only_here
 from worq.pool.run import run
 from worq.queue import memory
 from worq.queue.base import Delivery, Held, Outcome
@@ -210,7 +211,7 @@ class Hold(Control):
             self.end_at = self.bench.now + limit
 
     def complete(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
-        return asyncio.run(coroutine)
+        return asyncio.run(only_here(coroutine))
 
     def end(self) -> None:
         self.task = None

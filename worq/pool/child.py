@@ -31,6 +31,8 @@ from worq import SCHEMES, codec
 from worq.core import Broker
 from worq.current import CurrentTask, Progress
 from worq.errors import QueueError
+from worq.pool import forks
+from worq.pool.forks import Handlers
 from worq.pool.frames import CHUNK, FrameError, Reader, pack
 from worq.pool.grip import Grip, rouse
 from worq.pool.run import run
@@ -215,6 +217,8 @@ class Child:
         for fd in (self.tasks_in, self.outcomes_out, self.answers_in, self._busy, self._wakes):
             with suppress(OSError):
                 os.close(fd)
+        # other files will have these numbers
+        self.tasks_in = self.outcomes_out = self.answers_in = self._busy = self._wakes = -1
 
     def __repr__(self) -> str:
         return f'<Child {os.getpid()} of {self.parent}>'
@@ -265,14 +269,7 @@ class Child:
                     flushed = time.monotonic()
 
     def _run(self, broker: Broker, delivery: Delivery) -> None:
-        outcome = run(broker, delivery, self.grip)
-        if os.getpid() != self.pid:
-            # The task has forked, and this is the copy, which has come back from the task.
-            # Only the other one may answer.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(0)
-        packed = pack_outcome(outcome)
+        packed = pack_outcome(run(broker, delivery, self.grip))
         with self._lock:
             self._done.extend(packed)
 
@@ -396,8 +393,8 @@ def die_with_parent() -> None:
 def ignore(*args: object) -> None:
     """A handler that does nothing.
 
-    Not SIG_IGN, which the programs that a task starts would inherit. A signal for the
-    whole process group (Ctrl-C, a service manager) is the parent's to answer.
+    Not SIG_IGN, which the programs that a task starts would inherit, and its forks. A signal for
+    the whole process group (Ctrl-C, a service manager) is the parent's to answer.
     """
 
 
@@ -423,11 +420,12 @@ def main(argv: list[str]) -> int:
     for fd in (answers_in, tasks_in, outcomes_out, page):
         if fd >= 0:
             os.set_inheritable(fd, False)  # not for the programs that tasks start
-    signal.signal(signal.SIGINT, ignore)
-    signal.signal(signal.SIGTERM, ignore)
-    signal.signal(signal.SIGHUP, ignore)
+    handlers = Handlers()
+    for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+        if signal.getsignal(number) != signal.SIG_IGN:   # as nohup has it: programs inherit that
+            handlers.set(number, ignore)
     child = Child(tasks_in, outcomes_out, Page(page), answers_in)
-    signal.signal(signal.SIGUSR1, child.grip.obey)
+    handlers.set(signal.SIGUSR1, child.grip.obey)
     os.close(page)
     child.guard(parent)
     asks = answers_in >= 0
@@ -436,13 +434,20 @@ def main(argv: list[str]) -> int:
         memory.elsewhere = lambda url, name: remote.TaskQueue(url, name, child.ask)
     try:
         kind, data, queue = child.read()
+    except EOFError:   # the parent has thought better of it
+        return 0
+    error: BaseException | None = None
+    try:
         if kind != INIT:
             raise ValueError('the first frame is not how to begin')
         broker = begin(data, queue.decode(), asks)
-    except EOFError:
-        return 0
-    except BaseException:
-        child.say([BROKEN, traceback.format_exc().encode('utf-8', 'replace')])
+    except BaseException as err:
+        error = err
+    if forks.generation:
+        forks.leave(error)   # a copy, that init_func has made
+    if error is not None:
+        text = ''.join(traceback.format_exception(error))
+        child.say([BROKEN, text.encode('utf-8', 'replace')])
         return 1
     child.say([READY, *(name.encode() for name in broker.tasks)])
     child.work(broker)

@@ -13,6 +13,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Callable
 
 from worq.current import Control, CurrentTask, Shield, overtime, unbroken
+from worq.pool.forks import only_here
 from worq.queue.base import Outcome
 from worq.retry import members
 
@@ -132,7 +133,7 @@ class Grip(Control, Shield):
         import asyncio
         self._enter(asyncio.current_task())
         try:
-            return await coroutine
+            return await only_here(coroutine)
         except asyncio.CancelledError:
             if self._error is not None:
                 raise self._error from None

@@ -11,17 +11,21 @@ import subprocess
 from threading import Lock, Thread, current_thread, main_thread
 import time
 from typing import Any, Callable, Iterable, Mapping, Self
+from weakref import WeakSet
 
 from worq.const import DEFAULT
 from worq.core import Broker
 from worq.pool import child
 from worq.pool.base import Error, check_broker
+from worq.pool.forks import Handlers
 from worq.pool.frames import pack
 from worq.pool.manager import Manager
 from worq.pool.wire import INIT
 from worq.pool.worker import Worker, start_child
 
 __all__ = ['WorkerPool', 'start_pools', 'run_in_subprocess', 'Error']
+
+_pools: WeakSet[WorkerPool] = WeakSet()
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +91,7 @@ class WorkerPool:
         self._changing = Lock()
         self._manager: Manager | None = None
         self._thread: Thread | None = None
+        _pools.add(self)
 
     def __str__(self) -> str:
         parts = type(self).__name__, os.getpid(), self.name
@@ -229,6 +234,13 @@ class WorkerPool:
         self.stop()
 
 
+def _forked() -> None:
+    for pool in list(_pools):
+        pool._changing = Lock()   # a thread that is not here may have it; the manager's is not
+
+
+os.register_at_fork(after_in_child=_forked)
+
 Pools = WorkerPool | Iterable[WorkerPool]
 
 
@@ -289,7 +301,9 @@ class _Program:
         numbers = [signal.SIGTERM, signal.SIGINT]
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:   # as nohup has it
             numbers.append(signal.SIGHUP)
-        before = {number: signal.signal(number, self._handle) for number in numbers}
+        handlers = Handlers()
+        for number in numbers:
+            handlers.set(number, self._handle)
         try:
             self.pools = self._made()
             for pool in self.pools:
@@ -304,8 +318,7 @@ class _Program:
                 pool.stop(join=False)
             for pool in self.pools + self.gone:
                 pool.join()
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            handlers.restore()
             os.close(self._hear)
             os.close(self._tell)
 

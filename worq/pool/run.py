@@ -18,6 +18,7 @@ from worq.current import Control, CurrentTask, overtime, running
 from worq.errors import (
     Cancelled, DecodeError, EncodeError, Retry, TaskFailure, TaskTimeout, UntrustedMessage,
 )
+from worq.pool import forks
 from worq.queue.base import Argument, Delivery, Outcome
 from worq.retry import Memo, Policy
 from worq.task import Deferred
@@ -38,7 +39,7 @@ class Free(Control):
 
     def complete(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
         import asyncio   # see Grip.complete
-        return asyncio.run(coroutine)
+        return asyncio.run(forks.only_here(coroutine))
 
     def end(self) -> None:
         pass
@@ -48,7 +49,7 @@ FREE = Free()
 
 
 def run(broker: Broker, delivery: Delivery, control: Control = FREE) -> Outcome:
-    """Run a task; never raises.
+    """Run a task; never raises. If it forks, the copy that comes back from it ends.
 
     ==================================================== =====================
     what happens                                         the outcome's word
@@ -146,14 +147,26 @@ class Run:
 
     def _call(self, control: Control, function: Callable[..., Any], args: tuple[Any, ...],
               kw: dict[str, Any]) -> Any:
-        if const.CHUNK not in self.delivery.header:
-            value = function(*args, **kw)
-            return control.complete(value) if isinstance(value, CoroutineType) else value
-        values = []
-        for each in args:
-            value = function(*each)
-            values.append(control.complete(value) if isinstance(value, CoroutineType) else value)
-        return values
+        here = forks.generation
+        try:
+            if const.CHUNK not in self.delivery.header:
+                value = function(*args, **kw)
+                if isinstance(value, CoroutineType):
+                    value = control.complete(value)
+            else:
+                value = []
+                for each in args:
+                    one = function(*each)
+                    value.append(control.complete(one) if isinstance(one, CoroutineType) else one)
+                    if here != forks.generation:
+                        break
+        except BaseException as err:
+            if here != forks.generation:
+                forks.leave(err)
+            raise
+        if here != forks.generation:   # the task has forked, and this is the copy
+            forks.leave(None)
+        return value
 
     # 3. -- encode ------------------------------------------------------------
 

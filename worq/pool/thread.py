@@ -8,6 +8,7 @@ import select
 from threading import Event, Lock, Thread
 import time
 from typing import Any, Callable, Self
+from weakref import WeakSet
 
 from worq.core import Broker
 from worq.errors import QueueError
@@ -78,6 +79,7 @@ class WorkerPool:
         self._stopping = Event()
         self._stopping.set()
         self._changing = Lock()
+        _pools.add(self)
 
     def __repr__(self) -> str:
         state = 'stopped' if not self.threads else \
@@ -170,6 +172,20 @@ class WorkerPool:
         self._bell.close()
         for fd in self._wake:
             os.close(fd)
+
+    def _forked(self) -> None:
+        """In a fork: it has no threads, and the tasks and the pipe are not its own.
+
+        A byte in that pipe would tell the workers of the original to end, for ever.
+        """
+        self._changing = Lock()
+        self._stopping = Event()
+        self._stopping.set()
+        self.threads = []
+        if self._open:
+            self._open = False
+            for fd in self._wake:
+                os.close(fd)
 
     def __enter__(self) -> Self:
         self.start()
@@ -399,3 +415,14 @@ class WorkerPool:
                 outcomes.append(Outcome(delivery.id, delivery.token, 'release'))
             if outcomes:
                 self._desk.settle(outcomes)
+
+
+_pools: WeakSet[WorkerPool] = WeakSet()
+
+
+def _forked() -> None:
+    for pool in list(_pools):
+        pool._forked()
+
+
+os.register_at_fork(after_in_child=_forked)
