@@ -279,7 +279,8 @@ def init_exits(url, name, path):
 def init_forks(url, name, path):
     """A copy comes back from here too."""
     touch(path)
-    copied(lambda: None)
+    if (came := copied(lambda: None)) not in (None, ('worker', 0)):
+        raise RuntimeError(f'the copy ended with {came}')
     return init(url, name)
 
 

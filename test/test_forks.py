@@ -28,6 +28,7 @@ def forked(call):
     """Call it in a fork, which ends then: how it ended."""
     pid = os.fork()
     if not pid:
+        signal.alarm(20)   # the end of one that hangs
         try:
             call()
             os._exit(0)
@@ -108,7 +109,8 @@ class ForksOfProcesses(MemoryMixin, Forks, Processes):
         def act():
             self.q.same(1).result(WAIT)
             ended.append(forked(lambda: os.kill(os.getpid(), signal.SIGTERM)))
-            ended.append(forked(pool.stop))     # nor does it stop what is not its own
+            with pool._changing:
+                ended.append(forked(pool.stop))     # nor does it stop what is not its own
             ended.append(self.q.same(2).result(WAIT))
             os.kill(os.getpid(), signal.SIGTERM)
         thread = threading.Thread(target=act)
