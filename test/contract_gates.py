@@ -368,6 +368,19 @@ class Edges(Gates):
         self.end_gate()
         self.assertEqual(self.ids(), ['a'])
 
+    def test_edges_make_no_cycle_by_tail_call(self) -> None:
+        """Neither does one that a tail call waits for."""
+        self.put(message('o'))
+        delivery, = self.take()
+        self.open_gate()
+        a = message('a')
+        self.behind(a)
+        self.settle(outcome(delivery, 'delegate', target=Argument('a', '')))
+        self.assertEqual(self.edges('a', a.nonce, 0, 'o'), [Refusal('a', 'pinned', '')])
+        self.end_gate()
+        self.complete('a')
+        self.assertEqual(self.status('o'), ['completed'])
+
     def test_edges_nonsense(self) -> None:
         """Too many at once, one that comes twice, and the task itself raise ValueError."""
         self.open_gate()

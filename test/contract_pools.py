@@ -253,6 +253,50 @@ class Leases(Contract):
         self.assertEqual(self.status('a'), ['processing'])
         self.assertEqual(self.q.beat('p1', held(delivery)), [])
 
+    def test_clock_set_back(self) -> None:
+        """A clock that is set back delays nothing: it goes on from where it was, for the queue."""
+        self.put(message('a'), message('r'), message('o'))
+        _, r, o = self.take(3)
+        self.settle(outcome(r, 'retry', delay=9_000))
+        self.put(message('b', delay=9_000), message('c', 'o', delay=9_000),
+                 message('x', delay=999_000, expires=9_000), message('y', 'b', expires=9_000))
+        self.settle(outcome(o))
+        self.tick(4 * const.TICK)
+        for jump in [3_600_000, 500_000_000]:
+            self.advance(-jump)
+            self.put(message(f'd{jump}', delay=5_000))   # the first to notice
+        self.assertEqual(self.q.inspect(['b'])[0].due, 5_000)
+        self.tick(4 * const.TICK)
+        self.assertEqual(self.status('b', 'c', 'r', 'd3600000', 'd500000000', 'x', 'y'),
+                         ['scheduled'] * 6 + ['pending'])
+        self.tick(2 * const.TICK)
+        self.assertEqual(self.status('b', 'c', 'r', 'd3600000', 'd500000000', 'x', 'y'),
+                         ['enqueued'] * 5 + ['completed'] * 2)
+        self.tick(6 * const.TICK)
+        self.assertEqual(self.status('a'), ['enqueued'])   # its lease is over
+        self.assertEqual(len(self.ids()), 6)
+
+    def test_clock_set_back_after_a_gap(self) -> None:
+        """Nor does it make the pause after a gap longer, in which nothing is reaped."""
+        self.put(message('a'))
+        self.take_one('a')
+        self.tick()
+        self.advance(const.LEASE + const.GAP)
+        self.q.beat('ticker')
+        self.advance(-3_600_000)
+        self.tick(const.GRACE - 2 * const.TICK)
+        self.assertEqual(self.status('a'), ['processing'])
+        self.tick(4 * const.TICK)
+        self.assertEqual(self.status('a'), ['enqueued'])
+
+    def test_clock_set_a_little_back(self) -> None:
+        """Less than the time between two ticks is none of our business."""
+        self.put(message('a', delay=3_000))
+        self.tick()
+        self.advance(-const.TICK)
+        self.tick(2 * const.TICK)
+        self.assertEqual(self.q.inspect(['a'])[0].due, 1_000)
+
     def test_abandon(self) -> None:
         """The deliveries of a dead pool are lost at once, in order, with the cause named."""
         self.put(*[message(f'a{i}') for i in range(4)], message('last', max_deliveries=1))
@@ -344,6 +388,15 @@ class Keepers(Contract):
         self.advance(500)
         self.assertEqual(self.q.turn('p1', [], []).lost, [])
         self.assertEqual(self.q.pools()['p1']['seen'], '0')
+
+    def test_pools_that_beat_are_known(self) -> None:
+        """A pool that beats stays known, with all that it told, for as long as it does."""
+        self.q.join('p1', {'host': 'h'})
+        self.q.join('p2', {'host': 'h'})
+        for _ in range(3):
+            self.advance(const.POOL_TTL * 600)
+            self.q.beat('p1')
+        self.assertEqual(self.q.pools(), {'p1': {'host': 'h', 'seen': '0'}})
 
     def test_size_and_stats(self) -> None:
         """Sizes count what there is now, counters how tasks ended."""

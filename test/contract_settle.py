@@ -275,6 +275,61 @@ class Delegate(Contract):
             self.assertEqual(self.outcome_of(id), (
                 b'x', b'mod.func\nit returned a Deferred that waits for itself'))
 
+    def wide(self, close: bool) -> None:
+        """A tail call to something wide, and much waits for the one that makes it."""
+        self.put(message('o'), message('n', delay=9_000_000))
+        for name in 'abcd':   # each is long before the other ends, in either direction
+            self.put(*(message(f'{name}{n}', 'o' if name in 'ab' else 'n') for n in range(400)))
+        self.put(message('middle', *(f'c{n}' for n in range(400)), *['o'] * close))
+        self.put(message('target', *(f'd{n}' for n in range(400)), 'middle'))
+        self.delegate('o', 'target')
+        self.drain()
+
+    def test_delegate_in_a_long_circle(self) -> None:
+        """A circle is seen also where it takes many steps to search for it."""
+        self.wide(close=True)
+        why = (b'x', b'mod.func\nit returned a Deferred that waits for itself')
+        for id in ['o', 'a399', 'middle', 'target']:
+            self.assertEqual(self.outcome_of(id), why)
+        self.assertEqual(self.status('c0', 'd399'), ['pending', 'pending'])
+        self.assertEqual(self.q.cancel(['n']), ['cancelled'])
+
+    def test_delegate_in_no_circle(self) -> None:
+        """Where there is none, it waits, however long the search is."""
+        self.wide(close=False)
+        self.assertEqual(self.status('o', 'a399', 'target'), ['pending'] * 3)
+        self.assertEqual(self.q.cancel(['n']), ['cancelled'])
+        self.drain()
+        self.assertEqual([self.outcome_of(id)[0] for id in ['o', 'a399', 'target']], [b'c'] * 3)
+
+    def test_delegate_ends_while_searched(self) -> None:
+        """A tail call that ends before the search for it does ends as it should; and the search
+        for the next one begins anew."""
+        self.put(message('o2'), message('after', 'o2'))
+        delivery = self.take_one('o2')
+        self.wide(close=False)
+        self.q.cancel(['o'])
+        self.settle(outcome(delivery, 'delegate', target=Argument('a0', '')))
+        self.drain()
+        for id in ['o', 'a399', 'o2', 'after']:
+            self.assertEqual(self.outcome_of(id)[0], b'c')
+        self.q.cancel(['n'])
+
+    def test_wide_failure(self) -> None:
+        """A failure reaches all that depend on it, however many they are; so does a cancel."""
+        for id in 'ab':
+            self.put(message(id))
+            self.put(*(message(f'{id}{n}', id) for n in range(150)))
+            self.put(*(message(f'{id}{id}{n}', id, f'{id}{n}') for n in range(120)))
+            self.put(message(f'p{id}', id, flags=base.PASS))
+        self.complete('a', b'because', 'failure')
+        self.q.cancel(['b'])
+        self.drain()
+        self.assertEqual(self.status('pa', 'pb'), ['enqueued'] * 2)
+        self.assertEqual(self.q.size(), 2)
+        self.assertEqual([self.outcome_of(id)[0] for id in ['a149', 'aa119', 'b149', 'bb119']],
+                         [b'f', b'f', b'c', b'c'])
+
     def test_delegate_ten_thousand(self) -> None:
         """Ten thousand tail calls, each of the next one, end with the last one's value."""
         self.chain(10_000, back=False)

@@ -405,6 +405,12 @@ class Users(RuleBasedStateMachine):
         for _ in range(seconds):
             self.tick()
 
+    @precondition(lambda self: self.q.now > 500_000)
+    @rule(ms=st.sampled_from([700, 1_200, 30_000]))
+    def clock_is_set_back(self, ms: int) -> None:
+        self.q('beat', 'ticker')   # or nobody would know
+        self.q.advance(-ms)
+
     def tick(self) -> None:
         self.q.advance(const.TICK)
         self.q('beat', 'ticker')

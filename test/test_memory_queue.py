@@ -4,6 +4,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import time
 import unittest
 from unittest import mock
 
@@ -110,6 +111,53 @@ class MemoryQueueTest(QueueContract, unittest.TestCase):
         self.settle(*(outcome(delivery) for delivery in self.take(1_000)))
         self.tick(3 * const.TICK)
         self.assertEqual(list(self.q._store.lives), [])
+
+    def test_expired_go_as_fast_as_they_come(self) -> None:
+        """Memory stays flat at any rate of outcomes that are kept for a second: by a few
+        verbs for many tasks, by many verbs, and where one outcome completes many."""
+        many = [f'a{n}' for n in range(1_000)]
+        most = 0
+        for round in range(21):
+            way = round % 3
+            if way == 2:
+                self.put(message('f', ttl=1_000))
+                self.put(*(message(id, 'f', ttl=1_000) for id in many))
+                self.complete('f', b'', 'failure')
+            else:
+                self.put(*(message(id, ttl=1_000) for id in many))
+                taken = self.take(len(many))
+                n = [1_000, 10][way]
+                for start in range(0, len(taken), n):
+                    self.settle(*map(outcome, taken[start:start + n]))
+            self.advance(250)
+            self.q.beat('ticker')
+            most = max(most, len(self.q._store.lives))
+            many = [f'{id}+' for id in many]
+        self.assertLess(most, 10 * len(many))   # those of two seconds, and what is left over
+        self.advance(3_000)
+        for _ in range(30):   # which an idle pool comes for at once
+            self.q.beat('ticker')
+        self.assertEqual(self.q._store.lives, {})
+
+    def test_leftover_calls_for_a_pool(self) -> None:
+        """A take does not sleep while there is more to forget."""
+        self.put(*(message(f'a{n}', ttl=1_000) for n in range(2_500)))
+        self.settle(*map(outcome, self.take(2_500)))
+        self.advance(3_000)
+        start = time.monotonic()
+        self.assertEqual(self.take(timeout=1), [])
+        self.assertEqual(self.q._store.lives, {})
+        self.assertLess(time.monotonic() - start, 30)
+
+    def test_results_of_a_clock_set_back(self) -> None:
+        """Outcomes are forgotten after their time, also if the clock was set back."""
+        self.put(message('a', ttl=3_000))
+        self.complete('a')
+        self.tick()
+        self.advance(-3_600_000)
+        self.q.beat('ticker')
+        self.tick(5 * const.TICK)
+        self.assertEqual(self.q._store.lives, {})
 
     def test_stale_entries_are_few(self) -> None:
         """What was cancelled, renewed or forgotten leaves no growing heap behind."""

@@ -86,6 +86,17 @@ class Benches(unittest.TestCase):
             with self.assertRaises(ValueError):
                 bench.advance(seconds)
 
+    def test_clock_set_back(self):
+        """Where a test sets the clock back, what is put off is run after the time it asked for."""
+        bench = self.bench(space)
+        first = Task(bench.queue.lab.add, delay=60)(1, 2)
+        bench.advance(20)
+        bench._now -= 3600
+        later = Task(bench.queue.lab.add, delay=30)(1, 2)
+        self.assertEqual((bench.advance(29), bench.advance(2), later.status), (0, 1, 'success'))
+        self.assertEqual((bench.advance(8), first.status), (0, 'scheduled'))
+        self.assertEqual((bench.advance(2), first.status), (1, 'success'))
+
     def test_many_come_due(self):
         """However many come due at one moment, all of them run then."""
         bench = self.bench(space)

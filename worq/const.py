@@ -94,12 +94,14 @@ MAX_DELIVERIES = 3          #: then a task that loses its workers fails
 RESULT_TIMEOUT = HOUR       #: seconds that a result is kept
 PRIORITIES = {'high': 0, 'normal': 1, 'low': 2}
 
+SPAN = 10 * 366 * DAY       #: seconds: the longest delay, time-out or limit that a call may ask for
+COUNT = 10 ** 9             #: retries and deliveries that a call may ask for, at most
+
 TICK = 1_000                #: ms between two ticks of a queue
 POLL = 2_000                #: ms that a pool sleeps at most, if nothing is due and no bell rings
 TICK_LIMIT = 100            #: due tasks, and lost leases, handled by one tick
 LEASES_LIMIT = 400          #: leases that one step takes from a pool
 BUDGET = 200                #: units of leftover work that one verb does along
-CHAIN = 5_000               #: tail calls that one verb follows, to see if they are a circle
 GAP = 3_000                 #: ms without a tick after which leases get back what it took them,
 GRACE = 15_000              #: ... up to this, and nothing is reaped for as long
 COOLDOWN = 60_000           #: ms after that in which reaping does not pause again

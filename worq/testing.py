@@ -172,7 +172,7 @@ class BenchQueue(memory.TaskQueue):
         self._store._ticked = None
         with self._lock:
             at = self._store.next_tick()
-        return None if at is None else (at - EPOCH) / 1000
+        return None if at is None else (at - self._store.date(EPOCH)) / 1000
 
 
 class BenchInbox(Inbox):

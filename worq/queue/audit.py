@@ -18,13 +18,16 @@ Commands = Callable[[Sequence[Sequence[Any]]], list[Any]]
 
 READ = {   # how a key is read, by the first part of its name
     'm': 'HGETALL', 't': 'HGETALL', 'w': 'SMEMBERS', 'pool': 'HGETALL',
-    **dict.fromkeys(['q', 'a', 'u', 'd', 'rel', 'unpin', 'trash'], 'LRANGE'),
+    **dict.fromkeys(['q', 'a', 'u', 'd', 'rel', 'unpin', 'trash', 'loops'], 'LRANGE'),
     **dict.fromkeys(['sched', 'lease', 'wait', 'exp', 'ends'], 'ZRANGE'),
-    **dict.fromkeys(['b', 'r'], 'STRLEN'), **dict.fromkeys(['wake', 'in'], 'LLEN'),
-    **dict.fromkeys(['pools', 'on'], 'ZCARD'),
+    **dict.fromkeys(['b', 'r'], 'STRLEN'),
+    **dict.fromkeys(['wake', 'in', 'loop0', 'loop1'], 'LLEN'),
+    **dict.fromkeys(['seen0', 'seen1'], 'SCARD'), **dict.fromkeys(['pools', 'on'], 'ZCARD'),
 }
-KEPT = {'m', 'q', 'sched', 'lease', 'wait', 'exp', 'rel', 'unpin', 'trash', 'wake', 'pools', 'ends',
-        'clock', 'mending', 'x'}
+WORK = ['rel', 'unpin', 'trash', 'loops']   # left over
+SEARCH = {'loop0', 'loop1', 'seen0', 'seen1'}
+KEPT = {'m', 'q', 'sched', 'lease', 'wait', 'exp', 'wake', 'pools', 'ends', 'clock', 'mending', 'x',
+        *WORK, *SEARCH}
 LASTING = KEPT - {'q', 'x'}
 ENDLESS = KEPT - {'clock', 'mending', 'ends'} | {'a', 'b', 'd', 'u', 'w'}
 OWNED = {'a', 'b', 'd', 'r', 'u', 'w', 'in', 'pool', 'on'}   # by a task, or with an end
@@ -199,7 +202,7 @@ class Store:
     def indexes(self) -> Iterator[Fault]:
         tasks = self.of('t')
         [time] = self.commands([['TIME']])
-        now = int(time[0]) * 1000
+        now = int(time[0]) * 1000 + int(self.of('m').get('', {}).get('skew', 0))
         for state, name in INDEX.items():
             for id in self.of(name).get('', []):
                 if tasks.get(id, {}).get('s') != state:
@@ -214,7 +217,7 @@ class Store:
         calm = int(self.of('m').get('', {}).get('calm', 0))
         if calm > now + REACH and not self.of('clock'):
             yield Fault('field', 'calm', 'no lease is ever reaped')
-        work = any(self.of(name) for name in ('rel', 'unpin', 'trash'))
+        work = any(self.of(name) for name in WORK)
         if work and 'more' not in self.of('m').get('', {}):
             yield Fault('more', '', 'there is work left over, but no note of it')
         for name in self.of('trash').get('', []):
@@ -234,7 +237,9 @@ class Store:
             for rest in rests:
                 task = tasks.get(rest, {})
                 state = task.get('s', '')
-                if kind == 'x':
+                if kind in SEARCH:
+                    owned = bool(self.of('loops'))
+                elif kind == 'x':
                     owned = f'x:{rest}' in self.of('trash').get('', [])
                 elif kind == 't' or kind in KEPT:
                     owned = True
@@ -254,7 +259,7 @@ class Store:
                         else Fault('key', join(kind, rest), what)
 
     def liveness(self) -> Iterator[Fault]:
-        busy = any(self.of(kind) for kind in ('sched', 'lease', 'rel', 'unpin', 'trash', 'x'))
+        busy = any(self.of(kind) for kind in ('sched', 'lease', *WORK, 'x'))
         states = Counter(task['s'] for task in self.of('t').values())
         if not busy and not states['e'] and states['p']:
             for id, task in self.of('t').items():

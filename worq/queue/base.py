@@ -32,7 +32,11 @@ second answer is the first one, except where a verb says how it differs.
 out of reach or refuses to store, and `ValueError` for arguments that no caller should send.
 Of so many bytes that they do not get through, while the backend can be reached, a `TooLarge`.
 
-**Time.** All times are the backend's, in milliseconds; callers pass spans, never moments.
+**Time.** All times are the backend's, in milliseconds; callers pass spans, never moments. A clock
+that is set back by more than `const.TICK` goes on, for the queue, from the last tick.
+
+**Circles.** A tail call that would wait for itself, through any number of arguments and tail calls,
+ends as expired: at once, or where the search takes many steps with one of the next ticks.
 
 **Ticks.** ``take``, ``beat`` and ``turn`` bring along what is due, at most every `const.TICK`:
 up to `const.TICK_LIMIT` scheduled tasks, up to as many that expire, up to as many lost

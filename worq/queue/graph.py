@@ -38,7 +38,6 @@ class Graph:
         self.now = 0
         self.unsure = False    # a verb has begun and not ended; was it interrupted? see `redo`
         self.woken = 0         # became enqueued or scheduled since `begin`
-        self.steps = 0         # that this verb may follow tail calls
 
         self.lanes: list[OrderedDict[Life, None]] = [OrderedDict() for _ in const.PRIORITIES]
         self.schedule = Agenda(lambda life: life.due if life.state == SCHEDULED else -1)
@@ -48,15 +47,6 @@ class Graph:
 
         self._ended: deque[Life] = deque()   # whose dependents are to be followed
         self._first: list[Life] = []         # to be lined up at the front, in this order
-
-    def begin(self, now: int) -> None:
-        self.unsure = True
-        self.now = now
-        self.woken = 0
-        self.steps = const.CHAIN
-        at = self._expiry.next()
-        if at is not None and at <= now:
-            self.drop_expired(10)   # a few at a time: what is still here is not found, see `find`
 
     def end(self) -> None:
         if self._ended:
@@ -234,10 +224,15 @@ class Graph:
             life.expires = self.now + life.ttl
             self._expiry.add(life, self.completed)
 
-    def drop_expired(self, limit: int) -> None:
-        """Forget some of the completed lives whose time is over."""
-        for life in self._expiry.pop(self.now, limit):
+    def drop_expired(self, limit: int) -> int:
+        """Forget up to `limit` of the completed lives whose time is over; how many there were.
+
+        They may be late, for what is still here is not found: see `find`.
+        """
+        lives = self._expiry.pop(self.now, limit)
+        for life in lives:
             self._drop(life)
+        return len(lives)
 
     def _drop(self, life: Life) -> None:
         """Forget a completed life."""

@@ -2,14 +2,15 @@
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from worq import const
 
 if TYPE_CHECKING:
     from worq.queue.base import Message
 
-__all__ = ['Life', 'Agenda', 'Expiry']
+__all__ = ['Life', 'Agenda', 'Expiry', 'needed_by', 'needs', 'reach']
 
 
 class Life:
@@ -32,7 +33,7 @@ class Life:
          self.lease, self.max_deliveries, expires) = message
         self.state = const.PENDING
         self.arguments = arguments          # pinned; let go when it completes
-        self.due = now + delay if delay else now   # ms
+        self.due = now + delay if delay else 0   # ms
         self.late = expires and now + expires   # ms, when it is too late to begin; 0: it never is
         self.epoch = 0                      # deliveries ever
         self.token = b''                    # of the last one
@@ -91,6 +92,27 @@ class Life:
         """The outcome as ``watch`` and ``wait`` tell it."""
         raw = self.record()
         return b'' if raw is not None and len(raw) > const.SMALL else raw
+
+
+def needs(life: Life) -> Iterable[Life]:
+    """What it waits for; some of them may have ended."""
+    return [life.target] if life.target else life.arguments
+
+
+def needed_by(life: Life) -> Iterable[Life]:
+    """What waits for it; some of them may have ended."""
+    return life.dependents
+
+
+def reach(start: Life, goal: Life, step: Callable[[Life], Iterable[Life]]) -> Iterator[bool]:
+    """Follow `step` from life to life; for each edge whether it leads to the goal."""
+    stack, seen = [start], {start}
+    while stack:
+        for life in step(stack.pop()):
+            yield life is goal
+            if life.state == const.PENDING and life not in seen:
+                seen.add(life)
+                stack.append(life)
 
 
 class Agenda:

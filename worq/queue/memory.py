@@ -173,7 +173,7 @@ class TaskQueue(base.TaskQueue):
         if self._forked:
             raise QueueError('this process was forked; the memory queue lives in its parent')
         check_messages(messages, gate)
-        self._store.begin(self.clock())
+        self._store.begin(self.clock(), len(messages))
         refusals = self._store.put(messages, gate)
         self._defer()
         return refusals
@@ -307,7 +307,8 @@ class TaskQueue(base.TaskQueue):
 
     @whole
     def join(self, pool: str, info: Mapping[str, str]) -> None:
-        self._store.pools[pool] = dict(info), self.clock()
+        self._store.begin(self.clock())
+        self._store.pools[pool] = dict(info), self._store.now
 
     @whole
     def leave(self, pool: str) -> None:
@@ -315,7 +316,8 @@ class TaskQueue(base.TaskQueue):
 
     @whole
     def pools(self, beside: str = '') -> dict[str, dict[str, str]]:
-        now, pools = self.clock(), self._store.pools
+        self._store.begin(self.clock())
+        now, pools = self._store.now, self._store.pools
         for pool, (_, seen) in list(pools.items()):
             if now - seen >= const.POOL_TTL * 1_000:
                 del pools[pool]
@@ -359,9 +361,11 @@ class TaskQueue(base.TaskQueue):
         return taken, min(left, PAUSE, self._next_tick() or PAUSE)
 
     def _next_tick(self) -> float | None:
-        """In how many seconds something may come due."""
+        """In how many seconds something may come due, or is to be done."""
+        if self._store.lags:
+            return 0.001
         at = self._store.next_tick()
-        return None if at is None else max(at - self.clock(), 1) / 1_000
+        return None if at is None else max(at - self._store.date(self.clock()), 1) / 1_000
 
     @whole
     def beat(self, pool: str, held: Iterable[Held] = (),

@@ -41,11 +41,12 @@ WORD = re.compile(r'[A-Za-z_]\w*')
 CONSTANTS: dict[str, int | str] = {
     name: getattr(const, name) for name in (
         'NONCE', 'LEASE', 'MAX_DELIVERIES', 'TICK', 'POLL', 'TICK_LIMIT', 'BUDGET', 'GAP', 'GRACE',
-        'COOLDOWN', 'CHAIN', 'INLINE', 'SMALL', 'INBOX_TTL', 'POOL_TTL', 'IGNORE_RESULT', 'PASS',
+        'COOLDOWN', 'INLINE', 'SMALL', 'INBOX_TTL', 'POOL_TTL', 'IGNORE_RESULT', 'PASS',
         'GATE', 'PUT_LIMIT', 'LOOK', 'AHEAD', 'LEASES_LIMIT')}
 CONSTANTS.update(
     PENDING='p', SCHEDULED='s', ENQUEUED='e', PROCESSING='a', COMPLETED='c',   # states
     RESULT_TTL=const.RESULT_TIMEOUT * 1000,   # ms
+    SPAN=const.SPAN * 1000,   # ms
     SOON=const.POLL + const.TICK,   # ms
     WAKES=32,       # tokens at most: each wakes one idle pool
     FIELD=64,       # bytes: a longer value would make a hash a hashtable, of twice the size
@@ -56,6 +57,7 @@ CONSTANTS.update(
     RECORD=100,     # names and values in the hash of a task at most
     DAMAGED='its record in the queue was damaged',
     REACH=11 * 366 * const.DAY * 1000,   # ms; nothing is due later than that
+    EDGES=10,       # of one task that are followed before the other search has its turn
     SCHEMA=1)
 
 
@@ -105,10 +107,11 @@ def verbs(parts: Sequence[Part]) -> dict[str, Script]:
 
 def prelude(test_clock: bool = False) -> list[Part]:
     """The parts that scripts share, in their order."""
-    other = '2_clock.lua' if test_clock else '2_clock.test.lua'
     paths = sorted((FOLDER / 'prelude').glob('*.lua'))
-    return [part(path.read_text('utf-8'), path.name < BASE)
-            for path in paths if path.name != other]
+    movable = {path.name.replace('.test', '') for path in paths if '.test' in path.name}
+    return [part(path.read_text('utf-8'), path.name < BASE) for path in paths
+            if ('.test' in path.name if path.name.replace('.test', '') in movable and test_clock
+                else '.test' not in path.name)]
 
 
 def part(text: str, base: bool = False) -> Part:
@@ -130,7 +133,7 @@ def assemble(text: str, parts: Sequence[Part], first: str = '') -> Script:
     if match is None:
         raise ValueError(f'no signature: {signature!r}')
     name, parameters = match.groups()
-    words = set(WORD.findall(body)) | {'now'}   # a clock of tests ends keys by the way
+    words = set(WORD.findall(body)) | {'drop'}   # with a clock of tests it ends keys by the way
     base: list[str] = []
     needed: list[str] = []
     for part in reversed(parts):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import or_
 
 from worq import const
 from worq.const import COMPLETED, PENDING, PROCESSING
@@ -10,7 +11,7 @@ from worq.queue.base import (
     Held, Lost, Message, Outcome, Refusal,
 )
 from worq.queue.graph import Graph
-from worq.queue.life import Life
+from worq.queue.life import Life, needed_by, needs, reach
 
 __all__ = ['Store']
 
@@ -28,11 +29,37 @@ class Store(Graph):
         self._looked: dict[tuple[str, str], int] = {}   # when the pools of a place were looked at
         self._soonest = 0      # no lease ends before; at worst this is too early
         self._ticked: int | None = None
+        self._clock_at = -1 << 62   # at the last tick; the clock never goes back behind it
+        self._skew = 0         # by how much it is ahead of the one that we are told, since then
         self._calm = -const.COOLDOWN         # nothing is reaped before
+        self.lags = False      # there is more to forget than the last tick could
+
         # What a verb has decided, until it is done, see `redo`.
         self.fresh: dict[str, Life] = {}     # to be stored ...
         self.holder: Life | None = None      # ... behind this gate
         self.doomed: list[Life] = []         # to be cancelled
+
+    def begin(self, clock: int, puts: int = 0) -> None:
+        """Begin a verb.
+
+        :param clock: what time it is; where that has been set back, it goes on from the last tick,
+            so that nothing which is stored has to be moved.
+        :param puts: tasks that it puts. Twice as many that have expired are forgotten, so that they
+            go as fast as they come.
+        """
+        self.unsure = True
+        behind = self._clock_at - clock - self._skew
+        if const.TICK < behind <= const.SPAN * 1_000:
+            self._skew += behind
+        now = self.now = clock + self._skew
+        self.woken = 0
+        at = self._expiry.next()
+        if at is not None and at <= now:
+            self.drop_expired(10 + 2 * puts)
+
+    def date(self, clock: int) -> int:
+        """What time it is here."""
+        return clock + self._skew
 
     # -- what callers ask for -------------------------------------------------
 
@@ -306,22 +333,12 @@ class Store(Graph):
             target.tells(life)
 
     def _waits_for(self, one: Life, other: Life) -> bool:
-        """Would `one` wait for `other`? The search is bounded: a longer cycle goes unseen."""
-        stack: list[Life] = [one]
-        seen: set[Life] = set()
-        nodes = 0
-        while stack and nodes < const.BUDGET:
-            life = stack.pop()
-            if life is other:
-                return True
-            if life.target and life not in seen and self.steps > 0:
-                self.steps -= 1   # along tail calls; each leads to one other
-            else:
-                nodes += 1
-            if life.state == PENDING and life not in seen:
-                stack.extend([life.target] if life.target else life.arguments)
-            seen.add(life)
-        return False
+        """Would `one` wait for `other`? Two searches take turns, from the one along what that waits
+        for and from the other along what waits for it. If one is at its end there is no circle;
+        so the shorter one decides, and nearly all tail calls are long one way only."""
+        if one.state != PENDING or not other.dependents:
+            return one is other
+        return any(map(or_, reach(one, other, needs), reach(other, one, needed_by)))
 
     def _lose(self, life: Life, cause: str, owner: str | None = None) -> None:
         """Its delivery came to nothing: once more at once, then later, at last never.
@@ -404,8 +421,8 @@ class Store(Graph):
                 self._give_time(now - self._ticked - const.TICK)
                 if now >= self._calm + const.COOLDOWN:
                     self._calm = now + const.GRACE
-        self._ticked = now
-        self.drop_expired(const.PUT_LIMIT)   # where verbs are few, ten with each do not suffice
+        self._ticked = self._clock_at = now
+        self.lags = self.drop_expired(const.PUT_LIMIT) == const.PUT_LIMIT
         self._line_up()
         over = self._late.pop(now, const.TICK_LIMIT)
         for life in over:
@@ -418,7 +435,7 @@ class Store(Graph):
                 self._enqueue_first(life)
             else:
                 self._enqueue(life)
-        if const.TICK_LIMIT in (len(over), len(due)):
+        if self.lags or const.TICK_LIMIT in (len(over), len(due)):
             self._ticked = now - const.TICK  # there may be more: the next verb goes on
         if now >= self._calm and self.leased and now >= self._soonest:
             self._reap()

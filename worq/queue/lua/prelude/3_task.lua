@@ -9,7 +9,6 @@
 --   o  pool that has it or settled it   q  when that took it   j  progress   y  memo of a retry
 --   x  what its tail call waits for   i  pins   k  something that is not pinned waits for it
 --   w  the first client that waits    r  outcome, if it is short
-local meta = call('HMGET', KEYS[1], 'tick', 'calm', 'purges', 'more')
 local purges = tonumber(meta[3] or 0)
 
 local function read(id)

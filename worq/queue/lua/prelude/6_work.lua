@@ -1,4 +1,4 @@
--- Leftover work: dependents to tell, arguments to let go, purged tasks to cancel.
+-- Leftover work: dependents to tell, arguments to let go, purged tasks to cancel, long searches.
 
 -- Work that others left comes first: it is older. No more of it is fetched than will be done.
 local function work()
@@ -113,13 +113,14 @@ local function work()
     if more then
       unpin_some()
       cancel_some()
+      seek()
     end
   until budget <= 0 or budget == before
   if todo[at] then
     shelve(more and 'LPUSH' or 'RPUSH')
     call('HSET', KEYS[1], 'more', 1)
     meta[4] = '1'
-  elseif more and call('EXISTS', P .. 'rel', P .. 'unpin', P .. 'trash') == 0 then
+  elseif more and call('EXISTS', P .. 'rel', P .. 'unpin', P .. 'trash', P .. 'loops') == 0 then
     call('HDEL', KEYS[1], 'more')
     meta[4] = false
   end

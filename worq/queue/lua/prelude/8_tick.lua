@@ -1,11 +1,11 @@
 -- What is due, at most every TICK: no mover, no leader, no lock.
 
-local function move_leases(shift, limit)
+local function give_time(ms)
   local flat = call('ZRANGE', P .. 'lease', 0, -1, 'WITHSCORES')
   local moved = {}
   for i = 1, #flat, 2 do
     local at = tonumber(flat[i + 1])
-    moved[i] = limit and math.max(at, math.min(at + shift, limit)) or at + shift
+    moved[i] = math.max(at, math.min(at + ms, now + GRACE))
     moved[i + 1] = flat[i]
   end
   push('ZADD', P .. 'lease', moved)
@@ -14,16 +14,12 @@ end
 local function tick()
   local last, calm = tonumber(meta[1]), tonumber(meta[2] or 0)
   local step = last and now - last or TICK
-  if step < TICK and step >= -TICK then
+  if step < TICK and step >= -TICK then   -- further back is damage: see `skew`
     return
-  end
-  if step < -TICK then
-    move_leases(step)   -- the clock was set back: they would live on for as long as it went back
-    calm = calm + step
   elseif step > GAP then
     -- The backend was away, so live pools could not beat. But for a TICK of it: where all ticks
     -- are slow, leases must run out in the end.
-    move_leases(step - TICK, now + GRACE)
+    give_time(step - TICK)
     if now >= calm + COOLDOWN then
       calm = now + GRACE
     end

@@ -64,7 +64,7 @@ end
 
 -- What is left over is done only where there is a note of it.
 local function note_work()
-  if not meta[4] and call('EXISTS', P .. 'rel', P .. 'unpin', P .. 'trash') > 0 then
+  if not meta[4] and call('EXISTS', P .. 'rel', P .. 'unpin', P .. 'trash', P .. 'loops') > 0 then
     call('HSET', KEYS[1], 'more', 1)
     meta[4] = '1'
   end

@@ -6,36 +6,10 @@ local function release(id, T)
   enqueue(id, T, front)
 end
 
-local steps = CHAIN   -- along tail calls; each leads to one other, so they cost little
+local looks = BUDGET   -- of all searches for a circle
 
 -- No pin: the edge alone keeps the outcome of `target` until it has been copied.
 local function delegate(id, T, pool, data)
-  -- Would `target` wait for `id`? The search is bounded: a longer cycle goes unseen.
-  local function waits_for(target, id)
-    local stack, seen, nodes = {target}, {}, 0
-    while #stack > 0 and nodes < BUDGET do
-      local node = table.remove(stack)
-      if node == id then
-        return true
-      end
-      local s, x = unpack(seen[node] and {} or call('HMGET', P .. 't:' .. node, 's', 'x'))
-      seen[node] = true
-      if x and steps > 0 then
-        steps = steps - 1
-      else
-        nodes = nodes + 1
-      end
-      if s == PENDING and x then
-        table.insert(stack, x)
-      elseif s == PENDING then
-        for _, argument in ipairs(call('LRANGE', P .. 'a:' .. node, 0, BUDGET - 1)) do
-          table.insert(stack, argument)
-        end
-      end
-    end
-    return false
-  end
-
   local nonce, target = data:sub(1, NONCE), data:sub(NONCE + 1)
   local U = task(target)
   local known = U and (nonce == (' '):rep(NONCE) or U.n == nonce)
@@ -45,15 +19,27 @@ local function delegate(id, T, pool, data)
     return finish(id, T, inherit(T.n, target, raw), pool)
   elseif not known or U.s == COMPLETED then
     return finish(id, T, verdict(id, T, 'x', 'the Deferred it returned is unknown'), pool)
-  elseif waits_for(target, id) then
-    return finish(id, T, verdict(id, T, 'x', 'it returned a Deferred that waits for itself'),
-                  pool)
+  elseif target == id then
+    return close_circle(id, T, pool)
   end
   call('ZREM', P .. 'lease', id)
   call('HSET', P .. 't:' .. id, 's', PENDING, 'x', target, generation(T))
   call('ZADD', P .. 'wait', now, id)
   call('RPUSH', P .. 'd:' .. target, T.n .. id)
   call('HSET', P .. 't:' .. target, 'k', 1)
+  if U.s ~= PENDING or not T.i and not T.k then
+    return   -- it waits for nothing, or nothing waits for this one
+  end
+  local circle
+  circle, looks = search(T.n .. id, U.n .. target, looks, false)
+  if circle then
+    T.s, T.x = PENDING, target
+    close_circle(id, T, pool)
+  elseif circle == nil then
+    call('RPUSH', P .. 'loops', T.n .. id)
+    call('HSET', KEYS[1], 'more', 1)
+    meta[4] = '1'
+  end
 end
 
 local function apply(id, T, pool, word, data)

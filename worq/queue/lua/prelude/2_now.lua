@@ -1,0 +1,14 @@
+-- The queue's clock, by which all moments are stored: the server's, but one that is set back finds
+-- it go on from the last tick. `skew` is by how much it is ahead of the server's since then. So
+-- nothing that is stored has to be moved. More than SPAN is damage, and no clock.
+local meta = call('HMGET', KEYS[1], 'tick', 'calm', 'purges', 'more', 'skew')
+local skew = tonumber(meta[5]) or 0
+local now = server + skew
+do
+  local behind = (tonumber(meta[1]) or now) - now
+  if behind > TICK and behind <= SPAN then
+    skew, now = skew + behind, now + behind
+    insist()
+    call('HSET', KEYS[1], 'skew', skew)
+  end
+end
