@@ -109,7 +109,7 @@ class ScriptTest(unittest.TestCase):
     def test_no_globals(self) -> None:
         """No script reads a global that Lua or Redis does not have: a misspelt name is one."""
         known = {'redis', 'KEYS', 'ARGV', 'math', 'table', 'unpack', 'tonumber', 'tostring',
-                 'ipairs', 'pairs', 'string'}
+                 'ipairs', 'pairs', 'string', 'error', 'type'}
         reserved = set('and break do else elseif end false for function if in local nil not or '
                        'repeat return then true until while'.split())
         for verb in script.load().values():

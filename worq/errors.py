@@ -123,7 +123,12 @@ class QueueError(WorqError):
     """The backend refused an operation or could not be reached.
 
     A call that raises it is in doubt: it may have been put before the connection broke.
+
+    :ivar denied: whether the server does not know the user, or has given it too few rights, so
+        that to try again is of no use until somebody grants them.
     """
+
+    denied = False
 
 
 class TooLarge(QueueError):

@@ -24,6 +24,7 @@ from redis.connection import AbstractConnection
 
 from worq.errors import QueueError, TooLarge
 from worq.queue import transfer
+from worq.queue import rights
 from worq.queue.address import BLOCK, Address, parse
 from worq.queue.packing import pack
 
@@ -45,8 +46,6 @@ ANSWERS: list[tuple[str, Kinds, str]] = [   # what to do about a refusal
      'it is full. Raise its maxmemory, or let the pools work the queue off'),
     ('READONLY', errors.ReadOnlyError,
      'it is a replica. Use the address of its master, or redis+sentinel://'),
-    ('NOPERM', errors.NoPermissionError,
-     'the user has too few rights. It needs scripts and all keys worq:*'),
     ('MISCONF', None, 'it cannot save to its disk, so it takes no writes. See its log'),
     ('CLUSTERDOWN', errors.ClusterDownError, 'the cluster is down'),
     ('MOVED', errors.MovedError,
@@ -146,10 +145,12 @@ class Link:
             except transfer.Unfit as error:
                 raise self._too_large(error) from error
             except errors.AuthenticationError as error:
-                raise QueueError(
+                refused = QueueError(
                     f'Redis at {self.address.label} does not accept the user or the password: '
                     f'{error} An address with them is redis://USER:PASSWORD@HOST, or '
-                    'redis://:PASSWORD@HOST without a user') from error
+                    'redis://:PASSWORD@HOST without a user')
+                refused.denied = True
+                raise refused from error
             except (errors.ConnectionError, errors.TimeoutError) as error:
                 self.lost()
                 left = limit - time.monotonic()
@@ -403,8 +404,21 @@ class Link:
             pass
         return min(found, default=(0, ''))
 
+    def denied(self, text: str, commands: Sequence[str] = ()) -> QueueError:
+        """The error for a user who has too few rights.
+
+        :param commands: those that the user may not run, if the server has not named one.
+        """
+        user = str(self.address.options.get('username') or 'default')
+        error = QueueError(f'Redis at {self.address.label}: '
+                           f'{rights.advice(user, "worq:", text, commands)} ({text})')
+        error.denied = True
+        return error
+
     def _refused(self, error: errors.RedisError) -> QueueError:
         text = str(error)
+        if isinstance(error, errors.NoPermissionError) or rights.is_denial(text):
+            return self.denied(text)
         if isinstance(error, Unreplicated):
             return QueueError(f'Redis at {self.address.label}: {text}')
         for word, kind, hint in ANSWERS:

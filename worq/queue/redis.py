@@ -37,6 +37,7 @@ from worq.queue.listen import Bell
 from worq.queue.locate import Cluster
 from worq.ids import new_nonce
 from worq.queue.mend import Mender, audit, mend
+from worq.queue.rights import is_vague
 
 __all__ = ['TaskQueue', 'Bell']
 
@@ -314,7 +315,18 @@ class TaskQueue(base.TaskQueue):
         except QueueError as error:
             if is_damage(error):
                 self._mender.alarm()
+            if error.denied and is_vague(text := str(error.__cause__)):
+                raise self._link.denied(text, self._denied()) from error.__cause__
             raise
+
+    def _denied(self) -> list[str]:
+        """The commands that scripts use, and this user may not."""
+        try:
+            found = self._link.run(lambda connection: self._scripts['rights'](
+                sender(connection), self._key))
+        except QueueError:   # not even that
+            return []
+        return [name.decode() for name in found]
 
     def _patrol(self) -> None:
         """A step through the keys, for what no script fails on; what it finds is repaired."""
