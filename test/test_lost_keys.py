@@ -197,6 +197,3 @@ class Ends(Case):
         self.mended()
         eq_({name: self.client.pttl(name) == -1 for name in names}, before)
         eq_(self.finish(), dict.fromkeys(GRAPH, 'v'))
-
-
-del Case   # it has no test of its own

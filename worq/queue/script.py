@@ -54,9 +54,10 @@ CONSTANTS.update(
     BODIES=64,      # ... and bytes of a long body that count as one of such an outcome
     CHUNK=4000,     # an even number of arguments that fits the stack of Lua
     FAR=1000,       # entries of a list that are looked at from either end
+    SEATED=4000,    # ms of a lease that a repair gives; pools beat each second
     RECORD=100,     # names and values in the hash of a task at most
     DAMAGED='its record in the queue was damaged',
-    REACH=11 * 366 * const.DAY * 1000,   # ms; nothing is due later than that
+    REACH=(const.SPAN + const.DAY) * 1000,   # ms; nothing is due later than that
     EDGES=10,       # of one task that are followed before the other search has its turn
     SCHEMA=1)
 

@@ -115,8 +115,8 @@ local function seat_live(id, T)
       line_up(id, T, back)
     end
   elseif not call('ZSCORE', P .. INDEX[T.s], id) then
-    -- A pool that lives renews its lease before that is over.
-    call('ZADD', P .. INDEX[T.s], T.s == PROCESSING and now + LEASE or now, id)
+    -- A pool that lives, and has it, renews its lease before that is over.
+    call('ZADD', P .. INDEX[T.s], T.s == PROCESSING and now + SEATED or now, id)
   end
   if T.z and T.s ~= PROCESSING then
     call('ZADD', P .. 'exp', T.z, id)
@@ -205,7 +205,7 @@ for i = 1, #ARGV, 3 do
     if not T or T.s ~= NAMES[kind] then
       call('ZREM', P .. kind, name)
     else
-      call('ZADD', P .. kind, kind == 'lease' and now + LEASE or now, name)
+      call('ZADD', P .. kind, kind == 'lease' and now + SEATED or now, name)
     end
   elseif kind == 'exp' then
     if not (has('t', name) and call('HEXISTS', P .. 't:' .. name, 'z') == 1) then

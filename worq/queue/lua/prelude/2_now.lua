@@ -2,7 +2,10 @@
 -- it go on from the last tick. `skew` is by how much it is ahead of the server's since then. So
 -- nothing that is stored has to be moved. More than SPAN is damage, and no clock.
 local meta = call('HMGET', KEYS[1], 'tick', 'calm', 'purges', 'more', 'skew')
-local skew = tonumber(meta[5]) or 0
+local skew = meta[5] and tonumber(meta[5]) or 0
+if skew ~= 0 and not (skew > 0 and skew <= SPAN and skew % 1 == 0) then
+  skew = 0   -- others have written it
+end
 local now = server + skew
 do
   local behind = (tonumber(meta[1]) or now) - now

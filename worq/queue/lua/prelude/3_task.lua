@@ -9,11 +9,20 @@
 --   o  pool that has it or settled it   q  when that took it   j  progress   y  memo of a retry
 --   x  what its tail call waits for   i  pins   k  something that is not pinned waits for it
 --   w  the first client that waits    r  outcome, if it is short
-local purges = tonumber(meta[3] or 0)
+local purges = tonumber(meta[3] or 0) or 0
+-- Others may have written anything where we read a number. What is none, or is more than a call can
+-- ask for, counts as what is usual; so nothing fails halfway, for all tasks that are in the step.
+
+local attempt = redis.pcall
 
 local function read(id)
-  local flat = call('HGETALL', P .. 't:' .. id)
+  local flat = attempt('HGETALL', P .. 't:' .. id)
   if #flat == 0 then
+    if flat.err and flat.err:find('WRONGTYPE', 1, true) then
+      call('UNLINK', P .. 't:' .. id)   -- it is none of ours
+    elseif flat.err then
+      error(flat.err)
+    end
     return nil
   elseif #flat > RECORD then   -- no put has written that: what is not ours goes, and so does the task
     local ours, alien, known = {}, {}, 'snfhcbptlmzvgauGedoqjyxikwr'
@@ -39,7 +48,7 @@ local function read(id)
 end
 
 local function purged(T)
-  return T.s ~= COMPLETED and T.s ~= PROCESSING and tonumber(T.g or 0) < purges
+  return T.s ~= COMPLETED and T.s ~= PROCESSING and (tonumber(T.g or 0) or 0) < purges
 end
 
 -- A field is written only once there was a purge, and only if it is not there yet.
@@ -50,19 +59,25 @@ local function generation(T)
 end
 
 local function ignored(T)
-  return tonumber(T.f or 0) % 2 == IGNORE_RESULT
+  return (tonumber(T.f or 0) or 0) % 2 == IGNORE_RESULT
 end
 
 local function is_gate(T)
-  return T.f and tonumber(T.f) >= GATE
+  return T.f and (tonumber(T.f) or 0) >= GATE
 end
 
 local function deliveries(T)
-  return tonumber(T.d or T.e or 0)
+  return tonumber(T.d or T.e or 0) or 0
+end
+
+-- A field that is a span in ms; nil if it is not there, or makes no sense.
+local function sensible(field)
+  local ms = tonumber(field)
+  return ms and ms >= 0 and ms <= REACH and ms or nil
 end
 
 local function header(id, T)
-  return T.h or call('GETRANGE', P .. 'b:' .. id, 0, (tonumber(T.c) or 1) - 1)
+  return T.h or call('GETRANGE', P .. 'b:' .. id, 0, text((tonumber(T.c) or 1) - 1))
 end
 
 local function outcome(id, T)

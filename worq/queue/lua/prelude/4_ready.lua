@@ -97,7 +97,13 @@ end
 local function flush()
   flush_ready()
   for name, by in pairs(counted) do
-    call('HINCRBY', KEYS[1], name, by)
+    local answer = attempt('HINCRBY', KEYS[1], name, by)
+    if type(answer) == 'table' then
+      if not (answer.err:find('integer') or answer.err:find('overflow')) then
+        error(answer.err)
+      end
+      call('HSET', KEYS[1], name, by)   -- others have written there
+    end
   end
   for client, entries in pairs(news) do
     push('RPUSH', P .. 'in:' .. client, entries)

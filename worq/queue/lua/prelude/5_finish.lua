@@ -8,7 +8,7 @@ local function let_end(id)
   local key = P .. 't:' .. id
   local s, pins, ttl, short = unpack(call('HMGET', key, 's', 'i', 't', 'r'))
   if s == COMPLETED and not pins and call('EXISTS', P .. 'd:' .. id) == 0 then
-    local moment = ttl and text(now + ttl) or usual_end
+    local moment = ttl and sensible(ttl) and text(now + ttl) or usual_end
     expire(moment, key)
     if not short then
       expire(moment, P .. 'r:' .. id)
@@ -20,7 +20,8 @@ end
 local function unpin(id)
   local key = P .. 't:' .. id
   local s, pins = unpack(call('HMGET', key, 's', 'i'))
-  if pins and (s ~= COMPLETED or tonumber(pins) > 1) then
+  local n = tonumber(pins or 0)
+  if n and n % 1 == 0 and math.abs(n) < REACH and pins and (s ~= COMPLETED or n > 1) then
     call('HINCRBY', key, 'i', '-1')
   else
     call('HDEL', key, 'i')
@@ -32,6 +33,9 @@ end
 -- The list is renamed where it is too long for now, for the id may soon have a new life.
 local function let_go(id, T)
   local key, n = P .. 'a:' .. id, tonumber(T.a)
+  if not (n and n % 1 == 0 and n >= 0) then
+    n = call('LLEN', key)
+  end
   if n > math.max(budget, 1) then
     if call('EXISTS', key) == 0 then   -- the count is not ours, or somebody has deleted the list
       return
@@ -96,7 +100,7 @@ local function finish(id, T, record, owner)
     if edges then
       table.insert(todo, id)
     elseif not T.i then
-      local moment = T.t and text(now + T.t) or usual_end
+      local moment = T.t and sensible(T.t) and text(now + T.t) or usual_end
       expire(moment, key)
       if not T.r then
         expire(moment, P .. 'r:' .. id)
@@ -118,7 +122,7 @@ local function meet(id, T)
   if purged(T) then
     finish(id, T, T.damaged and verdict(id, T, 'x', DAMAGED)
            or verdict(id, T, 'c', 'cancelled: the queue was purged'))
-  elseif T.z and not T.x and T.s ~= COMPLETED and T.s ~= PROCESSING and tonumber(T.z) <= now then
+  elseif T.z and not T.x and T.s ~= COMPLETED and T.s ~= PROCESSING and (tonumber(T.z) or 0) <= now then
     local text = 'expired before it was begun' .. (T.e and ' again' or '')
     finish(id, T, verdict(id, T, 'x', text), T.o)
   else

@@ -22,17 +22,18 @@ local function work()
     if gone and not gate and T.x ~= id and not call('LPOS', P .. 'a:' .. dependent, id) then
       return
     end
-    if T.x or (failed and (gate or tonumber(T.f or 0) < PASS)) then
+    if T.x or (failed and (gate or (tonumber(T.f or 0) or 0) < PASS)) then
       return finish(dependent, T, inherit(nonce, id, raw), T.x and T.o)
     end
     local key = P .. 't:' .. dependent
-    if tonumber(T.u or 0) > 1 then
+    local open = tonumber(T.u or 0)
+    if open and open > 1 and open <= REACH and open % 1 == 0 then
       T.u, T.G = call('HINCRBY', key, 'u', '-1'), not gate and T.G or nil
       return gate and call('HDEL', key, 'G')
     end
     met[#met + 1] = dependent
     call('HDEL', key, 'u', 'v', 'G')
-    if tonumber(T.v or 0) > now then
+    if T.v and sensible(T.v) and tonumber(T.v) > now then
       schedule(dependent, T, T.v)
     else
       enqueue(dependent, T, back)

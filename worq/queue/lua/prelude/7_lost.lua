@@ -3,7 +3,7 @@
 -- The last one fails the task; the first goes back to the front; those between wait 1, 4, 16 s.
 -- `owner` is the pool if it says so itself, and may say so twice; else it is fenced off.
 local function lost(id, T, cause, owner)
-  local d, most = deliveries(T), tonumber(T.m or MAX_DELIVERIES)
+  local d, most = deliveries(T), T.m and sensible(T.m) or MAX_DELIVERIES
   if is_gate(T) then
     return finish(id, T, verdict(id, T, 'x', 'whoever was putting it has gone'), owner)
   elseif d >= most then

@@ -12,8 +12,8 @@ local function give_time(ms)
 end
 
 local function tick()
-  local last, calm = tonumber(meta[1]), tonumber(meta[2] or 0)
-  local step = last and now - last or TICK
+  local last, calm = tonumber(meta[1]), tonumber(meta[2] or 0) or 0
+  local step = last and math.abs(now - last) <= REACH and now - last or TICK
   if step < TICK and step >= -TICK then   -- further back is damage: see `skew`
     return
   elseif step > GAP then

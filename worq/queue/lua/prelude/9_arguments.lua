@@ -33,7 +33,7 @@ local function judge(M)
       local letter = kind(id, A)
       if letter == '' then
         return {M.id, 'unknown', id}
-      elseif letter:lower() ~= 'v' and tonumber(M.f or 0) < PASS then
+      elseif letter:lower() ~= 'v' and (tonumber(M.f or 0) or 0) < PASS then
         M.failed = M.failed or id
       end
     end

@@ -13,7 +13,7 @@ end
 
 -- Whether what a pending task waits for knows of it. Of very many arguments some are looked at.
 local function forgotten(id, T)
-  local entry, n, open = T.n .. id, tonumber(T.a or 0), 0
+  local entry, n, open = T.n .. id, tonumber(T.a or 0) or -1, 0
   if T.x then
     return not listed('d:' .. T.x, entry) and 'what it waits for does not know of it'
   elseif n ~= call('LLEN', P .. 'a:' .. id) then
@@ -41,7 +41,7 @@ local function astray(id, T)
       or (tonumber(T.g or 0) or 0) > purges then
     return 'its record makes no sense'
   elseif s == ENQUEUED then
-    return not listed('q:' .. (T.p or 1), T.n .. id) and 'it is in no list of what is ready'
+    return not listed('q:' .. (T.p == '0' and 0 or T.p == '2' and 2 or 1), T.n .. id) and 'it is in no list of what is ready'
   elseif s == COMPLETED then
     return nil
   end

@@ -7,7 +7,7 @@ local function beat(pool, lease, from, to)
     local T = read(id)
     local same = T and T.n .. (T.e or 0) == token
     if same and T.s == PROCESSING and T.o == pool then
-      table.insert(renewed, now + (T.l or lease))
+      table.insert(renewed, now + (T.l and sensible(T.l) or lease))
       table.insert(renewed, id)
       if ARGV[i + 2] ~= '' then
         call('HSET', P .. 't:' .. id, 'j', ARGV[i + 2])

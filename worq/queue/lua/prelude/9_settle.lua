@@ -72,7 +72,7 @@ local function apply(id, T, pool, word, data)
   else   -- refuse
     local alive = call('ZRANGEBYSCORE', P .. 'pools', now - LEASE, '+inf', 'LIMIT', 0, 2)
     local others = alive[1] and (alive[1] ~= pool or alive[2])
-    if deliveries(T) >= tonumber(T.m or MAX_DELIVERIES) or not others then
+    if deliveries(T) >= (T.m and sensible(T.m) or MAX_DELIVERIES) or not others then
       return finish(id, T, data, pool)
     end
     call('ZREM', P .. 'lease', id)

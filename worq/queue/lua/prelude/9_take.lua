@@ -7,7 +7,7 @@
 local room = INLINE
 local function arguments(id, T)
   local list, n = {}, tonumber(T.a or 0)
-  if not n or n > BUDGET then
+  if not n or n % 1 ~= 0 or n > BUDGET then
     return n and call('LLEN', P .. 'a:' .. id) == n and n or nil
   end
   local names = T.a and call('LRANGE', P .. 'a:' .. id, 0, n) or {}
@@ -38,7 +38,7 @@ local function body(id, T)
   end
   local key, start = P .. 'b:' .. id, tonumber(T.c or 0)
   local size = call('STRLEN', key)
-  if size == 0 or size < start then
+  if size == 0 or not start or start % 1 ~= 0 or start < 0 or size < start then
     return nil
   elseif size - start > INLINE then
     return false, start
@@ -85,7 +85,7 @@ local function take(pool, limit, lease)
         end
       end
       if ready then
-        local d, e = deliveries(T) + 1, T.e and text(T.e + 1) or '1'
+        local d, e = deliveries(T) + 1, T.e and text((sensible(T.e) or 0) + 1) or '1'
         call('HSET', P .. 't:' .. id, 's', PROCESSING, 'e', e, 'o', pool, 'q', moment)
         if T.j then
           call('HDEL', P .. 't:' .. id, 'j')
@@ -93,7 +93,7 @@ local function take(pool, limit, lease)
         if T.d then   -- it is not the epoch, as it is for most tasks
           call('HSET', P .. 't:' .. id, 'd', d)
         end
-        leases[#leases + 1] = T.l and now + T.l or usual
+        leases[#leases + 1] = T.l and sensible(T.l) and now + T.l or usual
         leases[#leases + 1] = id
         if plain then
           local k = #taken
