@@ -27,7 +27,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-__all__ = ['Server', 'redis_url', 'start_redis', 'unique', 'clean', 'eventually', 'eq_']
+__all__ = ['Server', 'redis_url', 'start_redis', 'unique', 'clean', 'eventually', 'eq_',
+           'forked']
 
 START_LIMIT = 15  # seconds that a server may take until it answers
 PDEATHSIG = 1     # of prctl(2)
@@ -60,6 +61,19 @@ def clean(url: str, name: str) -> None:
         keys = list(client.scan_iter('worq:{%s*' % escaped, count=10_000))
         for start in range(0, len(keys), 1000):
             client.unlink(*keys[start:start + 1000])
+
+
+def forked(call):
+    """Call it in a fork, which ends then: how it ended."""
+    pid = os.fork()
+    if not pid:
+        signal.alarm(20)   # the end of one that hangs
+        try:
+            call()
+            os._exit(0)
+        finally:
+            os._exit(99)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 # -- servers ----------------------------------------------------------------------

@@ -13,6 +13,7 @@ from test import pool_tasks
 from test.broker_case import MemoryMixin, RedisMixin
 from test.pool_contract import WAIT, PoolCase
 from test.pool_tasks import init_forks, lines
+from test.support import forked
 from test.test_process_pool import Processes
 from test.test_thread_pool import Threads
 from worq import map
@@ -22,19 +23,6 @@ from worq.pool.process import start_pools
 from worq.testing import Bench
 
 __all__ = ['ForksOfProcesses', 'ForksOfThreads', 'ForksOnRedis', 'ForksOfABench', 'ForkedHandlers']
-
-
-def forked(call):
-    """Call it in a fork, which ends then: how it ended."""
-    pid = os.fork()
-    if not pid:
-        signal.alarm(20)   # the end of one that hangs
-        try:
-            call()
-            os._exit(0)
-        finally:
-            os._exit(99)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 class Forks(PoolCase):

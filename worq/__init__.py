@@ -28,6 +28,7 @@ from worq.flow import (
     ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, as_completed, batch, map, reduce, wait,
 )
 from worq.queue.base import TaskQueue
+from worq.streams import fill
 from worq.task import Deferred, Queue, Task, TaskSpace
 from worq.trust import without_password
 
@@ -80,6 +81,8 @@ def get_broker(url: str, name: str = DEFAULT, *, secret: Any = None, codec: str 
     :raises ImportError: if a package is missing; it says which to install.
     """
     queue = _backend(url, name)(url, name, **options)   # first: it knows mistakes in a url
+    if not url.startswith('memory:'):
+        fill()   # there may be a key file to be made
     messages = Codec(name, format=codec, keys=keyring_for(url, secret), max_payload=max_payload)
     return Broker(queue, messages)
 

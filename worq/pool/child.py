@@ -27,7 +27,7 @@ import traceback
 import types
 from typing import Any
 
-from worq import SCHEMES, codec
+from worq import SCHEMES, codec, streams
 from worq.core import Broker
 from worq.current import CurrentTask, Progress
 from worq.errors import QueueError
@@ -416,6 +416,7 @@ def main(argv: list[str]) -> int:
     """Be a child; returns the exit status."""
     if argv == ['call']:
         return call()
+    streams.fill()
     answers_in, tasks_in, outcomes_out, page, parent = map(int, argv)
     for fd in (answers_in, tasks_in, outcomes_out, page):
         if fd >= 0:

@@ -21,6 +21,7 @@ from worq.pool.frames import MOST, Outlet
 from worq.pool.worker import Worker, weight
 from worq.queue.base import Delivery, Outcome, TaskQueue
 from worq.queue.remote import answer
+from worq.streams import pipe
 
 __all__ = ['Manager']
 
@@ -74,7 +75,7 @@ class Manager:
         self._respawn_at = 0.0
         self._stop_at: float | None = None   # monotonic: when those that still run are killed
         self._waking = Lock()
-        self._wake_out, self._wake_in = os.pipe()
+        self._wake_out, self._wake_in = pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
         self._poll = select.poll()

@@ -22,6 +22,7 @@ from worq.pool.frames import pack
 from worq.pool.manager import Manager
 from worq.pool.wire import INIT
 from worq.pool.worker import Worker, start_child
+from worq.streams import pipe
 
 __all__ = ['WorkerPool', 'start_pools', 'run_in_subprocess', 'Error']
 
@@ -290,7 +291,7 @@ class _Program:
         self.late: list[WorkerPool] = []   # of these, those to start again when they have ended
         self._signals = 0                  # to stop
         self._broken = False
-        self._hear, self._tell = os.pipe()
+        self._hear, self._tell = pipe()
         os.set_blocking(self._tell, False)
 
     def _handle(self, number: int, frame: object) -> None:

@@ -18,6 +18,7 @@ from worq.pool.grip import GRACE
 from worq.pool.run import run
 from worq.pool.threadgrip import ThreadGrip
 from worq.queue.base import Bell, Delivery, Held, Lost, Outcome
+from worq.streams import pipe
 
 __all__ = ['WorkerPool', 'Error']
 
@@ -104,7 +105,7 @@ class WorkerPool:
             self._open = True
             self._desk = Desk(self.broker.backend, LEASE, self._look_for_news)
             self._bell: Bell = self.broker.backend.bell(self._desk.pool)
-            self._wake = os.pipe()
+            self._wake = pipe()
             self._door = Lock()              # one worker at a time takes, or waits to
             self._watch = Event()
             self._seconds: float | None = None

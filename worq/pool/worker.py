@@ -13,7 +13,7 @@ import time
 from typing import Any, Iterable, Iterator, NamedTuple
 from weakref import WeakSet
 
-from worq import const
+from worq import const, streams
 from worq.pool.frames import CHUNK, FrameError, Outlet, Reader, pack
 from worq.pool.grip import GRACE
 from worq.pool.wire import (
@@ -37,6 +37,7 @@ def start_child(arguments: list[str], **options: Any) -> subprocess.Popen[bytes]
     hence ``-P``, without which the working directory would come first, and no path
     where Python looks anyway.
     """
+    streams.fill()
     paths = [os.environ.get('PYTHONPATH')]
     if ROOT not in [*site.getsitepackages(), site.getusersitepackages()]:
         paths.insert(0, ROOT)
@@ -129,6 +130,7 @@ class Worker:
     # 1. -- start -------------------------------------------------------------
 
     def _start(self, asks: bool) -> None:
+        streams.fill()
         with ExitStack() as ours, ExitStack() as theirs:  # what is closed if it fails; anyway
             def pipe(outwards: bool) -> tuple[int, int]:
                 ends = os.pipe()   # to be read, to be written

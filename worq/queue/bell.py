@@ -7,6 +7,7 @@ import time
 from typing import Any, Callable
 
 from worq.latch import Latch
+from worq.streams import pipe
 
 __all__ = ['Bell', 'Bells']
 
@@ -93,7 +94,7 @@ class Bell:
 
     def __init__(self, bells: Bells) -> None:
         self._bells = bells
-        self._out, self._in = os.pipe()
+        self._out, self._in = pipe()
         os.set_blocking(self._out, False)
         os.set_blocking(self._in, False)
         self.until = 0.0

@@ -27,6 +27,7 @@ from worq.queue import transfer
 from worq.queue import rights
 from worq.queue.address import BLOCK, Address, parse
 from worq.queue.packing import pack
+from worq.streams import fill
 
 __all__ = ['Address', 'Link', 'Unreplicated', 'is_damage', 'parse', 'read', 'sender', 'BLOCK']
 
@@ -241,6 +242,7 @@ class Link:
         :param seconds: without an answer after which it is given up.
         :raises QueueError: if the server is not fit.
         """
+        fill()
         seconds = self.address.timeout if seconds is None else seconds
         options = dict(self.address.options)
         first = seconds
