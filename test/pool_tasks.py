@@ -5,7 +5,9 @@ Tasks that must be seen to run, or that wait, do it through files in a folder of
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 import ctypes
+from decimal import getcontext
 import os
 import signal
 import subprocess
@@ -14,7 +16,8 @@ import threading
 import time
 from pathlib import Path
 
-from worq import TaskSpace, current_task, get_broker
+from worq import TaskSpace, batch, current_task, get_broker
+from worq.graph import collecting
 from worq.pool.frames import pack
 from worq.pool.wire import OUTCOMES
 
@@ -133,6 +136,24 @@ class Evil(Exception):
 
     def __str__(self):
         raise RuntimeError('not to be shown')
+
+
+trace: ContextVar[str] = ContextVar('trace', default='nothing')
+
+
+@tasks.task
+def leave_traces():
+    """What is in its context; and leave something else there, in each way that there is."""
+    found = trace.get(), getcontext().prec, collecting.get() is not None
+    trace.set('of another task')
+    getcontext().prec = 5
+    batch(current_task().queue).__enter__()
+    return found
+
+
+@tasks.task
+async def leave_traces_in_a_loop():
+    return leave_traces()
 
 
 @tasks.task
@@ -273,6 +294,12 @@ def init_exits(url, name, path):
         os._exit(9)
     if len(lines(path)) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
+    return init(url, name)
+
+
+def init_with_a_context(url, name):
+    trace.set('of init_func')
+    getcontext().prec = 33
     return init(url, name)
 
 

@@ -14,7 +14,9 @@ from unittest import mock
 from test.programs import LIMIT, environment
 from test.support import clean, forked, redis_url, unique
 from worq import get_broker, streams, trust
+from worq.pool.frames import pack
 from worq.pool.thread import WorkerPool
+from worq.pool.worker import Worker
 
 STANDARD = range(3)
 NULL = [os.devnull] * 3
@@ -112,12 +114,23 @@ class Streams(unittest.TestCase):
 
     def test_pool_of_threads(self):
         """What a pool of threads wakes its workers with."""
+        url = redis_url()
+        self.addCleanup(clean, url, self.name)
+        with get_broker(url, self.name) as broker:   # which a fork begins anew: it opens nothing
+            def play():
+                pool = WorkerPool(broker)
+                pool.start()
+                assert min(pool._wake) > 2
+                pool.stop()
+            self.assertTrue(closed(play))
+
+    def test_child(self):
+        """What a child has in common with its manager, whenever it is started."""
         def play():
-            broker = get_broker('memory://', self.name)
-            with WorkerPool(broker):
-                os.close(0)
-            with WorkerPool(broker):
-                pass
+            worker = Worker(pack([b'']))
+            worker.kill()
+            worker.reap(wait=True)
+            worker.close()
         self.assertTrue(closed(play))
 
     PROGRAM = '''

@@ -38,7 +38,7 @@ from worq.current import Control, CurrentTask, overtime
 from worq.graph import collector_of
 from worq.inbox import Inbox
 from worq.pool.forks import only_here
-from worq.pool.run import run
+from worq.pool.run import runner
 from worq.queue import memory
 from worq.queue.base import Delivery, Held, Outcome
 from worq.space import TaskSpace
@@ -95,7 +95,7 @@ class Bench:
                 break
             self._hold = Hold(self, delivery)
             try:
-                outcome = run(self.broker, delivery, self._hold)
+                outcome = runner(self.broker, self._hold)(delivery)
             finally:
                 self._hold = None
             self._backend.settle(POOL, [outcome])

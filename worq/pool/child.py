@@ -35,12 +35,12 @@ from worq.pool import forks
 from worq.pool.forks import Handlers
 from worq.pool.frames import CHUNK, FrameError, Reader, pack
 from worq.pool.grip import Grip, rouse
-from worq.pool.run import run
+from worq.pool.run import runner
 from worq.pool.wire import (
     ASK, BROKEN, INIT, LIMIT, OUTCOMES, PROGRESS, READY, Page, pack_outcome, unpack_tasks,
 )
 from worq.queue import late
-from worq.queue.base import Delivery, Outcome
+from worq.queue.base import Outcome
 
 __all__ = ['main', 'preparation', 'prepare']
 
@@ -247,6 +247,7 @@ class Child:
     def work(self, broker: Broker) -> None:
         """Run what comes, until no more comes."""
         number = 0
+        run_one = runner(broker, self.grip)
         while True:
             self._watching = self._working = False
             try:
@@ -262,16 +263,13 @@ class Child:
             for index, delivery in enumerate(tasks):
                 number += 1
                 if self.page.begin(number):
-                    self._run(broker, delivery)
+                    packed = pack_outcome(run_one(delivery))
+                    with self._lock:
+                        self._done.extend(packed)
                 # One clock call a task: the watcher would be too slow for short ones.
                 if index == last or time.monotonic() - flushed > FLUSH:
                     self.flush()
                     flushed = time.monotonic()
-
-    def _run(self, broker: Broker, delivery: Delivery) -> None:
-        packed = pack_outcome(run(broker, delivery, self.grip))
-        with self._lock:
-            self._done.extend(packed)
 
     def flush(self) -> None:
         """Send the outcomes that have gathered."""

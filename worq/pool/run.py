@@ -6,6 +6,7 @@ answers an `Outcome`, so a pool's loop has no special cases.
 """
 from __future__ import annotations
 
+from contextvars import copy_context
 import logging
 import time
 import traceback
@@ -23,7 +24,7 @@ from worq.queue.base import Argument, Delivery, Outcome
 from worq.retry import Memo, Policy
 from worq.task import Deferred
 
-__all__ = ['run']
+__all__ = ['run', 'runner']
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,25 @@ def run(broker: Broker, delivery: Delivery, control: Control = FREE) -> Outcome:
     except BaseException as err:
         # Only what is scarce, memory or stack, can bring us here: say the least.
         return this.failure(type(err).__name__ + ': ')
+
+
+def runner(broker: Broker, control: Control = FREE) -> Callable[[Delivery], Outcome]:
+    """Runs the tasks of one worker, each in a fresh copy of the context that is in force now.
+
+    So no task sees what another has left in a ``ContextVar``: a user, a locale, an open batch.
+    """
+    base = copy_context()
+    # The one value in the standard library that is changed in place: whoever has set a precision
+    # before would share it with all tasks. Where nobody has, each begins without.
+    decimals = [(var, value) for var, value in base.items() if var.name == 'decimal_context']
+    if not decimals:
+        return lambda delivery: base.copy().run(run, broker, delivery, control)
+
+    def with_decimals(delivery: Delivery) -> Outcome:
+        for var, value in decimals:
+            var.set(value.copy())
+        return run(broker, delivery, control)
+    return lambda delivery: base.copy().run(with_decimals, delivery)
 
 
 class Run:

@@ -15,7 +15,7 @@ from worq.errors import QueueError
 from worq.pool.base import HORIZON, PATIENCE, Desk, Error, batch_size, check_broker, smooth
 from worq.pool.courier import settle_alone
 from worq.pool.grip import GRACE
-from worq.pool.run import run
+from worq.pool.run import runner
 from worq.pool.threadgrip import ThreadGrip
 from worq.queue.base import Bell, Delivery, Held, Lost, Outcome
 from worq.streams import pipe
@@ -198,6 +198,7 @@ class WorkerPool:
     # -- a worker -------------------------------------------------------------
 
     def _work(self, worker: Worker) -> None:
+        run_one = runner(self.broker, worker.grip)
         while True:
             try:
                 deliveries = self._next(worker)
@@ -206,7 +207,7 @@ class WorkerPool:
                 worker.buffer.extend(deliveries)
                 if len(deliveries) > 1:
                     self._watch.set()
-                self._run(worker)
+                self._run(worker, run_one)
             except Exception:
                 # Nothing of the user's gets here, so this is a fault of ours: the task it
                 # hit will be lost with its lease, and the worker must not be.
@@ -269,7 +270,7 @@ class WorkerPool:
         found = poll.poll(1000 * (pause or min(SILENCE, self._desk.beat_in + 0.001)))
         return any(fd != self._wake[0] for fd, _ in found) and self._bell.clear()
 
-    def _run(self, worker: Worker) -> None:
+    def _run(self, worker: Worker, run_one: Callable[[Delivery], Outcome]) -> None:
         begin = flushed = time.monotonic()
         while True:
             try:
@@ -282,7 +283,7 @@ class WorkerPool:
             if delivery.token not in self._desk.held:
                 continue  # cancelled, or another pool's, before it has begun
             worker.since = begin
-            outcome = run(self.broker, delivery, worker.grip)
+            outcome = run_one(delivery)
             if worker.grip.cancelled != delivery.token:
                 worker.done.append(outcome)
             now = time.monotonic()
@@ -305,13 +306,14 @@ class WorkerPool:
         return outcomes
 
     def _work_by_hand(self, worker: Worker, timeout: float) -> None:
+        run_one = runner(self.broker, worker.grip)
         while not self._stopping.is_set():
             try:
                 delivery = self.broker.next_task(timeout=timeout)
                 if delivery is None:
                     continue
                 self._by_hand[delivery.token] = delivery.id
-                outcome = run(self.broker, delivery, worker.grip)
+                outcome = run_one(delivery)
                 self._by_hand.pop(delivery.token, None)
                 if worker.grip.cancelled != delivery.token:
                     settle_alone(self.broker.backend, self.broker.hand, outcome)
