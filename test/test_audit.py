@@ -6,6 +6,7 @@ from typing import Any
 from test.contract import message
 from test.support import eq_
 from test.test_redis_details import Case
+from worq import const
 from worq.queue import base
 from worq.queue.base import Argument, Outcome
 
@@ -52,6 +53,11 @@ class Audit(Case):
                 (['PEXPIRE', 't:later', 900_000], "task 'later': live, but it expires"),
                 (['HSET', 't:ends', 'z', 1], "task 'ends': completed, but with fields ['z']"),
                 (['DEL', 'r:done'], "task 'done': completed without an outcome"),
+                (['HSET', 't:later', 'm', const.COUNT + 1], "task 'later': its record makes no"),
+                (['HSET', 't:later', 'l', const.SPAN * 1000 + 1], "task 'later': its record makes"),
+                (['HSET', 't:later', 't', const.SPAN * 1000 + 1], "task 'later': its record makes"),
+                (['SADD', 'seen0', 'x'], 'key seen0 has no owner and no end'),
+                (['RPUSH', 'loop1', '0:x'], 'key loop1 has no owner and no end'),
                 (['DEL', 'b:behind'], "task 'behind': no body"),
                 (['SADD', 'w:ends', 'c'], 'key w:ends has no owner and no end'),
                 (['SET', 'r:later', 'x'], 'key r:later has no owner and no end'),

@@ -376,9 +376,14 @@ class Attempts(unittest.TestCase):
         self.assertIn('Retry', failure.error)
 
     def test_long_delay(self):
-        """A pause of ages is cut to what the pipes to a child let through."""
-        outcome, _ = self.attempt(self.raising(worq.Retry(delay=1e12)))
-        self.assertEqual(outcome.delay, 366 * const.DAY * 1000)
+        """A pause of ages is a mistake, and fails the task."""
+        def f():
+            raise worq.Retry(delay=1e12)
+        outcome, failure = self.attempt(f)
+        self.assertEqual(outcome.word, 'failure')
+        self.assertIn('ValueError: invalid delay: 1000000000000.0; it is at most', failure.error)
+        outcome, _ = self.attempt(self.raising(worq.Retry(delay=const.SPAN)))
+        self.assertEqual(outcome.delay, const.SPAN * 1000)
 
     def test_definition(self):
         """The definition's policy holds, field by field, where the call says nothing."""

@@ -1,14 +1,14 @@
-"""The words and numbers of WorQ: states, the table of a task's life, defaults.
+"""The words and numbers of WorQ: states, the table of a task's life, bounds, defaults.
 
 ``TRANSITIONS`` is the law. Both backends obey it, the documentation prints it and
 ``test/test_life.py`` walks every (state, verb) pair of it on every backend.
 """
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = [
     'MINUTE', 'HOUR', 'DAY', 'DEFAULT', 'PENDING', 'SCHEDULED', 'ENQUEUED',
     'PROCESSING', 'COMPLETED', 'STATUS_VALUES', 'TASK_EXPIRED', 'TRANSITIONS',
-    'Transition',
+    'Transition', 'SPAN', 'COUNT', 'WORKERS', 'REACH', 'check_span', 'check_count', 'check_timeout',
 ]
 
 MINUTE = 60  # seconds
@@ -87,15 +87,60 @@ GATE = 4                    #: no task: it holds back what is put with it
 # -- lines of a header, after the task's name ------------------------------------
 CHUNK = b'\nchunk'          # each positional argument is the arguments of a call
 
+# -- bounds -----------------------------------------------------------------------
+# What a call may ask for is checked once, by the two functions below; so whatever is in a queue and
+# is more than that has been written by somebody else.
+SPAN = 10 * 366 * DAY       #: seconds: any delay, time-out, limit or life; None is for ever
+COUNT = 10 ** 9             #: how often something may be done, and how many things there may be
+WORKERS = 10_000            #: workers of a pool
+PAYLOAD = 1 << 40           #: bytes of a body or an outcome, whatever its limit is
+REACH = (SPAN + 366 * DAY) * 1000   #: ms from now: nothing is due later than that
+
+
+def check_span(name: str, value: Any, above: bool = False) -> None:
+    """ValueError unless `value` is a number of seconds: from 0, or above it, up to `SPAN`."""
+    if not is_number(value) or not 0 <= value or above and not value:   # nan is neither
+        raise ValueError(f'invalid {name}: {value!r}; it is a number of seconds '
+                         + ('above 0' if above else 'from 0'))
+    if value > SPAN:
+        raise ValueError(f'invalid {name}: {shown(value)}; it is at most {SPAN:,} seconds, '
+                         'which are ten years')
+
+
+def check_count(name: str, value: Any, least: int = 1, most: int = COUNT) -> None:
+    """ValueError unless `value` is a whole number in these bounds."""
+    if not is_number(value) or isinstance(value, float) or value < least:
+        raise ValueError(f'invalid {name}: {value!r}; it is a whole number from {least}')
+    if value > most:
+        raise ValueError(f'invalid {name}: {shown(value)}; it is at most {most:,}')
+
+
+def check_timeout(value: Any) -> None:
+    """ValueError unless it is None, for ever, or a number of seconds that may be waited."""
+    if value is None:
+        return
+    if is_number(value) and value < 0:
+        raise ValueError('negative timeout not supported')
+    check_span('timeout', value)
+
+
+def is_number(value: object) -> bool:
+    """Whether it counts anything: bool is an int, and True seconds is a mistake."""
+    return not isinstance(value, bool) \
+        and (isinstance(value, int | float) or hasattr(type(value), '__index__'))
+
+
+def shown(value: Any) -> str:
+    """A number as a text of some length."""
+    return repr(value) if value < 1e30 else f'{float("inf") if value > 1e300 else float(value):g}'
+
+
 # -- numbers --------------------------------------------------------------------
 NONCE = 12                  #: characters of a nonce: one life of an id
 LEASE = 15_000              #: ms that a pool owns a task before it must beat again
 MAX_DELIVERIES = 3          #: then a task that loses its workers fails
 RESULT_TIMEOUT = HOUR       #: seconds that a result is kept
 PRIORITIES = {'high': 0, 'normal': 1, 'low': 2}
-
-SPAN = 10 * 366 * DAY       #: seconds: the longest delay, time-out or limit that a call may ask for
-COUNT = 10 ** 9             #: retries and deliveries that a call may ask for, at most
 
 TICK = 1_000                #: ms between two ticks of a queue
 POLL = 2_000                #: ms that a pool sleeps at most, if nothing is due and no bell rings

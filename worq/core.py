@@ -8,7 +8,7 @@ from typing import Any, Callable, Iterable, Self, Sequence, TypeVar, overload
 
 from worq import graph
 from worq.codec import ByValue, Codec
-from worq.const import PUT_BYTES
+from worq.const import PUT_BYTES, check_timeout
 from worq.current import Progress
 from worq.errors import (
     DecodeError, DuplicateTask, EncodeError, TaskCancelled, TaskExpired, TaskFailure,
@@ -422,6 +422,7 @@ class Broker:
 
         :param timeout: seconds to wait for one; None: as long as it takes.
         """
+        check_timeout(timeout)
         while True:
             deliveries = self.backend.take(self.hand, 1, 2 if timeout is None else timeout,
                                            lease=HAND_LEASE)

@@ -19,6 +19,8 @@
 """
 from __future__ import annotations
 
+from worq.const import check_span
+
 __all__ = [
     'Cancelled', 'Retry', 'WorqError', 'TaskFailure', 'TaskExpired', 'TaskCancelled', 'TaskTimeout',
     'DuplicateTask', 'QueueError', 'TooLarge', 'EncodeError', 'DecodeError', 'UntrustedMessage',
@@ -103,15 +105,14 @@ class Retry(WorqError):
     It counts as an attempt. If the task has ``retries`` and they are used up, it fails with
     this; with none given it may go on for ever.
 
-    :param delay: seconds until then; by default the task's ``backoff``.
+    :param delay: seconds until then, ten years at most; by default the task's ``backoff``.
     :param reason: for people, if it was the last attempt.
     :raises ValueError: for a delay that makes no sense.
     """
 
     def __init__(self, delay: float | None = None, reason: str = '') -> None:
-        if delay is not None and (isinstance(delay, bool) or not isinstance(delay, int | float)
-                                  or not 0 <= delay < float('inf')):
-            raise ValueError(f'invalid delay: {delay!r}; it is a number of seconds from 0')
+        if delay is not None:
+            check_span('delay', delay)
         super().__init__(reason or 'it asked to be run again')
         self.delay = delay
 

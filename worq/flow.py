@@ -14,7 +14,7 @@ import time
 from types import TracebackType
 from typing import Any, Iterable, Iterator, NamedTuple, Self
 
-from worq.const import CHUNK
+from worq.const import CHUNK, check_count, check_timeout
 from worq.current import unbroken
 from worq.graph import Collector, Entry, collecting, collector_of
 from worq.task import Deferred, Queue, Task, parts
@@ -43,8 +43,7 @@ def map(target: Queue | Task, *iterables: Iterable[Any], chunksize: int = 1) -> 
     broker, name, options = parts(target)
     if not iterables:
         raise TypeError('map needs at least one iterable')
-    if isinstance(chunksize, bool) or not isinstance(chunksize, int) or chunksize < 1:
-        raise ValueError(f'invalid chunksize: {chunksize!r}; it is a whole number from 1')
+    check_count('chunksize', chunksize)
     calls = zip(*iterables)
     if chunksize > 1 and callable(options.id):
         raise ValueError('an id that is a function of a call cannot be that of a chunk, which has '
@@ -230,6 +229,7 @@ def as_completed(deferreds: Iterable[Deferred],
 
     :param timeout: seconds from the call, at most; None: as long as it takes.
     :raises TypeError: at once, for anything but Deferreds.
+    :raises ValueError: at once, for a timeout that is negative, no number, or more than ten years.
     :raises TimeoutError: if they are not all done by then.
     :raises QueueError: as `wait` does.
     """
@@ -253,6 +253,7 @@ class Arrivals:
     """
 
     def __init__(self, deferreds: Iterable[Deferred], timeout: float | None) -> None:
+        check_timeout(timeout)
         self._limit = None if timeout is None else time.monotonic() + timeout
         self.open = set(deferreds)     #: those that have not been told of
         for strange in self.open:

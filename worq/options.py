@@ -79,23 +79,22 @@ class Options(_Options):
         if options.on_error not in (FAIL, PASS):
             raise ValueError(f'invalid on_error: {options.on_error!r}; '
                              'it is Task.FAIL or Task.PASS')
-        _positive('result_timeout', options.result_timeout)
+        const.check_span('result_timeout', options.result_timeout, above=True)
         if 'heartrate' in given:
-            _positive('heartrate', options.heartrate)
-        if not isinstance(options.max_deliveries, int) or options.max_deliveries < 1:
-            raise ValueError(f'invalid max_deliveries: {options.max_deliveries!r}; '
-                             'it is a whole number from 1')
+            const.check_span('heartrate', options.heartrate, above=True)
+        const.check_count('max_deliveries', options.max_deliveries)
         if options.priority not in const.PRIORITIES:
             raise ValueError(f'invalid priority: {options.priority!r}; '
                              "it is 'high', 'normal' or 'low'")
-        if options.delay != 0:
-            _positive('delay', options.delay, 'from 0')
+        const.check_span('delay', options.delay)
         eta = options.eta
         if eta is not None and (not isinstance(eta, datetime) or eta.utcoffset() is None):
             raise ValueError(f'invalid eta: {eta!r}; it is a datetime with a time zone, '
                              'as datetime.now(timezone.utc) + timedelta(hours=1)')
+        if eta is not None:
+            options.until_eta()
         if options.expires is not None:
-            _positive('expires', options.expires)
+            const.check_span('expires', options.expires, above=True)
             if options.expires <= options.delay:
                 raise ValueError(f'invalid expires: {options.expires!r}; a task with a delay of '
                                  f'{options.delay} seconds would be too late to begin')
@@ -136,7 +135,7 @@ class Options(_Options):
         """
         delay = self.delay
         if self.eta is not None:
-            delay = max(0.0, (self.eta - datetime.now(UTC)).total_seconds())
+            delay = self.until_eta()
         if self.expires is None:
             return int(delay * 1000), 0
         if self.expires <= delay:
@@ -144,14 +143,22 @@ class Options(_Options):
                              f'{delay:.0f} seconds would be too late to begin')
         return int(delay * 1000), max(1, int(self.expires * 1000))
 
+    def until_eta(self) -> float:
+        """Seconds until the task is due; 0 if that is past.
+
+        :raises ValueError: if it is too far ahead.
+        """
+        assert self.eta is not None
+        try:
+            seconds = (self.eta - datetime.now(UTC)).total_seconds()
+        except OverflowError:   # at the ends of the calendar, in some time zones
+            seconds = (self.eta.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()
+        if seconds > const.SPAN:
+            raise ValueError(f'invalid eta: {self.eta!r}; it is at most ten years ahead')
+        return max(0.0, seconds)
+
     @property
     def lease(self) -> int:
         """ms of the task's lease: three heartbeats; 0 (as the pool likes) by default."""
-        return 0 if self.heartrate is None else max(1000, int(self.heartrate * 3000))
-
-
-def _positive(name: str, value: object, range: str = 'above 0') -> None:
-    # bool is an int, and True seconds is a mistake; so is nan, which is not above 0
-    if isinstance(value, bool) or not isinstance(value, (int, float)) \
-            or not 0 < value < float('inf'):
-        raise ValueError(f'invalid {name}: {value!r}; it is a number of seconds {range}')
+        return 0 if self.heartrate is None \
+            else min(max(1000, int(self.heartrate * 3000)), const.SPAN * 1000)

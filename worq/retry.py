@@ -12,11 +12,12 @@ from functools import lru_cache
 import json
 from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
 
+from worq import const
+
 __all__ = ['Policy', 'Memo', 'checked', 'lines', 'parse', 'merged', 'pause', 'wanted', 'again',
            'count_of', 'members']
 
 BASE, MOST = 1.0, 300.0    # seconds: the first pause and the longest, by default
-LONGEST = 366 * 86_400.0   # seconds that anything is put off
 TABLE = 100                # pauses that a header holds; the last one repeats
 TABLE_UNTOLD = 20          # ... of a function, if the call does not say how many retries
 ERRORS = 10                # errors of earlier attempts that are kept: the newest
@@ -47,11 +48,10 @@ def checked(retries: Any = None, backoff: Any = None, retry_on: Any = None,
 
     :raises ValueError: for what makes no sense, naming it.
     """
-    if retries is not None and (type(retries) is not int or retries < 0):
-        raise ValueError(f'invalid retries: {retries!r}; it is a whole number from 0')
-    if timeout is not None and not (is_span(timeout) and timeout > 0):
-        raise ValueError(f'invalid timeout: {timeout!r}; it is a number of seconds above 0, '
-                         'at most those of 366 days')
+    if retries is not None:
+        const.check_count('retries', retries, 0)
+    if timeout is not None:
+        const.check_span('timeout', timeout, above=True)
     if not (backoff is None or callable(backoff) or is_span(backoff)
             or isinstance(backoff, list | tuple) and 0 < len(backoff) <= TABLE
             and all(map(is_span, backoff))):
@@ -68,9 +68,12 @@ def checked(retries: Any = None, backoff: Any = None, retry_on: Any = None,
 
 
 def is_span(value: object) -> bool:
-    """Whether it is a number of seconds from 0; bool is an int, and True seconds a mistake."""
-    return isinstance(value, int | float) and not isinstance(value, bool) \
-        and 0 <= value <= LONGEST
+    """Whether it is a number of seconds from 0 to the most that anything may be put off."""
+    try:
+        const.check_span('', value)
+    except ValueError:
+        return False
+    return True
 
 
 def name_of(kind: type) -> str:

@@ -130,7 +130,9 @@ class Task:
     :param timeout: seconds that one attempt may take. Then `TaskTimeout` is raised in the
         task, and is its failure; a child process that does not heed it is killed.
         By default there is no limit.
-    :raises ValueError: for an option that makes no sense.
+    :raises ValueError: for an option that makes no sense, and for one that is too large: seconds
+        are at most those of ten years, retries and deliveries a billion, and an `eta` is at
+        most ten years ahead.
     :raises TypeError: for one that does not exist.
 
     The last four may also be given where the task is defined, see `TaskSpace.task`; what is
@@ -340,10 +342,11 @@ class Deferred:
         :returns: whether the outcome is there.
         :raises QueueError: if the queue cannot be reached within the timeout.
         :raises RuntimeError: if the task belongs to a `worq.batch` that is not put yet.
-        :raises ValueError: for a negative timeout.
+        :raises ValueError: for a timeout that is negative, no number, or more than ten years.
         """
-        if timeout is not None and timeout < 0:
-            raise ValueError('negative timeout not supported')
+        if timeout is not None and (timeout is False or timeout is True
+                                    or not 0 <= timeout <= const.SPAN):
+            const.check_timeout(timeout)
         if self._batch is not None:
             raise self._batch.refuse(self)
         return self.has_value() or self.broker.inbox.wait(self, timeout)

@@ -32,6 +32,7 @@ import asyncio
 from types import CoroutineType
 from typing import Any, Callable, Self
 
+from worq import const
 from worq.codec import Codec
 from worq.core import Broker
 from worq.current import Control, CurrentTask, overtime
@@ -86,6 +87,8 @@ class Bench:
         :returns: how many have been run (or attempts of them).
         """
         self._not_in_a_task('run')
+        if limit is not None:
+            const.check_count('limit', limit, 0)
         if collector_of(self.broker) is not None:
             raise RuntimeError('a batch of this bench is not put yet: run it after the with block')
         ran = 0
@@ -111,8 +114,7 @@ class Bench:
 
         :returns: how many tasks have been run.
         """
-        if not 0 <= seconds < float('inf'):
-            raise ValueError(f'invalid seconds: {seconds!r}; time goes forward')
+        const.check_span('seconds', seconds)
         if self._hold is not None:
             self._hold.advance(seconds)
             return 0

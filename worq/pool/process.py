@@ -13,7 +13,7 @@ import time
 from typing import Any, Callable, Iterable, Mapping, Self
 from weakref import WeakSet
 
-from worq.const import DEFAULT
+from worq import const
 from worq.core import Broker
 from worq.pool import child
 from worq.pool.base import Error, check_broker
@@ -70,17 +70,16 @@ class WorkerPool:
                  name: str | None = None, *, grace: float = GRACE) -> None:
         if workers is None:
             workers = os.cpu_count() or 1
-        for option, value in [('workers', workers), ('max_worker_tasks', max_worker_tasks)]:
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f'invalid {option}: {value!r}; it is a whole number from 1')
+        const.check_count('workers', workers, most=const.WORKERS)
+        if max_worker_tasks is not None:
+            const.check_count('max_worker_tasks', max_worker_tasks)
         check_broker(broker)
         if not callable(init_func):
             raise TypeError(f'init_func must be callable, not {init_func!r}')
         if isinstance(init_args, (str, bytes)):   # its letters would be the arguments
             raise TypeError(f'init_args is a sequence of arguments, as [{init_args!r}], '
                             f'not {init_args!r}')
-        if isinstance(grace, bool) or not isinstance(grace, (int, float)) or not grace >= 0:
-            raise ValueError(f'invalid grace: {grace!r}; it is a number of seconds from 0')
+        const.check_span('grace', grace)
         self.broker = broker
         self.init_func = init_func
         self.init_args = tuple(init_args)
@@ -88,7 +87,7 @@ class WorkerPool:
         self.workers = workers
         self.max_worker_tasks = max_worker_tasks
         self.grace = grace
-        self.name = broker.name if name is None and broker.name != DEFAULT else name
+        self.name = broker.name if name is None and broker.name != const.DEFAULT else name
         self._changing = Lock()
         self._manager: Manager | None = None
         self._thread: Thread | None = None
@@ -128,6 +127,7 @@ class WorkerPool:
         :raises Error: if the pool is running already, or `init_func` cannot be found by
             a child.
         """
+        const.check_timeout(timeout)
         if handle_sigterm:
             return start_pools(self, timeout=timeout)
         if child.loading_main:
@@ -199,6 +199,8 @@ class WorkerPool:
         :param grace: seconds, in place of the pool's own.
         :returns: False if the pool was not running.
         """
+        if grace is not None:
+            const.check_span('grace', grace)
         with self._changing:
             running = self.alive and self._manager is not None
             if running and self._manager is not None:
@@ -410,6 +412,7 @@ class Process:
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until it has ended, for `timeout` seconds at most."""
+        const.check_timeout(timeout)
         try:
             self._popen.wait(timeout)
         except subprocess.TimeoutExpired:

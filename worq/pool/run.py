@@ -277,7 +277,7 @@ class Run:
                     self.broker.name, id, error, pause, memo.attempts + 1,
                     '\n' if trace else '', trace.rstrip())
         data = self.broker.codec.encode_memo(id, self.nonce, memo.encode())
-        return Outcome(id, token, 'retry', data, int(min(pause, retry.LONGEST) * 1000))
+        return Outcome(id, token, 'retry', data, int(pause * 1000))
 
     def failure(self, error: str, word: str = 'failure', trace: str = '', quiet: bool = False,
                 kind: type[TaskFailure] = TaskFailure, note: str = '') -> Outcome:

@@ -10,6 +10,7 @@ import time
 from typing import Any, Callable, Self
 from weakref import WeakSet
 
+from worq import const
 from worq.core import Broker
 from worq.errors import QueueError
 from worq.pool.base import HORIZON, PATIENCE, Desk, Error, batch_size, check_broker, smooth
@@ -70,8 +71,7 @@ class WorkerPool:
     def __init__(self, broker: Broker, workers: int = 1,
                  thread_factory: Callable[..., Any] = Thread) -> None:
         check_broker(broker)
-        if not isinstance(workers, int) or workers < 1:
-            raise ValueError(f'invalid workers: {workers!r}; it is a whole number from 1')
+        const.check_count('workers', workers, most=const.WORKERS)
         self.broker = broker
         self.workers = workers
         self.thread_factory = thread_factory
@@ -96,6 +96,7 @@ class WorkerPool:
             method has been replaced; nothing else waits for it.
         :raises Error: if the pool is running.
         """
+        const.check_timeout(timeout)
         with self._changing:
             if self.threads and not self._stopping.is_set():
                 raise Error(f'{self!r} is running already')

@@ -27,8 +27,6 @@ ASK, ANSWER = b'q', b'a'                       # the one to the manager, the oth
 #: What a child may say that a task came to; the other words are the manager's.
 WORDS = {word.encode(): word for word in ('value', 'failure', 'refuse', 'retry', 'delegate')}
 
-LONGEST = 366 * const.DAY * 1000   #: ms that a task can be put off
-
 
 def pack_tasks(deliveries: Iterable[Delivery]) -> list[bytes]:
     """Deliveries as the strings of a TASKS frame."""
@@ -81,7 +79,7 @@ def unpack_outcomes(parts: Sequence[bytes]) -> Iterator[Outcome]:
                     raise ValueError('not a target')
             elif word == b'retry':
                 delay = int(extra)
-                if not 0 <= delay <= LONGEST or len(data) > const.MEMO:
+                if not 0 <= delay <= const.SPAN * 1000 or len(data) > const.MEMO:
                     raise ValueError('not a retry')
             yield Outcome(id.decode(), token, WORDS[word], data, delay, target)
     except (ValueError, KeyError) as error:

@@ -14,6 +14,7 @@ from redis.connection import (
 )
 from redis.crc import key_slot
 
+from worq import const
 from worq.queue import packing
 from worq.queue.locate import Cluster, Finder, Host, Sentinels
 from worq.trust import HIDDEN, split, without_password
@@ -103,9 +104,10 @@ def parse(url: str, key: str = '') -> Address:
     options = read_query(parts, label, plain, mode)
     timeout = options.pop('timeout', TIMEOUT)
     durable = options.pop('durable', 0)
-    if not timeout > BLOCK:
-        raise Mistake(label, 'bad timeout', f'write seconds, more than {BLOCK:g}')
-    if durable < 0:
+    if not BLOCK < timeout <= const.SPAN:
+        raise Mistake(label, 'bad timeout',
+                      f'write seconds, more than {BLOCK:g} and no more than ten years')
+    if not 0 <= durable <= const.COUNT:
         raise Mistake(label, 'bad durable', 'write how many replicas must have what is put')
     login = {name: unquote(text) for name, text in
              [('username', parts.username), ('password', parts.password)] if text}
@@ -136,7 +138,7 @@ def parse(url: str, key: str = '') -> Address:
             finder = Cluster(hosts, kind, {**common, **login}, key_slot(key.encode()))
         else:
             options['host'], options['port'] = hosts[0]
-    if options.get('db', 0) < 0:
+    if not 0 <= options.get('db', 0) <= const.COUNT:
         raise Mistake(label, 'bad database', 'write a number from 0')
     return Address(kind, {**options, **login, **common}, label, timeout, durable, finder)
 

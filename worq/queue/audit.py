@@ -36,7 +36,6 @@ NUMBERS = 'edfmlpiutvgacqz'   # the fields of a task that are numbers
 LANE = re.compile(r'x:\d+:(q:[012]|wait|sched)')
 CHUNK = 1000
 FIELDS = 50   # of a task at most
-REACH = 366 * const.DAY * 1000   # ms; nothing is due later than that
 
 
 class Fault(NamedTuple):
@@ -212,10 +211,10 @@ class Store:
                 yield Fault('exp', id, f'{id!r} is in exp, but does not expire')
         for name, scores in self.scores.items():
             for id, at in scores.items():
-                if at > now + REACH and not self.of('clock'):
+                if at > now + const.REACH and not self.of('clock'):
                     yield Fault(name, id, f'{id!r} is in {name} for a time that never comes')
         calm = int(self.of('m').get('', {}).get('calm', 0))
-        if calm > now + REACH and not self.of('clock'):
+        if calm > now + const.REACH and not self.of('clock'):
             yield Fault('field', 'calm', 'no lease is ever reaped')
         work = any(self.of(name) for name in WORK)
         if work and 'more' not in self.of('m').get('', {}):
@@ -274,6 +273,8 @@ def sane(task: dict[str, str]) -> bool:
             and len(raw(task.get('n', ''))) == const.NONCE and state in [*'pseac']
             and all(re.fullmatch('[0-9]{1,15}', task.get(name, '0')) is not None
                     for name in NUMBERS)
+            and int(task.get('m', 1)) <= const.COUNT
+            and max(int(task.get(name, 0)) for name in 'lt') <= const.SPAN * 1000
             and task.get('p', '1') in [*'012']
             and (state == 'c' or 'h' in task or 'c' in task)
             and (state != 'a' or task.keys() >= {'e', 'q'}))

@@ -82,7 +82,7 @@ class Message(NamedTuple):
     arguments: tuple[Argument, ...] = ()   #: distinct ids, none of them its own
     flags: int = 0
     priority: int = const.PRIORITIES['normal']
-    delay: int = 0                         #: ms until it is due
+    delay: int = 0                         #: ms until it is due; spans are at most `const.SPAN`
     ttl: int = const.RESULT_TIMEOUT * 1000  #: ms that its outcome is kept once unpinned
     lease: int = 0                         #: ms; 0: as the pool takes it
     max_deliveries: int = const.MAX_DELIVERIES

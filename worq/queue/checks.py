@@ -9,10 +9,12 @@ from worq import const
 if TYPE_CHECKING:
     from worq.queue.base import Argument, Held, Message, Outcome
 
-__all__ = ['check_messages', 'check_edges', 'check_outcomes', 'check_held', 'check_limit']
+__all__ = ['check_messages', 'check_edges', 'check_outcomes', 'check_held', 'check_limit',
+           'check_wait']
 
 WORDS = frozenset(['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'lost', 'expire'])
 ID_BYTES = 512
+SPAN = const.SPAN * 1_000   # ms
 PRIORITIES = frozenset(const.PRIORITIES.values())
 
 
@@ -32,8 +34,9 @@ def check_messages(messages: Sequence[Message], gate: str = '') -> None:
             raise ValueError(f'not a nonce: {nonce!r}; it has {const.NONCE} characters')
         if priority not in PRIORITIES:
             raise ValueError(f'not a priority: {priority!r}')
-        if min(delay, ttl, lease, expires) < 0 or deliveries < 1:
-            raise ValueError(f'{id!r}: spans cannot be negative, and it needs a delivery')
+        # All of them at once: nearly always they are far from any bound.
+        if not 0 <= delay | ttl | lease | expires <= SPAN or not 0 < deliveries <= const.COUNT:
+            _check_numbers(id, delay, ttl, lease, expires, deliveries)
         if arguments:
             _check_arguments(id, arguments)
             edges += len(arguments)
@@ -47,6 +50,15 @@ def check_messages(messages: Sequence[Message], gate: str = '') -> None:
                          f'{const.PUT_LIMIT}, where an argument counts as {const.EDGE}')
     if size > const.PUT_BYTES:
         raise ValueError(f'{size} bytes in one put of several; at most {const.PUT_BYTES}')
+
+
+def _check_numbers(id: str, *numbers: int) -> None:
+    *spans, deliveries = numbers
+    if min(spans) < 0 or deliveries < 1:
+        raise ValueError(f'{id!r}: spans cannot be negative, and it needs a delivery')
+    if max(spans) > SPAN or deliveries > const.COUNT:
+        raise ValueError(f'{id!r}: spans are of ten years at most, and deliveries '
+                         f'no more than {const.COUNT:,}')
 
 
 def _check_gate(message: Message, count: int, gate: str) -> None:
@@ -79,16 +91,19 @@ def check_outcomes(outcomes: Sequence[Outcome]) -> None:
             raise ValueError(f'not an outcome: {outcome.word!r}')
         if outcome.word == 'delegate' and outcome.target is None:
             raise ValueError(f'{outcome.id!r}: to delegate needs a target')
-        if outcome.delay < 0:
-            raise ValueError(f'{outcome.id!r}: a delay cannot be negative')
+        if not 0 <= outcome.delay <= SPAN:
+            raise ValueError(f'{outcome.id!r}: a delay cannot be negative, '
+                             'nor longer than ten years')
         if outcome.word == 'retry' and len(outcome.data) > const.MEMO:
             raise ValueError(f'{outcome.id!r}: a memo of {len(outcome.data)} bytes; '
                              f'at most {const.MEMO}')
 
 
-def check_held(held: Iterable[Held]) -> list[Held]:
+def check_held(held: Iterable[Held], lease: int = const.LEASE) -> list[Held]:
     """The same as a list; ValueError if one of them cannot go with a beat."""
     deliveries = list(held)
+    if not 0 <= lease <= SPAN:
+        raise ValueError(f'a lease of {lease} ms; at most {SPAN:,}')
     for one in deliveries:
         if len(one.progress) > const.PROGRESS:
             raise ValueError(f'{one.id!r}: {len(one.progress)} bytes of progress; '
@@ -96,7 +111,15 @@ def check_held(held: Iterable[Held]) -> list[Held]:
     return deliveries
 
 
-def check_limit(limit: int) -> None:
-    """ValueError if so many cannot be taken."""
+def check_limit(limit: int, timeout: float = 0, lease: int = const.LEASE) -> None:
+    """ValueError if so many cannot be taken, or not so."""
     if limit < 1:
         raise ValueError(f'limit is {limit}; it must be at least 1')
+    if not timeout <= const.SPAN or not 0 <= lease <= SPAN:   # a negative one has passed already
+        raise ValueError(f'a take cannot wait for {timeout} seconds, or lease for {lease} ms')
+
+
+def check_wait(timeout: float) -> None:
+    """ValueError if nobody can wait for so long; a negative one has passed already."""
+    if not timeout <= const.SPAN:
+        raise ValueError(f'{timeout} seconds cannot be waited for')

@@ -24,7 +24,9 @@ from worq.queue.base import (
     Argument, Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn,
 )
 from worq.queue.bell import Bell, Bells
-from worq.queue.checks import check_edges, check_held, check_limit, check_messages, check_outcomes
+from worq.queue.checks import (
+    check_edges, check_held, check_limit, check_messages, check_outcomes, check_wait,
+)
 from worq.queue.redo import redo
 from worq.queue.store import Store
 from worq.queue.view import audit, inspect
@@ -242,6 +244,7 @@ class TaskQueue(base.TaskQueue):
         return ended
 
     def wait(self, client: str, timeout: float) -> list[tuple[str, bytes | None]]:
+        check_wait(timeout)
         end = time.monotonic() + timeout
         while True:
             news, changed = self._collect(client, timeout)
@@ -328,7 +331,7 @@ class TaskQueue(base.TaskQueue):
 
     def take(self, pool: str, limit: int, timeout: float = 0,
              lease: int = const.LEASE) -> list[Delivery]:
-        check_limit(limit)
+        check_limit(limit, timeout, lease)
         end = time.monotonic() + timeout
         changed = Latch()
         while True:
@@ -370,7 +373,7 @@ class TaskQueue(base.TaskQueue):
     @whole
     def beat(self, pool: str, held: Iterable[Held] = (),
              lease: int = const.LEASE) -> list[Lost]:
-        held = check_held(held)
+        held = check_held(held, lease)
         self._store.begin(self.clock())
         # Renewed first: a pool's own late beat loses it nothing.
         lost = self._store.beat(pool, held, lease)
@@ -393,7 +396,7 @@ class TaskQueue(base.TaskQueue):
              held: Iterable[Held] | None = None, limit: int = 0,
              lease: int = const.LEASE) -> Turn:
         check_outcomes(outcomes)
-        held = None if held is None else check_held(held)
+        held = None if held is None else check_held(held, lease)
         store = self._store
         store.begin(self.clock())
         words = [store.settle(pool, outcome) for outcome in outcomes]

@@ -27,7 +27,7 @@ from worq.queue import base, script
 from worq.queue.base import (
     Argument, Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn,
 )
-from worq.queue.checks import check_edges, check_held, check_limit, check_messages
+from worq.queue.checks import check_edges, check_held, check_limit, check_messages, check_wait
 from worq.queue.connect import BLOCK, Link, Unreplicated, is_damage, parse, read, sender
 from worq.queue.flat import (
     STATES, News, affordable, all_words, flat_messages, flat_outcomes, inspection, losses, news,
@@ -80,15 +80,14 @@ class TaskQueue(base.TaskQueue):
                  strict: bool = False, durable: int | None = None,
                  clock_key: bool = False) -> None:
         super().__init__(url, name)
+        const.check_span('retry_for', retry_for)
         self.options = {'retry_for': retry_for, 'strict': strict, 'durable': durable,
                         'clock_key': clock_key}
         self.prefix = f'worq:{{{name}}}:'
         self._key = f'{self.prefix}m'
         self._link = link(url, self._key, retry_for, strict)
         self._durable = self._link.address.durable if durable is None else durable
-        if isinstance(self._durable, bool) or not isinstance(self._durable, int) \
-                or self._durable < 0:
-            raise ValueError(f'invalid durable: {durable!r}; it is a number of replicas')
+        const.check_count('durable', self._durable, 0)
         self._scripts = scripts(clock_key)
         self._bells: weakref.WeakValueDictionary[str, Bell] = weakref.WeakValueDictionary()
         self._patrol_at = time.monotonic() + PATROL / 1000
@@ -178,6 +177,7 @@ class TaskQueue(base.TaskQueue):
         return [(id.decode(), record) for id, record in zip(flat[::2], flat[1::2])]
 
     def wait(self, client: str, timeout: float) -> News:
+        check_wait(timeout)
         key = f'{self.prefix}in:{client}'
         limit = time.monotonic() + timeout
         while True:
@@ -210,7 +210,7 @@ class TaskQueue(base.TaskQueue):
 
     def take(self, pool: str, limit: int, timeout: float = 0,
              lease: int = const.LEASE) -> list[Delivery]:
-        check_limit(limit)
+        check_limit(limit, timeout, lease)
         until = time.monotonic() + timeout
         while True:
             found, pause = self._run('take', pool, str(limit), str(lease), again=False)
@@ -223,7 +223,7 @@ class TaskQueue(base.TaskQueue):
 
     def beat(self, pool: str, held: Iterable[Held] = (),
              lease: int = const.LEASE) -> list[Lost]:
-        deliveries = check_held(held)
+        deliveries = check_held(held, lease)
         gone: list[Lost] = []
         for start in range(0, len(deliveries) or 1, CHUNK):
             flat = [part for one in deliveries[start:start + CHUNK] for part in one]
@@ -243,7 +243,7 @@ class TaskQueue(base.TaskQueue):
         settled = [word for group in before for word in self.settle(pool, group)]
         argv = flat_outcomes(last)
         if held is not None:
-            argv += [part for one in check_held(held) for part in one] or ['']
+            argv += [part for one in check_held(held, lease) for part in one] or ['']
         words, gone, found, *pause = self._run(
             'turn', pool, str(lease), str(limit), str(len(last)), *argv, again=not limit)
         bell = self._bells.get(pool)

@@ -15,6 +15,7 @@ from typing import Any, Callable, Iterable, Sequence
 from worq import const
 from worq.errors import QueueError
 from worq.queue import base
+from worq.queue.checks import check_wait
 from worq.queue.base import Argument, Held, Inspection, Lost, Message, Outcome, Refusal
 
 __all__ = ['TaskQueue', 'answer', 'unpack_answer']
@@ -237,6 +238,7 @@ class TaskQueue(base.TaskQueue):
         return [(id, raw) for id, raw in self._ask('watch', client, list(ids))]
 
     def wait(self, client: str, timeout: float) -> list[tuple[str, bytes | None]]:
+        check_wait(timeout)
         rung = self._rung.setdefault(client, Event())
         deadline = time.monotonic() + timeout
         pause, last = PAUSE

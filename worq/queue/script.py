@@ -42,11 +42,12 @@ CONSTANTS: dict[str, int | str] = {
     name: getattr(const, name) for name in (
         'NONCE', 'LEASE', 'MAX_DELIVERIES', 'TICK', 'POLL', 'TICK_LIMIT', 'BUDGET', 'GAP', 'GRACE',
         'COOLDOWN', 'INLINE', 'SMALL', 'INBOX_TTL', 'POOL_TTL', 'IGNORE_RESULT', 'PASS',
-        'GATE', 'PUT_LIMIT', 'LOOK', 'AHEAD', 'LEASES_LIMIT')}
+        'GATE', 'PUT_LIMIT', 'LOOK', 'AHEAD', 'LEASES_LIMIT', 'REACH')}
 CONSTANTS.update(
     PENDING='p', SCHEDULED='s', ENQUEUED='e', PROCESSING='a', COMPLETED='c',   # states
     RESULT_TTL=const.RESULT_TIMEOUT * 1000,   # ms
     SPAN=const.SPAN * 1000,   # ms
+    TIMES=const.COUNT,
     SOON=const.POLL + const.TICK,   # ms
     WAKES=32,       # tokens at most: each wakes one idle pool
     FIELD=64,       # bytes: a longer value would make a hash a hashtable, of twice the size
@@ -57,7 +58,6 @@ CONSTANTS.update(
     SEATED=4000,    # ms of a lease that a repair gives; pools beat each second
     RECORD=100,     # names and values in the hash of a task at most
     DAMAGED='its record in the queue was damaged',
-    REACH=(const.SPAN + const.DAY) * 1000,   # ms; nothing is due later than that
     EDGES=10,       # of one task that are followed before the other search has its turn
     SCHEMA=1)
 

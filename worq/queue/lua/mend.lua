@@ -25,6 +25,9 @@ local function sane(T)
       return false
     end
   end
+  if tonumber(T.m or 1) > TIMES or math.max(tonumber(T.l or 0), tonumber(T.t or 0)) > SPAN then
+    return false   -- no call can have asked for that
+  end
   return T.n and #T.n == NONCE and (T.s or ''):match('^[pseac]$')
     and (T.p or '1'):match('^[012]$') and (T.s == COMPLETED or T.h or T.c)
     and (T.s ~= PROCESSING or T.e and T.q)
