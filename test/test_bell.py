@@ -1,6 +1,7 @@
 """How long an idle pool sleeps: until something may be due, or for two seconds."""
 from __future__ import annotations
 
+import select
 import time
 import unittest
 
@@ -101,6 +102,26 @@ class IdleTest(unittest.TestCase):
         # Of the pools only this one hears of it now, and its bell may be listening already.
         self.q.turn('p', [outcome(delivery, 'retry', delay=500)], limit=1)
         eq_(self.tokens(), 1)
+
+
+    def test_baton(self) -> None:
+        """However many pools sleep, each task of a put wakes one at once: as many as are woken
+        together, and who takes one of more wakes the next."""
+        count = 40   # more than there may be tokens
+        bells = {}
+        for n in range(count):
+            bell = self.q.bell(f'p{n}')
+            self.addCleanup(bell.close)
+            bell.arm()
+            bells[bell.fileno()] = f'p{n}', bell
+        self.q.put([message(f't{n}') for n in range(count)])
+        woken = []
+        while bells:   # a bell that is not rung gives up, after a second
+            for fd in select.select(list(bells), [], [])[0]:
+                pool, bell = bells.pop(fd)
+                if bell.clear():
+                    woken += [d.id for d in self.q.turn(pool, limit=1).deliveries]
+        eq_(len(woken), count)
 
 
 class AskingTest(unittest.TestCase):

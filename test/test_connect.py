@@ -9,6 +9,7 @@ import threading
 import time
 import unittest
 from unittest import mock
+from urllib.parse import urlsplit
 
 try:
     import hiredis
@@ -16,11 +17,14 @@ except ImportError:
     hiredis = None   # type: ignore[assignment]
 import redis as client
 
+from bench.faults.proxy import Proxy
 import worq
 from test import support
 from test.contract import message, outcome
 from test.support import eq_, eventually
+from test.test_redis_details import Case
 from worq.errors import QueueError
+from worq.pool.base import Desk
 from worq.queue import connect, packing, redis
 from worq.queue.base import Held
 
@@ -238,3 +242,47 @@ class Ahead(unittest.TestCase):
         self.server.cli('CONFIG', 'SET', 'maxmemory', '1')
         with self.assertRaisesRegex(QueueError, 'it is full'):
             self.q.begin_put([message('a')])()
+
+
+class Lost(Case):
+    """A reply that is lost with its connection."""
+
+    def sent(self) -> int:
+        """How many scripts Redis has run."""
+        return int(self.client.info('commandstats')['cmdstat_evalsha']['calls'])
+
+    def test_turn_that_takes(self) -> None:
+        """A turn that takes is not sent again if its reply is lost: what it took would be nobody's.
+        Its pool gives that back when it can reach Redis again, and it counts as no delivery."""
+        proxy = self.enterContext(Proxy(urlsplit(self.url).port or 6379))
+        q = redis.TaskQueue(proxy.url, self.name)
+        self.addCleanup(q.close)
+        desk = Desk(q, 15_000)
+        eq_(desk.turn([], 1), ([], []))   # it has joined, and the script is known
+        self.q.put([message('a'), message('b')])
+        before = self.sent()
+        proxy.lose()
+        with self.assertLogs('worq', 'WARNING') as logs:
+            eq_(desk.turn([], 1), ([], []))
+            eq_(self.sent() - before, 1)
+            eq_(self.q.status(['a', 'b']), ['processing', 'enqueued'])
+            desk._retry_at = 0
+            eq_([(d.id, d.number) for d in desk.turn([], 1)[0]], [('a', 1)])
+        self.assertIn('1 tasks were released', logs.output[-1])
+        eq_(self.q.status(['a', 'b']), ['processing', 'enqueued'])
+        eq_(self.q.stats()['redelivered'], 0)
+
+    def test_turn_that_settles(self) -> None:
+        """One that takes nothing is sent again, and its outcome counts once."""
+        proxy = self.enterContext(Proxy(urlsplit(self.url).port or 6379))
+        q = redis.TaskQueue(proxy.url, self.name)
+        self.addCleanup(q.close)
+        desk = Desk(q, 15_000)
+        self.q.put([message('a')])
+        [delivery], _ = desk.turn([], 1)
+        before = self.sent()
+        proxy.lose()
+        eq_(desk.turn([outcome(delivery, 'value', b'x')], 0), ([], []))
+        eq_(self.sent() - before, 2)
+        eq_((desk.untold, self.q.status(['a'])), ([], ['completed']))
+        eq_(self.q.stats()['succeeded'], 1)

@@ -15,6 +15,7 @@ bytes depends on the mode at that moment. Modes:
 ``cut``      each connection is reset after so many more bytes of replies
 ``swallow``  a share of the requests is forwarded, and their replies are lost with
              the connection
+``lose``     the same for the next request, and from then on ``pass_on``
 ============ ======================================================================
 """
 from __future__ import annotations
@@ -112,6 +113,9 @@ class Proxy:
 
     def swallow(self, share: float) -> None:
         self._change('swallow', share)
+
+    def lose(self) -> None:
+        self._change('lose')
 
     def kill_silently(self, ports: set[int]) -> int:
         """Nothing more comes through connections that the server sees as from these ports.
@@ -214,6 +218,8 @@ class Proxy:
                 continue
             if self._mode == 'swallow' and self._rand.random() < self._amount:
                 link.swallow = True
+            elif self._mode == 'lose':
+                link.swallow, self._mode = True, 'pass_on'
             link.server.write(data)
             await link.server.drain()
 
