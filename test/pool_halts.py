@@ -2,13 +2,16 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import re
 import select
 import socket
+import sys
+import threading
 import time
 
 from test import pool_calls
-from test.pool_tasks import PATIENCE, lines, tasks, touch
+from test.pool_tasks import PATIENCE, await_file, lines, tasks, touch
 from worq import Cancelled, TaskTimeout, current_task
 
 
@@ -128,6 +131,34 @@ def busy_in_c(begun, how):
     if how == 'sum':
         return sum(range(10 ** 12))
     return re.match(r'(a*)*b', 'a' * 40)
+
+
+libc = ctypes.PyDLL(None)
+
+
+def keep_the_gil(seconds):
+    """Wait in C code that lets no other thread run Python."""
+    libc.usleep(int(seconds * 1e6))
+
+
+@tasks.task
+def leave_a_thread(begun, go):
+    """Leave a thread behind that keeps the GIL for ever, once `go` exists."""
+    def stay():
+        await_file(go)
+        sys.setswitchinterval(PATIENCE)   # nobody else comes in between
+        touch(begun)
+        while True:
+            keep_the_gil(PATIENCE)
+    threading.Thread(target=stay, daemon=True).start()
+
+
+@tasks.task
+def keep_it(begun, seconds):
+    """Keep the GIL for as long."""
+    touch(begun)
+    keep_the_gil(seconds)
+    return 'kept'
 
 
 @tasks.task

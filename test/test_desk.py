@@ -311,7 +311,7 @@ class ManagerTest(unittest.TestCase):
 
     def test_slow_init(self):
         """A child that takes long to begin is told of, once."""
-        with mock.patch('worq.pool.manager.SLOW', 0.1), tempfile.TemporaryDirectory() as folder, \
+        with mock.patch('worq.pool.frozen.SLOW', 0.1), tempfile.TemporaryDirectory() as folder, \
                 self.assertLogs('worq', 'WARNING') as logs:
             go = os.path.join(folder, 'go')
             with WorkerPool(self.broker, init_slow, (self.name, go), workers=1):

@@ -15,6 +15,7 @@ FILES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text('utf-8'))
 LATE = {
     ('worq/task.py', 'asyncio'), ('worq/trust.py', 'secrets'),
     ('worq/pool/child.py', 'ctypes'), ('worq/pool/child.py', 'worq.queue'),
+    ('worq/pool/frozen.py', 'faulthandler'),
     ('worq/pool/grip.py', 'asyncio'), ('worq/pool/run.py', 'asyncio'),
     ('worq/pool/run.py', 'random'), ('worq/pool/threadgrip.py', 'ctypes'),
     ('worq/pool/wire.py', 'tempfile'),

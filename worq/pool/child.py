@@ -31,7 +31,7 @@ from worq import SCHEMES, codec, streams
 from worq.core import Broker
 from worq.current import CurrentTask, Progress
 from worq.errors import QueueError
-from worq.pool import forks
+from worq.pool import forks, frozen
 from worq.pool.forks import Handlers
 from worq.pool.frames import CHUNK, FrameError, Reader, pack
 from worq.pool.grip import Grip, rouse
@@ -268,6 +268,7 @@ class Child:
                         self._done.extend(packed)
                 # One clock call a task: the watcher would be too slow for short ones.
                 if index == last or time.monotonic() - flushed > FLUSH:
+                    self.page.end(number)
                     self.flush()
                     flushed = time.monotonic()
 
@@ -425,7 +426,7 @@ def main(argv: list[str]) -> int:
             handlers.set(number, ignore)
     child = Child(tasks_in, outcomes_out, Page(page), answers_in)
     handlers.set(signal.SIGUSR1, child.grip.obey)
-    os.close(page)
+    frozen.show(page)
     child.guard(parent)
     asks = answers_in >= 0
     if asks:

@@ -44,6 +44,12 @@ class Reader:
     def __init__(self) -> None:
         self._rest = bytearray()
         self._needs = HEAD.size
+        self.frames = 0   #: that have been complete
+
+    @property
+    def waits(self) -> int:
+        """How many bytes there are of a frame that is not complete."""
+        return len(self._rest)
 
     def feed(self, data: bytes) -> Iterator[list[bytes]]:
         """Take the next bytes of the stream; the frames that are complete with them.
@@ -65,6 +71,7 @@ class Reader:
             if has < start + size:
                 self._needs = start + size - at
                 break
+            self.frames += 1
             yield cut(data, start, size, count)
             at = start + size
         if at < has:

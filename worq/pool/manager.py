@@ -32,7 +32,6 @@ RESPAWN = 0.1, 10.0       # seconds before a child is tried again that could not
 KILLED = 1.0              # the most of them if it was killed: that says less of the next one
 FAREWELL = 5.0            # seconds that a child has to end after its last task
 YOUNG = 1.0               # seconds; a child that dies sooner without a task has not begun
-SLOW = 30.0               # seconds after which a child that has not begun is told of
 SOON = 0.001              # seconds in which a short task may be done
 SILENCE = 3.0             # seconds; an armed bell rings within two, or nobody listens to it
 
@@ -117,8 +116,8 @@ class Manager:
             until = self._look_at
         for worker in self.workers:
             if worker.revoked is not None:
-                until = min(until, now + 0.001)
-            elif len(worker.sent) > 1:
+                until = min(until, now + (0.001 if now - worker.revoked[1] < PATIENCE else HORIZON))
+            elif len(worker.sent) > 1 or worker.blocked and not worker.sent:
                 until = min(until, now + HORIZON)
         if self._backlog:
             until = min(until, self._backlog[0][1] + PATIENCE)
@@ -223,10 +222,9 @@ class Manager:
                 look = worker.watch_over(now)
                 if look is not None:
                     self._watch_at = min(look, self._watch_at or look)
-            if not worker.ready and not worker.slow and now - worker.born > SLOW:
-                worker.slow = True
-                log.warning('%s: worker %d has not begun after %d seconds; is init_func waiting '
-                            'for something?', self.label, worker.pid, now - worker.born)
+            if now >= worker.watch.look_at:
+                worker.watch.look(worker, now, self.label)
+            worker.blocked = worker.blocked and not worker.has_passed()
             if worker.revoked is not None:
                 self._take_back(worker.recover(now), now)
                 while worker.disputed and worker.revoked is None:   # it has begun, or never will
@@ -385,7 +383,7 @@ class Manager:
         """How many tasks a child has room for: it always has the next batch before it."""
         has, full = len(worker.sent), self._batch
         if has > full // 2 or not worker.ready or worker.retiring or worker.leaving \
-                or worker.revoked is not None or worker.tasks.pending:
+                or worker.revoked is not None or worker.blocked or worker.tasks.pending:
             return 0
         quota = self._quota(worker)
         return full - has if quota is None else min(full - has, quota)

@@ -114,7 +114,7 @@ class Page:
     at it: what it runs by then may be another task, which is not meant.
     """
 
-    _INTENT, _STARTED, _SKIPPED, _LOW, _HIGH, _ORDER = range(6)
+    _INTENT, _STARTED, _SKIPPED, _ENDED, _LOW, _HIGH, _ORDER = range(7)
     _WORDS = '', 'cancelled', 'timeout'
     SIZE = mmap.PAGESIZE
 
@@ -144,10 +144,29 @@ class Page:
         numbers[self._STARTED] = number
         return True
 
+    def end(self, number: int) -> None:
+        """The child has ended a task, and tells next what it came to."""
+        self._numbers[self._ENDED] = number
+
     @property
     def started(self) -> int:
         """The number of the last task that the child began."""
         return self._numbers[self._STARTED]
+
+    @property
+    def intent(self) -> int:
+        """The number of the last task that the child began, skipped or is about to."""
+        return self._numbers[self._INTENT]
+
+    @property
+    def ended(self) -> int:
+        """The number of the last task whose end the child has noted. It notes few of them."""
+        return self._numbers[self._ENDED]
+
+    @property
+    def signs(self) -> tuple[int, ...]:
+        """All that the child has written: if it is as before, the child has done nothing."""
+        return tuple(self._numbers[:self._LOW])
 
     def revoke(self, low: int, high: int) -> None:
         """The child must not begin the tasks from `low` to below `high`: all that were sent.

@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 from worq import const, streams
 from worq.pool.frames import CHUNK, FrameError, Outlet, Reader, pack
+from worq.pool.frozen import Watch
 from worq.pool.grip import GRACE
 from worq.pool.wire import (
     ANSWER, ASK, BROKEN, LIMIT, OUTCOMES, PROGRESS, READY, Page, pack_tasks, unpack_limit,
@@ -103,14 +104,15 @@ class Worker:
         self.asked: list[list[bytes]] = []      # number, verb and value; for it to answer
         self.broken = ''                 # the traceback, if it could not begin
         self.fault = ''                  # what was wrong with what it wrote
-        self.slow = False                # it takes long to begin, and that has been told
         self.generation = 0              # of the manager's
+        self.blocked = False             # it has what it cannot begin now, and gets no more
         self.leaving = False             # it finishes what it runs, and gets no more
         self.retiring = False            # it has been told so: its pipe is closed
         self.ended = False               # its pidfd has said so, or it has none that could
         self.disowned = False            # we killed it: its task is to be told nothing of
         self.sent: deque[tuple[int, Delivery]] = deque()  # by number; not yet reported
         self.number = 0                  # of the last task that was sent
+        self.last: tuple[bytes, str] | None = None  # header and id of what it told of last
         self.returned = 0                # of these, how many were taken back
         self.born = time.monotonic()
         self.active = self.born          # when it last got its first task, or reported
@@ -119,7 +121,9 @@ class Worker:
         self.order: Order | None = None
         self.disputed: dict[bytes, str] = {}  # by token, why: not ours, and it may begin just now
         self.revoked: tuple[int, float] | None = None  # from which number on, since when; see 4.
-        self._reader = Reader()
+        self.reader = Reader()
+        self.watch = Watch()
+        self.page_fd = -1                # the child's, of the page
         self._eof = False
         self._peak = 0
         self._inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
@@ -149,6 +153,7 @@ class Worker:
             theirs.callback(os.close, page)
             self.page = Page(page)
             ours.callback(self.page.close)
+            self.page_fd = page
             self.process = start_child(
                 [*map(str, (answers_in, tasks_in, outcomes_out, page, os.getpid()))],
                 stdin=subprocess.DEVNULL,
@@ -207,10 +212,11 @@ class Worker:
                 self._eof = True
                 break
             try:
-                for parts in self._reader.feed(data):
+                for parts in self.reader.feed(data):
                     self._understand(parts, outcomes)
             except FrameError as error:  # what came before it holds
                 self.fault = f'worker {self.pid} wrote nonsense: {error}'
+                self.reader = Reader()   # what it keeps may be long
             if len(data) < CHUNK:
                 break
         return outcomes
@@ -223,12 +229,15 @@ class Worker:
         elif kind == BROKEN and len(parts) == 2:
             self.broken = parts[1].decode('utf-8', 'replace')
         elif kind == OUTCOMES:
+            self.blocked, delivery = False, None
             for outcome in unpack_outcomes(parts):
                 if not self.sent or self.sent[0][1][:2] != outcome[:2]:   # id and token
                     raise FrameError('the outcome of a task that it was not running')
-                number, _ = self.sent.popleft()
+                number, delivery = self.sent.popleft()
                 if self.order is None or self.order[:2] != (number, 'cancelled'):
                     outcomes.append(outcome)  # of a cancelled one nobody wants to know it
+            if delivery is not None:
+                self.last = delivery.header, delivery.id
         elif kind == LIMIT:
             seconds, will = unpack_limit(parts)
             for number, delivery in self.sent:
@@ -277,7 +286,17 @@ class Worker:
         recovered = [delivery for number, delivery in self.sent if number >= low]
         self.returned += len(recovered)
         self.sent = deque(entry for entry in self.sent if entry[0] < low)
+        # What it gets now would only be taken back again, until it has passed these.
+        self.blocked = not self.has_passed()
         return recovered
+
+    def has_passed(self) -> bool:
+        """Whether it has begun or skipped all that it was ever sent."""
+        return self.page.intent >= self.number
+
+    def behind(self) -> int:
+        """About how many bytes it has to read before it can begin what it was sent last."""
+        return sum(weight(delivery) for _, delivery in self.sent)
 
     # 5. -- interrupt ---------------------------------------------------------
 
@@ -305,7 +324,7 @@ class Worker:
 
     def _order(self, order: Order) -> None:
         self.page.order(order.number, order.word)
-        self._signal(signal.SIGUSR1)
+        self.send_signal(signal.SIGUSR1)
 
     def watch_over(self, now: float) -> float | None:
         """Keep the time limit of the task that it runs, and what it was ordered.
@@ -352,9 +371,10 @@ class Worker:
 
     def kill(self) -> None:
         """End it now."""
-        self._signal(signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
 
-    def _signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: int) -> None:
+        """Send the process a signal, if it has not ended."""
         if self.process.returncode is not None:
             return
         try:
