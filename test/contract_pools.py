@@ -10,6 +10,7 @@ from test.contract_expires import Expires
 from test.contract_gates import Edges
 from test.contract_inspect import Inspect, Memo
 from test.contract_readers import Cancel, Purge, Readers
+from test.contract_seals import Seals
 from test.contract_settle import Delegate, Settle
 from worq import const
 from worq.queue import base
@@ -462,5 +463,5 @@ class Keepers(Contract):
 
 
 class QueueContract(Put, Cancel, Purge, Readers, Inspect, Take, Leases, Settle, Memo, Delegate,
-                    Expires, Edges, Keepers):
+                    Seals, Expires, Edges, Keepers):
     """The whole contract of a task queue."""

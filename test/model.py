@@ -6,7 +6,9 @@ leave behind is checked from outside as far as it can be seen there, and by ``au
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
+from unittest import mock
 import uuid
 
 from hypothesis import strategies as st
@@ -22,6 +24,8 @@ from worq.queue.base import Argument, Delivery, Held, Message, Outcome, TaskQueu
 IDS = ['a', 'b:', 'c c', 'd\n', 'é', 'f', '{g}', '%h']
 POOLS = ['p1', 'p2', 'p3']
 CLIENTS = ['c1', 'c2']
+LINKS = 2         # hops that a record tells, in here
+LIVE = const.ENQUEUED, const.PROCESSING, const.SCHEDULED
 LONG = 10 * const.DAY * 1_000    # ms: no result expires while the model runs
 WORDS = ['value', 'failure', 'retry', 'delegate', 'delegate', 'release', 'refuse', 'lost',
          'expire']
@@ -47,6 +51,7 @@ plans = st.fixed_dictionaries({
     'expires': st.sampled_from([0] * 5 + [1, 700, 2_500, 20_000]),
     'body': st.sampled_from([b'', b'short', bytes(100)]),
 })
+PLAIN = {'duplicate': True, 'arguments': [], 'priority': 0}
 endings = st.tuples(picks, st.sampled_from(WORDS), st.integers(0, 9),
                     st.sampled_from([0, 700, 5_000]))
 
@@ -94,6 +99,8 @@ class Users(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.few = mock.patch.object(const, 'LINKS', LINKS)
+        self.few.start()
         self.q = self.sides()
         self.messages: list[Message] = []        # all that were stored
         self.lives: dict[str, Message] = {}      # the last one stored of each id
@@ -101,7 +108,8 @@ class Users(RuleBasedStateMachine):
         self.taken: list[tuple[str, Delivery]] = []           # all that was ever delivered
         self.held: dict[str, dict[bytes, str]] = {pool: {} for pool in POOLS}
         self.accepted: set[str] = set()          # nonces whose final outcome was accepted
-        self.delegated: set[str] = set()         # nonces
+        self.delegated: dict[str, Outcome] = {}  # by nonce: the tail call
+        self.anew: dict[str, list[str]] = {}     # by nonce: what it was that is to be signed
         self.records: dict[str, bytes] = {}      # by nonce
         self.memos: dict[str, bytes] = {}        # by nonce: of the last retry
         self.behind: dict[str, str] = {}         # by nonce: the gate it was put with
@@ -119,6 +127,7 @@ class Users(RuleBasedStateMachine):
             self.drain()
         finally:
             self.q.close()
+            self.few.stop()
 
     # -- producers ------------------------------------------------------------
 
@@ -152,16 +161,18 @@ class Users(RuleBasedStateMachine):
             free = [name for name, state in states.items()
                     if state in (None, 'completed') and name not in put]
             id = free[IDS.index(id) % len(free)] if free else id
-        edges = {}
+        edges: dict[str, tuple[str, bytes]] = {}
         known = [name for name, one in lives.items() if name != id and (duplicate or (
             not one.flags & base.IGNORE_RESULT and (states[name] or name in put)))]
         for pick, life in arguments:
             if pick == 20:
-                edges['none'] = ''
+                edges['none'] = '', b''
             elif known:
                 name = known[-1 - pick % len(known)]
-                edges[name] = {'now': lives[name].nonce, 'wrong': nonce()}.get(life, life)
-        return message(id, *map(Argument, edges, edges.values()), ttl=LONG, **options)
+                life = {'now': lives[name].nonce, 'wrong': nonce()}.get(life, life)
+                edges[name] = life, f'{name}\xff'.encode() if pick % 4 else b''
+        named = [Argument(name, life, seal) for name, (life, seal) in edges.items()]
+        return message(id, *named, ttl=LONG, **options)
 
     def known(self, picks: list[int]) -> list[str]:
         """Ids of tasks that have been put, and one that never is."""
@@ -270,6 +281,20 @@ class Users(RuleBasedStateMachine):
         waiting = [id for id in self.lives if self.states[id] == 'pending']
         self.end_one(pool, 'delegate', 0, Argument(waiting[to % len(waiting)], ''))
 
+    @rule(pool=pools, n=st.integers(2, 6), word=st.sampled_from(FINAL), wait=st.booleans())
+    def tail_calls(self, pool: str, n: int, word: str, wait: bool) -> None:
+        """New tasks of which each returns the next one; the last one ends, first or last."""
+        free = [id for id in IDS if self.states.get(id) in (None, 'completed')][:n]
+        for id in free:
+            self.put([{**PLAIN, 'id': id}], False)
+        deliveries = self.q('take', pool, n)
+        self.received(pool, deliveries, False)
+        outcomes = [Outcome(d.id, d.token, 'delegate', b'seal', 0, Argument(next.id, ''))
+                    for d, next in pairwise(deliveries)]
+        outcomes += [Outcome(d.id, d.token, word, b'the end') for d in deliveries[-1:]]
+        outcomes = outcomes if wait else outcomes[::-1]
+        self.settled(pool, outcomes, self.q('settle', pool, outcomes))
+
     def end_one(self, pool: str, word: str, delay: int, target: Argument) -> None:
         deliveries = self.q('take', pool, 1)
         self.received(pool, deliveries, False)
@@ -281,9 +306,12 @@ class Users(RuleBasedStateMachine):
             life = delivery.token[:const.NONCE].decode()
             one = next(one for one in self.messages if one.nonce == life)
             assert delivery[3:5] == (one.header, one.body) and delivery.id == one.id
+            if life in self.delegated:
+                self.is_anew(life)
             assert delivery.memo == self.memos.get(life, b'')
-            assert life not in self.accepted | self.delegated
-            assert [id for id, _ in delivery.arguments] == [a.id for a in one.arguments]
+            assert life not in self.accepted and life not in self.delegated
+            assert [id for id, _ in delivery.arguments] == \
+                [a.id for a in one.arguments] + self.anew.get(life, [])
             got = [unpack(raw).nonce for _, raw in delivery.arguments]
             assert got == self.edges[life], 'taken before its arguments had completed'
             self.taken.append((pool, delivery))
@@ -292,6 +320,14 @@ class Users(RuleBasedStateMachine):
                 self.held[pool][delivery.token] = delivery.id
         if lost:
             self.q('reconcile', pool, list(self.held[pool]))
+
+    def is_anew(self, life: str) -> None:
+        """Its tail call has ended, and it is to be signed anew."""
+        call = self.delegated.pop(life)
+        assert call.target is not None and call.data
+        self.anew.setdefault(life, []).append(call.target.id)
+        self.edges[life] = [*self.edges[life], self.lives[call.target.id].nonce]
+        self.memos[life] = call.data
 
     def settle(self, pool: str, endings: list[tuple[Any, ...]], twice: bool,
                other: bool) -> None:
@@ -323,7 +359,8 @@ class Users(RuleBasedStateMachine):
             for _, d in self.latest(self.taken, pick):
                 to, = self.known([target])
                 life = self.lives[to].nonce if pick % 2 and to in self.lives else ''
-                outcomes.append(Outcome(d.id, d.token, word, f'{word} {pick}'.encode(), delay,
+                data = b'' if word == 'delegate' and pick == 3 else f'{word} {pick}'.encode()
+                outcomes.append(Outcome(d.id, d.token, word, data, delay,
                                         Argument(to, life)))
         return outcomes
 
@@ -339,7 +376,7 @@ class Users(RuleBasedStateMachine):
             if outcome.word in FINAL:
                 self.accepted.add(life)
             elif outcome.word == 'delegate':
-                self.delegated.add(life)
+                self.delegated[life] = outcome
             elif outcome.word == 'retry':
                 self.memos[life] = outcome.data
 
@@ -466,6 +503,8 @@ class Users(RuleBasedStateMachine):
                 continue
             one = self.lives[id]
             assert (seen.nonce, seen.lost) == (one.nonce, '')
+            if state in LIVE and one.nonce in self.delegated:
+                self.is_anew(one.nonce)
             if state == 'completed':
                 continue
             assert seen.header == one.header

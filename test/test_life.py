@@ -165,6 +165,19 @@ def _(q: Life) -> None:
     q.complete('b')
 
 
+@walks(PENDING, 'the Deferred it returned completes, after many tail calls')
+def _(q: Life) -> None:
+    q.complete('a')
+    x = q.take_one('x')
+    ids = [f'c{n}' for n in range(const.LINKS + 1)]
+    q.put(*map(message, ids))
+    deliveries = [x, *q.take(len(ids))]
+    for delivery, id in zip(deliveries, ids):
+        q.settle(outcome(delivery, 'delegate', b'seal', target=Argument(id, '')))
+    q.assertEqual(q.status('x'), [PENDING])
+    q.settle(outcome(deliveries[-1]))
+
+
 @walks(SCHEDULED, 'its time comes')
 def _(q: Life) -> None:
     q.advance(9_999_999)

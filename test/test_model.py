@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, settings
 import redis as client
 
 from test import support
-from test.model import Sides
+from test.model import LINKS, Sides
 from test.model_gates import Builders
 from worq.queue import redis, script
 from worq.queue.base import TaskQueue
@@ -22,14 +22,24 @@ SETTINGS = settings(
     phases=PHASES, print_blob=True, suppress_health_check=list(HealthCheck))
 
 
+def few_links(**others: int) -> dict[str, script.Script]:
+    """Scripts for which a few edges are many."""
+    with mock.patch.dict(script.CONSTANTS, LINKS=LINKS, **others):
+        return script.verbs(script.prelude(test_clock=True))
+
+
 class RedisSides(Sides):
     """Memory, and Redis beside it."""
+
+    scripts = few_links()
 
     def open(self) -> list[TaskQueue]:
         url = support.redis_url()
         self.client = client.Redis.from_url(url)
         self.advance(0)
-        return [*super().open(), redis.TaskQueue(url, self.name, clock_key=True)]
+        queue = redis.TaskQueue(url, self.name, clock_key=True)
+        queue._scripts = self.scripts
+        return [*super().open(), queue]
 
     def advance(self, ms: int) -> None:
         super().advance(ms)
@@ -42,16 +52,10 @@ class RedisSides(Sides):
         self.client.close()
 
 
-def small_steps() -> dict[str, script.Script]:
-    """Scripts that leave nearly all work over for the next ones."""
-    with mock.patch.dict(script.CONSTANTS, BUDGET=2, TICK_LIMIT=2, EDGES=1):
-        return script.verbs(script.prelude(test_clock=True))
-
-
 class RedisSlowly(RedisSides):
-    """Redis alone, in small steps."""
+    """Redis alone, in small steps: scripts leave nearly all work over for the next ones."""
 
-    scripts = small_steps()
+    scripts = few_links(BUDGET=2, TICK_LIMIT=2, EDGES=1)
 
     def open(self) -> list[TaskQueue]:
         _, queue = super().open()

@@ -50,7 +50,7 @@ NO_KEY = bytes(4)
 LENGTHS = Struct('>III').pack
 LENGTH = Struct('>I').pack
 
-WORDS = {CALL: 'call', VALUE: 'value', FAILURE: 'failure', MEMO: 'memo'}
+WORDS = dict(zip(KINDS, ('call', 'value', 'failure', 'memo', 'tail call', 'argument')))
 ERROR_LIMIT = 10_000      # characters of a failure's text ...
 TRACEBACK_LIMIT = 64_000  # ... and of its traceback that are kept
 NOTES, NOTE_LIMIT = 5, 1_000   # notes of a failure that are kept, and characters of each
@@ -302,7 +302,7 @@ class Codec:
             self._blame_call(header, args, kwargs, reference, err)
         if len(payload) > self.max_payload:
             self._too_large(f'the arguments of {task_name(header)}', payload)
-        return self._seal(self._heads[CALL], id, nonce, header, payload)
+        return self.seal(self._heads[CALL], id, nonce, header, payload)
 
     def decode_call(self, id: str, nonce: str, header: bytes, body: bytes, resolve: Resolve,
                     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -342,7 +342,7 @@ class Codec:
             raise EncodeError(f'the result{path}: {blame.describe(cause)}') from err
         if len(payload) > self.max_payload:
             self._too_large('the result', payload)
-        return self._seal(self._heads[VALUE], id, nonce, b'', payload)
+        return self.seal(self._heads[VALUE], id, nonce, b'', payload)
 
     def decode_value(self, id: str, nonce: str, data: bytes) -> object:
         """The value in an envelope. It raises what ``decode_call`` does."""
@@ -365,11 +365,11 @@ class Codec:
             'traceback': shorten(str(failure.traceback), TRACEBACK_LIMIT),
             **({'notes': notes[:NOTES]} if notes else {}),
         }, separators=(',', ':')).encode('ascii')
-        return self._seal(self._failure_head, failure.task_id, nonce, b'', payload)
+        return self.seal(self._failure_head, failure.task_id, nonce, b'', payload)
 
     def decode_failure(self, id: str, nonce: str, data: bytes) -> TaskFailure:
         """The failure in an envelope; it raises what ``decode_call`` does."""
-        payload = self._open(FAILURE, id, nonce, b'', data)
+        payload = self.open(FAILURE, id, nonce, b'', data)
         try:
             record = json.loads(payload)
             kind = FAILURES.get(record['type'], TaskFailure)
@@ -383,14 +383,14 @@ class Codec:
 
     def encode_memo(self, id: str, nonce: str, text: bytes) -> bytes:
         """What an attempt of a task leaves to the next one, as JSON; signed like the rest."""
-        return self._seal(self._memo_head, id, nonce, b'', text)
+        return self.seal(self._memo_head, id, nonce, b'', text)
 
     def decode_memo(self, id: str, nonce: str, data: bytes) -> bytes:
         """The text in an envelope.
 
         :raises UntrustedMessage: if it does not verify.
         """
-        return self._open(MEMO, id, nonce, b'', data)
+        return self.open(MEMO, id, nonce, b'', data)
 
     # -- objects and payloads --
 
@@ -407,7 +407,7 @@ class Codec:
 
     def _load(self, kind: int, id: str, nonce: str, header: bytes, data: bytes,
               resolve: Resolve | None) -> object:
-        payload = self._open(kind, id, nonce, header, data)
+        payload = self.open(kind, id, nonce, header, data)
         if data[2] not in self._reads:
             raise UntrustedMessage(
                 f'{self._what(id, header)} came in another format than codec='
@@ -456,13 +456,13 @@ class Codec:
 
     # -- envelopes --
 
-    def _seal(self, head: bytes, id: str, nonce: str, header: bytes, payload: bytes) -> bytes:
+    def seal(self, head: bytes, id: str, nonce: str, header: bytes, payload: bytes) -> bytes:
         if self.keys is None:
             return head + payload
         signature = self._sign(self.keys.signs, head, id, nonce, header, payload)
         return b''.join((head, signature, payload))
 
-    def _open(self, kind: int, id: str, nonce: str, header: bytes, data: bytes) -> bytes:
+    def open(self, kind: int, id: str, nonce: str, header: bytes, data: bytes) -> bytes:
         """The payload of an envelope, once it has verified."""
         if self.keys is None and data.startswith(self._heads[kind]):
             return data[HEAD:]

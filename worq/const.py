@@ -56,6 +56,7 @@ TRANSITIONS = [Transition(*line) for line in [
     (PENDING, 'its last argument completes, due later', SCHEDULED),
     (PENDING, 'an argument fails and on_error is fail', COMPLETED),
     (PENDING, 'the Deferred it returned completes', COMPLETED),
+    (PENDING, 'the Deferred it returned completes, after many tail calls', ENQUEUED),
     (SCHEDULED, 'its time comes', ENQUEUED),
     (PENDING, 'too late to begin', COMPLETED),
     (SCHEDULED, 'too late to begin', COMPLETED),
@@ -147,6 +148,8 @@ POLL = 2_000                #: ms that a pool sleeps at most, if nothing is due 
 TICK_LIMIT = 100            #: due tasks, and lost leases, handled by one tick
 LEASES_LIMIT = 400          #: leases that one step takes from a pool
 BUDGET = 200                #: units of leftover work that one verb does along
+LINKS = 16                  #: edges that an outcome on record tells it came along
+SEAL = 64                   #: bytes that sign one of them
 GAP = 3_000                 #: ms without a tick after which leases get back what it took them,
 GRACE = 15_000              #: ... up to this, and nothing is reaped for as long
 COOLDOWN = 60_000           #: ms after that in which reaping does not pause again

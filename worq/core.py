@@ -6,7 +6,7 @@ from functools import lru_cache, partial
 import logging
 from typing import Any, Callable, Iterable, Self, Sequence, TypeVar, overload
 
-from worq import graph
+from worq import graph, seals
 from worq.codec import ByValue, Codec
 from worq.const import PUT_BYTES, check_timeout
 from worq.current import Progress
@@ -19,7 +19,7 @@ from worq.ids import new_nonce
 from worq.inbox import Inbox
 from worq.options import UNSET, Options
 from worq.queue import base
-from worq.queue.base import Argument, Delivery, Message, TaskQueue
+from worq.queue.base import Argument, Delivery, Hop, Message, TaskQueue
 from worq.queue.checks import ID_BYTES
 from worq.retry import Policy
 from worq.space import TaskSpace, check_name, definition
@@ -267,6 +267,8 @@ class Broker:
             partial(self._reference, entry, collector, arguments, used))
         if used:
             edges, entry.used = tuple(arguments.values()), tuple(used)
+            if not rest[0] & base.PASS:   # its failed arguments are none of its own
+                edges = seals.sealed(self.codec, id, nonce, edges)
         entry.message = Message(id, nonce, header, body, edges, *rest)
 
     def _reference(self, entry: Entry, collector: Collector | None,
@@ -340,7 +342,11 @@ class Broker:
             record = base.unpack(raw)
         except ValueError as error:
             raise DecodeError(f'[{self.name}:{id}]: {error}') from error
-        id, nonce = record.origin or (id, record.nonce)
+        nonce = record.nonce
+        if record.origin is not None:
+            if record.kind in b'vf':   # the others are the queue's own, and not signed
+                seals.follow(self.codec, id, nonce, base.path(raw), record.kind == base.FAILURE)
+            id, nonce = record.origin
         if record.kind == base.VALUE:
             return self.codec.decode_value(id, nonce, record.data)
         if record.kind == base.FAILURE:
@@ -348,6 +354,22 @@ class Broker:
         failure = TaskExpired if record.kind == base.EXPIRED else TaskCancelled
         name, _, text = record.data.decode('utf-8', 'replace').partition('\n')
         return failure(name, self.name, id, text)
+
+    def sign_anew(self, id: str, nonce: str, seal: bytes, source: str, raw: bytes) -> bytes:
+        """The value of a task, as its own, that comes along a tail call from a record of another.
+
+        :param seal: of that tail call.
+        :raises DecodeError: if it is not to be believed, or is none.
+        """
+        try:
+            record, path = base.unpack(raw), base.path(raw)
+        except ValueError as error:
+            raise DecodeError(f'[{self.name}:{source}]: {error}') from error
+        if record.kind != base.VALUE:
+            raise DecodeError(f'[{self.name}:{source}] has no value')
+        hops = [Hop(source, record.nonce, seal), *path]
+        seals.follow(self.codec, id, nonce, hops, False)
+        return seals.sign_anew(self.codec, id, nonce, (hops[-1].id, hops[-1].nonce), record.data)
 
     def outcome(self, deferred: Deferred, raw: bytes) -> Any:
         """What a Deferred came to: the value, or the TaskFailure (not raised)."""

@@ -110,6 +110,8 @@ class Explanation:
             place = ('1 task is' if found.ahead == 1 else f'{found.ahead:,} tasks are') \
                 + ' to be taken before it'
         lines = [f'is ready, and waits for a worker: {place}.', f'  {self._who(name)}']
+        if found.target:
+            lines[1] = '  It has returned another task, whose value a worker is to sign as its own.'
         if found.deliveries:
             lines.append('  It came back from a worker that was lost, or from a pool that does not '
                          f'know it (delivery {found.deliveries}).')

@@ -115,7 +115,7 @@ def mend_all(entries: list[Entry], refusal: Refusal,
                    if each.id == refusal.argument), None)
     mend(entries[at], refusal)
     for entry in entries[at + 1:]:
-        if wanted is not None and wanted in entry.message.arguments:
+        if wanted and any(each[:2] == wanted[:2] for each in entry.message.arguments):
             mend(entry, refusal._replace(id=entry.message.id))
 
 
@@ -171,7 +171,7 @@ class Builder:
         mine = {entry.message.id for entry in entries}
         for entry in entries:
             if len(entry.message.arguments) > WIDE:
-                ids = [id for id, _ in entry.message.arguments[WIDE:] if id not in mine]
+                ids = [id for id, *_ in entry.message.arguments[WIDE:] if id not in mine]
                 for start in range(0, len(ids), const.PUT_LIMIT):
                     part = ids[start:start + const.PUT_LIMIT]
                     for id, status in zip(part, self.queue.status(part)):

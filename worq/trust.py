@@ -31,8 +31,9 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 __all__ = ['UNSIGNED', 'Unsigned', 'Key', 'Keyring', 'Secrets', 'hmac_halves', 'keyring_for']
 
-#: kinds of signed messages: the body of a task, its value, its failure, the memo of a retry
-CALL, VALUE, FAILURE, MEMO = KINDS = b'cvfm'
+#: kinds of what is signed: the body of a task, its value, its failure, the memo of a retry; and
+#: that a tail call or an argument leads to another task, see ``worq.seals``
+CALL, VALUE, FAILURE, MEMO, TAIL, ARGUMENT = KINDS = b'cvfmta'
 
 VARIABLE = 'WORQ_SECRET'
 SHORTEST = 16  #: bytes of a secret; fewer could be found by trying

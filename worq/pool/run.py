@@ -13,7 +13,7 @@ import traceback
 from types import CoroutineType, TracebackType
 from typing import Any, Callable, Iterable
 
-from worq import const, retry
+from worq import const, retry, seals
 from worq.core import Broker
 from worq.current import Control, CurrentTask, overtime, running
 from worq.errors import (
@@ -57,6 +57,7 @@ def run(broker: Broker, delivery: Delivery, control: Control = FREE) -> Outcome:
     ==================================================== =====================
     it returns a value                                   value
     it returns a Deferred of this queue (a tail call)    delegate
+it has, long ago, and the value is to be signed      value
     it raises anything, SystemExit included              retry or failure
     its arguments or its result cannot be coded          failure
     no task of that name, or signed with another secret  refuse
@@ -103,6 +104,8 @@ class Run:
         self.nonce = delivery.token[:const.NONCE].decode('ascii')
 
     def outcome(self, control: Control) -> Outcome:
+        if self.delivery.memo and seals.is_seal(self.delivery.memo):
+            return self._sign_anew()
         function = self.broker.tasks.get(self.name)
         if function is None:
             return self.failure(UNKNOWN, 'refuse', note=_known(self.broker.tasks))
@@ -163,6 +166,16 @@ class Run:
             raise DecodeError(f'its argument [{broker.name}:{id}] is of another life')
         return broker.decode(id, raw)
 
+    def _sign_anew(self) -> Outcome:
+        """Its value has come along many tail calls, and is not signed yet as its own."""
+        id, token, *_, arguments, seal = self.delivery
+        try:
+            value = self.broker.sign_anew(id, self.nonce, seal, *arguments[-1])
+        except DecodeError as err:
+            refused = isinstance(err, UntrustedMessage) and err.unknown_key
+            return self.failure(_describe(err), 'refuse' if refused else 'failure')
+        return Outcome(id, token, 'value', value)
+
     # 2. -- call --------------------------------------------------------------
 
     def _call(self, control: Control, function: Callable[..., Any], args: tuple[Any, ...],
@@ -197,7 +210,9 @@ class Run:
         if isinstance(value, Deferred):
             other = value.broker
             if other is broker or (other.url, other.name) == (broker.url, broker.name):
-                return Outcome(id, token, 'delegate', target=Argument(value.id, value._nonce))
+                seal = seals.tail_call(broker.codec, id, self.nonce, value.id, value._nonce)
+                return Outcome(id, token, 'delegate', seal,
+                               target=Argument(value.id, value._nonce))
             return self.failure('EncodeError: the result is a Deferred of '
                                 f'another queue ({other.backend!r})')
         try:

@@ -75,7 +75,7 @@ def unpack_outcomes(parts: Sequence[bytes]) -> Iterator[Outcome]:
             if word == b'delegate':
                 nonce, _, name = extra.decode().partition(' ')
                 target = Argument(name, nonce)
-                if not name or nonce and len(nonce) != const.NONCE:
+                if not name or nonce and len(nonce) != const.NONCE or len(data) > const.SEAL:
                     raise ValueError('not a target')
             elif word == b'retry':
                 delay = int(extra)

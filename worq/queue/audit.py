@@ -20,7 +20,7 @@ READ = {   # how a key is read, by the first part of its name
     'm': 'HGETALL', 't': 'HGETALL', 'w': 'SMEMBERS', 'pool': 'HGETALL',
     **dict.fromkeys(['q', 'a', 'u', 'd', 'rel', 'unpin', 'trash', 'loops'], 'LRANGE'),
     **dict.fromkeys(['sched', 'lease', 'wait', 'exp', 'ends'], 'ZRANGE'),
-    **dict.fromkeys(['b', 'r'], 'STRLEN'),
+    **dict.fromkeys(['b', 'r'], 'STRLEN'), 's': 'HGETALL',
     **dict.fromkeys(['wake', 'in', 'loop0', 'loop1'], 'LLEN'),
     **dict.fromkeys(['seen0', 'seen1'], 'SCARD'), **dict.fromkeys(['pools', 'on'], 'ZCARD'),
 }
@@ -29,8 +29,8 @@ SEARCH = {'loop0', 'loop1', 'seen0', 'seen1'}
 KEPT = {'m', 'q', 'sched', 'lease', 'wait', 'exp', 'wake', 'pools', 'ends', 'clock', 'mending', 'x',
         *WORK, *SEARCH}
 LASTING = KEPT - {'q', 'x'}
-ENDLESS = KEPT - {'clock', 'mending', 'ends'} | {'a', 'b', 'd', 'u', 'w'}
-OWNED = {'a', 'b', 'd', 'r', 'u', 'w', 'in', 'pool', 'on'}   # by a task, or with an end
+ENDLESS = KEPT - {'clock', 'mending', 'ends'} | {'a', 'b', 'd', 's', 'u', 'w'}
+OWNED = {'a', 'b', 'd', 'r', 's', 'u', 'w', 'in', 'pool', 'on'}   # by a task, or with an end
 INDEX = {'s': 'sched', 'a': 'lease', 'p': 'wait'}
 NUMBERS = 'edfmlpiutvgacqz'   # the fields of a task that are numbers
 LANE = re.compile(r'x:\d+:(q:[012]|wait|sched)')
@@ -195,7 +195,7 @@ class Store:
         for kind in ('t', 'r') if long else ('t',):
             if held == ((kind, id) in self.ends):
                 yield f'its {kind} {"expires" if held else "does not expire"}'
-        if rest := set(task) & set('hbcdmlpuvxgwakqjyzG'):
+        if rest := set(task) & set('hbcdmlpuvxgwakqjyzGS'):
             yield f'completed, but with fields {sorted(rest)}'
 
     def indexes(self) -> Iterator[Fault]:
@@ -251,7 +251,7 @@ class Store:
                 elif kind == 'u':
                     owned = rest in self.of('unpin').get('', [])
                 else:
-                    owned = kind in ('a', 'b', 'w') and state not in ('', 'c')
+                    owned = kind in ('a', 'b', 's', 'w') and state not in ('', 'c')
                 if not owned:
                     what = f'key {join(kind, rest)} has no owner and no end'
                     yield Fault(kind, rest, what) if kind in OWNED \

@@ -15,14 +15,28 @@ whose token is not the one in force is refused.
 **Outcome on record.** What a completed task left, as bytes that carry their origin:
 
 * ``nonce kind data`` for an outcome of the task's own;
-* ``nonce KIND origin_nonce length ':' origin_id data`` for one that came to it along an edge:
-  the failure of an argument, or whatever the Deferred it returned came to.
+* ``nonce KIND origin_nonce length ':' origin_id data`` for one that came to it along edges: the
+  failure of an argument, or whatever the Deferred it returned came to;
+* ``nonce KIND count ':' hops data`` for one that came along edges that are sealed. Each hop is
+  ``nonce length ':' id length ':' seal``, the nearest first; the last one is the origin.
 
 `nonce` is the life's; `kind` is one letter (`VALUE`, `FAILURE`, `EXPIRED`, `CANCELLED`), in
-upper case when an origin follows; `length` counts the bytes of `origin_id` in decimal.
+upper case when an origin follows; `count` and `length` are decimal, of hops and of bytes.
 `VALUE` and `FAILURE` data are envelopes of the codec. `EXPIRED` and `CANCELLED` are made by
 the queue itself, so their data is text: the name of the task, a line feed, what happened.
-``unpack`` reads them. A task put with `IGNORE_RESULT` leaves none.
+``unpack`` reads them, and ``path`` their hops. A task put with `IGNORE_RESULT` leaves none.
+
+**Seals.** The queue can sign nothing. So whoever gives it an edge may give a seal with it (see
+`Hop`), and then it tells with a value or a failure the edges that it came along. (Of what
+the queue made itself it tells the origin alone: that is not signed anyway.) There are at
+most `const.LINKS` hops:
+
+* A failure that came along more has the nearest ones, and the origin, without a seal then.
+* A value that would come along more tail calls is signed anew. Its task does not complete, but is
+  enqueued at the front once more. The delivery has the task that it waited for as its last
+  argument, and as memo the seal of that edge; deliveries count anew. Whoever
+  takes it settles what that argument came to, as the task's own value. So a chain of tail calls
+  may have any length, and yet no record that grows with it, nor one that needs another.
 
 **Same twice.** Every verb may be sent again by a caller that did not get the reply. The
 second answer is the first one, except where a verb says how it differs.
@@ -55,13 +69,13 @@ from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
 from worq import const
 from worq.queue.records import (
-    Argument, Bell, Delivery, Held, Inspection, Lost, Outcome, Record, Refusal, Turn,
+    Argument, Bell, Delivery, Held, Hop, Inspection, Lost, Outcome, Record, Refusal, Turn,
 )
 from worq.trust import without_password
 
 __all__ = [
     'TaskQueue', 'Message', 'Argument', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Lost',
-    'Turn', 'Inspection', 'Bell', 'Record', 'unpack',
+    'Turn', 'Inspection', 'Bell', 'Hop', 'Record', 'unpack', 'path',
 ]
 
 # kinds of an outcome on record
@@ -97,12 +111,44 @@ def unpack(raw: bytes) -> Record:
         return Record(nonce.decode('ascii'), kind, raw[head + 1:], None)
     if kind.lower() not in KINDS:
         raise ValueError('not an outcome on record')
-    rest = raw[head + 1:]
-    size, colon, tail = rest[head:].partition(b':')
-    if not colon or not size.isdigit() or len(tail) < int(size):
+    hops, at = _hops(raw)
+    return Record(nonce.decode('ascii'), kind.lower(), raw[at:], (hops[-1].id, hops[-1].nonce))
+
+
+def path(raw: bytes) -> list[Hop]:
+    """The edges that an outcome on record came along; ValueError if it is none."""
+    return [] if raw[const.NONCE:const.NONCE + 1] in KINDS else _hops(raw)[0]
+
+
+def _hops(raw: bytes) -> tuple[list[Hop], int]:
+    """The hops, and where the data begins, which may be long."""
+    hops = []
+    at = const.NONCE + 1
+    if b':' not in raw[at:at + const.NONCE]:   # the origin alone
+        size, start = _number(raw, at + const.NONCE)
+        end = start + size
+        if end > len(raw):
+            raise ValueError('not an outcome on record')
+        return [Hop(raw[start:end].decode(), raw[at:at + const.NONCE].decode('ascii'), b'')], end
+    count, at = _number(raw, at)
+    for _ in range(count if count <= const.LINKS else 0):
+        nonce = raw[at:at + const.NONCE]
+        size, at = _number(raw, at + const.NONCE)
+        id = raw[at:at + size]
+        length, at = _number(raw, at + size)
+        hops.append(Hop(id.decode(), nonce.decode('ascii'), raw[at:at + length]))
+        at += length
+    if not hops or at > len(raw):
         raise ValueError('not an outcome on record')
-    origin = tail[:int(size)].decode(), rest[:head].decode('ascii')
-    return Record(nonce.decode('ascii'), kind.lower(), tail[int(size):], origin)
+    return hops, at
+
+
+def _number(raw: bytes, at: int) -> tuple[int, int]:
+    """A decimal number before a colon, and where that ends."""
+    end = raw.find(b':', at, at + 9)
+    if not raw[at:end].isdigit():
+        raise ValueError('not an outcome on record')
+    return int(raw[at:end]), end + 1
 
 
 class TaskQueue:

@@ -79,6 +79,8 @@ def _check_arguments(id: str, arguments: Sequence[Argument]) -> None:
     if len(arguments) > const.PUT_LIMIT:
         raise ValueError(f'{id!r}: {len(arguments)} arguments in one step; '
                          f'at most {const.PUT_LIMIT}')
+    if any(len(argument.seal) > const.SEAL for argument in arguments):
+        raise ValueError(f'{id!r}: a seal has {const.SEAL} bytes at most')
     names = {argument.id for argument in arguments}
     if len(names) < len(arguments) or id in names:
         raise ValueError(f'{id!r}: its arguments must be distinct, and other than itself')
@@ -91,6 +93,9 @@ def check_outcomes(outcomes: Sequence[Outcome]) -> None:
             raise ValueError(f'not an outcome: {outcome.word!r}')
         if outcome.word == 'delegate' and outcome.target is None:
             raise ValueError(f'{outcome.id!r}: to delegate needs a target')
+        if outcome.word == 'delegate' and len(outcome.data) > const.SEAL:
+            raise ValueError(f'{outcome.id!r}: a seal of {len(outcome.data)} bytes; '
+                             f'at most {const.SEAL}')
         if not 0 <= outcome.delay <= SPAN:
             raise ValueError(f'{outcome.id!r}: a delay cannot be negative, '
                              'nor longer than ten years')

@@ -5,11 +5,11 @@ from typing import Any, Sequence
 
 from worq import const
 from worq.queue import base
-from worq.queue.base import Inspection, Lost, Message, Outcome, Refusal
+from worq.queue.base import Argument, Inspection, Lost, Message, Outcome, Refusal
 from worq.queue.checks import check_outcomes
 
-__all__ = ['STATES', 'News', 'affordable', 'all_words', 'flat_messages', 'flat_outcomes',
-           'inspection', 'losses', 'news', 'refusals', 'text']
+__all__ = ['STATES', 'News', 'affordable', 'all_words', 'flat_arguments', 'flat_messages',
+           'flat_outcomes', 'inspection', 'losses', 'news', 'refusals', 'text']
 
 SETTLE = 64         # outcomes in one command: each may have dependents, too
 SETTLE_BYTES = 64 << 20  # of outcomes in one command, unless a single one is longer
@@ -31,8 +31,15 @@ def flat_messages(messages: Sequence[Message]) -> list[Any]:
     for message in messages:
         argv += message[:4]
         argv += options(message)
-        for argument in message.arguments:
-            argv += argument
+        argv += flat_arguments(message.arguments)
+    return argv
+
+
+def flat_arguments(arguments: Sequence[Argument]) -> list[Any]:
+    """Arguments as `9_arguments.lua` reads them: id, and nonce, behind which the seal may be."""
+    argv: list[Any] = []
+    for id, nonce, seal in arguments:
+        argv += (id, nonce.ljust(const.NONCE).encode() + seal if seal else nonce)
     return argv
 
 
@@ -61,7 +68,8 @@ def flat_outcomes(outcomes: Sequence[Outcome]) -> list[Any]:
         elif word == 'retry':
             data = b'%d %b' % (delay, data)
         elif target is not None and word == 'delegate':
-            data = (target.nonce.ljust(const.NONCE) + target.id).encode()
+            data = b'%b%d:%b%b' % (target.nonce.ljust(const.NONCE).encode(), len(data), data,
+                                   target.id.encode())
         argv += (id, token, word, data)
     return argv
 

@@ -16,6 +16,7 @@ from worq import const
 from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
 from worq.queue.base import CANCELLED, EXPIRED, FAILURE, GATE, IGNORE_RESULT, PASS, VALUE
 from worq.queue.life import Agenda, Expiry, Life
+from worq.queue.records import Hop
 
 __all__ = ['Graph']
 
@@ -136,20 +137,20 @@ class Graph:
         self.woken += 1
 
     def finish(self, life: Life, kind: bytes, data: bytes,
-               origin: tuple[str, str] | None = None, owner: str | None = None) -> None:
+               hops: tuple[Hop, ...] = (), owner: str | None = None) -> None:
         """The one end for every cause. Dependents are told by `_follow_all`.
 
         :param owner: who settled it, and may do so again.
         """
         # One step, from which on it is over: see `redo`.
-        life.data, life.origin, life.owner, life.kind = data, origin, owner, kind
+        life.data, life.hops, life.owner, life.kind = data, hops, owner, kind
         self._move(life, COMPLETED)
         self.completed += 1
         if not life.flags & GATE:
             self.counters[COUNTERS[kind]] += 1
         life.body = life.progress = life.memo = b''
         life.open = 0
-        life.target = life.gate = None
+        life.target = life.gate = life.seals = None
         ignored = life.flags & IGNORE_RESULT
         if ignored:
             life.kind = life.data = b''
@@ -186,6 +187,25 @@ class Graph:
         self.verdict(life, EXPIRED, f'expired before it was begun{again}', life.owner)
         return True
 
+    def inherit(self, life: Life, source: Life, owner: str | None) -> None:
+        """Finish it with what has come to it along an edge, or have that signed anew first."""
+        seal = life.sealed(source)
+        if source.too_far(seal) and not life.flags & IGNORE_RESULT:
+            self._sign_anew(life, source, seal)
+        else:
+            self.finish(life, source.kind, source.data, source.onward(seal), owner)
+
+    def _sign_anew(self, life: Life, source: Life, seal: bytes) -> None:
+        """Its value has come along too many tail calls: whoever takes it signs it."""
+        if life.arguments[-1:] != (source,):
+            life.arguments += (source,)
+            source.pins += 1
+            source.expires = 0
+        life.memo = seal
+        life.deliveries = 0
+        self._enqueue_first(life)
+        life.seals = None
+
     def verdict(self, life: Life, kind: bytes, text: str, owner: str | None = None) -> None:
         """Finish it with an outcome that the queue makes itself."""
         name = life.header.partition(b'\n')[0]
@@ -210,8 +230,7 @@ class Graph:
         held = dependent.gate is argument
         failed = argument.kind != VALUE and (held or not dependent.flags & PASS)
         if dependent.target is argument or failed:
-            owner = dependent.owner if dependent.target else None
-            self.finish(dependent, argument.kind, argument.data, argument.source, owner)
+            self.inherit(dependent, argument, dependent.owner if dependent.target else None)
             return
         if held:
             dependent.gate = None

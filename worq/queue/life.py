@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from worq import const
+from worq.queue.records import Hop
 
 if TYPE_CHECKING:
     from worq.queue.base import Message
@@ -25,7 +26,7 @@ class Life:
         'priority', 'due', 'late', 'ttl', 'lease', 'max_deliveries',
         'epoch', 'token', 'deliveries', 'owner', 'deadline', 'taken', 'progress', 'memo',
         'open', 'pins', 'dependents', 'target', 'gate', 'watchers',
-        'kind', 'data', 'origin', 'expires',
+        'kind', 'data', 'hops', 'seals', 'expires',
     )
 
     def __init__(self, message: Message, arguments: tuple[Life, ...], now: int) -> None:
@@ -53,7 +54,8 @@ class Life:
         self.watchers: set[str] | None = None
         self.kind = b''
         self.data = b''
-        self.origin: tuple[str, str] | None = None
+        self.hops: tuple[Hop, ...] = ()     # along which it came; none: it is its own
+        self.seals: dict[Life, bytes] | None = None   # of what it waits for, where it is signed
         self.expires = 0                    # ms; 0: it does not
 
     def tells(self, dependent: Life) -> None:
@@ -71,22 +73,48 @@ class Life:
         self.deliveries += 1
         self.taken = now
 
-    @property
-    def source(self) -> tuple[str, str]:
-        """Where its outcome comes from: itself, if it has an own one."""
-        return self.origin or (self.id, self.nonce)
+    def seal(self, source: Life, seal: bytes) -> None:
+        """Keep what signs the edge from another life, if anything does."""
+        if seal:
+            self.seals = self.seals or {}
+            self.seals[source] = seal
+
+    def sealed(self, source: Life) -> bytes:
+        """What signs the edge from another life."""
+        return self.seals.get(source, b'') if self.seals else b''
+
+    def too_far(self, seal: bytes) -> bool:
+        """Whether its value has come along so many tail calls that the next must sign it anew."""
+        return seal != b'' and self.kind == b'v' and len(self.hops) >= const.LINKS
+
+    def onward(self, seal: bytes) -> tuple[Hop, ...]:
+        """The hops of its outcome for one that gets it along an edge with this seal."""
+        hops, told = self.hops, seal != b'' and self.kind in b'vf'
+        here = Hop(self.id, self.nonce, seal if told else b'')
+        if not hops:
+            return here,
+        if not told or not hops[0].seal:
+            return hops
+        if len(hops) < const.LINKS:
+            return here, *hops
+        return here, *hops[:-2], hops[-1]._replace(seal=b'')
 
     def record(self) -> bytes | None:
         """The outcome on record. It is put together on demand, since ten thousand
         dependents of one failure then share its data."""
         if not self.kind:
             return None
-        if self.origin is None:
-            return b'%b%b%b' % (self.nonce.encode(), self.kind, self.data)
-        id, nonce = self.origin
-        name = id.encode()
-        return b'%b%b%b%d:%b%b' % (
-            self.nonce.encode(), self.kind.upper(), nonce.encode(), len(name), name, self.data)
+        nonce = self.nonce.encode()
+        if not self.hops:
+            return b'%b%b%b' % (nonce, self.kind, self.data)
+        many = b'%d:' % len(self.hops) if self.hops[0].seal else b''
+        parts = [b'%b%b%b' % (nonce, self.kind.upper(), many)]
+        for hop in self.hops:
+            id = hop.id.encode()
+            parts.append(b'%b%d:%b' % (hop.nonce.encode(), len(id), id))
+            if many:
+                parts.append(b'%d:%b' % (len(hop.seal), hop.seal))
+        return b''.join([*parts, self.data])
 
     def news(self) -> bytes | None:
         """The outcome as ``watch`` and ``wait`` tell it."""

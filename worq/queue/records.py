@@ -4,8 +4,8 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 __all__ = [
-    'Argument', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Lost', 'Turn', 'Inspection', 'Record',
-    'Bell',
+    'Argument', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Lost', 'Turn', 'Inspection', 'Hop',
+    'Record', 'Bell',
 ]
 
 
@@ -14,6 +14,7 @@ class Argument(NamedTuple):
 
     id: str
     nonce: str           #: the life that is meant; empty: whichever there is
+    seal: bytes = b''    #: signs the edge, see `Hop`
 
 
 class Refusal(NamedTuple):
@@ -52,7 +53,7 @@ class Outcome(NamedTuple):
     failure  envelope of a failure                   completed
     retry    a memo, `delay` in ms                   scheduled; deliveries count anew, and
                                                      each brings the memo until the next retry
-    delegate (none), `target`                        pending, then what that one comes to
+    delegate a seal, `target`                        pending, then what that one comes to
     release  (none)                                  enqueued at the front, not counted
     refuse   envelope of a failure                   scheduled 1 s later for another pool, or
                                                      that failure if there is no other pool
@@ -116,6 +117,19 @@ class Inspection(NamedTuple):
     gate: str = ''           #: the id of the gate that holds it back
     nonce: str = ''          #: the life that this is; told in each state
     lost: str = ''           #: why it is not where its state says, if somebody has deleted keys
+
+
+class Hop(NamedTuple):
+    """An edge along which an outcome came to a task: from the life `nonce` of the task `id`.
+
+    `seal` is what was given with the edge by whoever may sign for the task that it leads to, as
+    many as `const.SEAL` bytes: with a tail call the worker, with an argument the one who put
+    the task. Where nothing is signed it is empty.
+    """
+
+    id: str
+    nonce: str
+    seal: bytes
 
 
 class Record(NamedTuple):

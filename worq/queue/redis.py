@@ -30,8 +30,8 @@ from worq.queue.base import (
 from worq.queue.checks import check_edges, check_held, check_limit, check_messages, check_wait
 from worq.queue.connect import BLOCK, Link, Unreplicated, is_damage, parse, read, sender
 from worq.queue.flat import (
-    STATES, News, affordable, all_words, flat_messages, flat_outcomes, inspection, losses, news,
-    refusals, text,
+    STATES, News, affordable, all_words, flat_arguments, flat_messages, flat_outcomes, inspection,
+    losses, news, refusals, text,
 )
 from worq.queue.listen import Bell
 from worq.queue.locate import Cluster
@@ -138,8 +138,8 @@ class TaskQueue(base.TaskQueue):
     def edges(self, gate: str, id: str, nonce: str, start: int,
               arguments: Sequence[Argument]) -> list[Refusal]:
         check_edges(id, start, arguments)
-        flat = [part for argument in arguments for part in argument]
-        return refusals(self._run('edges', gate, id, nonce, start, *flat, durable=True))
+        return refusals(self._run('edges', gate, id, nonce, start, *flat_arguments(arguments),
+                                  durable=True))
 
     def cancel(self, ids: Sequence[str]) -> list[str]:
         return [word.decode() for word in self._chunked('cancel', ids, durable=True, size=ENDS)]

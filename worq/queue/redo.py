@@ -39,7 +39,7 @@ def redo(store: Store) -> None:
             elif life.dependents:
                 store._ended.append(life)
         elif life.kind:   # its end had been decided
-            store.finish(life, life.kind, life.data, life.origin, life.owner)
+            store.finish(life, life.kind, life.data, life.hops, life.owner)
         elif life.state == PENDING and not life.open and life.target is None:
             if life.flags & GATE:
                 store.hold(life)
@@ -71,7 +71,9 @@ def connect(store: Store, lives: list[Life]) -> None:
         for argument in life.arguments:
             argument.pins += 1
         if life.state != PENDING:
-            life.target = life.gate = None
+            life.gate = None
+            if life.target not in life.arguments[-1:]:   # else its value is to be signed anew
+                life.target = None
         elif life.target is not None:
             life.target.tells(life)
         elif not life.kind:

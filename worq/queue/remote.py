@@ -109,7 +109,7 @@ def nothing(value: Any) -> None:
 
 
 ids = many(text)
-argument = record(Argument, text, nonce)
+argument = record(Argument, text, nonce, data)
 
 
 def arguments(value: Any) -> tuple[Argument, ...]:

@@ -100,20 +100,26 @@ class Store(Graph):
         if isinstance(arguments, Refusal):
             return arguments
         life = fresh[id] = Life(message, tuple(arguments), self.now)
+        self._seal(life, arguments, message.arguments)
         cause = self._cause(life.flags, arguments)
         if cause is None:
             pinned.update(arguments)
         else:
             # The kind alone tells the next ones that it has failed, until `_add` completes it.
-            life.kind, life.data, life.origin = cause.kind, cause.data, cause.source
+            life.kind, life.data = cause.kind, cause.data
+            life.hops = cause.onward(life.sealed(cause))
             life.arguments = ()
         return None
+
+    def _seal(self, life: Life, found: Iterable[Life], arguments: Iterable[Argument]) -> None:
+        for argument, (_, _, seal) in zip(found, arguments):
+            life.seal(argument, seal)
 
     def _judge(self, id: str, arguments: Iterable[Argument],
                fresh: Mapping[str, Life]) -> list[Life] | Refusal:
         """The lives of arguments; or why one cannot be an argument."""
         found = []
-        for name, nonce in arguments:
+        for name, nonce, _ in arguments:
             life = fresh.get(name) or self.find(name)
             if life is None or nonce not in ('', life.nonce) or life.flags & NONE:
                 return Refusal(id, 'unknown', name)
@@ -131,7 +137,7 @@ class Store(Graph):
             self._drop(self.lives[life.id])
         self.lives[life.id] = life
         if life.kind:
-            self.finish(life, life.kind, life.data, life.origin)
+            self.finish(life, life.kind, life.data, life.hops)
             return
         if life.flags & GATE:
             self.hold(life)
@@ -169,7 +175,7 @@ class Store(Graph):
         return gate is not None and gate.state == PROCESSING and gate.flags & GATE != 0
 
     def edges(self, gate: str, id: str, nonce: str, start: int,
-              arguments: Iterable[Argument]) -> list[Refusal]:
+              arguments: Sequence[Argument]) -> list[Refusal]:
         holder, life = self.find(gate), self.find(id)
         if not self._holds(holder):
             return [Refusal(id, 'unknown', gate)]
@@ -183,9 +189,10 @@ class Store(Graph):
         found = self._judge(id, arguments, {})
         if isinstance(found, Refusal):
             return [found]
+        self._seal(life, found, arguments)
         cause = self._cause(life.flags, found)
         if cause is not None:
-            self.finish(life, cause.kind, cause.data, cause.source)
+            self.inherit(life, cause, None)
         else:
             self._bind(life, found)
             life.arguments += tuple(found)
@@ -268,7 +275,7 @@ class Store(Graph):
             else:
                 lost.append(Lost(id, token, 'cancelled' if same
                                  and life.kind == CANCELLED and life.owner is None
-                                 and life.origin is None else 'lost'))
+                                 and not life.hops else 'lost'))
         if pool in self.pools:
             self.pools[pool] = self.pools[pool][0], self.now
         return lost
@@ -286,7 +293,7 @@ class Store(Graph):
         if life.flags & GATE and word not in ('value', 'failure'):
             word = 'lost'
         if word == 'value' or word == 'failure':
-            self.finish(life, VALUE if word == 'value' else FAILURE, outcome.data, None, pool)
+            self.finish(life, VALUE if word == 'value' else FAILURE, outcome.data, (), pool)
         elif word == 'retry':
             life.deliveries = 0
             life.memo = outcome.data
@@ -296,13 +303,13 @@ class Store(Graph):
                 self._enqueue(life)
         elif word == 'delegate':
             assert outcome.target is not None
-            self._delegate(life, outcome.target)
+            self._delegate(life, outcome.target, outcome.data)
         elif word == 'release':
             life.deliveries -= 1
             self._enqueue_first(life)
         elif word == 'refuse':
             if life.deliveries >= life.max_deliveries or not self._others_alive(pool):
-                self.finish(life, FAILURE, outcome.data, None, pool)
+                self.finish(life, FAILURE, outcome.data, (), pool)
             else:
                 self._postpone(life, self.now + LATER)
         elif word == 'expire':
@@ -316,7 +323,7 @@ class Store(Graph):
         return any(seen >= self.now - const.LEASE
                    for name, (_, seen) in self.pools.items() if name != pool)
 
-    def _delegate(self, life: Life, to: Argument) -> None:
+    def _delegate(self, life: Life, to: Argument, seal: bytes) -> None:
         """Let it wait for another. No pin: the edge is enough, for the outcome is copied."""
         owner = life.owner
         target = self.find(to.id)
@@ -324,11 +331,14 @@ class Store(Graph):
                 or target.flags & NONE:
             self.verdict(life, EXPIRED, 'the Deferred it returned is unknown', owner)
         elif target.state == COMPLETED:
-            self.finish(life, target.kind, target.data, target.source, owner)
+            life.target = target
+            life.seal(target, seal)
+            self.inherit(life, target, owner)
         elif self._waits_for(target, life):
             self.verdict(life, EXPIRED, 'it returned a Deferred that waits for itself', owner)
         else:
             life.target = target
+            life.seal(target, seal)
             self._move(life, PENDING)
             target.tells(life)
 

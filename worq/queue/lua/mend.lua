@@ -3,7 +3,7 @@
 -- Each is looked at again here, for who found it may have read while it changed.
 insist()
 local TYPES = {t = 'hash', pool = 'hash', on = 'zset', b = 'string', r = 'string', w = 'set', a = 'list',
-               d = 'list', u = 'list', ['in'] = 'list', x = '?'}
+               s = 'hash', d = 'list', u = 'list', ['in'] = 'list', x = '?'}
 local NAMES = {sched = SCHEDULED, lease = PROCESSING, wait = PENDING}
 local NUMBERS = {'e', 'd', 'f', 'm', 'l', 'p', 'i', 'u', 't', 'v', 'g', 'a', 'c', 'q',
                  'z'}
@@ -46,7 +46,8 @@ local function bury(id)
     news[client] = news[client] or {}
     table.insert(news[client], 'n' .. #id .. ':' .. id)
   end
-  drop(P .. 't:' .. id, P .. 'b:' .. id, P .. 'r:' .. id, P .. 'a:' .. id, P .. 'w:' .. id)
+  drop(P .. 't:' .. id, P .. 'b:' .. id, P .. 'r:' .. id, P .. 'a:' .. id, P .. 's:' .. id,
+       P .. 'w:' .. id)
   for _, index in ipairs({'sched', 'lease', 'wait', 'exp'}) do
     call('ZREM', P .. index, id)
   end
@@ -150,7 +151,7 @@ local function seat_done(id, T)
 end
 
 local function seat(id)
-  for _, kind in ipairs({'a', 'b', 'd', 'r', 'w'}) do
+  for _, kind in ipairs({'a', 'b', 'd', 'r', 's', 'w'}) do
     has(kind, id)
   end
   local T = has('t', id) and read(id)

@@ -7,7 +7,8 @@
 --   a  how many arguments   u  how many are open, the gate among them   G  the gate
 --   e  deliveries ever, the token's number   d  those that count, where that differs
 --   o  pool that has it or settled it   q  when that took it   j  progress   y  memo of a retry
---   x  what its tail call waits for   i  pins   k  something that is not pinned waits for it
+--   x  what its tail call waits for, or did    S  the seal of that
+--   i  pins   k  something that is not pinned waits for it
 --   w  the first client that waits    r  outcome, if it is short
 local purges = tonumber(meta[3] or 0) or 0
 -- Others may have written anything where we read a number. What is none, or is more than a call can
@@ -92,15 +93,6 @@ end
 -- An outcome that the queue makes itself.
 local function verdict(id, T, letter, text)
   return T.n .. letter .. header(id, T):match('^[^\n]*') .. '\n' .. text
-end
-
--- The outcome `raw` of `id` as it comes along an edge to the life `nonce` of another.
-local function inherit(nonce, id, raw)
-  local letter, data = raw:sub(NONCE + 1, NONCE + 1), raw:sub(NONCE + 2)
-  if letter == letter:upper() then
-    return nonce .. letter .. data
-  end
-  return nonce .. letter:upper() .. raw:sub(1, NONCE) .. #id .. ':' .. id .. data
 end
 
 -- The outcome of a completed task: '' if it is long, false if there is none.

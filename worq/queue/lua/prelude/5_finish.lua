@@ -111,6 +111,7 @@ local function finish(id, T, record, owner)
     tell(id, T, record)
   end
   if T.a then
+    drop(P .. 's:' .. id)
     let_go(id, T)
   end
 end

@@ -22,8 +22,12 @@ local function work()
     if gone and not gate and T.x ~= id and not call('LPOS', P .. 'a:' .. dependent, id) then
       return
     end
-    if T.x or (failed and (gate or (tonumber(T.f or 0) or 0) < PASS)) then
-      return finish(dependent, T, inherit(nonce, id, raw), T.x and T.o)
+    if T.x and sign_anew(dependent, T, id, T.S or '', raw) then
+      met[#met + 1] = dependent
+      return
+    elseif T.x or (failed and (gate or (tonumber(T.f or 0) or 0) < PASS)) then
+      local seal = T.x and T.S or not T.x and call('HGET', P .. 's:' .. dependent, id) or ''
+      return finish(dependent, T, inherit(nonce, seal, id, raw), T.x and T.o)
     end
     local key = P .. 't:' .. dependent
     local open = tonumber(T.u or 0)

@@ -1,11 +1,16 @@
 -- The arguments of a task: read, judged without a write, and then bound to it.
 local known = {}
 
--- Pairs of id and nonce, from ARGV.
+-- Pairs of id and nonce, from ARGV; behind the nonce, which may be blank then, the seal.
 local function read_arguments(from, to)
   local arguments = {}
   for i = from, to, 2 do
-    table.insert(arguments, {ARGV[i], ARGV[i + 1]})
+    local nonce, seal = ARGV[i + 1], nil
+    if #nonce > NONCE then
+      nonce, seal = nonce:sub(1, NONCE), nonce:sub(NONCE + 1)
+      nonce = nonce:match('%S') and nonce or ''
+    end
+    table.insert(arguments, {ARGV[i], nonce, seal})
   end
   return arguments
 end
@@ -34,7 +39,9 @@ local function judge(M)
       if letter == '' then
         return {M.id, 'unknown', id}
       elseif letter:lower() ~= 'v' and (tonumber(M.f or 0) or 0) < PASS then
-        M.failed = M.failed or id
+        if not M.failed then
+          M.failed, M.seal = id, argument[3]
+        end
       end
     end
   end
@@ -42,13 +49,13 @@ end
 
 -- What M becomes if an argument has failed.
 local function failure(M)
-  return inherit(M.n, M.failed, outcome(M.failed, known[M.failed]))
+  return inherit(M.n, M.seal or '', M.failed, outcome(M.failed, known[M.failed]))
 end
 
 -- The edges of all tasks gather by where they begin: many tasks may have the same argument.
 local edges = {}
 local function bind(M)
-  local names = {}
+  local names, seals = {}, {}
   for i, argument in ipairs(M.arguments) do
     local id = argument[1]
     names[i] = id
@@ -58,8 +65,12 @@ local function bind(M)
     else
       edges[id] = {M.n .. M.id}
     end
+    if argument[3] then
+      seals[#seals + 1], seals[#seals + 2] = id, argument[3]
+    end
   end
   push('RPUSH', P .. 'a:' .. M.id, names)
+  push('HSET', P .. 's:' .. M.id, seals)
 end
 
 local function flush_edges()

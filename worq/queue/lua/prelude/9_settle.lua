@@ -10,13 +10,16 @@ local looks = BUDGET   -- of all searches for a circle
 
 -- No pin: the edge alone keeps the outcome of `target` until it has been copied.
 local function delegate(id, T, pool, data)
-  local nonce, target = data:sub(1, NONCE), data:sub(NONCE + 1)
+  local nonce, size, at = data:sub(1, NONCE), data:match('^(%d+):()', NONCE + 1)
+  local seal, target = data:sub(at, at + size - 1), data:sub(at + size)
   local U = task(target)
   local known = U and (nonce == (' '):rep(NONCE) or U.n == nonce)
     and not ignored(U) and not is_gate(U)
   local raw = known and U.s == COMPLETED and outcome(target, U)
-  if raw then
-    return finish(id, T, inherit(T.n, target, raw), pool)
+  if raw and sign_anew(id, T, target, seal, raw) then
+    return call('ZREM', P .. 'lease', id)
+  elseif raw then
+    return finish(id, T, inherit(T.n, seal, target, raw), pool)
   elseif not known or U.s == COMPLETED then
     return finish(id, T, verdict(id, T, 'x', 'the Deferred it returned is unknown'), pool)
   elseif target == id then
@@ -24,6 +27,11 @@ local function delegate(id, T, pool, data)
   end
   call('ZREM', P .. 'lease', id)
   call('HSET', P .. 't:' .. id, 's', PENDING, 'x', target, generation(T))
+  if seal ~= '' then
+    call('HSET', P .. 't:' .. id, 'S', seal)
+  elseif T.S then
+    call('HDEL', P .. 't:' .. id, 'S')
+  end
   call('ZADD', P .. 'wait', now, id)
   call('RPUSH', P .. 'd:' .. target, T.n .. id)
   call('HSET', P .. 't:' .. target, 'k', 1)

@@ -1,0 +1,100 @@
+"""Which way an outcome may come from one task to another: edges, each of them signed.
+
+An outcome is signed for the task whose own it is. When it comes to another along an edge, the queue
+says so, and the queue can sign nothing; whoever can write there could say of any outcome that
+it has come from anywhere. So who may speak for a task signs the edges that lead to it:
+
+============ ======================= ========================================================
+kind         by                      what it says
+============ ======================= ========================================================
+`TAIL`       the worker of the task  what that one comes to is what I come to
+`ARGUMENT`   who puts the task       if that one fails, I may fail with it
+============ ======================= ========================================================
+
+"That one" is a life of an id, or any life, if all that is known of it is the id. The queue keeps
+these seals and tells them with the outcome, see ``worq.queue.base``. A reader follows them from the
+task that it has asked for, and believes the outcome if each leads to the next.
+"""
+from __future__ import annotations
+
+from typing import NoReturn, Sequence
+
+from worq import const
+from worq.codec import MAGIC, NO_KEY, SIGNED, Codec
+from worq.errors import UntrustedMessage
+from worq.queue.base import Argument, Hop
+from worq.trust import ARGUMENT, TAIL, VALUE
+
+__all__ = ['tail_call', 'sealed', 'is_seal', 'follow', 'sign_anew']
+
+
+def tail_call(codec: Codec, id: str, nonce: str, to: str, life: str) -> bytes:
+    """The seal of a tail call from this life of a task; empty where nothing is signed."""
+    return _seal(codec, TAIL, id, nonce, to, life)
+
+
+def sealed(codec: Codec, id: str, nonce: str,
+           arguments: Sequence[Argument]) -> tuple[Argument, ...]:
+    """The arguments of this life of a task, with seals."""
+    if codec.keys is None:
+        return tuple(arguments)
+    return tuple(Argument(to, life, _seal(codec, ARGUMENT, id, nonce, to, life))
+                 for to, life, _ in arguments)
+
+
+def is_seal(memo: bytes) -> bool:
+    """Whether the memo of a delivery is the seal of a tail call: its value is to be signed anew."""
+    return len(memo) == SIGNED and memo[0] == MAGIC and memo[1] == TAIL
+
+
+def follow(codec: Codec, id: str, nonce: str, hops: Sequence[Hop], failed: bool) -> None:
+    """Make sure that an outcome of this life of a task may come from the last one of its hops.
+
+    A failure that came along many edges has lost those in the middle, see ``worq.queue.base``.
+    Its origin is believed then if all that are left are signed.
+
+    :raises UntrustedMessage: if it may not.
+    """
+    if codec.keys is None:
+        return
+    for n, hop in enumerate(hops, 1):
+        if failed and n == len(hops) >= const.LINKS and not hop.seal:
+            return
+        kind = hop.seal[1] if len(hop.seal) == SIGNED else 0
+        if kind != TAIL and not (failed and kind == ARGUMENT):
+            _distrust(codec, id, hop)
+        _check(codec, kind, id, nonce, hop)
+        id, nonce = hop.id, hop.nonce
+
+
+def sign_anew(codec: Codec, id: str, nonce: str, origin: tuple[str, str], data: bytes) -> bytes:
+    """A value of `origin` as one of this life of a task. It is not loaded for that.
+
+    :raises UntrustedMessage: if it does not verify.
+    """
+    payload = codec.open(VALUE, *origin, b'', data)
+    key_id = codec.keys.signs.id if codec.keys else NO_KEY
+    return codec.seal(bytes([MAGIC, VALUE, data[2]]) + key_id, id, nonce, b'', payload)
+
+
+def _seal(codec: Codec, kind: int, id: str, nonce: str, to: str, life: str) -> bytes:
+    if codec.keys is None:
+        return b''
+    head = bytes([MAGIC, kind, 0]) + codec.keys.signs.id
+    return codec.seal(head, id, nonce, life.encode(), to.encode())[:SIGNED]
+
+
+def _check(codec: Codec, kind: int, id: str, nonce: str, hop: Hop) -> None:
+    data = hop.seal + hop.id.encode()
+    try:
+        codec.open(kind, id, nonce, hop.nonce.encode(), data)
+    except UntrustedMessage as error:
+        if error.unknown_key:
+            raise
+        codec.open(kind, id, nonce, b'', data)   # all that was known of it is its id
+
+
+def _distrust(codec: Codec, id: str, hop: Hop) -> NoReturn:
+    raise UntrustedMessage(
+        f'the outcome of [{codec.queue}:{id}] is not trusted: it is said to come from '
+        f'[{codec.queue}:{hop.id}], and no signature says that it may')
