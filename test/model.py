@@ -6,7 +6,6 @@ leave behind is checked from outside as far as it can be seen there, and by ``au
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 from unittest import mock
 import uuid
@@ -25,7 +24,6 @@ IDS = ['a', 'b:', 'c c', 'd\n', 'é', 'f', '{g}', '%h']
 POOLS = ['p1', 'p2', 'p3']
 CLIENTS = ['c1', 'c2']
 LINKS = 2         # hops that a record tells, in here
-LIVE = const.ENQUEUED, const.PROCESSING, const.SCHEDULED
 LONG = 10 * const.DAY * 1_000    # ms: no result expires while the model runs
 WORDS = ['value', 'failure', 'retry', 'delegate', 'delegate', 'release', 'refuse', 'lost',
          'expire']
@@ -51,7 +49,6 @@ plans = st.fixed_dictionaries({
     'expires': st.sampled_from([0] * 5 + [1, 700, 2_500, 20_000]),
     'body': st.sampled_from([b'', b'short', bytes(100)]),
 })
-PLAIN = {'duplicate': True, 'arguments': [], 'priority': 0}
 endings = st.tuples(picks, st.sampled_from(WORDS), st.integers(0, 9),
                     st.sampled_from([0, 700, 5_000]))
 
@@ -281,20 +278,6 @@ class Users(RuleBasedStateMachine):
         waiting = [id for id in self.lives if self.states[id] == 'pending']
         self.end_one(pool, 'delegate', 0, Argument(waiting[to % len(waiting)], ''))
 
-    @rule(pool=pools, n=st.integers(2, 6), word=st.sampled_from(FINAL), wait=st.booleans())
-    def tail_calls(self, pool: str, n: int, word: str, wait: bool) -> None:
-        """New tasks of which each returns the next one; the last one ends, first or last."""
-        free = [id for id in IDS if self.states.get(id) in (None, 'completed')][:n]
-        for id in free:
-            self.put([{**PLAIN, 'id': id}], False)
-        deliveries = self.q('take', pool, n)
-        self.received(pool, deliveries, False)
-        outcomes = [Outcome(d.id, d.token, 'delegate', b'seal', 0, Argument(next.id, ''))
-                    for d, next in pairwise(deliveries)]
-        outcomes += [Outcome(d.id, d.token, word, b'the end') for d in deliveries[-1:]]
-        outcomes = outcomes if wait else outcomes[::-1]
-        self.settled(pool, outcomes, self.q('settle', pool, outcomes))
-
     def end_one(self, pool: str, word: str, delay: int, target: Argument) -> None:
         deliveries = self.q('take', pool, 1)
         self.received(pool, deliveries, False)
@@ -324,7 +307,7 @@ class Users(RuleBasedStateMachine):
     def is_anew(self, life: str) -> None:
         """Its tail call has ended, and it is to be signed anew."""
         call = self.delegated.pop(life)
-        assert call.target is not None and call.data
+        assert call.target and call.data
         self.anew.setdefault(life, []).append(call.target.id)
         self.edges[life] = [*self.edges[life], self.lives[call.target.id].nonce]
         self.memos[life] = call.data
@@ -503,7 +486,7 @@ class Users(RuleBasedStateMachine):
                 continue
             one = self.lives[id]
             assert (seen.nonce, seen.lost) == (one.nonce, '')
-            if state in LIVE and one.nonce in self.delegated:
+            if state in ('enqueued', 'processing', 'scheduled') and one.nonce in self.delegated:
                 self.is_anew(one.nonce)
             if state == 'completed':
                 continue

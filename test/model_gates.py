@@ -1,18 +1,21 @@
-"""A model of those who build behind gates, beside all other users of a queue."""
+"""A model of those who build behind gates and of chains, beside all other users of a queue."""
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from test.contract import message
-from test.model import LONG, Users, picks, plans
+from test.model import FINAL, IDS, LONG, Users, picks, plans, pools
 from worq import const
 from worq.queue import base
 from worq.queue.base import Argument, Delivery, Held, Message, Outcome
 
 GATES = ['a gate', 'b gate']
+
+PLAIN = {'duplicate': True, 'arguments': [], 'priority': 0}
 
 gates = st.sampled_from(GATES)
 
@@ -118,3 +121,19 @@ class Builders(Users):
     def drain(self) -> None:
         super().drain()
         assert set(self.q('forget', GATES)) <= {'forgotten', 'unknown'}
+
+    # -- long chains --------------------------------------------------------------
+
+    @rule(pool=pools, n=st.integers(2, 6), word=st.sampled_from(FINAL), wait=st.booleans())
+    def tail_calls(self, pool: str, n: int, word: str, wait: bool) -> None:
+        """New tasks of which each returns the next one; the last one ends, first or last."""
+        free = [id for id in IDS if self.states.get(id) in (None, 'completed')][:n]
+        for id in free:
+            self.put([{**PLAIN, 'id': id}], False)
+        deliveries = self.q('take', pool, n)
+        self.received(pool, deliveries, False)
+        outcomes = [Outcome(d.id, d.token, 'delegate', b'seal', 0, Argument(next.id, ''))
+                    for d, next in pairwise(deliveries)]
+        outcomes += [Outcome(d.id, d.token, word, b'the end') for d in deliveries[-1:]]
+        outcomes = outcomes if wait else outcomes[::-1]
+        self.settled(pool, outcomes, self.q('settle', pool, outcomes))

@@ -108,6 +108,12 @@ class Forger(unittest.TestCase):
             self.assertNotIn(text, str(failure))
 
 
+def told(hops: list[Hop]) -> bytes:
+    """Hops as they are in a record."""
+    return b''.join(b'%b%d:%b%d:%b' % (hop.nonce.encode(), len(hop.id), hop.id.encode(),
+                                       len(hop.seal), hop.seal) for hop in hops)
+
+
 class quiet:
     """Tasks that fail are logged; these are meant to."""
 
@@ -174,11 +180,25 @@ class Forgery(Forger):
                     theirs + hops[2:], hops[::-1], hops + hops, plain, theirs + plain[2:],
                     theirs[:2] + [hops[2]._replace(seal=theirs[2].seal)],
                     [Hop(*argued[0])], [theirs[0]._replace(nonce=hops[0].nonce), *hops[1:]]]:
-            self.redis.hset(self.key(victim.id), 'r', nonce + b'V%d:' % len(way) + b''.join(
-                hop.nonce.encode() + b'%d:%b%d:%b' % (len(hop.id), hop.id.encode(),
-                                                      len(hop.seal), hop.seal)
-                for hop in way) + data)
+            self.redis.hset(self.key(victim.id), 'r',
+                            nonce + b'V%d:' % len(way) + told(way) + data)
             self.refused(victim.id, 'approved')
+
+    def test_value_with_a_gap(self) -> None:
+        """Of a failure's path that is as long as a record tells the middle may be missing, of
+        that of a value nothing."""
+        source, victim = self.q.echo('approved'), self.q.tail(const.LINKS, 'denied')
+        self.work()
+        self.assertEqual(victim.result(0), 'denied')
+        hops = path(self.record(victim.id))
+        self.assertEqual(len(hops), const.LINKS)
+        raw = self.record(source.id)
+        for last in Hop(source.id, raw[:12].decode(), b''), hops[-1]._replace(seal=b''):
+            way = [*hops[:-1], last]
+            data = raw[13:] if last.id == source.id else unpack(self.record(victim.id)).data
+            forged = victim._nonce.encode() + b'V%d:' % len(way) + told(way) + data
+            with self.assertRaises(UntrustedMessage, msg=BELIEVED):
+                self.broker.decode(victim.id, forged)
 
     def test_every_bit(self) -> None:
         """An outcome with a path in which any one bit is changed is refused."""
@@ -205,6 +225,46 @@ class Forgery(Forger):
         for raw in [mine[:13] + theirs[13:], mine[:13] + theirs[13:52] + mine[52:]]:
             self.redis.hset(self.key(victim.id), 'r', raw)
             self.refused(victim.id, 'worse')
+
+    def test_flag(self) -> None:
+        """A task that is to fail with its argument does not run with that failure; nor does one
+        that is to run fail with it."""
+        bad = self.q.fails('because')
+        fails, runs = self.q.echo([bad]), worq.Task(self.q.echo, on_error='pass')([bad])
+        self.redis.hset(self.key(fails.id), 'f', const.PASS)
+        self.redis.hdel(self.key(runs.id), 'f')
+        self.work()
+        self.refused(fails.id, 'because')
+        self.refused(runs.id, 'because')
+
+    def test_other_database(self) -> None:
+        """What was signed for a queue in one database is not run, nor believed, in another."""
+        server = support.start_redis()
+        self.addCleanup(server.close)
+        where = [f'{server.url.rpartition("/")[0]}/{db}' for db in (0, 1, 11)]
+        ran = []
+        for url in where:
+            with init(url, self.name, SECRET) as broker:
+                one = broker.queue().echo('approved')
+                keys = client.Redis.from_url(url)
+                self.addCleanup(keys.close)
+                for other in where:
+                    if other != url:   # all of it, to the last byte
+                        for key in keys.scan_iter('worq:*'):
+                            keys.copy(key, key, destination_db=int(other.rpartition('/')[2]),
+                                      replace=True)
+                        with init(other, self.name, SECRET) as victim:
+                            delivery, = victim.backend.take('p', 9)
+                            self.assertEqual(delivery.id, one.id)
+                            with quiet():
+                                outcome = run(victim, delivery)
+                            self.assertEqual(outcome.word, 'failure', BELIEVED)
+                            self.assertIn(b'UntrustedMessage', outcome.data)
+                            client.Redis.from_url(other).flushdb()
+                delivery, = broker.backend.take('p', 9)
+                ran.append(run(broker, delivery).word)
+                keys.flushdb()
+        self.assertEqual(ran, ['value'] * 3)
 
     def test_signed_anew(self) -> None:
         """A worker that is to sign a value anew signs none that was moved."""

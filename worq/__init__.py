@@ -83,8 +83,8 @@ def get_broker(url: str, name: str = DEFAULT, *, secret: Any = None, codec: str 
     queue = _backend(url, name)(url, name, **options)   # first: it knows mistakes in a url
     if not url.startswith('memory:'):
         fill()   # there may be a key file to be made
-    messages = Codec(name, format=codec, keys=keyring_for(url, secret), max_payload=max_payload)
-    return Broker(queue, messages)
+    keys = keyring_for(url, secret, place=queue.place)
+    return Broker(queue, Codec(name, format=codec, keys=keys, max_payload=max_payload))
 
 
 def get_queue(url: str, name: str = DEFAULT, target: str = '', *, secret: Any = None,

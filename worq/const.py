@@ -87,6 +87,7 @@ GATE = 4                    #: no task: it holds back what is put with it
 
 # -- lines of a header, after the task's name ------------------------------------
 CHUNK = b'\nchunk'          # each positional argument is the arguments of a call
+PASSES = b'\non_error pass'   # signed, as the flag is not: it may get failures as arguments
 
 # -- bounds -----------------------------------------------------------------------
 # What a call may ask for is checked once, by the two functions below; so whatever is in a queue and

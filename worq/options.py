@@ -124,6 +124,8 @@ class Options(_Options):
         lines = retry.lines(retry.checked(self.retries, self.backoff, self.retry_on, self.timeout))
         if self.lease:  # the pool must know how often to beat for it
             lines = b'\nlease %d' % self.lease + lines
+        if self.on_error == PASS:
+            lines = const.PASSES + lines
         delay, expires = self.spans()
         return lines, (self.flags, const.PRIORITIES[self.priority], delay,
                        int(self.result_timeout * 1000), self.lease, self.max_deliveries, expires)

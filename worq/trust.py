@@ -72,11 +72,12 @@ class Keyring:
     then put it first everywhere, then take the old one away.
 
     :param secrets: text or bytes, at least 16 bytes each, in order.
+    :param place: where the queues are; what is signed for one place does not verify in another.
     :raises ValueError: if there is none, or one is too short.
     """
 
-    def __init__(self, secrets: Iterable[Secret]) -> None:
-        keys = [derive(secret) for secret in secrets]
+    def __init__(self, secrets: Iterable[Secret], place: str = '') -> None:
+        keys = [derive(secret, place) for secret in secrets]
         if not keys:
             raise ValueError('a keyring needs at least one secret')
         self.signs = keys[0]
@@ -90,7 +91,7 @@ class Keyring:
         return self._keys.get(key_id)
 
 
-def derive(secret: Secret) -> Key:
+def derive(secret: Secret, place: str = '') -> Key:
     """Make the keys of a secret: HKDF (RFC 5869) with SHA-256, one `info` for each purpose.
 
     The secret should be random. HKDF does not stretch, so a passphrase of ordinary words can
@@ -114,7 +115,8 @@ def derive(secret: Secret) -> Key:
     key_id = expand(b'worq key id')[:4]
     if not any(key_id):  # zero means unsigned
         key_id = b'\x00\x00\x00\x01'
-    return Key(key_id, {kind: expand(b'worq message ' + bytes([kind])) for kind in KINDS})
+    return Key(key_id, {kind: expand(b'worq message %c%b' % (kind, place.encode()))
+                        for kind in KINDS})
 
 
 @lru_cache(maxsize=64)
@@ -130,12 +132,13 @@ def hmac_halves(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
 
 
 def keyring_for(url: str, secret: Secrets | None = None,
-                environ: Mapping[str, str] = os.environ) -> Keyring | None:
+                environ: Mapping[str, str] = os.environ, place: str = '') -> Keyring | None:
     """The keyring for the queues at an address, by the table above.
 
     :param secret: text or bytes; or several of them, of which the first signs; or
         `UNSIGNED`. It counts before ``WORQ_SECRET``, which separates several by commas.
     :param environ: where ``WORQ_SECRET``, ``XDG_STATE_HOME`` and ``HOME`` are looked up.
+    :param place: see `Keyring`.
     :returns: None if messages are not to be signed.
     :raises ValueError: if no secret can be had, saying what to do.
     """
@@ -146,15 +149,15 @@ def keyring_for(url: str, secret: Secrets | None = None,
         return None
     if secret is not None:
         keys = Keyring(secret if isinstance(secret, Iterable)
-                       and not isinstance(secret, (str, bytes)) else [secret])
+                       and not isinstance(secret, (str, bytes)) else [secret], place)
         return None if memory else keys   # a bad one is told also where it is of no use
     if memory:
         return None
     given = [part.strip() for part in environ.get(VARIABLE, '').split(',')]
     if any(given):
-        return Keyring(part for part in given if part)
+        return Keyring((part for part in given if part), place)
     if is_local(url):
-        return Keyring([read_key_file(key_path(environ))])
+        return Keyring([read_key_file(key_path(environ))], place)
     raise ValueError(
         f'{without_password(url)} is another machine, so its messages must be signed.\n'
         f'Set {VARIABLE} (or secret=) to the same secret wherever this queue is used; '

@@ -164,7 +164,12 @@ class Run:
             raise DecodeError(f'its argument [{broker.name}:{id}] was not delivered')
         if not raw.startswith(nonce.encode()):
             raise DecodeError(f'its argument [{broker.name}:{id}] is of another life')
-        return broker.decode(id, raw)
+        value = broker.decode(id, raw)
+        if isinstance(value, TaskFailure) and broker.codec.keys is not None \
+                and const.PASSES not in self.delivery.header:
+            raise UntrustedMessage(f'its argument [{broker.name}:{id}] has failed, and no '
+                                   "signature says that it should run then (on_error='pass')")
+        return value
 
     def _sign_anew(self) -> Outcome:
         """Its value has come along many tail calls, and is not signed yet as its own."""

@@ -159,6 +159,7 @@ class TaskQueue:
     """
 
     handful = 1_000     #: tasks that a pool should take in one turn, at most
+    place = ''          #: which part of a backend it is in, for signatures to tell them apart
     heavy = 0           #: bytes of an outcome that a pool should settle by itself; 0: of none
 
     def __init__(self, url: str, name: str = const.DEFAULT) -> None:

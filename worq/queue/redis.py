@@ -86,6 +86,8 @@ class TaskQueue(base.TaskQueue):
         self.prefix = f'worq:{{{name}}}:'
         self._key = f'{self.prefix}m'
         self._link = link(url, self._key, retry_for, strict)
+        database = self._link.address.options.get('db', 0)
+        self.place = f' {database}' if database else ''
         self._durable = self._link.address.durable if durable is None else durable
         const.check_count('durable', self._durable, 0)
         self._scripts = scripts(clock_key)

@@ -28,8 +28,10 @@ local function delegate(id, T, pool, data)
   call('ZREM', P .. 'lease', id)
   call('HSET', P .. 't:' .. id, 's', PENDING, 'x', target, generation(T))
   if seal ~= '' then
+    T.S = seal
     call('HSET', P .. 't:' .. id, 'S', seal)
   elseif T.S then
+    T.S = nil
     call('HDEL', P .. 't:' .. id, 'S')
   end
   call('ZADD', P .. 'wait', now, id)
