@@ -284,10 +284,11 @@ class Arrivals:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        with unbroken():
-            for deferred, announce in self._subscribed:
-                deferred.broker.inbox.unsubscribe(deferred, announce)
-            self._subscribed = []
+        # Maybe in a finalizer, if somebody has given up half-way: nothing here takes a lock. What
+        # an interruption leaves undone is done by itself, for the inbox does not keep `announce`.
+        for deferred, announce in self._subscribed:
+            deferred.broker.inbox.unsubscribe(deferred, announce)
+        self._subscribed = []
 
     def _left(self) -> float | None:
         return None if self._limit is None else max(0.0, self._limit - time.monotonic())

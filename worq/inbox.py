@@ -8,6 +8,10 @@ blocking call at a time. (The pattern is Leader/Followers: Schmidt et al., *Patt
 Software Architecture*, volume 2, 2000.) Only when coroutines wait, and no thread leads, a
 background thread does. A second one asks the queue for what they wait for, all of it at once:
 an event loop must not stand still while a queue is out of reach.
+
+Whoever waits may be interrupted anywhere, and may be given up and collected as garbage. So
+what wakes it is known here by weak references only, what it leaves behind is tidied up by others,
+and to leave takes no lock that anybody is waited for.
 """
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from contextlib import suppress
 from functools import partial
 import logging
 import os
-from threading import Event, Lock, Thread
+from threading import Thread, get_ident
 import time
 from typing import TYPE_CHECKING, Callable, Iterable, Sequence
 from weakref import WeakSet, ref
@@ -24,7 +28,9 @@ from worq.current import unbroken
 from worq.errors import QueueError
 from worq.ids import new_nonce
 from worq.latch import Latch
+from worq.lock import beneath, look_within
 from worq.queue.base import TaskQueue
+from worq.waiters import Waiter, Waiters
 
 if TYPE_CHECKING:  # an inbox works on Deferreds, but makes none
     from worq.task import Deferred
@@ -42,17 +48,7 @@ SAY_AGAIN = 30.0    # seconds between two log lines about a queue that stays awa
 _inboxes: WeakSet[Inbox] = WeakSet()
 
 
-class Waiter:
-    """Somebody who waits for a Deferred, or (with none) the background thread."""
-
-    __slots__ = ('deferred', 'wake')
-
-    def __init__(self, deferred: Deferred | None, wake: Callable[[], None]) -> None:
-        self.deferred = deferred
-        self.wake = wake
-
-
-class Inbox:
+class Inbox(Waiters):
     """Duties: 1. know what is open; 2. look; 3. wait, lead and follow; 4. await.
 
     :param backend: the queue whose tasks are waited for.
@@ -70,20 +66,17 @@ class Inbox:
         # Also in a forked child, where the parent's threads are not, and the parent's
         # client name would take away its news.
         self.client = new_nonce()
-        self._lock = Lock()
+        self._nobody()
         self._fresh: dict[str, ref[Deferred]] = {}    # never asked for yet
         self._asked: dict[str, ref[Deferred]] = {}    # watched along with others
-        self._waiting: dict[str, list[Waiter]] = {}
         self._crowd = 1024                            # sweep when there are more
         self._ahead = 1
-        self._leader: Waiter | None = None
         self._rewatch_at = 0.0
+        self._sure = True                             # no news has been taken and not handed out
         self._listener: Thread | None = None
-        self._idlers: list[Waiter] = []               # the background thread, asleep
-        self._subscribed: set[tuple[Deferred, Callable[[], None]]] = set()
         self._asker: Thread | None = None
-        self._unasked: list[tuple[Deferred, Callable[[Exception], None]]] = []
-        self._more = Event()                          # there is something unasked
+        self._unasked: list[Waiter] = []
+        self._more = Latch()                          # there is something unasked
         self._say_at = 0.0                            # when to complain of a lost queue
 
     # 1. -- what is open ------------------------------------------------------
@@ -94,7 +87,7 @@ class Inbox:
             id = deferred.id
             self._fresh[id] = ref(deferred)
             self._asked.pop(id, None)  # that was an earlier life of the id
-        if len(self._fresh) + len(self._asked) > self._crowd:
+        if len(self._fresh) + len(self._asked) > self._crowd and not self._lock._is_owned():
             self._sweep()
 
     def _sweep(self) -> None:
@@ -120,27 +113,26 @@ class Inbox:
 
     def _look(self, wanted: Sequence[Deferred]) -> None:
         ids = list(dict.fromkeys(deferred.id for deferred in wanted))
-        with self._lock:
-            fresh = False
-            for deferred in wanted:
-                self._asked[deferred.id] = ref(deferred)
-                fresh |= self._fresh.pop(deferred.id, None) is not None
-            if fresh:
-                self._ahead = min(2 * self._ahead, LOOK_AHEAD)
-                while self._fresh and len(ids) < self._ahead:
-                    id, other = self._fresh.popitem()  # at once: `note` takes no lock
-                    self._asked[id] = other
-                    ids.append(id)
         try:
-            news = self.backend.watch(self.client, ids)
-        except QueueError:
             with self._lock:
-                for id in ids:  # nobody has been told to tell us of them
-                    self._asked.pop(id, None)
-                self._rewatch_at = 0.0  # others may rely on it already
+                fresh = False
+                for deferred in wanted:
+                    self._asked[deferred.id] = ref(deferred)
+                    fresh |= self._fresh.pop(deferred.id, None) is not None
+                if fresh:
+                    self._ahead = min(2 * self._ahead, LOOK_AHEAD)
+                    while self._fresh and len(ids) < self._ahead:
+                        id, other = self._fresh.popitem()  # at once: `note` takes no lock
+                        ids.append(id)
+                        self._asked[id] = other
+            news = self.backend.watch(self.client, ids)
+            if news:
+                self._hand_out(news, wanted)
+        except BaseException:
+            for id in ids:  # nobody has been told to tell us of them, or what was told is lost
+                self._asked.pop(id, None)
+            self._rewatch_at = 0.0  # others may rely on it already
             raise
-        if news:
-            self._hand_out(news, wanted)
 
     def _take_hints(self, hints: Iterable[tuple[str, bytes | None]]) -> None:
         """Hand out what came by itself. It may be of an earlier life of an id, or too late.
@@ -199,22 +191,21 @@ class Inbox:
 
         :returns: those who waited; None if it was a hint, and not of the life that is meant.
         """
-        with self._lock:
-            asked = self._asked.pop(id, None)
-            waiters = self._waiting.get(id, ())
-            deferreds = [w.deferred for w in waiters if w.deferred is not None]
-            other = asked() if asked is not None else None
-            if other is not None and other not in deferreds:
-                deferreds.append(other)
-            if hint and not (raw and all(deferred.accepts(raw) for deferred in deferreds)):
-                return None
-            if waiters:
-                del self._waiting[id]
-        for deferred in deferreds:
-            deferred.arrive(raw)
-        for waiter in waiters:
-            waiter.wake()
-        return waiters
+        # First this, for who enters from now on, and does not find it there, will look.
+        asked = self._asked.pop(id, None)
+        waiters = list(self._waiting.get(id, ()))
+        deferreds = [waiter.what for waiter in waiters]
+        other = asked() if asked is not None else None
+        if other is not None and other not in deferreds:
+            deferreds.append(other)
+        told = not hint or raw and all(deferred.accepts(raw) for deferred in deferreds)
+        if told:
+            for deferred in deferreds:
+                deferred.arrive(raw)
+            for waiter in waiters:   # whom an interruption leaves here is told by the next leader
+                waiter.wake()
+                self._drop(waiter)
+        return waiters if told else None
 
     # 3. -- wait, lead and follow ---------------------------------------------
 
@@ -242,47 +233,68 @@ class Inbox:
 
     def _wait(self, deferred: Deferred, timeout: float | None, latch: Latch,
               done: Callable[[], bool]) -> bool:
+        if self._lock._is_owned():
+            self._not_within()
         if timeout == 0:
             with self.backend.within(0):
                 return self.look(deferred)
+        if self._leader is not None:
+            self._not_led_beneath()
         deadline = None if timeout is None else time.monotonic() + timeout
-        waiter = Waiter(deferred, latch.set)
-        with self._lock:
-            self._waiting.setdefault(deferred.id, []).append(waiter)
+        waiter = Waiter(latch, deferred, self._gone.append)
         try:
-            # After we are registered here: what comes between this look and the
-            # first wait is handed to us by whoever leads. If it has been asked for along
-            # with another one, its news is on the way, and needs no look.
-            if deferred.id not in self._asked:
-                self._insist(lambda: self.look(deferred), done, deadline)
-            self._follow(waiter, latch, done, deadline)
-        finally:
-            self._withdraw(deferred.id, waiter)
-            self._promote()
+            try:
+                self._threads[waiter] = None
+                self._enter(waiter)
+                # After we are registered here: what comes between this look and the
+                # first wait is handed to us by whoever leads. If it has been asked for along
+                # with another one, its news is on the way, and needs no look.
+                if deferred.id not in self._asked:
+                    self._insist(lambda: self.look(deferred), done, deadline)
+                self._follow(waiter, latch, done, deadline)
+            finally:
+                self._leave(waiter)
+        except BaseException:
+            self._leave(waiter)   # once more, for that may have been interrupted
+            raise
         if done():
             return deferred.has_value()
         with self.backend.within(0):   # all that came is a hint, and so is that nothing came
             return self.look(deferred)
 
+    def _not_within(self) -> None:
+        """A signal handler has to do without us while it has interrupted us in a bad moment."""
+        look_within(self._lock, __file__, self)
+
+    def _not_led_beneath(self) -> None:
+        """Nor can it wait for news if it has interrupted the one that would hand them out."""
+        leader = self._leader
+        if leader is not None and leader.thread == get_ident():
+            if beneath(__file__):
+                raise RuntimeError(
+                    f'this thread waits at {self!r} already, and was interrupted: a signal handler '
+                    'can look for an outcome now, with a timeout of 0, but not wait for it')
+            self._leader = None   # it has not got to say so itself
+
     def _follow(self, waiter: Waiter, latch: Latch, done: Callable[[], bool],
                 deadline: float | None) -> None:
         while not done():
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            left = REWATCH if deadline is None else deadline - time.monotonic()
+            if left <= 0:
                 return
             latch.clear()
             try:
                 with self._lock:
-                    if self._leader is None:
+                    leader = self._leader
+                    if leader is None or leader() is None:   # see `_led`
                         self._leader = waiter
                 if self._leader is waiter:
                     self._lead(done, deadline)
                 elif not done():  # our news may have come before it was cleared
-                    latch.wait(left)
+                    latch.wait(min(left, REWATCH))
             finally:
-                with self._lock:
-                    if self._leader is waiter:
-                        self._leader = None
+                if self._leader is waiter:
+                    self._leader = None
 
     def _lead(self, done: Callable[[], bool], deadline: float | None) -> None:
         while not done():
@@ -293,6 +305,12 @@ class Inbox:
 
     def _listen_once(self, timeout: float) -> None:
         now = time.monotonic()
+        if self._gone:
+            self._tidy()
+        if not self._sure:   # somebody was interrupted who had taken news
+            self._doubt()
+            self._rewatch_at = 0.0
+        self._sure = False
         if now >= self._rewatch_at:
             # The inbox is only a hint: it may have been lost with the server's memory.
             first, self._rewatch_at = not self._rewatch_at, now + REWATCH
@@ -310,8 +328,10 @@ class Inbox:
                 self._rewatch_at = 0.0
                 raise
             if not all(id in self._waiting for id in ids):
+                self._sure = True
                 return  # somebody, maybe we, got news
         self._take_hints(self.backend.wait(self.client, timeout))
+        self._sure = True
 
     def _doubt(self) -> None:
         """There was news that had not come, so no other that is to come can be relied on.
@@ -351,30 +371,6 @@ class Inbox:
             time.sleep(pause)
             pause = min(2 * pause, last)
 
-    def _promote(self) -> None:
-        """Wake somebody to lead, if nobody does.
-
-        Whoever stops waiting does this, not only the leader: it may have been woken to
-        lead just when its own time was up.
-        """
-        with self._lock:
-            if self._leader is not None:
-                return
-            heir = next((w for waiters in self._waiting.values() for w in waiters
-                         if not isinstance(w, Subscriber)), None)
-            if heir is None and self._idlers:
-                heir = self._idlers[0]
-        if heir is not None:
-            heir.wake()
-
-    def _withdraw(self, id: str, waiter: Waiter) -> None:
-        with self._lock:
-            waiters = self._waiting.get(id)
-            if waiters and waiter in waiters:
-                waiters.remove(waiter)
-                if not waiters:
-                    del self._waiting[id]
-
     # 4. -- await -------------------------------------------------------------
 
     def subscribe(self, deferred: Deferred, announce: Callable[[], None],
@@ -394,11 +390,16 @@ class Inbox:
 
     def _subscribe(self, deferred: Deferred, announce: Callable[[], None],
                    failed: Callable[[Exception], None] | None) -> None:
-        waiter = Subscriber(deferred, announce)
+        if self._lock._is_owned():
+            self._not_within()
+        if self._leader is not None:
+            self._not_led_beneath()
+        waiter = Waiter(announce, deferred, self._gone.append)
         with self._lock:
-            self._waiting.setdefault(deferred.id, []).append(waiter)
-            self._subscribed.add((deferred, announce))
-            if self._listener is None:
+            self._enter(waiter)
+            self._subscribed.add(waiter)
+            # One that is not alive was never begun, for that was interrupted.
+            if self._listener is None or not self._listener.is_alive():
                 self._listener = Thread(target=self._listen, name='worq-inbox', daemon=True)
                 self._listener.start()
         if deferred.has_value():
@@ -412,9 +413,9 @@ class Inbox:
 
     def _ask_for(self, deferred: Deferred, failed: Callable[[Exception], None]) -> None:
         with self._lock:
-            self._unasked.append((deferred, failed))
+            self._unasked.append(Waiter(failed, deferred))
             self._more.set()
-            if self._asker is None:
+            if self._asker is None or not self._asker.is_alive():
                 self._asker = Thread(target=self._ask, name='worq-inbox-ask', daemon=True)
                 self._asker.start()
 
@@ -423,40 +424,42 @@ class Inbox:
         while True:
             self._more.wait(LINGER)
             with self._lock:
-                self._more.clear()
                 batch, self._unasked = self._unasked, []
                 if not batch:
                     self._asker = None
                     return
-            batch = [(deferred, failed) for deferred, failed in batch
-                     if not deferred.has_value() and deferred.id not in self._asked]
+            wanted = [waiter.what for waiter in batch
+                      if not waiter.what.has_value() and waiter.what.id not in self._asked]
             try:
-                if batch:
-                    self._look([deferred for deferred, _ in batch])
+                if wanted:
+                    self._look(wanted)
             except Exception as error:
-                for _, failed in batch:
-                    failed(error)
+                for waiter in batch:
+                    if waiter.what in wanted and (failed := waiter()) is not None:
+                        failed(error)
+                        del failed   # whose loop may be closed while we linger
 
     def unsubscribe(self, deferred: Deferred, announce: Callable[[], None]) -> None:
         """The counterpart of every `subscribe`, whether it was called back or not.
 
-        Also of one that an interruption has prevented: others must not be missed for that.
+        Also of one that an interruption has prevented: others must not be missed for that. It
+        may be forgotten, if `announce` is: then it is done by itself. Finalizers may call it.
         """
-        with unbroken(), self._lock:
-            self._subscribed.discard((deferred, announce))
-            waiters = self._waiting.get(deferred.id, [])
-            waiters[:] = [w for w in waiters if w.wake is not announce]
-            if not waiters:
-                self._waiting.pop(deferred.id, None)
+        waiter = Waiter(announce, deferred)
+        self._subscribed.discard(waiter)
+        self._drop(waiter)
+        if self._gone:
+            self._tidy()
 
     def _listen(self) -> None:
         latch = Latch()
-        me = Waiter(None, latch.set)
+        me = Waiter(latch, None)
         with self._lock:
             self._idlers.append(me)
         while True:
             try:
                 self._follow(me, latch, lambda: not self._subscribed, None)
+                self._tidy()
             except Exception:
                 log.exception('the inbox of %r failed, and goes on', self.backend)
                 self._promote()   # if others wait they need not wait for us
@@ -472,6 +475,8 @@ class Inbox:
 
     def close(self) -> None:
         """End the background threads, if there are any; coroutines that wait go on waiting."""
+        if self._lock._is_owned():
+            self._not_within()
         with self._lock:
             listener, asker = self._listener, self._asker
             self._subscribed.clear()
@@ -487,12 +492,6 @@ class Inbox:
             listener.join(REWATCH)
         if asker is not None:
             asker.join(REWATCH)
-
-
-class Subscriber(Waiter):
-    """A coroutine that waits; it cannot lead."""
-
-    __slots__ = ()
 
 
 def _after_fork() -> None:

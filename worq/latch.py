@@ -13,7 +13,7 @@ class Latch:
     somebody waits for each task, that is felt.
     """
 
-    __slots__ = ('_lock',)
+    __slots__ = ('_lock', '__weakref__')
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -25,6 +25,8 @@ class Latch:
             self._lock.release()
         except RuntimeError:
             pass   # it is set already
+
+    __call__ = set
 
     def clear(self) -> None:
         """Unset it."""

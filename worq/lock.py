@@ -13,31 +13,45 @@ from __future__ import annotations
 
 import sys
 import threading
+from types import FrameType
 from typing import Any
 
-__all__ = ['Lock', 'look_within']
+__all__ = ['Lock', 'beneath', 'look_within']
 
 Lock: Any = threading.RLock   # `_is_owned` of it is not in the type
 
 
-def look_within(lock: Any, what: object) -> None:
+def beneath(file: str) -> bool:
+    """Whether this call has interrupted another one of the code in this file, in this thread.
+
+    The frames of the call itself do not count: those of the file that are the nearest, and
+    those above them.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    state = 0   # above them, among them, below
+    while frame is not None:
+        same = frame.f_code.co_filename == file
+        if same and state == 2:
+            return True
+        if same != (state == 1):
+            state += 1
+        frame = frame.f_back
+    return False
+
+
+def look_within(lock: Any, file: str, what: object) -> None:
     """For a thread that has the lock, and is about to take it: has this call interrupted another?
 
     If none is under way beneath, it was left so where only a debugger can interrupt, in the
     midst of a ``with``, and is let go.
 
+    :param file: where the lock is taken.
     :param what: is in use, for the message.
     :raises RuntimeError: if one is; it would not be safe to go on, nor to wait.
     """
-    frame = sys._getframe(1)
-    file = frame.f_code.co_filename
-    within = False   # have we left the frames of this very call?
-    while (frame := frame.f_back) is not None:   # type: ignore[assignment]
-        same = frame.f_code.co_filename == file
-        if same and within:
-            raise RuntimeError(
-                f'{what!r} is in use by the code that was interrupted here: a signal handler, or '
-                'what the collector of garbage calls, cannot use it at this moment')
-        within |= not same
+    if beneath(file):
+        raise RuntimeError(
+            f'{what!r} is in use by the code that was interrupted here: a signal handler, or '
+            'what the collector of garbage calls, cannot use it at this moment')
     while lock._is_owned():
         lock.release()

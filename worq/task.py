@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Callable, Generator, NamedTuple, Never, Sequence
 
 from worq import codec, const
+from worq.anchor import kept_by
 from worq.current import Progress
 from worq.errors import DuplicateTask, QueueError, TaskExpired, TaskFailure
 from worq.options import FAIL, PASS, UNSET, Options
@@ -490,11 +491,14 @@ class Deferred:
                 except RuntimeError:
                     pass  # the loop has been closed: nobody is left to tell
 
+            kept = kept_by(loop)
             try:
+                kept.add(announce)   # the inbox does not keep it
                 self.broker.inbox.subscribe(self, announce, announce)
                 yield from future
             finally:
                 self.broker.inbox.unsubscribe(self, announce)
+                kept.discard(announce)
         return self._outcome()
 
     def __reduce__(self) -> Any:

@@ -49,7 +49,7 @@ class Grip(Control, Shield):
     # 1. -- the task ----------------------------------------------------------
 
     def begin(self, task: CurrentTask, limit: float | None, will: Outcome | None) -> None:
-        if self._error is not None:
+        if self._error is not None or self._wakes:   # an own signal handler of the last task raised
             self._clean_up()
         self._limit = limit
         if limit is not None:

@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 import logging
-from threading import Lock
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
 from worq.current import Progress
+from worq.lock import Lock
 from worq.pool.grip import GRACE, Grip, rouse
 from worq.queue.base import Outcome
 
@@ -36,7 +36,7 @@ class ThreadGrip(Grip):
         self.told: Progress | None = None    # the last progress that was sent
         self._wake = wake
         self._will: Outcome | None = None
-        self._lock = Lock()
+        self._lock = Lock()   # a finalizer of the task's may call the queue, in the midst of us
         self._raised = False   # and has not arrived
 
     # -- in the task's thread ---------------------------------------------------

@@ -70,7 +70,7 @@ def whole(verb: Callable[Concatenate[TaskQueue, P], T]) -> Callable[Concatenate[
     def call(self: TaskQueue, /, *args: P.args, **kw: P.kwargs) -> T:
         lock, store = self._lock, self._store
         if lock._is_owned():
-            look_within(lock, self)
+            look_within(lock, __file__, self)
         shield = None if running.get(None) is None else shield_here()   # most often there is none
         if shield is not None:
             shield.raise_it(None)
