@@ -19,17 +19,19 @@ class Interrupt(BaseException):
 
 
 def interrupted(call: Callable[[], object], step: int,
-                act: Callable[[], object] | None = None) -> bool:
+                act: Callable[[], object] | None = None, within: str = '') -> bool:
     """Call it, and in its n-th step within the code of WorQ raise `Interrupt`.
 
     :param act: is called there in place of that, as a signal handler that does not raise.
+    :param within: names of files, if only steps in these count.
     :returns: whether it has so many steps.
     """
     left = step
 
     def trace(frame: FrameType, event: str, arg: object) -> Any:
         nonlocal left
-        if not frame.f_code.co_filename.startswith(FOLDER):
+        path = frame.f_code.co_filename
+        if not path.startswith(FOLDER) or within and path.rpartition('/')[2] not in within:
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event == 'opcode':

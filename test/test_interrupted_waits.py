@@ -20,6 +20,8 @@ from worq import inbox
 from worq.pool.thread import WorkerPool
 
 EVERY = int(os.environ.get('WORQ_TEST_STEPS', 149))   # 1: at each of some ten thousand
+CLOSE = -(-EVERY // 12)   # the same where there are fewer, and most happens
+HERE = 'inbox.py waiters.py flow.py latch.py'
 
 
 def ident(x: object) -> object:
@@ -33,6 +35,8 @@ def waiting(broker: worq.Broker) -> dict[str, Any]:
 
 
 class Waits(unittest.TestCase):
+
+    coarse = 1
 
     def setUp(self) -> None:
         self.b = self.enterContext(worq.get_broker(self.url(), support.unique()))
@@ -64,14 +68,15 @@ class Waits(unittest.TestCase):
     def test_interrupted(self) -> None:
         """After an interruption at any step of a call or a wait all works, and one who waits
         beside it gets what comes as soon as ever."""
-        for call in self.calls():
-            for step in at_steps(EVERY):
+        for call, (every, where) in itertools.product(
+                self.calls(), [(EVERY * self.coarse, ''), (CLOSE * self.coarse, HERE)]):
+            for step in at_steps(every):
                 beside = worq.Task(self.q.ident, delay=3600)(7)
                 got: list[object] = []
                 thread = threading.Thread(
                     target=lambda d=beside, got=got: got.append(d.exception(timeout=8)))
                 thread.start()
-                more = interrupted(call, step)
+                more = interrupted(call, step, within=where)
                 beside.cancel()
                 thread.join(20)
                 self.assertIsInstance(got[0], worq.TaskCancelled, f'{call} at {step}')
@@ -90,9 +95,9 @@ class Waits(unittest.TestCase):
         self.addCleanup(gc.unfreeze)
         self.addCleanup(gc.enable)
         for call in self.calls():
-            for step in at_steps(EVERY):
+            for step in at_steps(CLOSE * self.coarse):
                 self.give_up()
-                if not interrupted(call, step, gc.collect):
+                if not interrupted(call, step, gc.collect, HERE):
                     break
             self.works()
         gc.collect()
@@ -201,6 +206,8 @@ class Waits(unittest.TestCase):
 
 class RedisWaits(Waits):
 
+    coarse = 5
+
     def url(self) -> str:
         return support.redis_url()
 
@@ -251,9 +258,9 @@ class CoroutineTest(unittest.TestCase):
         self.assertLess(many, 1.2 * few)
 
     def test_cancel_many_in_time(self) -> None:
-        """Nor does C code hidden in it: of ten thousand each is found at once."""
+        """Nor does C code hidden in it: of thousands each is found at once."""
         async def hashes() -> int:
-            tasks = [asyncio.ensure_future(self.value(self.never)) for _ in range(10_000)]
+            tasks = [asyncio.ensure_future(self.value(self.never)) for _ in range(3_000)]
             await asyncio.sleep(0)
             waiters, = self.b.inbox._waiting.values()
             self.assertIsInstance(waiters, dict)

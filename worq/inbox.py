@@ -88,7 +88,10 @@ class Inbox(Waiters):
             self._fresh[id] = ref(deferred)
             self._asked.pop(id, None)  # that was an earlier life of the id
         if len(self._fresh) + len(self._asked) > self._crowd and not self._lock._is_owned():
-            self._sweep()
+            try:
+                self._sweep()
+            finally:
+                self._let_go()
 
     def _sweep(self) -> None:
         with self._lock:
@@ -129,6 +132,7 @@ class Inbox(Waiters):
             if news:
                 self._hand_out(news, wanted)
         except BaseException:
+            self._let_go()
             for id in ids:  # nobody has been told to tell us of them, or what was told is lost
                 self._asked.pop(id, None)
             self._rewatch_at = 0.0  # others may rely on it already
@@ -255,6 +259,7 @@ class Inbox(Waiters):
             finally:
                 self._leave(waiter)
         except BaseException:
+            self._let_go()
             self._leave(waiter)   # once more, for that may have been interrupted
             raise
         if done():
@@ -385,8 +390,12 @@ class Inbox(Waiters):
             is a round trip in the calling thread.
         :raises QueueError: if the queue cannot be asked here.
         """
-        with unbroken():
-            self._subscribe(deferred, announce, failed)
+        try:
+            with unbroken():
+                self._subscribe(deferred, announce, failed)
+        except BaseException:
+            self._let_go()
+            raise
 
     def _subscribe(self, deferred: Deferred, announce: Callable[[], None],
                    failed: Callable[[Exception], None] | None) -> None:

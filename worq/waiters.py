@@ -100,8 +100,15 @@ class Waiters:
                                 del self._waiting[waiter.what.id]
                     gone.popleft()   # the last: else the next one does it again
         finally:
-            while lock._is_owned():
-                lock.release()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """At the end of what has not begun with the lock: have it no more.
+
+        A ``with`` sees to that, but where a debugger interrupts it.
+        """
+        while self._lock._is_owned():
+            self._lock.release()
 
     def _led(self) -> bool:
         """Whether somebody leads; who was interrupted at its end may not have said so."""
