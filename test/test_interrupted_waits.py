@@ -154,8 +154,9 @@ class Waits(unittest.TestCase):
 
         number = itertools.count()
         for call in self.calls()[:5]:
-            for step in at_steps(2 * EVERY):
-                if not interrupted(call, step, partial(act, within[next(number) % len(within)])):
+            for step in at_steps(CLOSE * self.coarse):
+                if not interrupted(call, step, partial(act, within[next(number) % len(within)]),
+                                   HERE):
                     break
             self.never = worq.Task(self.q.ident, delay=3600)(1)
         self.works()

@@ -390,6 +390,8 @@ class Inbox(Waiters):
             is a round trip in the calling thread.
         :raises QueueError: if the queue cannot be asked here.
         """
+        if self._lock._is_owned():
+            self._not_within()
         try:
             with unbroken():
                 self._subscribe(deferred, announce, failed)
@@ -399,8 +401,6 @@ class Inbox(Waiters):
 
     def _subscribe(self, deferred: Deferred, announce: Callable[[], None],
                    failed: Callable[[Exception], None] | None) -> None:
-        if self._lock._is_owned():
-            self._not_within()
         if self._leader is not None:
             self._not_led_beneath()
         waiter = Waiter(announce, deferred, self._gone.append)
