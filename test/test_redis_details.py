@@ -28,7 +28,8 @@ def run(q: TaskQueue, data: bytes = b'v', limit: int = 200) -> int:
     while True:
         turn = q.turn('p', outcomes, (), limit)
         assert set(turn.settled) <= {'ok'}, turn.settled
-        outcomes = [Outcome(d.id, d.token, 'value', data) for d in turn.deliveries]
+        outcomes = [Outcome(d.id, d.token, 'value', data)
+                    for d in [*turn.deliveries, *turn.late]]
         n += len(outcomes)
         if not outcomes:
             return n

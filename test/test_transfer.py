@@ -2,21 +2,24 @@
 from __future__ import annotations
 
 import pickle
+import random
 import tempfile
+import threading
 import time
 import unittest
 from typing import Any
 from unittest import mock
-
 
 import worq
 from test import leaks, pool_tasks, support, topology
 from test.contract import message
 from test.pool_tasks import lines
 from test.support import eq_, eventually
-from worq import QueueError, TaskExpired, TooLarge
-from worq.pool import process, thread
-from worq.queue import redis
+from worq import QueueError, TaskExpired, TooLarge, const
+from worq.pool import pacemaker, process, thread
+from worq.pool.base import Desk
+from worq.queue import memory, pieces, redis
+from worq.queue.base import Delivery, Outcome
 
 MB = 1 << 20
 PATIENCE = 30
@@ -195,12 +198,105 @@ class Breaks(Case):
         eq_(self.q.put([message('a', body=bytes(4 * MB))]), [])
 
 
+# -- what is long to read ---------------------------------------------------------------
+
+class Replies(Case):
+
+    def setUp(self) -> None:
+        support.redis_url()   # the server that tests share is no leak
+        super().setUp()
+
+    def check(self, kind: str) -> None:
+        """What is longer than a reply may be is read all the same: by a pool, and by a caller."""
+        server = self.server()
+        server.cli('CONFIG', 'SET', 'client-output-buffer-limit', 'normal 1mb 0 0')
+        broker = self.broker(server.url)
+        q = broker.queue()
+        with self.assertNoLogs('worq.pool', 'WARNING'), self.pool(kind, broker):
+            big = q.make(f'{self.folder}/begun', 3 * MB)
+            eq_(q.size(big, big, bytes(2 * MB)).result(timeout=PATIENCE), 8 * MB)
+            eq_(big.result(timeout=PATIENCE), bytes(3 * MB))
+            eq_(broker.deferred(big.id).result(timeout=PATIENCE), bytes(3 * MB))
+        eq_(broker.backend.stats()['redelivered'], 0)
+
+    def test_threads(self) -> None:
+        self.check('thread')
+
+    def test_processes(self) -> None:
+        self.check('process')
+
+    def test_taken_by_hand(self) -> None:
+        """A take brings all of what is long."""
+        q = redis.TaskQueue(support.redis_url(), self.name)
+        self.addCleanup(support.clean, support.redis_url(), self.name)
+        self.addCleanup(q.close)
+        body = random.randbytes(MB + 7)
+        q.put([message('a'), message('b', 'a', body=body)])
+        one, = q.take('p', 1)
+        q.settle('p', [Outcome('a', one.token, 'value', body)])
+        two, = q.take('p', 1)
+        eq_((two.body == body, two.arguments[0][1].endswith(body)), (True, True))
+
+    def test_replaced_meanwhile(self) -> None:
+        """No value is put together from those of two lives."""
+        q = redis.TaskQueue(support.redis_url(), self.name)
+        self.addCleanup(support.clean, support.redis_url(), self.name)
+        self.addCleanup(q.close)
+
+        def live(data: bytes, body: bytes = b'') -> Delivery:
+            eq_(q.put([message('a', body=body)]), [])
+            one, = q.take('p', 1)
+            eq_(q.settle('p', [Outcome('a', one.token, 'value', data)]), ['ok'])
+            return one
+        live(b'1' * MB)
+        steps = []
+        real = pieces.exchange
+
+        def exchange(commands: list[Any], connection: Any) -> list[Any]:
+            steps.append(commands)
+            if len(steps) == 3:
+                live(b'2' * MB)
+            return real(commands, connection)
+        with mock.patch.object(pieces, 'exchange', exchange):
+            raw, = q.results(['a'])
+            assert raw is not None
+            eq_(raw[const.NONCE:], b'v' + b'2' * MB)
+            # a body of another life is nobody's
+            eq_(q.put([message('a', body=b'3' * MB)]), [])
+            turn = q.turn('p', limit=1)
+            late, = turn.late
+            eq_((late.id, turn.deliveries), ('a', []))
+            q.cancel(['a'])
+            eq_(q.put([message('a', body=b'4' * MB)]), [])
+            self.assertIsNone(late.fetch())
+
+    def test_unreadable(self) -> None:
+        """Arguments that cannot be read are those of one task, which fails and says why."""
+        server = self.server()
+        broker = self.broker(server.url)
+        q = broker.queue()
+        real = broker.backend._fetch
+
+        def fetch(id: str, *rest: Any) -> Any:
+            if id == 'bad':
+                raise QueueError('no way')
+            return real(id, *rest)
+        with mock.patch.object(broker.backend, '_fetch', fetch), \
+                self.pool('thread', broker, 1):
+            bad = worq.Task(q.size, id='bad', max_deliveries=1)(bytes(MB))
+            good = [q.size(bytes(MB)), q.same(2)]
+            eq_([one.result(timeout=PATIENCE) for one in good], [MB, 2])
+            self.assertRegex(str(bad.exception(timeout=PATIENCE)),
+                             '^size .*its arguments cannot be read: no way')
+
+
 # -- a slow link ------------------------------------------------------------------------
 
 class Slow(Case):
-    """What takes longer than the time-out gets through, in both directions."""
+    """What takes longer than the time-out, and than a lease, gets through in both directions."""
 
-    RATE = 1.5 * MB
+    RATE = 1.2 * MB
+    SIZE = 3 * MB
 
     def check(self, kind: str) -> None:
         server = self.server()
@@ -209,26 +305,196 @@ class Slow(Case):
         broker = self.broker(link.url('?timeout=1.1'))
         q = near.queue()
         begun = f'{self.folder}/begun'
-        with self.assertNoLogs('worq.pool', 'ERROR'), self.pool(kind, broker):
+        with self.assertNoLogs('worq.pool', 'ERROR'), self.pool(kind, broker, 3):
             eq_(q.same(1).result(timeout=PATIENCE), 1)
             link.rate = self.RATE
             begin = time.monotonic()
-            big = worq.Task(q.make, heartrate=1)(begun, 3 * MB)
+            big = worq.Task(q.make, heartrate=0.7)(begun, self.SIZE)
+            fed = worq.Task(q.size, heartrate=0.7)(bytes(self.SIZE))
+            put: list[worq.Deferred] = []
+            caller = threading.Thread(
+                target=lambda: put.append(broker.queue().size(bytes(self.SIZE))))
+            caller.start()
             eventually(lambda: len(lines(begun)), 1)
-            eq_(q.same(2).result(timeout=PATIENCE), 2)   # the link is not occupied
-            self.assertIsNone(big.wait(0) or None)
-            eq_(big.result(timeout=PATIENCE), bytes(3 * MB))
-            self.assertGreater(time.monotonic() - begin, 1.5)
-            eq_(len(lines(begun)), 1)
-            eq_(near.backend.stats()['redelivered'], 0)
-            eq_(q.size(big).result(timeout=PATIENCE), 3 * MB)
-            far = broker.deferred(big.id)
-            eq_(len(far.result(timeout=PATIENCE)), 3 * MB)
-            eq_(broker.queue().size(bytes(3 * MB)).result(timeout=PATIENCE), 3 * MB)
-            eq_(near.backend.stats()['redelivered'], 0)
+            eq_([q.same(n).result(timeout=PATIENCE) for n in range(3)], [*range(3)])
+            eq_((big.status, fed.status), ('processing', 'processing'))   # nobody waits for them
+            eq_(fed.result(timeout=PATIENCE), self.SIZE)
+            eq_(big.result(timeout=PATIENCE), bytes(self.SIZE))
+            self.assertGreater(time.monotonic() - begin, 2.1)   # a lease of three heartbeats
+            caller.join()
+            eq_(put[0].result(timeout=PATIENCE), self.SIZE)
+        eq_(len(lines(begun)), 1)
+        eq_(near.backend.stats()['redelivered'], 0)
+        eq_(near.backend.audit(), [])
 
     def test_threads(self) -> None:
         self.check('thread')
 
     def test_processes(self) -> None:
         self.check('process')
+
+    def test_time_of_a_caller(self) -> None:
+        """A caller's own time ends its call; what has come is there for the next one."""
+        server = self.server()
+        link = self.slow(server)
+        near = self.broker(server.url)
+        broker = self.broker(link.url('?timeout=1.1'))
+        with self.pool('thread', near):
+            big = near.queue().make(f'{self.folder}/begun', self.SIZE)
+            big.wait(PATIENCE)
+        far = broker.deferred(big.id)
+        eq_(broker.status(far), 'completed')   # and so there is a connection
+        link.rate, link.replied = 2 * self.RATE, 0
+        with mock.patch.object(pieces, 'HONEST', 0):
+            begin = time.monotonic()
+            self.assertFalse(far.wait(0.3))
+            self.assertFalse(far)
+            with self.assertRaises(TimeoutError):
+                far.result(timeout=0.3)
+            self.assertLess(time.monotonic() - begin, 1.2)
+            looks = 0
+            while not far.wait(0.2):
+                looks += 1
+        self.assertGreater(looks, 1)
+        eq_(far.value, bytes(self.SIZE))
+        self.assertLess(link.replied, 1.1 * self.SIZE)
+
+
+# -- a pool's side of it ----------------------------------------------------------------
+
+class Faulty(memory.TaskQueue):
+    """A queue in memory that refuses some outcomes."""
+
+    heavy = 1000
+
+    def __init__(self) -> None:
+        super().__init__('memory://', 'faulty')
+        self.refused: dict[str, QueueError] = {}
+        self.sent: list[list[str]] = []
+
+    def settle(self, pool: str, outcomes: Any) -> list[str]:
+        self.sent.append([one.id for one in outcomes])
+        for one in outcomes:
+            if one.id in self.refused and one.word != 'expire':
+                raise self.refused[one.id]
+        return super().settle(pool, outcomes)
+
+    def turn(self, pool: str, outcomes: Any = (), *rest: Any) -> Any:
+        words = self.settle(pool, outcomes) if outcomes else []
+        return super().turn(pool, (), *rest)._replace(settled=words)
+
+
+class Company(unittest.TestCase):
+
+    def setUp(self) -> None:
+        leaks.watch(self)
+        self.queue = Faulty()
+        self.desk = Desk(self.queue, 15_000)
+        ids = [*'abcd']
+        self.queue.put([message(id) for id in ids])
+        self.outcomes = [Outcome(one.id, one.token, 'value', b'x')
+                         for one in self.desk.turn([], 4)[0]]
+        self.addCleanup(self.desk.leave)
+
+    def turns(self) -> None:
+        self.desk._retry_at = 0
+        self.desk.turn([], 0)
+
+    def test_refused(self) -> None:
+        """One that is refused, whatever for, holds up the others only until it goes alone."""
+        self.queue.refused['b'] = QueueError('not this one')
+        with self.assertLogs('worq.pool', 'WARNING'):
+            self.desk.turn(self.outcomes, 0)
+            eq_(self.queue.status([*'abcd']), ['processing'] * 4)
+            self.turns()
+            eventually(lambda: self.queue.status([*'abcd']),
+                       ['completed', 'processing', 'completed', 'completed'])
+            eventually(lambda: self.queue.sent.count(['b']) > 1)
+        self.assertEqual(set(self.desk.held.values()), {'b'})
+        self.queue.refused.clear()
+        eventually(lambda: self.queue.status(['b']), ['completed'])
+        eventually(lambda: self.desk.owes, False)
+
+    def test_too_large(self) -> None:
+        """One that is too large ends its task, and the queue is not taken for lost."""
+        self.queue.refused['b'] = TooLarge('no more than 5 bytes', 9, 5)
+        with self.assertLogs('worq.pool', 'WARNING') as logs:
+            self.desk.turn(self.outcomes, 0)
+            eventually(lambda: self.queue.status([*'abcd']), ['completed'] * 4)
+        line, = logs.output
+        self.assertIn('its result, 1 bytes, cannot be stored: no more than 5 bytes', line)
+        record = self.queue.results(['b'])[0] or b''
+        eq_(record[const.NONCE:const.NONCE + 1], b'x')
+
+    def test_heavy_ones_go_alone(self) -> None:
+        """A long outcome never travels with others, and no more is taken than goes."""
+        a, b, c, d = self.outcomes
+        with mock.patch('worq.pool.base.FULL', 1500):
+            held = threading.Event()
+            real = self.queue.settle
+
+            def settle(pool: str, outcomes: Any) -> list[str]:
+                if outcomes[0].id == 'b':
+                    held.wait(PATIENCE)
+                return real(pool, outcomes)
+            with mock.patch.object(self.queue, 'settle', settle):
+                self.desk.turn([a, b._replace(data=bytes(1000)), c, d._replace(data=bytes(1000))],
+                               0)
+                eq_(self.queue.status([*'abcd']),
+                    ['completed', 'processing', 'completed', 'processing'])
+                self.queue.put([message('e')])
+                eq_(self.desk.turn([], 1), ([], []))   # more comes than goes
+                self.assertTrue(self.desk.owes)
+                held.set()
+                eventually(lambda: self.queue.status([*'bd']), ['completed'] * 2)
+        eventually(lambda: self.desk.owes, False)
+        eq_([one.id for one in self.desk.turn([], 1)[0]], ['e'])
+        self.desk.settle([Outcome('e', [*self.desk.held][0], 'value')])
+        eq_([sent for sent in self.queue.sent if len(sent) > 1], [['a', 'c']])
+
+
+class Beats(unittest.TestCase):
+
+    def test_while_a_batch_is_put(self) -> None:
+        """A batch whose put takes longer than its gate is leased for is not given up."""
+        broker = worq.get_broker('memory://', support.unique())
+        self.addCleanup(broker.close)
+        beats = threading.Event()
+        backend = broker.backend
+        real, put = backend.beat, backend.put
+
+        def beat(pool: str, held: Any, lease: int) -> Any:
+            lost = real(pool, held, lease)
+            eq_((lost, [one.id for one in held]), ([], [pool]))
+            beats.set()
+            return lost
+
+        def slowly(messages: Any, gate: str = '') -> Any:
+            if any(len(message.body) > MB for message in messages):
+                self.assertTrue(beats.wait(PATIENCE))
+            return put(messages, gate)
+        with mock.patch.object(backend, 'beat', beat), mock.patch.object(backend, 'put', slowly), \
+                mock.patch('worq.graph.BEAT', 0.01), worq.batch(broker.queue()) as q:
+            for _ in range(600):
+                broker.queue().same()
+            broker.queue().same(bytes(2 * MB))
+        assert q
+        eq_(len(broker), 601)
+
+    def test_while_a_turn_hangs(self) -> None:
+        """While the one thread of a pool waits for an answer, its leases are renewed, and what a
+        beat tells comes with the next turn."""
+        queue = memory.TaskQueue('memory://', 'beats')
+        queue.put([message('a', header=b'f\nlease 300', lease=300), message('b')])
+        woken = threading.Event()
+        desk = Desk(queue, 15_000, wake=woken.set)
+        desk.turn([], 2)
+        with mock.patch.object(pacemaker, 'SLACK', 0.01):
+            beating = pacemaker.Pacemaker(desk)
+            self.addCleanup(beating.close)
+            time.sleep(0.7)   # more than two leases, in which nothing else is done
+            eq_(queue.status(['a', 'b']), ['processing'] * 2)
+            eq_(queue.stats()['redelivered'], 0)
+            queue.cancel(['b'])
+            self.assertTrue(woken.wait(PATIENCE))
+        eq_([(one.id, one.word) for one in desk.turn([], 0)[1]], [('b', 'cancelled')])

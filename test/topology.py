@@ -162,6 +162,7 @@ class Slow:
         self.most: int | None = None          #: bytes of requests after which one is cut ...
         self.cuts = 0                         #: ... and how often that has been
         self.longest = 0                      #: bytes of requests of one connection, the most
+        self.replied = 0                      #: bytes of all replies
         self.flows = threading.Event()        #: clear it, and nothing goes through
         self.flows.set()
         self.sockets: list[socket.socket] = []
@@ -184,7 +185,9 @@ class Slow:
             while True:
                 client, _ = self.door.accept()
                 server = socket.create_connection(('127.0.0.1', self.target))
-                self.sockets += [client, server]
+                for one in client, server:
+                    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    self.sockets.append(one)
                 self._start(self._pass_on, client, server, True)
                 self._start(self._pass_on, server, client, False)
 
@@ -197,6 +200,8 @@ class Slow:
                 passed += len(data)
                 if asks:
                     self.longest = max(self.longest, passed)
+                else:
+                    self.replied += len(data)
                 if asks and self.most is not None and passed > self.most:
                     self.cuts += 1
                     break

@@ -13,6 +13,7 @@
           |    +-- DuplicateTask     a live task has this id already
           +-- QueueError             the backend cannot do it, or cannot be reached
           |    +-- TooLarge          so many bytes at once do not get through
+          |    +-- Unfinished        something long was still coming when the time was over
           +-- EncodeError            an object cannot be turned into a message
           +-- DecodeError            a message cannot be turned into an object
                +-- UntrustedMessage  it is not signed by anyone we trust
@@ -23,7 +24,8 @@ from worq.const import check_span
 
 __all__ = [
     'Cancelled', 'Retry', 'WorqError', 'TaskFailure', 'TaskExpired', 'TaskCancelled', 'TaskTimeout',
-    'DuplicateTask', 'QueueError', 'TooLarge', 'EncodeError', 'DecodeError', 'UntrustedMessage',
+    'DuplicateTask', 'QueueError', 'TooLarge', 'Unfinished', 'EncodeError', 'DecodeError',
+    'UntrustedMessage',
 ]
 
 
@@ -149,6 +151,13 @@ class TooLarge(QueueError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class Unfinished(QueueError):
+    """Something long was still coming when the time was over that there was for it.
+
+    What has come is kept: whoever asks for it again gets the rest.
+    """
 
 
 class EncodeError(WorqError):

@@ -6,10 +6,11 @@ happens, since the builder failed or died, nothing has run and nothing will.
 """
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
+from threading import Event, Thread
 import time
-from typing import TYPE_CHECKING, Any, Callable, Protocol
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Protocol
 
 from worq import const
 from worq.errors import QueueError
@@ -25,6 +26,7 @@ TASKS = const.PUT_LIMIT // 2   # in one put: a server is not held up for long by
 STEP = 500          # tasks in one step of a larger graph
 WIDE = 250          # arguments of a task in one step; each costs more than a task
 BEAT = 3.0          # seconds between two signs of life of a builder
+LONG = 256 << 10    # bytes of a step, which may take longer than that on a slow link
 LEASE = 30_000      # ms without one, after which it is given up
 TTL = 60_000        # ms that the outcome of a gate is kept
 NONE: frozenset[str] = frozenset()
@@ -180,7 +182,10 @@ class Builder:
 
     def _put(self, step: list[Entry]) -> bool:
         """One step; if it is not to be had like this, it is mended, and may be cut anew."""
-        refusals = self.queue.put([trimmed(entry.message) for entry in step], self.gate)
+        long = sum(entry.size for entry in step) > LONG
+        while_put: AbstractContextManager[None] = self._beating() if long else nullcontext()
+        with while_put:
+            refusals = self.queue.put([trimmed(entry.message) for entry in step], self.gate)
         if refusals:
             self._check(refusals[0])
             mend_all(step, refusals[0], self.mend)
@@ -211,6 +216,21 @@ class Builder:
         if now - self.beaten > BEAT:
             self.beaten = now
             self.queue.beat(self.gate, [Held(self.gate, self.token)], LEASE)
+
+    @contextmanager
+    def _beating(self) -> Iterator[None]:
+        """Have another thread give the signs of life."""
+        over = Event()
+
+        def beat() -> None:
+            while not over.wait(BEAT):
+                with suppress(QueueError):   # who puts will see what is wrong
+                    self.queue.beat(self.gate, [Held(self.gate, self.token)], LEASE)
+        Thread(target=beat, name='worq-beat', daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
 
 
 def step_end(entries: list[Entry], start: int) -> int:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Callable, Iterable, Sequence
 from weakref import WeakSet, ref
 
 from worq.current import unbroken
-from worq.errors import QueueError
+from worq.errors import QueueError, Unfinished
 from worq.ids import new_nonce
 from worq.latch import Latch
 from worq.lock import beneath, look_within
@@ -176,7 +176,12 @@ class Inbox(Waiters):
             for id in long:
                 self._asked.pop(id, None)
         long = [id for id in long if id in self._waiting or id in lookers]
-        for id, raw in zip(long, self.backend.results(long)):
+        try:
+            records = self.backend.results(long)
+        except QueueError:
+            self._rewatch_at = 0.0   # whoever listens next will see them again
+            raise
+        for id, raw in zip(long, records):
             self._answer(id, raw, lookers)
 
     def _answer(self, id: str, raw: bytes | None, lookers: dict[str, Deferred]) -> None:
@@ -233,7 +238,10 @@ class Inbox(Waiters):
             # outside of tasks it is not, and this is asked time and again
             done = (lambda: deferred.has_value() or whole.interrupted) if whole.shielded \
                 else deferred.has_value
-            return self._wait(deferred, timeout, latch, done)
+            try:
+                return self._wait(deferred, timeout, latch, done)
+            except Unfinished:   # the time is up, and what has come is kept for the next look
+                return False
 
     def _wait(self, deferred: Deferred, timeout: float | None, latch: Latch,
               done: Callable[[], bool]) -> bool:
@@ -417,8 +425,12 @@ class Inbox(Waiters):
             pass
         elif failed is not None:
             self._ask_for(deferred, failed)
-        elif self.look(deferred):
-            announce()
+        else:
+            try:
+                if self.look(deferred):
+                    announce()
+            except Unfinished:   # whoever listens fetches the rest, and is told to
+                self.backend.ring(self.client)
 
     def _ask_for(self, deferred: Deferred, failed: Callable[[Exception], None]) -> None:
         with self._lock:

@@ -4,10 +4,10 @@ No pool knows another kind of pool; all of them talk to the queue through a `Des
 """
 from __future__ import annotations
 
+from collections import deque
 import logging
 import os
 import platform
-import re
 from threading import Lock
 import time
 from typing import Callable, Container, Iterable
@@ -17,18 +17,20 @@ from worq.core import Broker
 from worq.errors import QueueError, TooLarge, WorqError
 from worq.ids import new_nonce
 from worq.pool.courier import Courier, settle_alone
-from worq.queue.base import Delivery, Held, Lost, Outcome, TaskQueue, Turn
+from worq.pool.pace import task_lease
+from worq.pool.proof import cause_of_death, link_of, read, started
+from worq.queue.base import Delivery, Held, Late, Lost, Outcome, TaskQueue, Turn
 
-__all__ = ['Desk', 'Error', 'describe', 'cause_of_death', 'batch_size', 'check_broker', 'smooth']
+__all__ = ['Desk', 'Error', 'describe', 'cause_of_death', 'check_broker', 'started']
 
 log = logging.getLogger(__name__)
 
-HORIZON = 0.025     # seconds of work that a worker has before it; a guess that measures well
-BATCH = 256         # tasks that a worker has before it, at most
 PATIENCE = 0.05     # seconds that a task waits behind a long one before it is given back
 PAUSE = 0.05, 2.0   # seconds between tries to reach a lost queue: first and last
 SAY_AGAIN = 30.0    # seconds between two log lines about a queue that stays away
 BEAT = 1.0          # seconds between two beats while something is held: a cancel is noticed so soon
+FULL = 64 << 20     # bytes of outcomes under way, after which a pool takes no more
+TRIES = 3           # to fetch what is long, of a queue that can be reached
 NAMES = 64 << 10    # bytes of the names of tasks that a pool tells; more are not told at all
 
 
@@ -49,95 +51,11 @@ def describe() -> dict[str, str]:
     return {
         'host': platform.node(),
         # containers of one machine may share its name, and have pids of their own
-        'boot': ' '.join([_read('/proc/sys/kernel/random/boot_id'), _link('/proc/self/ns/pid')]),
+        'boot': ' '.join([read('/proc/sys/kernel/random/boot_id'), link_of('/proc/self/ns/pid')]),
         'pid': str(os.getpid()),
         'started': started(os.getpid()),
         'version': __version__,
     }
-
-
-def started(pid: int) -> str:
-    """When a process began, in ticks since the machine did.
-
-    A pid alone proves nothing, for it is soon used again. 'zombie' for one that has ended
-    and waits to be reaped; empty if nobody can tell, which proves nothing either.
-    """
-    # after the name, which is in parentheses and may contain anything: field 3 is the state
-    fields = _read(f'/proc/{pid}/stat').rpartition(')')[2].split()
-    if len(fields) <= 19:
-        return ''
-    return 'zombie' if fields[0] == 'Z' else fields[19]
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, errors='replace') as file:   # the name of a process may be any bytes
-            return file.read().strip()
-    except OSError:
-        return ''
-
-
-def _link(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ''
-
-
-def cause_of_death(info: dict[str, str], ours: dict[str, str]) -> str:
-    """How we know that a pool's process is gone; empty if we do not.
-
-    :param info: what it told when it joined.
-    :param ours: what we would tell.
-    """
-    if not ours['boot'].strip() or not re.fullmatch('[0-9]{1,9}', info.get('pid', '')) \
-            or (info.get('host'), info.get('boot')) != (ours['host'], ours['boot']):
-        return ''
-    pid = int(info['pid'])
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return f'process {pid} of its pool is gone'
-    except OSError:
-        return ''
-    began = started(pid)
-    if info.get('started') and began and began != info['started']:
-        return f'process {pid} of its pool is gone'
-    return ''
-
-
-# -- how much a worker takes --------------------------------------------------------
-
-def batch_size(seconds: float | None) -> int:
-    """How many tasks are about `HORIZON` seconds of work.
-
-    :param seconds: what a task has taken lately; None: nothing is known.
-    """
-    if seconds is None or seconds >= HORIZON:
-        return 1
-    return min(BATCH, int(HORIZON / max(seconds, 1e-6)))
-
-
-def smooth(old: float | None, new: float, weight: float) -> float:
-    """A running mean of task seconds. It rises at once and falls slowly.
-
-    A long task is the warning that more may follow, and it is cheaper to take too few than
-    to give back.
-    """
-    if old is None or new > old:
-        return new if old is None else old + (new - old) * max(weight, 0.5)
-    return old + (new - old) * weight
-
-
-def task_lease(header: bytes) -> int | None:
-    """ms of the lease that a task asks for itself, from its header; None: as the pool likes."""
-    if b'\nlease ' not in header:
-        return None
-    for line in header.split(b'\n')[1:]:
-        word, _, number = line.partition(b' ')
-        if word == b'lease' and number.isdigit() and len(number) < 16:
-            return int(number)
-    return None
 
 
 # -- the queue, as a pool sees it ---------------------------------------------------
@@ -146,8 +64,8 @@ class Desk:
     """A pool's side of its queue: what it holds, and what it still has to tell.
 
     Duties: 1. settle, beat and take in one step; 2. stand an outage: keep outcomes until
-    they can be told, reconcile, go on; 3. tell alone what is long, or has failed in company;
-    4. take over from pools of this host that are dead.
+    they can be told, reconcile, go on; 3. tell alone what is long, or has failed in company,
+    and fetch what is long; 4. take over from pools of this host that are dead.
 
     A queue that is away raises nothing here. Only one thread at a time may take, for what is
     taken must be known before anybody reconciles; all may settle and beat.
@@ -155,10 +73,13 @@ class Desk:
     :param backend: the queue.
     :param lease: ms that a task is leased for, unless it says otherwise.
     :param look: called before each beat; it may enter what is new in `progress`.
+    :param wake: called, in another thread, when something has come that the next turn brings;
+        None: what is long is fetched by who asks for it, see ``fetched``.
     """
 
     def __init__(self, backend: TaskQueue, lease: int,
-                 look: Callable[[], None] = lambda: None) -> None:
+                 look: Callable[[], None] = lambda: None,
+                 wake: Callable[[], object] | None = None) -> None:
         self.backend = backend
         self.lease = lease
         self.look = look
@@ -170,7 +91,12 @@ class Desk:
         self._settling: set[bytes] = set()      # tokens of what is being told
         self.untold: list[Outcome] = []         # could not be settled yet
         self._suspect = False                   # ... and they had been tried before
-        self._courier = Courier(self._tell)
+        self._courier = Courier(self._tell, 'worq-courier')
+        self._wake = wake
+        self._porter = Courier(self._carry, 'worq-porter')
+        self.late: deque[Late] = deque()        # taken, not yet fetched
+        self.brought: deque[Delivery] = deque()  # fetched; they come with the next turn
+        self._missed: deque[Lost] = deque()     # so do these
         self._lock = Lock()                     # around untold, never around the queue
         self._joined = False
         self._renamed = False
@@ -194,7 +120,7 @@ class Desk:
     @property
     def owes(self) -> bool:
         """Whether there are outcomes that the queue has not been told."""
-        return bool(self.untold) or self._courier.busy
+        return bool(self.untold) or len(self._courier) > 0
 
     @property
     def beat_in(self) -> float:
@@ -206,8 +132,16 @@ class Desk:
     def turn(self, outcomes: list[Outcome], limit: int) -> tuple[list[Delivery], list[Lost]]:
         """Settle what is done, beat if it is time, take up to `limit`; in one round trip.
 
-        :returns: what was taken, and what is not ours any more.
+        :returns: what was taken, or fetched, and what is not ours any more.
         """
+        deliveries, lost = self._turn(outcomes, limit)
+        while self.brought:
+            deliveries.append(self.brought.popleft())
+        while self._missed:
+            lost.append(self._missed.popleft())
+        return deliveries, lost
+
+    def _turn(self, outcomes: list[Outcome], limit: int) -> tuple[list[Delivery], list[Lost]]:
         if outcomes and self.backend.heavy:
             outcomes = self._light(outcomes)
         suspect = False
@@ -215,7 +149,8 @@ class Desk:
             with self._lock:
                 outcomes, self.untold = self.untold + outcomes, []
                 suspect, self._suspect = self._suspect, False
-        if self._courier.full:
+        if limit and self._courier and \
+                sum(len(one.data) for one in self._courier.all()) > FULL:
             limit = 0
         now = time.monotonic()
         if self._away_since is not None and now < self._retry_at:
@@ -246,8 +181,19 @@ class Desk:
             if lease is not None and lease < self.lease:
                 self.short[delivery.token] = lease
                 self.beat_at = min(self.beat_at, now + lease / 3000)
+        if turn.late:
+            for late in turn.late:
+                self.held[late.token] = late.id
+                lease = task_lease(late.header)
+                if lease is not None and lease < self.lease:
+                    self.short[late.token] = lease
+            self.beat_at = min(self.beat_at, now + min([self.lease, *self.short.values()]) / 3000)
+            if self._wake is None:
+                self.late.extend(turn.late)
+            else:
+                self._porter.add(turn.late)
         lost = [] if held is None else self._beaten(now, held, turn.lost)
-        if turn.deliveries:
+        if turn.deliveries or turn.late:
             self.beat_at = min(self.beat_at, now + BEAT)
         return turn.deliveries, lost
 
@@ -458,6 +404,64 @@ class Desk:
             raise
         self._settled([outcome], words)
         return True
+
+    @property
+    def coming(self) -> int:
+        """How many deliveries are being fetched, or come with the next turn."""
+        return len(self._porter) + len(self.brought)
+
+    def _carry(self, late: Late) -> bool:
+        delivery = self._fetch(late)
+        if delivery is not None and self._wake is not None:
+            self.brought.append(delivery)
+            self._wake()
+        return True
+
+    def miss(self, lost: list[Lost]) -> None:
+        """Have the next turn tell of these."""
+        self._missed.extend(lost)
+        if lost and self._wake is not None:
+            self._wake()
+
+    def fetched(self) -> list[Delivery]:
+        """Fetch one delivery that is long, waiting for it; nothing if there is none."""
+        while self.late:
+            try:
+                delivery = self._fetch(self.late.popleft())
+            except IndexError:   # another thread was quicker
+                break
+            if delivery is not None:
+                return [delivery]
+        return []
+
+    def unfetched(self) -> list[Outcome]:
+        """Have nothing more fetched; what gives back those that are not under way."""
+        late = self._porter.take_back()
+        while self.late:
+            try:
+                late.append(self.late.popleft())
+            except IndexError:
+                break
+        return [Outcome(one.id, one.token, 'release') for one in late]
+
+    def _fetch(self, late: Late) -> Delivery | None:
+        """A whole delivery; None if it is not ours any more, or cannot be had and that is told."""
+        tries, pause = 0, PAUSE[0]
+        while late.token in self.held:
+            try:
+                delivery = late.fetch()
+                if delivery is None:
+                    self._drop(late.token)
+                return delivery
+            except Exception as error:
+                tries += int(self._away_since is None)
+                if tries >= TRIES:
+                    text = f'its arguments cannot be read: {error or type(error).__name__}'
+                    self.settle([Outcome(late.id, late.token, 'lost', text.encode())])
+                    return None
+            time.sleep(pause)
+            pause = min(2 * pause, PAUSE[1])
+        return None
 
     # 4. -- the dead ----------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What goes to the queue alone: what is long, and what has failed in company.
+"""What goes to the queue, and comes from it, alone: what is long, and what has failed in company.
 
 Nobody waits for it, so a pool goes on to take, to beat and to settle what is short.
 """
@@ -8,7 +8,7 @@ from collections import deque
 import logging
 from threading import Condition, Thread
 import time
-from typing import Callable, Iterable
+from typing import Callable, Generic, Iterable, TypeVar
 
 from worq.errors import TooLarge
 from worq.queue.base import Outcome, TaskQueue
@@ -18,9 +18,10 @@ __all__ = ['Courier', 'settle_alone']
 log = logging.getLogger(__name__)
 
 PAUSE = 0.05, 2.0   # seconds between tries while nothing gets through: first and last
-FULL = 64 << 20     # bytes under way, after which a pool should take no more
 PARTS = {'value': 'its result', 'failure': 'the report of its failure',
          'retry': 'the memo of its retry'}
+
+T = TypeVar('T')
 
 
 def settle_alone(backend: TaskQueue, pool: str, outcome: Outcome) -> list[str]:
@@ -37,46 +38,50 @@ def settle_alone(backend: TaskQueue, pool: str, outcome: Outcome) -> list[str]:
         return backend.settle(pool, [Outcome(outcome.id, outcome.token, 'expire', text.encode())])
 
 
-class Courier:
-    """Tells outcomes one by one, in a thread that lives as long as there are some.
+class Courier(Generic[T]):
+    """Carries things one by one, in a thread that lives as long as there are some.
 
-    :param tell: settles one; whether it is done with. Else it is tried again, after the others.
+    :param carry: carries one; whether it is done with. Else it is tried again, after the others.
+    :param name: of the thread.
     """
 
-    def __init__(self, tell: Callable[[Outcome], bool]) -> None:
-        self._tell = tell
+    def __init__(self, carry: Callable[[T], bool], name: str) -> None:
+        self._carry = carry
+        self._name = name
         self._changed = Condition()
-        self._waiting: deque[Outcome] = deque()   # the first is under way
+        self._waiting: deque[T] = deque()   # the first is under way
         self._thread: Thread | None = None
         self._closed = False
-        self._size = 0          # bytes of those
         self._failing = False   # the last one did not get through
 
     def __repr__(self) -> str:
-        return f'<Courier with {len(self._waiting)} outcomes, {self._size} bytes>'
+        return f'<Courier {self._name} with {len(self._waiting)}>'
 
-    @property
-    def busy(self) -> bool:
-        """Whether there is something yet to be told."""
-        return bool(self._waiting)
+    def __len__(self) -> int:
+        return len(self._waiting)
 
-    @property
-    def full(self) -> bool:
-        """Whether more comes than goes."""
-        return self._size > FULL
+    def all(self) -> list[T]:
+        """What is under way, and waits."""
+        return list(self._waiting)
 
-    def add(self, outcomes: Iterable[Outcome]) -> None:
-        """Have these told, some time soon."""
+    def add(self, things: Iterable[T]) -> None:
+        """Have these carried, some time soon."""
         with self._changed:
-            for outcome in outcomes:
-                self._waiting.append(outcome)
-                self._size += len(outcome.data)
+            self._waiting.extend(things)
             if self._thread is None and self._waiting and not self._closed:
-                self._thread = Thread(target=self._run, name='worq-courier', daemon=True)
+                self._thread = Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
 
-    def wait(self, patience: float) -> bool:
-        """Wait for all to be told, for so long while nothing gets through; whether it is."""
+    def take_back(self) -> list[T]:
+        """Those that are not under way: they are not carried any more."""
+        with self._changed:
+            rest = list(self._waiting)[1:]
+            while len(self._waiting) > 1:
+                self._waiting.pop()
+            return rest
+
+    def wait(self, patience: float) -> None:
+        """Wait for all to be carried, but no longer than this while nothing gets through."""
         limit = time.monotonic() + patience
         with self._changed:
             while self._waiting and self._thread is not None:
@@ -86,10 +91,9 @@ class Courier:
                 if left <= 0:
                     break
                 self._changed.wait(min(left, 1.0))
-            return not self._waiting
 
     def close(self) -> int:
-        """Begin with no other one; how many have not been told."""
+        """Begin with no other one; how many are left."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -103,20 +107,19 @@ class Courier:
                     self._thread = None
                     self._changed.notify_all()
                     return
-                outcome = self._waiting[0]
+                thing = self._waiting[0]
             try:
-                done = self._tell(outcome)
+                done = self._carry(thing)
             except Exception:   # a fault of ours: its task is lost with its lease
-                log.exception('could not settle %s', outcome.id)
+                log.exception('%s failed, and goes on', self._name)
                 done = True
             with self._changed:
                 self._waiting.popleft()
                 self._failing = not done
                 if done:
-                    self._size -= len(outcome.data)
                     pause = PAUSE[0]
                 else:
-                    self._waiting.append(outcome)
+                    self._waiting.append(thing)
                     self._changed.wait(pause)
                     pause = min(2 * pause, last)
                 self._changed.notify_all()

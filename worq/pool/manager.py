@@ -16,9 +16,11 @@ import time
 from typing import Callable
 
 from worq.errors import QueueError
-from worq.pool.base import HORIZON, PATIENCE, Desk, batch_size, smooth
+from worq.pool.base import PATIENCE, Desk
 from worq.pool.frames import MOST, Outlet
-from worq.pool.worker import Worker, weight
+from worq.pool.pace import HORIZON, batch_size, smooth
+from worq.pool.pacemaker import Pacemaker
+from worq.pool.worker import Worker, too_long, weight
 from worq.queue.base import Delivery, Outcome, TaskQueue
 from worq.queue.remote import answer
 from worq.streams import pipe
@@ -49,7 +51,7 @@ class Manager:
 
     def __init__(self, backend: TaskQueue, spawn: Callable[[], Worker], workers: int,
                  max_tasks: int | None, grace: float, label: str) -> None:
-        self.desk = Desk(backend, LEASE)
+        self.desk = Desk(backend, LEASE, wake=self.wake)
         self.spawn = spawn
         self.target = workers
         self.max_tasks = max_tasks
@@ -90,6 +92,7 @@ class Manager:
     def run(self) -> None:
         """Manage until stopped."""
         log.info('%s started', self.label)
+        pacemaker = Pacemaker(self.desk)
         try:
             while not (self._stop_at is not None and self._finished()):
                 now = self.turned = time.monotonic()
@@ -102,6 +105,7 @@ class Manager:
             log.critical('%s crashed', self.label, exc_info=True)
             raise
         finally:
+            pacemaker.close()
             self._end()
             log.info('%s stopped', self.label)
 
@@ -347,15 +351,17 @@ class Manager:
     # 5. -- turn and deal -----------------------------------------------------
 
     def _turn(self, now: float) -> None:
+        desk = self.desk
+        if self._stop_at is not None and desk.coming:
+            self._outcomes += desk.unfetched()
         if self._backlog:
             self._deal_backlog(now)
         if self._bell_fd >= 0 and now - self._armed_at > SILENCE:
             self._disarm()  # its connection is dead, and only its connection may be
         # Without a bell (the queue had no connection for it) we look at every round.
         look = self._more and (self._outcomes or now >= self._look_at) or self._bell_fd < 0
-        desk = self.desk
         limit = min(self._room(), desk.backend.handful) if look and self._stop_at is None else 0
-        if not (limit or self._outcomes or desk.untold or now >= desk.beat_at) \
+        if not (limit or self._outcomes or desk.untold or desk.brought or now >= desk.beat_at) \
                 or desk.away > 0.002:
             return
         outcomes, self._outcomes = self._outcomes, []
@@ -365,7 +371,7 @@ class Manager:
         if deliveries:
             self._deal(deliveries)
         if limit and not desk.away:
-            self._more = len(deliveries) == limit
+            self._more = len(deliveries) >= limit
             self._look_at = 0.0
             if not self._more and self._bell_fd < 0:
                 # It rings only for what comes after it is armed, so look once more: if a
@@ -389,14 +395,16 @@ class Manager:
         return full - has if quota is None else min(full - has, quota)
 
     def _room(self) -> int:
-        room = -len(self._backlog)
+        room = -len(self._backlog) - self.desk.coming
         for worker in self.workers:
             room += self._wants(worker)
         return max(0, room)
 
     def _deal(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Give tasks to those who have room, evenly; returns what is left."""
-        left = [delivery for delivery in deliveries if self._fits(delivery)]
+        left = [delivery for delivery in deliveries if weight(delivery) < MOST]
+        if len(left) < len(deliveries):   # unless the other side would take it for nonsense
+            self._outcomes += [too_long(each) for each in deliveries if weight(each) >= MOST]
         hungry = [(worker, room) for worker in self.workers if (room := self._wants(worker))]
         hungry.sort(key=lambda entry: len(entry[0].sent))
         for index, (worker, room) in enumerate(hungry):
@@ -408,15 +416,6 @@ class Manager:
         now = time.monotonic()
         self._backlog.extend((delivery, now) for delivery in left)
         return left
-
-    def _fits(self, delivery: Delivery) -> bool:
-        """Whether a task fits through a pipe; one that does not is told of."""
-        if weight(delivery) < MOST:
-            return True
-        self._outcomes.append(Outcome(
-            delivery.id, delivery.token, 'lost',
-            b'its arguments are together too long to be sent to a worker process'))
-        return False
 
     def _deal_backlog(self, now: float) -> None:
         """What came back goes to another child, or soon to another pool."""
@@ -497,7 +496,7 @@ class Manager:
                 worker.kill()
             else:
                 self._hold_back(worker, now)
-        busy = self.workers or self._outcomes or self._backlog
+        busy = self.workers or self._outcomes or self._backlog or self.desk.coming and not late
         # An outage is not waited for longer than for tasks; then leases will run out.
         return not busy and (not self.desk.owes or late)
 

@@ -13,9 +13,10 @@ from weakref import WeakSet
 from worq import const
 from worq.core import Broker
 from worq.errors import QueueError
-from worq.pool.base import HORIZON, PATIENCE, Desk, Error, batch_size, check_broker, smooth
+from worq.pool.base import PATIENCE, Desk, Error, check_broker
 from worq.pool.courier import settle_alone
 from worq.pool.grip import GRACE
+from worq.pool.pace import HORIZON, batch_size, smooth
 from worq.pool.run import runner
 from worq.pool.threadgrip import ThreadGrip
 from worq.queue.base import Bell, Delivery, Held, Lost, Outcome
@@ -217,10 +218,22 @@ class WorkerPool:
 
     def _next(self, worker: Worker) -> list[Delivery]:
         """Settle what is done and take more, waiting for it; nothing once we stop."""
+        while True:
+            if self._desk.late and not self._stopping.is_set():
+                self._desk.settle(self._grab(worker))   # before this one waits for what is long
+                deliveries = self._desk.fetched()
+            else:
+                deliveries = self._take(worker)
+                if self._stopping.is_set() and not self._desk.late:
+                    return deliveries
+            if deliveries:
+                return deliveries
+
+    def _take(self, worker: Worker) -> list[Delivery]:
         outcomes = self._grab(worker)
         looked = False
         if self._stopping.is_set():
-            self._desk.settle(outcomes)
+            self._desk.settle(outcomes + self._desk.unfetched())
             return []
         if self._door.acquire(blocking=False):
             looked = True
@@ -230,7 +243,7 @@ class WorkerPool:
             finally:
                 self._door.release()
             self._disown(lost)
-            if deliveries:
+            if deliveries or self._desk.late:
                 return deliveries
         elif outcomes:
             self._desk.settle(outcomes)
@@ -241,7 +254,7 @@ class WorkerPool:
             while not self._stopping.is_set():
                 deliveries, lost = self._desk.turn([], self._room())
                 self._disown(lost)
-                if deliveries:
+                if deliveries or self._desk.late:
                     return deliveries
                 armed = not (armed and self._listen()) and self._arm()
         return []

@@ -14,7 +14,7 @@ from typing import Any, Iterable, Iterator, NamedTuple
 from weakref import WeakSet
 
 from worq import const, streams
-from worq.pool.frames import CHUNK, FrameError, Outlet, Reader, pack
+from worq.pool.frames import CHUNK, MOST, FrameError, Outlet, Reader, pack
 from worq.pool.frozen import Watch
 from worq.pool.grip import GRACE
 from worq.pool.wire import (
@@ -68,6 +68,13 @@ def weight(delivery: Delivery) -> int:
     arguments = delivery.arguments
     return 1000 + len(delivery.body) + (
         sum(len(raw) + 600 for _, raw in arguments) if arguments else 0)
+
+
+def too_long(delivery: Delivery) -> Outcome:
+    """What comes of one that is longer than a frame may be."""
+    text = f'its arguments are together too long to be sent to a worker process: ' \
+           f'{weight(delivery):,} bytes, and a frame has at most {MOST:,}'
+    return Outcome(delivery.id, delivery.token, 'lost', text.encode())
 
 
 class Limit(NamedTuple):

@@ -69,12 +69,12 @@ from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
 from worq import const
 from worq.queue.records import (
-    Argument, Bell, Delivery, Held, Hop, Inspection, Lost, Outcome, Record, Refusal, Turn,
+    Argument, Bell, Delivery, Held, Hop, Inspection, Late, Lost, Outcome, Record, Refusal, Turn,
 )
 from worq.trust import without_password
 
 __all__ = [
-    'TaskQueue', 'Message', 'Argument', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Lost',
+    'TaskQueue', 'Message', 'Argument', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Late', 'Lost',
     'Turn', 'Inspection', 'Bell', 'Hop', 'Record', 'unpack', 'path',
 ]
 
@@ -304,7 +304,10 @@ class TaskQueue:
         """
 
     def results(self, ids: Sequence[str]) -> list[bytes | None]:
-        """The outcome on record of each task; None if there is none (yet, or any more)."""
+        """The outcome on record of each task; None if there is none (yet, or any more).
+
+        :raises Unfinished: within a time that was over while they came. Nothing of it is in vain.
+        """
         raise NotImplementedError
 
     def watch(self, client: str, ids: Sequence[str]) -> list[tuple[str, bytes | None]]:
@@ -410,7 +413,11 @@ class TaskQueue:
     def turn(self, pool: str, outcomes: Sequence[Outcome] = (),
              held: Iterable[Held] | None = None, limit: int = 0,
              lease: int = const.LEASE) -> Turn:
-        """Settle, then beat (unless `held` is None), then take (if `limit`): in one step."""
+        """Settle, then beat (unless `held` is None), then take (if `limit`): in one step.
+
+        What is long of a delivery may be left to be fetched, see `Late`: nobody could beat for it
+        before this has returned.
+        """
         raise NotImplementedError
 
     def reconcile(self, pool: str, known: Iterable[bytes]) -> int:

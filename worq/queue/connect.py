@@ -193,6 +193,11 @@ class Link:
         finally:
             connection.disconnect()
 
+    def late(self) -> bool:
+        """Whether this thread has said for how long it tries, and that is over."""
+        until = self._patience.until
+        return until is not None and time.monotonic() > until
+
     def post(self, *command: Any) -> Callable[[], Any] | None:
         """Send a command that may be sent twice, and do not wait for its reply.
 

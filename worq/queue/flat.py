@@ -8,11 +8,13 @@ from worq.queue import base
 from worq.queue.base import Argument, Inspection, Lost, Message, Outcome, Refusal
 from worq.queue.checks import check_outcomes
 
-__all__ = ['STATES', 'News', 'affordable', 'all_words', 'flat_arguments', 'flat_messages',
-           'flat_outcomes', 'inspection', 'losses', 'news', 'refusals', 'text']
+__all__ = ['HEAVY', 'STATES', 'News', 'affordable', 'all_words', 'flat_arguments', 'flat_messages',
+           'flat_outcomes', 'inspection', 'is_heavy', 'losses', 'news', 'refusals', 'text']
 
 SETTLE = 64         # outcomes in one command: each may have dependents, too
 SETTLE_BYTES = 64 << 20  # of outcomes in one command, unless a single one is longer
+
+HEAVY = 512 << 10   # bytes that go, and come, by themselves: less than any limit of a server
 
 STATES = {b'p': const.PENDING, b's': const.SCHEDULED, b'e': const.ENQUEUED,
           b'a': const.PROCESSING, b'c': const.COMPLETED}
@@ -140,3 +142,10 @@ def news(entry: bytes) -> News:
 def text(raw: bytes) -> str:
     """What a program may be shown, whatever it is."""
     return raw.decode('utf-8', 'replace')
+
+
+def is_heavy(body: bytes | int, flat: list[Any] | int) -> bool:
+    """Whether it may take long to fetch what `take.lua` answers the lengths of, if so much."""
+    if isinstance(flat, int) or None in flat:
+        return True
+    return sum(part for part in [body, *flat[1::2]] if isinstance(part, int)) > HEAVY

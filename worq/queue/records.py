@@ -1,11 +1,11 @@
 """What crosses the contract of a task queue, see ``worq.queue.base``: ids, numbers and bytes."""
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Callable, NamedTuple, Protocol
 
 __all__ = [
     'Argument', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Lost', 'Turn', 'Inspection', 'Hop',
-    'Record', 'Bell',
+    'Record', 'Bell', 'Late',
 ]
 
 
@@ -90,12 +90,23 @@ class Lost(NamedTuple):
     word: str            #: 'cancelled': nobody wants its outcome; 'lost': another delivery counts
 
 
+class Late(NamedTuple):
+    """A delivery whose body or arguments are long: they take time to come, and are not here yet."""
+
+    id: str
+    token: bytes
+    header: bytes
+    #: Waits for the rest. None if it is gone: then it has been cancelled, or is another pool's.
+    fetch: Callable[[], Delivery | None]
+
+
 class Turn(NamedTuple):
     """The answer of a turn: a word for each outcome, what was lost, what was taken."""
 
     settled: list[str]
     lost: list[Lost]
     deliveries: list[Delivery]
+    late: list[Late] = []   #: taken too; to be fetched while somebody beats for them
 
 
 class Inspection(NamedTuple):

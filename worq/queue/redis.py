@@ -22,19 +22,20 @@ from redis import exceptions as errors
 from redis.connection import AbstractConnection
 
 from worq import const
-from worq.errors import QueueError, TooLarge
+from worq.errors import QueueError, TooLarge, Unfinished
 from worq.queue import base, script
 from worq.queue.base import (
-    Argument, Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn,
+    Argument, Delivery, Held, Inspection, Late, Lost, Message, Outcome, Refusal, Turn,
 )
 from worq.queue.checks import check_edges, check_held, check_limit, check_messages, check_wait
 from worq.queue.connect import BLOCK, Link, Unreplicated, is_damage, parse, read, sender
 from worq.queue.flat import (
-    STATES, News, affordable, all_words, flat_arguments, flat_messages, flat_outcomes, inspection,
-    losses, news, refusals, text,
+    HEAVY, STATES, News, affordable, all_words, flat_arguments, flat_messages, flat_outcomes,
+    inspection, is_heavy, losses, news, refusals, text,
 )
 from worq.queue.listen import Bell
 from worq.queue.locate import Cluster
+from worq.queue.pieces import Pieces
 from worq.ids import new_nonce
 from worq.queue.mend import Mender, audit, mend
 from worq.queue.rights import is_vague
@@ -74,7 +75,7 @@ class TaskQueue(base.TaskQueue):
     """
 
     handful = 64        # no more, for Redis serves nobody else during a turn
-    heavy = 256 << 10   # less than any limit of a server
+    heavy = HEAVY
 
     def __init__(self, url: str, name: str = const.DEFAULT, *, retry_for: float = 5,
                  strict: bool = False, durable: int | None = None,
@@ -91,6 +92,7 @@ class TaskQueue(base.TaskQueue):
         self._durable = self._link.address.durable if durable is None else durable
         const.check_count('durable', self._durable, 0)
         self._scripts = scripts(clock_key)
+        self._pieces = Pieces(self._link, partial(self._guarded, again=True))
         self._bells: weakref.WeakValueDictionary[str, Bell] = weakref.WeakValueDictionary()
         self._patrol_at = time.monotonic() + PATROL / 1000
         self._mender = Mender(partial(self.audit, repair=True), self._claim)
@@ -171,8 +173,17 @@ class TaskQueue(base.TaskQueue):
         found: list[bytes | None] = self._chunked('results', ids)
         long = [i for i, record in enumerate(found) if record == b'']
         for i in long:   # one at a time: together they may be more than memory holds
-            found[i] = self._command('GET', f'{self.prefix}r:{ids[i]}')
+            try:
+                found[i] = self._record(ids[i])
+            except Unfinished:
+                for j in long[:long.index(i)]:
+                    self._pieces.keep(f'{self.prefix}r:{ids[j]}', found[j] or b'')
+                raise
         return found
+
+    def _record(self, id: str) -> bytes | None:
+        key = f'{self.prefix}r:{id}'
+        return self._pieces.read(key, ('GETRANGE', key, 0, const.NONCE - 1))
 
     def watch(self, client: str, ids: Sequence[str]) -> News:
         flat = self._chunked('watch', ids, client)
@@ -216,7 +227,7 @@ class TaskQueue(base.TaskQueue):
         until = time.monotonic() + timeout
         while True:
             found, pause = self._run('take', pool, str(limit), str(lease), again=False)
-            deliveries = self._deliveries(found)
+            deliveries, _ = self._deliveries(found, whole=True)
             left = until - time.monotonic()
             if deliveries or left <= (0 if pause else -PATIENCE):
                 return deliveries
@@ -257,7 +268,7 @@ class TaskQueue(base.TaskQueue):
             else:
                 bell.expect(pause[0] / 1000 if pause else None)
         settled += all_words(len(last), words)
-        return Turn(settled, losses(gone), self._deliveries(found))
+        return Turn(settled, losses(gone), *self._deliveries(found))
 
     def reconcile(self, pool: str, known: Iterable[bytes]) -> int:
         return self._stepped('reconcile', pool, *known)
@@ -373,13 +384,15 @@ class TaskQueue(base.TaskQueue):
             found += self._run(verb, *first, *ids[start:start + size], durable=durable)
         return found
 
-    def _deliveries(self, found: list[Any]) -> list[Delivery]:
-        """Deliveries as scripts answer them, with what was too long fetched by itself.
+    def _deliveries(self, found: list[Any],
+                    whole: bool = False) -> tuple[list[Delivery], list[Late]]:
+        """Deliveries as scripts answer them, and those of which much is to be fetched yet.
 
         One whose body or argument is gone by now has been cancelled, or is another
         pool's: it is left out, and reaped if it should be neither.
         """
-        deliveries = []
+        deliveries: list[Delivery] = []
+        late: list[Late] = []
         at = 0
         while at < len(found):
             try:
@@ -387,21 +400,31 @@ class TaskQueue(base.TaskQueue):
                     raw_id, token, number, header, body = found[at:(at := at + 5)]
                     deliveries.append(Delivery(raw_id.decode(), token, number, header, body))
                     continue
-                raw_id, token, number, header, body, start, flat, *memo = found[at]
+                raw_id, token, number, header, *rest = found[at]
                 at += 1
-                id = raw_id.decode()
-                arguments = self._arguments(id, flat) if flat else ()
+                fetch = partial(self._fetch, raw_id.decode(), token, number, header, *rest)
             except UnicodeDecodeError:
                 continue   # no id: somebody else has written it
-            if body is None:
-                body = self._command('GETRANGE', f'{self.prefix}b:{id}', start, -1)
-                if not body:
-                    continue
-            if arguments is None:
-                continue
-            deliveries.append(Delivery(
-                id, token, number, header, body, arguments, *memo))
-        return deliveries
+            if not whole and is_heavy(rest[0], rest[2]):
+                late.append(Late(raw_id.decode(), token, header, fetch))
+            elif (delivery := fetch()) is not None:
+                deliveries.append(delivery)
+        return deliveries, late
+
+    def _fetch(self, id: str, token: bytes, number: int, header: bytes, body: bytes | int,
+               start: int, flat: list[Any] | int, *memo: bytes) -> Delivery | None:
+        """A delivery, with what is long fetched by itself; None if that is gone."""
+        arguments: tuple[tuple[str, bytes], ...] | None
+        try:
+            arguments = self._arguments(id, flat) if flat else ()
+        except UnicodeDecodeError:
+            return None
+        whole = body if isinstance(body, bytes) else self._pieces.read(
+            f'{self.prefix}b:{id}', ('HGET', f'{self.prefix}t:{id}', 'n'), token[:const.NONCE],
+            start)
+        if arguments is None or whole is None:
+            return None
+        return Delivery(id, token, number, header, whole, arguments, *memo)
 
     def _arguments(self, id: str, flat: list[Any] | int) -> tuple[tuple[str, bytes], ...] | None:
         """Ids and outcomes as `take.lua` answers them, or only how many; None if one is gone."""
@@ -414,9 +437,9 @@ class TaskQueue(base.TaskQueue):
             records = self.results(names) if len(names) == flat else [None]
         else:
             names, records = [name.decode() for name in flat[::2]], flat[1::2]
-            missing = [name for name, raw in zip(names, records) if raw is None]
+            missing = [name for name, raw in zip(names, records) if not isinstance(raw, bytes)]
             late = iter(self.results(missing) if missing else ())
-            records = [next(late) if raw is None else raw for raw in records]
+            records = [raw if isinstance(raw, bytes) else next(late) for raw in records]
         return None if None in records else tuple(zip(names, records))
 
 

@@ -1,6 +1,7 @@
 -- From the ready lists into the hands of a pool.
 
--- The outcomes of a task's arguments as id, outcome, ...; false where there is no room for it.
+-- The outcomes of a task's arguments as id, outcome, ...; of a long one how long it is, and false
+-- once there is no room left.
 -- Of many, only how many they are: then the client fetches them in steps. The next task waits for
 -- the next take if there is no room left, lest the client fetch what one that is soon would bring.
 -- Nil if the list is not as long as the record says, or an outcome is gone.
@@ -21,17 +22,17 @@ local function arguments(id, T)
       if size == 0 then
         return nil
       end
-      raw = size <= room and call('GET', P .. 'r:' .. argument)
+      raw = size > room and size or call('GET', P .. 'r:' .. argument)
     end
-    room = room - (raw and #raw or 0) - INLINE / CARRIED
+    room = room - (type(raw) == 'string' and #raw or 0) - INLINE / CARRIED
     table.insert(list, argument)
     table.insert(list, raw)
   end
   return list
 end
 
--- The body, or false and where it begins in its key: then the client fetches it by itself. Nil if
--- it is gone.
+-- The body, or how long it is and where it begins in its key: then the client fetches it by itself.
+-- Nil if it is gone.
 local function body(id, T)
   if T.b then
     return T.b, 0
@@ -41,7 +42,7 @@ local function body(id, T)
   if size == 0 or not start or start % 1 ~= 0 or start < 0 or size < start then
     return nil
   elseif size - start > INLINE then
-    return false, start
+    return size - start, start
   end
   local bytes = call('GETRANGE', key, start, -1)
   room = room - #bytes / BODIES
