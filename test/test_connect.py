@@ -66,7 +66,8 @@ class Commands(unittest.TestCase):
                 mock.patch.object(client.connection, 'hiredis', Watch):
             q = redis.TaskQueue(f'{url.rpartition("/")[0]}/1?timeout=9', name)
             self.addCleanup(q.close)
-            q.put([message('a', delay=5, lease=9_000), message('b'), message('c', 'a', 'b')])
+            q.put([message('a', delay=60_000, lease=9_000), message('b'),
+                   message('c', 'a', 'b')])
             took, = q.take('p', 2, 1)
             q.beat('p', [Held(took.id, took.token)], 5_000)
             q.turn('p', [outcome(took)], limit=1)
