@@ -176,12 +176,7 @@ class Inbox(Waiters):
             for id in long:
                 self._asked.pop(id, None)
         long = [id for id in long if id in self._waiting or id in lookers]
-        try:
-            records = self.backend.results(long)
-        except QueueError:
-            self._rewatch_at = 0.0   # whoever listens next will see them again
-            raise
-        for id, raw in zip(long, records):
+        for id, raw in zip(long, self.backend.results(long)):
             self._answer(id, raw, lookers)
 
     def _answer(self, id: str, raw: bytes | None, lookers: dict[str, Deferred]) -> None:
@@ -430,6 +425,7 @@ class Inbox(Waiters):
                 if self.look(deferred):
                     announce()
             except Unfinished:   # whoever listens fetches the rest, and is told to
+                self._rewatch_at = 0.0
                 self.backend.ring(self.client)
 
     def _ask_for(self, deferred: Deferred, failed: Callable[[Exception], None]) -> None:
