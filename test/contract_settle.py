@@ -1,10 +1,12 @@
 """The contract of a task queue as tests: what the outcomes of a delivery lead to."""
 from __future__ import annotations
 
+from typing import Any
+
 from test.contract import Contract, held, message, nonce, outcome
 from worq import const
 from worq.queue import base
-from worq.queue.base import Argument, Held, Lost, Outcome, unpack
+from worq.queue.base import Argument, Held, Lost, Message, Outcome, unpack
 
 
 class Settle(Contract):
@@ -349,6 +351,76 @@ class Delegate(Contract):
             self.assertEqual(self.settle(*outcomes), ['ok'] * len(outcomes))
         self.tick(2 * n // const.BUDGET * const.TICK)
         self.assertEqual(self.q.size(), 0)
+
+    def kept(self, outer: Message, inner: Message, life: str | None = None,
+             first: bool = False) -> bool:
+        """Whether the outcome of `inner` stays for longer than that of `outer`, which returns it.
+
+        :param first: it has completed before.
+        """
+        self.put(outer._replace(priority=0))
+        delivery = self.take_one(outer.id)
+        self.put(inner)
+        if first:
+            self.complete(inner.id, b'x')
+        target = Argument(inner.id, inner.nonce if life is None else life)
+        self.assertEqual(self.settle(outcome(delivery, 'delegate', target=target)), ['ok'])
+        if not first:
+            self.complete(inner.id, b'x')
+        if not outer.flags:
+            self.assertEqual(self.outcome_of(outer.id), (b'v', b'x'))
+        self.tick(2_500)
+        self.assertEqual(self.q.results([outer.id]), [None])
+        return self.q.results([inner.id]) != [None]
+
+    def test_delegate_keeps_as_long(self) -> None:
+        """What a task has made to return it is kept no longer than what it comes to, if no
+        time was asked for."""
+        def inner(**options: Any) -> Message:
+            life = nonce()
+            return message(life, nonce=life, priority=0, **options)
+        for first in False, True:
+            brief, none = {'ttl': 1_500}, {'flags': base.IGNORE_RESULT}
+            self.assertFalse(self.kept(message('o', **brief), inner(), first=first))
+            self.assertFalse(self.kept(message('i', **none), inner(), first=first))
+            self.assertTrue(self.kept(message('o', **brief), inner(ttl=9_000), first=first))
+            self.assertTrue(self.kept(message('o', **brief), inner(), '', first=first))
+            self.assertTrue(self.kept(message('o', **brief),
+                                      message(f'own {first}', priority=0), first=first))
+
+    def test_delegate_keeps_for_others(self) -> None:
+        """But it is kept for whoever has asked for it as well."""
+        for n, ask in enumerate([
+                lambda id: self.put(message('after', id)),
+                lambda id: self.assertEqual(self.q.watch('c', [id]), []),
+                lambda id: self.delegate('other', id)]):
+            self.put(message('o', ttl=1_000), message('other', ttl=900_000))
+            delivery = self.take_one('o')
+            life = nonce()
+            self.put(message(life, nonce=life))
+            ask(life)
+            self.settle(outcome(delivery, 'delegate', target=Argument(life, life)))
+            while taken := self.take(9):
+                self.settle(*map(outcome, taken))
+            self.tick(2_500)
+            self.assertNotEqual(self.q.results([life]), [None], n)
+            self.assertEqual(self.q.results(['o']), [None])
+            self.q.forget(['other', 'after'])
+
+    def test_delegate_chain_keeps_as_long(self) -> None:
+        """So it is along a chain, whichever tail call is told first."""
+        for order in [0, 1, 2], [2, 1, 0], [1, 2, 0]:
+            ids = [nonce() for _ in range(4)]
+            taken = []
+            for id in ids:
+                self.put(message(id, nonce=id, ttl=1_000 if id == ids[0] else 3_600_000))
+                taken.append(self.take_one(id))
+            for n in order:
+                self.settle(outcome(taken[n], 'delegate', target=Argument(ids[n + 1], ids[n + 1])))
+            self.settle(outcome(taken[3]))
+            self.assertNotIn(None, self.q.results(ids))
+            self.tick(2_500)
+            self.assertEqual(self.q.results(ids), [None] * 4)
 
     def test_delegate_and_cancel(self) -> None:
         """A tail call may be cancelled, and so may its target."""

@@ -86,6 +86,18 @@ class Benches(unittest.TestCase):
             with self.assertRaises(ValueError):
                 bench.advance(seconds)
 
+    def test_tail_calls_leave_nothing(self):
+        """What tail calls have made is forgotten with the outcome that it came to."""
+        def down(n):
+            queue = worq.current_task().queue
+            return queue.down(n - 1) if n else 'ground'
+        bench = self.bench(down)
+        d = Task(bench.queue.down, result_timeout=1)(20)
+        self.assertEqual(bench.run(), 21)
+        self.assertEqual(d.value, 'ground')
+        bench.advance(5)
+        self.assertEqual(bench._backend._store.lives, {})
+
     def test_clock_set_back(self):
         """Where a test sets the clock back, what is put off is run after the time it asked for."""
         bench = self.bench(space)

@@ -107,7 +107,8 @@ class Task:
         `TaskFailure` is handed over in place of the value.
     :param ignore_result: keep neither result nor failure; the call returns None.
     :param result_timeout: seconds that the outcome is kept after the task has completed and
-        everything that depends on it has run; an hour by default.
+        everything that depends on it has run; an hour by default. Of a call that a task has made
+        to return it, no longer by default than the outcome of that task is.
     :param heartrate: seconds between two heartbeats of the pool that runs it. A pool
         that misses three loses the task to another. By default the pool's own pace: it is
         missed after 15 seconds, after 60 in a thread pool.

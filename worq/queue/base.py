@@ -49,6 +49,12 @@ Of so many bytes that they do not get through, while the backend can be reached,
 **Time.** All times are the backend's, in milliseconds; callers pass spans, never moments. A clock
 that is set back by more than `const.TICK` goes on, for the queue, from the last tick.
 
+**Tail calls** leave nothing behind. What a delivery delegates to, naming its life, was made to be
+returned if its id is its nonce and nobody else has asked for it (it is no argument, nobody watches
+it, no other tail call waits for it). If it has the usual `ttl`, it gets that of the task that
+returned it where this is shorter, `const.TICK` if this ignores its result; and so does what it has
+returned in turn.
+
 **Circles.** A tail call that would wait for itself, through any number of arguments and tail calls,
 ends as expired: at once, or where the search takes many steps with one of the next ticks.
 

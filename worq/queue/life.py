@@ -21,12 +21,13 @@ class Life:
     from one life can touch the next one.
     """
 
+    made: bool   # there only once a tail call waits for it: it was made for that one alone
     __slots__ = (
         'id', 'nonce', 'state', 'header', 'body', 'arguments', 'flags',
         'priority', 'due', 'late', 'ttl', 'lease', 'max_deliveries',
         'epoch', 'token', 'deliveries', 'owner', 'deadline', 'taken', 'progress', 'memo',
         'open', 'pins', 'dependents', 'target', 'gate', 'watchers',
-        'kind', 'data', 'hops', 'seals', 'expires',
+        'kind', 'data', 'hops', 'seals', 'expires', 'made',
     )
 
     def __init__(self, message: Message, arguments: tuple[Life, ...], now: int) -> None:

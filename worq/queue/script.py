@@ -58,6 +58,7 @@ CONSTANTS.update(
     SEATED=4000,    # ms of a lease that a repair gives; pools beat each second
     RECORD=100,     # names and values in the hash of a task at most
     DAMAGED='its record in the queue was damaged',
+    MADE='m',       # by the one task that waits for it, to return it
     EDGES=10,       # of one task that are followed before the other search has its turn
     SCHEMA=1)
 

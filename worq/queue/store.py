@@ -330,17 +330,38 @@ class Store(Graph):
         if target is None or to.nonce not in ('', target.nonce) \
                 or target.flags & NONE:
             self.verdict(life, EXPIRED, 'the Deferred it returned is unknown', owner)
-        elif target.state == COMPLETED:
+            return
+        # Its id is its nonce, so others cannot know it; and who names the life has called it.
+        made = to.nonce == to.id and not target.dependents and not target.pins \
+            and not target.watchers
+        if made:
+            self._keep_as(life, target)
+        if target.state == COMPLETED:
             life.target = target
             life.seal(target, seal)
             self.inherit(life, target, owner)
         elif self._waits_for(target, life):
             self.verdict(life, EXPIRED, 'it returned a Deferred that waits for itself', owner)
         else:
+            target.made = made
             life.target = target
             life.seal(target, seal)
             self._move(life, PENDING)
             target.tells(life)
+
+    def _keep_as(self, life: Life, target: Life | None) -> None:
+        """What a task has made to return it, and nobody else has asked for, is kept no longer than
+        what it comes to; and so is what that has returned in turn."""
+        ttl = const.TICK if life.flags & IGNORE_RESULT else life.ttl
+        steps = const.BUDGET
+        while target is not None and ttl < target.ttl == const.RESULT_TIMEOUT * 1_000 and steps:
+            target.ttl = ttl
+            self._let_expire(target)
+            steps -= 1
+            target = target.target
+            if target is None or not target.made or len(target.dependents) > 1 or target.pins \
+                    or target.watchers:
+                return
 
     def _waits_for(self, one: Life, other: Life) -> bool:
         """Would `one` wait for `other`? Two searches take turns, from the one along what that waits

@@ -8,7 +8,7 @@
 --   e  deliveries ever, the token's number   d  those that count, where that differs
 --   o  pool that has it or settled it   q  when that took it   j  progress   y  memo of a retry
 --   x  what its tail call waits for, or did    S  the seal of that
---   i  pins   k  something that is not pinned waits for it
+--   i  pins   k  something that is not pinned waits for it, or MADE
 --   w  the first client that waits    r  outcome, if it is short
 local purges = tonumber(meta[3] or 0) or 0
 -- Others may have written anything where we read a number. What is none, or is more than a call can

@@ -8,6 +8,23 @@ end
 
 local looks = BUDGET   -- of all searches for a circle
 
+-- What a task has made to return it, and nobody else has asked for, is kept no longer than what it
+-- comes to; and so is what that has returned in turn.
+local function keep_as(T, id, U)
+  local ttl, steps = ignored(T) and TICK or sensible(T.t) or RESULT_TTL, BUDGET
+  while ttl < RESULT_TTL and not U.t and steps > 0 do
+    call('HSET', P .. 't:' .. id, 't', ttl)
+    if U.s == COMPLETED then
+      let_end(id)
+    end
+    id, steps = U.x, steps - 1
+    U = id and read(id)
+    if not U or U.k ~= MADE or U.w or U.i then
+      return
+    end
+  end
+end
+
 -- No pin: the edge alone keeps the outcome of `target` until it has been copied.
 local function delegate(id, T, pool, data)
   local nonce, size, at = data:sub(1, NONCE), data:match('^(%d+):()', NONCE + 1)
@@ -16,6 +33,11 @@ local function delegate(id, T, pool, data)
   local known = U and (nonce == (' '):rep(NONCE) or U.n == nonce)
     and not ignored(U) and not is_gate(U)
   local raw = known and U.s == COMPLETED and outcome(target, U)
+  -- Its id is its nonce, so others cannot know it; and who names the life has called it.
+  local made = known and nonce == target and not U.k and not U.i and not U.w
+  if made then
+    keep_as(T, target, U)
+  end
   if raw and sign_anew(id, T, target, seal, raw) then
     return call('ZREM', P .. 'lease', id)
   elseif raw then
@@ -36,7 +58,7 @@ local function delegate(id, T, pool, data)
   end
   call('ZADD', P .. 'wait', now, id)
   call('RPUSH', P .. 'd:' .. target, T.n .. id)
-  call('HSET', P .. 't:' .. target, 'k', 1)
+  call('HSET', P .. 't:' .. target, 'k', made and MADE or 1)
   if U.s ~= PENDING or not T.i and not T.k then
     return   -- it waits for nothing, or nothing waits for this one
   end
