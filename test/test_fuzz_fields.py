@@ -21,6 +21,7 @@ from test.support import eq_, eventually
 from test.test_fuzz import SEED, rounds
 from test.test_mend import GRAPH
 from worq import QueueError, TaskExpired, const
+from worq.current import Progress
 from worq.pool import thread
 
 LETTERS = 'snfhcbptlmzvgauGedoqjyxikwr'
@@ -30,7 +31,7 @@ VALUES = [None, b'', b'x', b'p', b'c', b'-1', b'0', b'7', b'1.5', b'nan', b'inf'
           b'9' * 15, b'9' * 30, b'\xff\xfe', b'n' * 12, b'line\nfeed\x1b[31m', bytes(100_000)]
 SCORES = [float('-inf'), float('inf'), -1, 0, 1e18]
 MANY = 10_000
-SECONDS = 5
+SECONDS = 8   # a lease that a repair gives may have to run out
 
 Blow = tuple[str, str, Any]   # which key, how, and with what
 
@@ -93,26 +94,42 @@ class Fields(Case):
         self.assertGreater(len(blows), 3000)
         named: list[Blow] = [('t:enqueued', 'swell', MANY), ('t:enqueued', 'a', b'9' * 15),
                              ('t:waits', 'u', b'9' * 15), ('t:enqueued', 'p', b'7')]
-        wanted = rounds(25)
-        for blow in [*named, *random.Random(SEED).sample(blows, min(wanted, len(blows)))]:
+        wanted, rand = rounds(25), random.Random(SEED)
+        broker = worq.get_broker(self.url, self.name)
+        self.addCleanup(broker.close)
+        for blow in [*named, *rand.sample(blows, min(wanted, len(blows)))]:
             with self.subTest(f'{blow!r:.200}'):
                 support.clean(self.url, self.name)
                 self.fill()
                 self.strike(*blow)
+                if rand.random() < 0.5:
+                    self.readers(broker)
                 self.served()
                 self.ends()
+
+    def readers(self, broker: worq.Broker) -> None:
+        """Who only asks is told something that can be printed, whatever there is."""
+        for id in GRAPH:
+            one = broker.deferred(id)
+            for told in one.explain().split('\n'):
+                self.assertTrue(told.isprintable(), told)
+            self.assertTrue(repr(one).isprintable())
+            self.assertIsInstance(one.progress, Progress | None)
+        eventually(lambda: broker.backend._mender._running, False)
 
     def served(self) -> None:
         """Another task is put, taken and settled within seconds."""
         limit = time.monotonic() + SECONDS
-        done = False
+        done, untold = False, []
         while not done:
             self.assertLess(time.monotonic(), limit)
             try:
                 if self.q.status(['other']) == [None]:
                     self.q.put([message('other')])
-                for held in self.q.turn('p2', (), (), 10).deliveries:
-                    self.q.settle('p2', [outcome(held)])
+                untold += [outcome(held) for held in self.q.turn('p2', (), (), 10).deliveries]
+                for one in list(untold):   # as a pool, which tells it again after an error
+                    self.q.settle('p2', [one])
+                    untold.remove(one)
                 done = self.q.status(['other']) == [const.COMPLETED]
             except QueueError as error:
                 self.assertIn('repaired', str(error))

@@ -8,7 +8,7 @@ import unittest
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {name: int(floor) for name, floor in re.findall(
-    r'^    (worq/\S+\.py) +(\d)  \S', (ROOT / 'doc/architecture.rst').read_text('utf-8'), re.M)}
+    r'^    (worq/\S+\.py) +(-?\d)  \S', (ROOT / 'doc/architecture.rst').read_text('utf-8'), re.M)}
 FILES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text('utf-8'))
          for path in sorted((ROOT / 'worq').rglob('*.py'))}
 # Modules that are dear to load, and needed in one place, some of the time.

@@ -11,13 +11,14 @@ from worq.codec import ByValue, Codec
 from worq.const import PUT_BYTES, check_timeout
 from worq.current import Progress
 from worq.errors import (
-    DecodeError, DuplicateTask, EncodeError, TaskCancelled, TaskExpired, TaskFailure,
+    DecodeError, DuplicateTask, EncodeError, QueueError, TaskCancelled, TaskExpired, TaskFailure,
 )
 from worq.explain import explain
 from worq.graph import Collector, Entry, collector_of, put_all
 from worq.ids import new_nonce
 from worq.inbox import Inbox
 from worq.options import UNSET, Options
+from worq.plain import line, logger
 from worq.queue import base
 from worq.queue.base import Argument, Delivery, Hop, Message, TaskQueue
 from worq.queue.checks import ID_BYTES
@@ -27,7 +28,7 @@ from worq.task import Deferred, Queue
 
 __all__ = ['Broker']
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 T = TypeVar('T')
 
@@ -341,7 +342,7 @@ class Broker:
         try:
             record = base.unpack(raw)
         except ValueError as error:
-            raise DecodeError(f'[{self.name}:{id}]: {error}') from error
+            raise DecodeError(line(f'[{self.name}:{id}]: {error}')) from error
         nonce = record.nonce
         if record.origin is not None:
             if record.kind in b'vf':   # the others are the queue's own, and not signed
@@ -353,7 +354,7 @@ class Broker:
             return self.codec.decode_failure(id, nonce, record.data)
         failure = TaskExpired if record.kind == base.EXPIRED else TaskCancelled
         name, _, text = record.data.decode('utf-8', 'replace').partition('\n')
-        return failure(name, self.name, id, text)
+        return failure(line(name), self.name, id, line(text))
 
     def sign_anew(self, id: str, nonce: str, seal: bytes, source: str, raw: bytes) -> bytes:
         """The value of a task, as its own, that comes along a tail call from a record of another.
@@ -364,9 +365,9 @@ class Broker:
         try:
             record, path = base.unpack(raw), base.path(raw)
         except ValueError as error:
-            raise DecodeError(f'[{self.name}:{source}]: {error}') from error
+            raise DecodeError(line(f'[{self.name}:{source}]: {error}')) from error
         if record.kind != base.VALUE:
-            raise DecodeError(f'[{self.name}:{source}] has no value')
+            raise DecodeError(line(f'[{self.name}:{source}] has no value'))
         hops = [Hop(source, record.nonce, seal), *path]
         seals.follow(self.codec, id, nonce, hops, False)
         return seals.sign_anew(self.codec, id, nonce, (hops[-1].id, hops[-1].nonce), record.data)
@@ -385,7 +386,12 @@ class Broker:
 
     def progress(self, task_id: str) -> Progress | None:
         """What a running task told last of how far it has come; None if nothing."""
-        found, = self.backend.inspect([task_id])
+        try:
+            found, = self.backend.inspect([task_id])
+        except QueueError as error:
+            if error.damaged:   # it is being repaired
+                return None
+            raise
         return Progress.decode(found.progress) if found and found.progress else None
 
     def explain(self, deferred: Deferred) -> str:

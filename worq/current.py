@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Protocol, Self
 
 from worq import const
 from worq.errors import Cancelled, TaskTimeout
+from worq.plain import line
 
 if TYPE_CHECKING:
     from worq.core import Broker
@@ -19,6 +20,9 @@ __all__ = [
     'CurrentTask', 'Control', 'Progress', 'Shield', 'current_task', 'overtime', 'running',
     'shield_here', 'unbroken',
 ]
+
+
+MOST = 10 ** 300    # of a number; one that no float can hold is none of a task
 
 
 class Progress(NamedTuple):
@@ -47,10 +51,12 @@ class Progress(NamedTuple):
         """What ``encode`` made; None for anything else."""
         try:
             done, total, text = json.loads(raw)
-        except ValueError:
+        except (ValueError, TypeError, RecursionError):
             return None
         if not isinstance(done, int | float) or not isinstance(text, str) \
                 or not isinstance(total, int | float | None):
+            return None
+        if any(isinstance(n, int) and abs(n) > MOST for n in (done, total)):
             return None
         return cls(done, total, text)
 
@@ -118,7 +124,7 @@ class CurrentTask:
         return TaskTimeout(self.name, self._broker.name, self.id, error)
 
     def __repr__(self) -> str:
-        return f'<CurrentTask {self.name} [{self._broker.name}:{self.id}] {self.token}>'
+        return line(f'<CurrentTask {self.name} [{self._broker.name}:{self.id}] {self.token}>')
 
 
 class Control(Protocol):

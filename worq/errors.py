@@ -21,6 +21,7 @@
 from __future__ import annotations
 
 from worq.const import check_span
+from worq.plain import line, lines
 
 __all__ = [
     'Cancelled', 'Retry', 'WorqError', 'TaskFailure', 'TaskExpired', 'TaskCancelled', 'TaskTimeout',
@@ -30,7 +31,13 @@ __all__ = [
 
 
 class WorqError(Exception):
-    """The root of WorQ's exceptions. Each can be pickled and copied, with equal fields."""
+    """The root of WorQ's exceptions. Each can be pickled and copied, with equal fields.
+
+    Their texts can be printed, whatever was in ids, names and messages of others.
+    """
+
+    def __str__(self) -> str:
+        return lines(super().__str__())
 
 
 class TaskFailure(WorqError):
@@ -63,7 +70,7 @@ class TaskFailure(WorqError):
         return type(self), (*self.args, self.traceback), self.__dict__
 
     def __str__(self) -> str:
-        return f'{self.task_name} [{self.queue}:{self.task_id}] {self.error}'
+        return line(f'{self.task_name} [{self.queue}:{self.task_id}] {self.error}')
 
     def __repr__(self) -> str:
         return f'<{type(self).__name__} {self}>'
@@ -129,9 +136,11 @@ class QueueError(WorqError):
 
     :ivar denied: whether the server does not know the user, or has given it too few rights, so
         that to try again is of no use until somebody grants them.
+    :ivar damaged: whether others have written into the keys of the queue; it is being repaired.
     """
 
     denied = False
+    damaged = False
 
 
 class TooLarge(QueueError):

@@ -10,7 +10,10 @@ from typing import Any, Callable, Sequence
 
 from worq import const
 from worq.current import Progress
-from worq.errors import DecodeError, TaskCancelled, TaskExpired, TaskFailure, TaskTimeout
+from worq.errors import (
+    DecodeError, QueueError, TaskCancelled, TaskExpired, TaskFailure, TaskTimeout,
+)
+from worq.plain import line
 from worq.queue.base import Inspection
 from worq.retry import Memo, merged, parse
 
@@ -18,6 +21,7 @@ __all__ = ['explain']
 
 TASKS = 24        # that are told of, at most ...
 SHOWN = 4         # ... and open arguments of each of them
+NAME = 200        # characters of a name
 SILENT = 60_000   # ms after which a pool that was not heard of counts no more
 
 
@@ -29,8 +33,14 @@ def explain(broker: Any, id: str, name: str, outcome: Callable[[str], Any]) -> s
     :param outcome: the value that a task came to, by its id, or the `TaskFailure`; raises
         LookupError if there is none.
     """
-    found, = broker.backend.inspect([id])
-    return '\n'.join(Explanation(broker, outcome).of(id, found, name))
+    try:
+        found, = broker.backend.inspect([id])
+        told = Explanation(broker, outcome).of(id, found, name)
+    except QueueError as error:
+        if not error.damaged:
+            raise
+        told = [f'{name} [{broker.name}:{id}] cannot be told of now: {error}']
+    return '\n'.join(map(line, told))
 
 
 class Explanation:
@@ -52,7 +62,7 @@ class Explanation:
         """A task, and what it waits for."""
         self.told.add(id)
         if found and found.header:
-            name = found.header.partition(b'\n')[0].decode('utf-8', 'replace')
+            name = line(found.header.partition(b'\n')[0].decode('utf-8', 'replace'), NAME)
         label = f'{name or "the task"} [{self.broker.name}:{id}]'
         if found is None or found.state == const.COMPLETED:
             return [f'{label} {self._ended(id)}']
@@ -193,7 +203,7 @@ class Explanation:
             return None
         try:
             return Memo.decode(self.broker.codec.decode_memo(id, found.nonce, found.memo))
-        except (ValueError, DecodeError):
+        except Exception:   # it may be anything, where nothing is signed
             return Memo()
 
     def _past(self, id: str, found: Inspection) -> list[str]:
@@ -219,6 +229,7 @@ def report(progress: Progress) -> str:
 
 def span(ms: int) -> str:
     """A duration, in its two largest units."""
+    ms = max(ms, 0)
     if ms < 10_000:
         return f'{ms / 1000:.1f} s'
     seconds = ms // 1000
@@ -230,6 +241,9 @@ def span(ms: int) -> str:
 
 def moment(ms: int) -> str:
     """A moment to come: how long it is until then, and the time of day."""
-    at = datetime.now().astimezone() + timedelta(milliseconds=ms)
+    try:
+        at = datetime.now().astimezone() + timedelta(milliseconds=ms)
+    except OverflowError:
+        return f'in {span(ms)}'
     day = '' if at.date() == datetime.now().date() else '%Y-%m-%d '
     return f'in {span(ms)} (at {at.strftime(f"{day}%H:%M:%S")})'

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-import logging
 import os
 from threading import Thread, get_ident
 import time
@@ -29,6 +28,7 @@ from worq.errors import QueueError, Unfinished
 from worq.ids import new_nonce
 from worq.latch import Latch
 from worq.lock import beneath, look_within
+from worq.plain import logger
 from worq.queue.base import TaskQueue
 from worq.waiters import Waiter, Waiters
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # an inbox works on Deferreds, but makes none
 
 __all__ = ['Inbox']
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 LINGER = 1.0        # seconds that a thread which asks for coroutines waits for more of them
 REWATCH = 10.0      # seconds after which all that is awaited is watched again

@@ -13,6 +13,7 @@ from worq import codec, const
 from worq.anchor import kept_by
 from worq.current import Progress
 from worq.errors import DuplicateTask, QueueError, TaskExpired, TaskFailure
+from worq.plain import line
 from worq.options import FAIL, PASS, UNSET, Options
 from worq.queue import base
 from worq.space import TaskSpace
@@ -85,7 +86,7 @@ class Queue:
         return self.__target
 
     def __repr__(self) -> str:
-        return f'<Queue {self.__target or "(root)"} [{self.__broker.name}]>'
+        return line(f'<Queue {self.__target or "(root)"} [{self.__broker.name}]>')
 
 
 class Task:
@@ -258,7 +259,7 @@ class Task:
         return Task(self.queue, **{**(options or {}), **more})
 
     def __repr__(self) -> str:
-        return f'<Task {self.name} [{self.broker.name}]>'
+        return line(f'<Task {self.name} [{self.broker.name}]>')
 
 
 def parts(target: Queue | Task) -> tuple[Broker, str, Options]:
@@ -289,7 +290,7 @@ class Call(NamedTuple):
     options: Options
 
     def __repr__(self) -> str:
-        return f'<Call {self.name} {self.id}>'
+        return line(f'<Call {self.name} {self.id}>')
 
 
 class Deferred:
@@ -371,8 +372,8 @@ class Deferred:
         :raises TaskFailure: if the task failed.
         """
         if not self.wait(timeout):
-            raise TimeoutError(f'{self.name} [{self.broker.name}:{self.id}] '
-                               f'has no result after {timeout} seconds; explain() says why')
+            raise TimeoutError(line(f'{self.name} [{self.broker.name}:{self.id}] has no result '
+                                    f'after {timeout} seconds; explain() says why'))
         return self._outcome()
 
     def exception(self, timeout: float | None = None) -> TaskFailure | None:
@@ -517,4 +518,4 @@ class Deferred:
             status = self._batch.word if self._batch else self.status or 'incomplete'
         except QueueError:  # it must be possible to show anything, at any time
             status = 'out of reach'
-        return f'<Deferred {self.name} [{self.broker.name}:{self.id}] {status}>'
+        return line(f'<Deferred {self.name} [{self.broker.name}:{self.id}] {status}>')

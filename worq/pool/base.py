@@ -5,7 +5,6 @@ No pool knows another kind of pool; all of them talk to the queue through a `Des
 from __future__ import annotations
 
 from collections import deque
-import logging
 import os
 import platform
 from threading import Lock
@@ -16,6 +15,7 @@ from worq import __version__
 from worq.core import Broker
 from worq.errors import QueueError, TooLarge, WorqError
 from worq.ids import new_nonce
+from worq.plain import logger
 from worq.pool.courier import Courier, settle_alone
 from worq.pool.pace import task_lease
 from worq.pool.proof import cause_of_death, link_of, read, started
@@ -23,7 +23,7 @@ from worq.queue.base import Delivery, Held, Late, Lost, Outcome, TaskQueue, Turn
 
 __all__ = ['Desk', 'Error', 'describe', 'cause_of_death', 'check_broker', 'started']
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 PATIENCE = 0.05     # seconds that a task waits behind a long one before it is given back
 PAUSE = 0.05, 2.0   # seconds between tries to reach a lost queue: first and last

@@ -14,7 +14,6 @@ import atexit
 from collections import deque
 from contextlib import suppress
 from itertools import count
-import logging
 import os
 import pickle
 import runpy
@@ -31,6 +30,7 @@ from worq import SCHEMES, codec, streams
 from worq.core import Broker
 from worq.current import CurrentTask, Progress
 from worq.errors import QueueError
+from worq.plain import logger
 from worq.pool import forks, frozen
 from worq.pool.forks import Handlers
 from worq.pool.frames import CHUNK, FrameError, Reader, pack
@@ -44,7 +44,7 @@ from worq.queue.base import Outcome
 
 __all__ = ['main', 'preparation', 'prepare']
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 FLUSH = 0.002       # seconds that an outcome waits for those of the tasks behind it
 SELDOM = 0.1        # seconds, when a task takes long

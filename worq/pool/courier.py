@@ -5,17 +5,17 @@ Nobody waits for it, so a pool goes on to take, to beat and to settle what is sh
 from __future__ import annotations
 
 from collections import deque
-import logging
 from threading import Condition, Thread
 import time
 from typing import Callable, Generic, Iterable, TypeVar
 
 from worq.errors import TooLarge
+from worq.plain import logger
 from worq.queue.base import Outcome, TaskQueue
 
 __all__ = ['Courier', 'settle_alone']
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 PAUSE = 0.05, 2.0   # seconds between tries while nothing gets through: first and last
 PARTS = {'value': 'its result', 'failure': 'the report of its failure',

@@ -11,18 +11,19 @@ it is stopped, and its stack is written by a C signal handler, which needs no GI
 """
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import time
 from typing import TYPE_CHECKING
+
+from worq.plain import logger
 
 if TYPE_CHECKING:
     from worq.pool.worker import Worker
 
 __all__ = ['Watch', 'show']
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 EVERY = 1.0        # seconds between two looks at a child
 FROZEN = 5.0       # seconds after which a child is frozen; a guess: no busy machine is so slow
@@ -57,8 +58,9 @@ class Watch:
         :param label: names the pool in the log.
         """
         if self._trouble:
-            log.error('%s: %s: it is killed, and what it has not begun goes back%s',
-                      label, self._trouble, stack(worker))
+            text = stack(worker).lstrip('\n')   # on lines of its own
+            log.error('%s: %s: it is killed, and what it has not begun goes back'
+                      + ('\n%s' if text else '%s'), label, self._trouble, text)
             self.look_at = float('inf')
             return worker.kill()
         self._observe(worker, now)

@@ -6,13 +6,13 @@ does not let go then is up to the pool.
 """
 from __future__ import annotations
 
-import logging
 from threading import Thread, get_ident
 import time
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Callable
 
 from worq.current import Control, CurrentTask, Shield, overtime, unbroken
+from worq.plain import logger
 from worq.pool.forks import only_here
 from worq.queue.base import Outcome
 from worq.retry import members
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ['GRACE', 'Grip', 'rouse']
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 GRACE = 2.0   # seconds that a task has to let go, before it is given up
 

@@ -8,7 +8,6 @@ trip makes up the next batch.
 from __future__ import annotations
 
 from collections import deque
-import logging
 import os
 import select
 from threading import Lock
@@ -16,6 +15,7 @@ import time
 from typing import Callable
 
 from worq.errors import QueueError
+from worq.plain import logger
 from worq.pool.base import PATIENCE, Desk
 from worq.pool.frames import MOST, Outlet
 from worq.pool.pace import HORIZON, batch_size, smooth
@@ -27,7 +27,7 @@ from worq.streams import pipe
 
 __all__ = ['Manager']
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 LEASE = 15_000            # ms
 RESPAWN = 0.1, 10.0       # seconds before a child is tried again that could not begin

@@ -1,14 +1,14 @@
 """Beats for a pool whose one thread waits for the queue."""
 from __future__ import annotations
 
-import logging
 from threading import Event, Thread
 
+from worq.plain import logger
 from worq.pool.base import Desk
 
 __all__ = ['Pacemaker']
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 SLACK = 0.5     # seconds after a beat was due before it is made here: mostly it has been
 

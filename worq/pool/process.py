@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import pickle
 import select
@@ -15,6 +14,7 @@ from weakref import WeakSet
 
 from worq import const
 from worq.core import Broker
+from worq.plain import logger
 from worq.pool import child
 from worq.pool.base import Error, check_broker
 from worq.pool.forks import Handlers
@@ -28,7 +28,7 @@ __all__ = ['WorkerPool', 'start_pools', 'run_in_subprocess', 'Error']
 
 _pools: WeakSet[WorkerPool] = WeakSet()
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 GRACE = 30.0               # seconds that running tasks have when the pool stops
 STALL = 120.0              # seconds; a queue that is out of reach takes it some ten

@@ -19,6 +19,7 @@ from worq.current import Control, CurrentTask, overtime, running
 from worq.errors import (
     Cancelled, DecodeError, EncodeError, Retry, TaskFailure, TaskTimeout, UntrustedMessage,
 )
+from worq.plain import line, logger
 from worq.pool import forks
 from worq.queue.base import Argument, Delivery, Outcome
 from worq.retry import Memo, Policy
@@ -26,7 +27,7 @@ from worq.task import Deferred
 
 __all__ = ['run', 'runner']
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 UNKNOWN = 'no such task'   # and no more, as in WorQ 1.x, whose programs compare it: a note has it
 BESIDE = 3   # members of a group of exceptions that an error names, besides the one that decides
@@ -293,21 +294,22 @@ class Run:
             if isinstance(err, Retry):  # no mishap
                 trace = ''
             log.log(logging.WARNING if trace else logging.INFO,
-                    '%s [%s:%s] %s; it runs again in %.3g s, as attempt %d%s%s', self.name,
-                    self.broker.name, id, error, pause, memo.attempts + 1,
-                    '\n' if trace else '', trace.rstrip())
+                    '%s [%s:%s] %s; it runs again in %.3g s, as attempt %d' + (
+                        '\n%s' if trace else '%s'), self.name,
+                    self.broker.name, line(id), line(error), pause, memo.attempts + 1,
+                    trace.rstrip())
         data = self.broker.codec.encode_memo(id, self.nonce, memo.encode())
         return Outcome(id, token, 'retry', data, int(pause * 1000))
 
     def failure(self, error: str, word: str = 'failure', trace: str = '', quiet: bool = False,
                 kind: type[TaskFailure] = TaskFailure, note: str = '') -> Outcome:
         id, token = self.delivery[:2]
-        failure = kind(self.name, self.broker.name, id, error, trace)
+        failure = kind(self.name, self.broker.name, id, line(error), trace)
         if note:
             failure.add_note(note)
             failure.traceback = f'{error}\n{note}\n'   # as Python shows an exception with a note
         if not quiet:
-            log.error('%s%s%s%s', failure, f'; {note}' if note else '', '\n' if trace else '',
+            log.error('%s%s\n%s' if trace else '%s%s%s', failure, f'; {note}' if note else '',
                       trace.rstrip())
         return Outcome(id, token, word, self.broker.codec.encode_failure(self.nonce, failure))
 

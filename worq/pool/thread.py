@@ -13,6 +13,7 @@ from weakref import WeakSet
 from worq import const
 from worq.core import Broker
 from worq.errors import QueueError
+from worq.plain import logger
 from worq.pool.base import PATIENCE, Desk, Error, check_broker
 from worq.pool.courier import settle_alone
 from worq.pool.grip import GRACE
@@ -24,7 +25,7 @@ from worq.streams import pipe
 
 __all__ = ['WorkerPool', 'Error']
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 LEASE = 60_000      # ms: a thread that beats may have to wait long for the GIL
 FLUSH = 0.005       # seconds that an outcome waits for those of the tasks behind it

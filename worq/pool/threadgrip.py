@@ -1,12 +1,12 @@
 """How a task in another thread is interrupted, with nothing to be hit but the task."""
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
 from worq.current import Progress
 from worq.lock import Lock
+from worq.plain import logger
 from worq.pool.grip import GRACE, Grip, rouse
 from worq.queue.base import Outcome
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ['ThreadGrip']
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class ThreadGrip(Grip):

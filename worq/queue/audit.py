@@ -11,6 +11,7 @@ from collections import Counter
 from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 from worq import const
+from worq.plain import line
 
 __all__ = ['Fault', 'Store', 'raw']
 
@@ -34,6 +35,7 @@ OWNED = {'a', 'b', 'd', 'r', 's', 'u', 'w', 'in', 'pool', 'on'}   # by a task, o
 INDEX = {'s': 'sched', 'a': 'lease', 'p': 'wait'}
 NUMBERS = 'edfmlpiutvgacqz'   # the fields of a task that are numbers
 LANE = re.compile(r'x:\d+:(q:[012]|wait|sched)')
+SHAPES = {'cursor': r'\d{1,20}', 'purges': r'\d{1,15}'}   # of fields of `m`
 CHUNK = 1000
 FIELDS = 50   # of a task at most
 
@@ -52,7 +54,7 @@ class Fault(NamedTuple):
     what: str
 
     def __str__(self) -> str:
-        return self.what
+        return line(self.what)
 
 
 class Store:
@@ -106,7 +108,7 @@ class Store:
                 self.damaged.append(Fault('t', id, f'task {id!r}: its record makes no sense'))
                 del self.keys['t'][id]
         for name, value in list(self.of('m').get('', {}).items()):
-            if not re.fullmatch(r'-?\d{1,15}' if name != 'cursor' else r'\d{1,20}', value):
+            if not re.fullmatch(SHAPES.get(name, r'-?\d{1,15}'), value):
                 self.damaged.append(Fault('field', name, f'field {name!r} of m is no number'))
                 del self.keys['m'][''][name]
 

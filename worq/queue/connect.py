@@ -9,7 +9,6 @@ after each answer that says that it is not there.
 """
 from __future__ import annotations
 
-import logging
 import random
 import re
 import threading
@@ -23,6 +22,7 @@ from redis import exceptions as errors
 from redis.connection import AbstractConnection
 
 from worq.errors import QueueError, TooLarge
+from worq.plain import logger
 from worq.queue import transfer
 from worq.queue import rights
 from worq.queue.address import BLOCK, Address, parse
@@ -37,7 +37,7 @@ FINDING = 1.5       # seconds for the first words with a server that we have bee
 OLDEST = (6, 2)
 LARGE = 256 << 10   # bytes: no limit of a server is lower, so what is shorter is never to blame
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 T = TypeVar('T')
 
 Kinds = type[Exception] | tuple[type[Exception], ...] | None
@@ -430,13 +430,15 @@ class Link:
             return QueueError(f'Redis at {self.address.label}: {text}')
         for word, kind, hint in ANSWERS:
             if re.search(rf'\b({word})\b', text) or (kind and isinstance(error, kind)):
-                return QueueError(f'Redis at {self.address.label}: {hint} ({text})')
+                refused = QueueError(f'Redis at {self.address.label}: {hint} ({text})')
+                refused.damaged = hint == DAMAGE
+                return refused
         return QueueError(f'Redis at {self.address.label} refused: {text}')
 
 
 def is_damage(error: QueueError) -> bool:
     """Whether keys of the queue are not as they should be."""
-    return DAMAGE in str(error)
+    return error.damaged
 
 
 _told: set[object] = set()   # what has been warned of

@@ -6,11 +6,11 @@ it, and what depends on it, come to an end too. What belongs to nothing is throw
 """
 from __future__ import annotations
 
-import logging
 from threading import Event, Lock, Thread
 from typing import Any, Callable
 
 from worq.errors import WorqError
+from worq.plain import logger
 from worq.queue.audit import Commands, Fault, Store, raw
 
 __all__ = ['Mender', 'audit', 'mend']
@@ -21,7 +21,7 @@ STEP = 100     # keys in one call of the script
 SHARED = {'key', 'field', 'trash'}   # what no script can mend, for all of them use it
 UNSURE = {'pins', 'dead'}   # what the script cannot see for itself: only what is found twice
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 def audit(commands: Commands, prefix: str) -> list[str]:

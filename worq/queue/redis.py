@@ -8,7 +8,6 @@ out of reach. ``take`` and ``turn`` are not: whoever calls them has to ``reconci
 """
 from __future__ import annotations
 
-import logging
 import os
 import random
 import threading
@@ -23,6 +22,7 @@ from redis.connection import AbstractConnection
 
 from worq import const
 from worq.errors import QueueError, TooLarge, Unfinished
+from worq.plain import logger
 from worq.queue import base, script
 from worq.queue.base import (
     Argument, Delivery, Held, Inspection, Late, Lost, Message, Outcome, Refusal, Turn,
@@ -55,7 +55,7 @@ LINE = b'\n'        # ends the name of a task in its header
 PATIENCE = 1.0      # seconds that a take without a time-out goes on while a script has more
 
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class TaskQueue(base.TaskQueue):

@@ -7,20 +7,20 @@ the queue, as if a stranger had sent it.
 from __future__ import annotations
 
 import json
-import logging
 from threading import Event
 import time
 from typing import Any, Callable, Iterable, Sequence
 
 from worq import const
 from worq.errors import QueueError
+from worq.plain import logger
 from worq.queue import base
 from worq.queue.checks import check_wait
 from worq.queue.base import Argument, Held, Inspection, Lost, Message, Outcome, Refusal
 
 __all__ = ['TaskQueue', 'answer', 'unpack_answer']
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 PAUSE = 0.001, 0.05   # seconds between two looks at an inbox: first and last
 HIGHEST = 1 << 53     # of a number; beyond, some arithmetic would fail

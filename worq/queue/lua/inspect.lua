@@ -37,6 +37,11 @@ local function look(id, T)
   if T.s == COMPLETED then
     return {T.s, T.n}
   end
+  local lost = astray(id, T)
+  if lost then
+    return {T.s or '?', T.n or '', header(id, T), false, false, 0, {}, '', false, '', false, 0, '', '',
+            '', lost}
+  end
   local here, open = T.s == PROCESSING, T.s == PENDING and not T.x
   local names = open and open_ones(id, 0, PUT_LIMIT - 1) or {}
   if open and #names == 0 then
@@ -45,7 +50,7 @@ local function look(id, T)
   return {T.s, T.n, header(id, T), span(due(id, T)), span(T.z), open and (tonumber(T.u) or 1) - (T.G and 1 or 0) or 0,
           names, T.x or '', T.s == ENQUEUED and ahead(id, T), here and T.o or '',
           here and now - (tonumber(T.q) or now), deliveries(T) or 0, here and T.j or '', T.y or '', T.G or '',
-          astray(id, T) or ''}
+          ''}
 end
 
 local answers = {}

@@ -10,11 +10,21 @@
 --   x  what its tail call waits for, or did    S  the seal of that
 --   i  pins   k  something that is not pinned waits for it, or MADE
 --   w  the first client that waits    r  outcome, if it is short
-local purges = tonumber(meta[3] or 0) or 0
+local purges = math.max(tonumber(meta[3] or 0) or 0, 0)
 -- Others may have written anything where we read a number. What is none, or is more than a call can
 -- ask for, counts as what is usual; so nothing fails halfway, for all tasks that are in the step.
 
 local attempt = redis.pcall
+
+-- Adds to a number in a hash, and answers with it; nil if others have written something else there.
+local function add(key, field, by)
+  local answer = attempt('HINCRBY', key, field, by)
+  if type(answer) ~= 'table' then
+    return answer
+  elseif not (answer.err:find('integer') or answer.err:find('overflow')) then
+    error(answer.err)
+  end
+end
 
 local function read(id)
   local flat = attempt('HGETALL', P .. 't:' .. id)

@@ -47,7 +47,10 @@ local function tell(id, T, record)
   else
     entry = 'r' .. entry .. record
   end
-  local clients = call('SRANDMEMBER', P .. 'w:' .. id, CHUNK)   -- all of them; if others wrote more
+  local clients = attempt('SRANDMEMBER', P .. 'w:' .. id, CHUNK)   -- all, or what others wrote
+  if clients.err and not clients.err:find('WRONGTYPE', 1, true) then
+    error(clients.err)
+  end
   if #clients > 0 then
     drop(P .. 'w:' .. id)
   end
@@ -97,12 +100,8 @@ end
 local function flush()
   flush_ready()
   for name, by in pairs(counted) do
-    local answer = attempt('HINCRBY', KEYS[1], name, by)
-    if type(answer) == 'table' then
-      if not (answer.err:find('integer') or answer.err:find('overflow')) then
-        error(answer.err)
-      end
-      call('HSET', KEYS[1], name, by)   -- others have written there
+    if not add(KEYS[1], name, by) then
+      call('HSET', KEYS[1], name, by)
     end
   end
   for client, entries in pairs(news) do

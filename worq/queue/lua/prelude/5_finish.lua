@@ -20,10 +20,7 @@ end
 local function unpin(id)
   local key = P .. 't:' .. id
   local s, pins = unpack(call('HMGET', key, 's', 'i'))
-  local n = tonumber(pins or 0)
-  if n and n % 1 == 0 and math.abs(n) < REACH and pins and (s ~= COMPLETED or n > 1) then
-    call('HINCRBY', key, 'i', '-1')
-  else
+  if not pins or s == COMPLETED and (tonumber(pins) or 0) <= 1 or not add(key, 'i', '-1') then
     call('HDEL', key, 'i')
     let_end(id)
   end

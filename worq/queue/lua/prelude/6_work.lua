@@ -31,9 +31,11 @@ local function work()
     end
     local key = P .. 't:' .. dependent
     local open = tonumber(T.u or 0)
-    if open and open > 1 and open <= REACH and open % 1 == 0 then
-      T.u, T.G = call('HINCRBY', key, 'u', '-1'), not gate and T.G or nil
-      return gate and call('HDEL', key, 'G')
+    if open and open > 1 then
+      T.u, T.G = add(key, 'u', '-1'), not gate and T.G or nil
+      if T.u then
+        return gate and call('HDEL', key, 'G')
+      end
     end
     met[#met + 1] = dependent
     call('HDEL', key, 'u', 'v', 'G')

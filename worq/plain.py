@@ -1,0 +1,51 @@
+"""Text made fit for people: what others have written may move a cursor, or begin a new line."""
+from __future__ import annotations
+
+import logging
+
+__all__ = ['line', 'lines', 'logger']
+
+SPACES = '\u00a0\u2002\u2003\u2007\u2009\u200a\u202f\u3000'   # that texts of people have
+
+
+def line(text: object, most: int = 0) -> str:
+    """The text on one line, with an escape for each character that cannot be printed.
+
+    :param most: characters, after which it is cut; 0: it is not.
+    """
+    text = str(text)
+    if most and len(text) > most:
+        text = text[:most] + '...'
+    if text.isprintable():
+        return text
+    return ''.join(c if c.isprintable() or c in SPACES else c.encode('unicode_escape').decode()
+                   for c in text)
+
+
+def lines(text: str) -> str:
+    """The same, for a text of several lines."""
+    return '\n'.join('\t'.join(map(line, part.split('\t'))) for part in text.split('\n'))
+
+
+def logger(name: str) -> logging.Logger:
+    """A logger whose messages can be printed, and are a line each unless their format has more."""
+    log = logging.getLogger(name)
+    log.addFilter(_filter)
+    return log
+
+
+def _filter(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    if not message.isprintable():
+        plain = lines(message) if '\n' in record.msg else line(message)
+        if plain != message:
+            record.msg, record.args = plain, ()
+    if record.exc_info and not record.exc_text:
+        traceback = _formatter.formatException(record.exc_info)
+        plain = lines(traceback)
+        if plain != traceback:   # else it is left to formatters of other kinds
+            record.exc_text = plain
+    return True
+
+
+_formatter = logging.Formatter()
