@@ -21,10 +21,8 @@ from worq.space import TaskSpace
 if TYPE_CHECKING:  # the arrow points up only for the type checker
     from worq.core import Broker
 
-__all__ = [
-    'Queue', 'Task', 'TaskSpace', 'Deferred',
-    'TaskFailure', 'TaskExpired', 'DuplicateTask',  # WorQ 1.x had them here
-]
+__all__ = ['Queue', 'Task', 'TaskSpace', 'Deferred',
+           'TaskFailure', 'TaskExpired', 'DuplicateTask']   # WorQ 1.x had these here
 
 class Queue:
     """A handle on the tasks of a broker's queue: attributes extend the name, a call enqueues.
