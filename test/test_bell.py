@@ -86,15 +86,46 @@ class IdleTest(unittest.TestCase):
         eq_(self.tokens(), 0)   # it will not be woken
         eq_(bell._patience(), 1.0)
 
+    def test_crowd(self) -> None:
+        """The more pools there are, the less often each looks; and only some of them are told what
+        is due, for if all came at once nobody else would be served."""
+        bell = self.q.bell('p')
+        self.addCleanup(bell.close)
+        for n, span in [(4, None), (5, 2_500), (11, 5_500), (12, 6_000), (100, 6_000)]:
+            for i in range(n):
+                self.q.join(f'p{i}', {})
+            eq_(self.pause(), span)
+        self.q.turn('p', limit=1)
+        eq_(bell._patience(), 2.0)
+        self.assertFalse(bell.due())
+        self.q.put([message('a', delay=5_900)])
+        self.advance(const.TICK)
+        eq_([self.pause() for _ in range(6)], 4 * [4_900] + 2 * [6_000])
+        self.q.put([message('b', delay=3_000)])
+        eq_([self.pause() for _ in range(6)], 4 * [3_000] + 2 * [6_000])
+        bell.expect(0.0)
+        eventually(bell.due)
+        bell.expect(None)
+        self.assertTrue(bell.due())
+
+    def test_kept(self) -> None:
+        """A token that comes between a look that found nothing and a bell that is armed rings."""
+        bell = self.q.bell('p')
+        self.addCleanup(bell.close)
+        self.q.turn('p', limit=1)
+        self.q.put([message('a')])
+        bell.arm()
+        self.assertTrue(bell.keeps and bell.clear())
+
     def test_soon(self) -> None:
         """A pool is woken for what is due before all have looked again anyway, to hear when."""
-        self.q.put([message('late', delay=3_000), message('last', 'late', expires=3_000)])
+        self.q.put([message('late', delay=7_000), message('last', 'late', expires=7_000)])
         eq_(self.tokens(), 0)
-        self.q.put([message('a', delay=2_999)])
+        self.q.put([message('a', delay=6_999)])
         eq_(self.tokens(), 1)
         self.q.turn('p', limit=1)
         eq_(self.tokens(), 0)   # it has heard
-        self.q.put([message('b', 'late', expires=2_999)])
+        self.q.put([message('b', 'late', expires=6_999)])
         eq_(self.tokens(), 1)
         self.q.put([message('again')])
         delivery, = self.q.turn('p', limit=1).deliveries
@@ -135,8 +166,9 @@ class AskingTest(unittest.TestCase):
             with client.Redis.from_url(server.url) as redis:
                 return int(redis.info('commandstats').get(f'cmdstat_{name}', {}).get('calls', 0))
 
-        with thread.WorkerPool(broker):
-            eventually(lambda: calls('blpop') >= 2)
+        with thread.WorkerPool(broker) as pool:
+            # A second after it joined it beats, and looks for the dead once more.
+            eventually(lambda: pool._desk.beat_in > 2 and calls('blpop') >= 2)
             scripts, bells = calls('evalsha'), calls('blpop')
             eventually(lambda: calls('blpop') >= bells + 3, timeout=60)
-            self.assertLessEqual(calls('evalsha') - scripts, 3 + 1)
+            self.assertLessEqual(calls('evalsha') - scripts, 3 + 1 + 1)   # one may be a patrol

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import unittest
+from functools import partial
 from typing import Any
 
 import redis
@@ -13,7 +14,7 @@ from worq import const
 from worq.errors import QueueError
 from worq.queue import base, script
 from worq.queue import redis as worq_redis
-from worq.queue.base import Message
+from worq.queue.base import Message, Outcome
 
 BOOM = '''\
 -- boom(P; first, second: int, {id}, ...) -> word
@@ -181,3 +182,86 @@ class PutFirst(unittest.TestCase):
         self.client.config_set('maxmemory', 0)
         eq_(self.q.status(['a', 'b', 'c']), ['enqueued', None, None])
         eq_(self.q.audit(), [])
+
+
+class TurnPlain(unittest.TestCase):
+    """What `turn.plain.lua` does alone is what `turn.lua` would have done."""
+
+    def setUp(self) -> None:
+        self.url = support.redis_url()
+        self.client = redis.Redis.from_url(self.url)
+        self.addCleanup(self.client.close)
+
+    def begin(self) -> None:
+        self.queues = [self.queue(), self.queue()]
+        text = (script.FOLDER / 'turn.lua').read_text('utf-8')
+        whole = script.assemble(text, script.prelude(True))
+        self.queues[1]._scripts = {**self.queues[1]._scripts, 'turn': whole}
+        for q in self.queues:
+            q.join('p', {'host': 'h', 'boot': 'b'})
+
+    def queue(self) -> worq_redis.TaskQueue:
+        name = support.unique()
+        self.addCleanup(support.clean, self.url, name)
+        self.client.set(f'worq:{{{name}}}:clock', 1_000_000)
+        q = worq_redis.TaskQueue(self.url, name, clock_key=True)
+        self.addCleanup(q.close)
+        return q
+
+    def both(self, verb: str, *args: Any, **options: Any) -> Any:
+        """What both answer."""
+        made = [getattr(q, verb)(*args, **options) for q in self.queues]
+        eq_(made[0], made[1], verb)
+        return made[0]
+
+    def keys(self, q: worq_redis.TaskQueue) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key in self.client.scan_iter(f'{q.prefix}*', count=1000):
+            kind = self.client.type(key).decode()
+            if key.endswith(b'}:ends'):   # of keys by their whole names
+                continue
+            found[key.decode().removeprefix(q.prefix)] = \
+                self.client.hgetall(key) if kind == 'hash' else \
+                self.client.zrange(key, 0, -1, withscores=True) if kind == 'zset' else \
+                self.client.lrange(key, 0, -1) if kind == 'list' else \
+                self.client.smembers(key) if kind == 'set' else self.client.get(key)
+        return found
+
+    def test_alike(self) -> None:
+        """Turns that settle one task, take one, both or neither, and all that is not so."""
+        words = [('value', b'x'), ('value', bytes(60)), ('value', bytes(5_000)), ('failure', b'x'),
+                 ('release', b''), ('retry', b''), ('lost', b'x'), ('refuse', b'no'), ('', b'')]
+        number = 0
+        for options in ({}, {'ttl': 5_000}, {'lease': 70_000}, {'priority': 0}, {'priority': 2},
+                        {'max_deliveries': 1}, {'flags': base.IGNORE_RESULT}, {'expires': 9_000},
+                        {'body': bytes(100)}, {'header': b'n\n' + bytes(70)}):
+            self.begin()
+            self.both('turn', 'p', (), None, 8)
+            for word, data in words:
+                number += 1
+                self.life(number, options, word, data)
+            eq_(*[self.keys(q) for q in self.queues], f'{options}')
+            self.both('purge')
+            eq_(self.queues[0].audit(), [])
+
+    def life(self, number: int, options: dict[str, Any], word: str, data: bytes) -> None:
+        turn, id = partial(self.both, 'turn', 'p'), f't{number}'
+        self.both('put', [message(id, **options)])
+        for client in range(number % 3):
+            self.both('watch', f'c{client}', [id])
+        if number % 4 == 0:
+            self.both('put', [message(f'next {number}')])
+        one, = turn((), None, 1).deliveries
+        if number % 7 == 0:
+            self.both('put', [message(f'last {number}', id)])
+        outcome = Outcome(id, one.token, word or 'value', data)
+        if not word:
+            outcome = outcome._replace(token=b'another')
+        left = turn([outcome], [] if number % 5 == 0 else None, number % 3).deliveries
+        eq_(*[self.keys(q) for q in self.queues], f'{options} {word}')
+        turn([outcome], None, 0)    # sent twice
+        self.both('cancel', [id])
+        for _ in range(3):
+            left = turn([Outcome(one.id, one.token, 'value', b'') for one in left], None,
+                        8).deliveries
+        eq_(left, [])

@@ -146,6 +146,8 @@ PRIORITIES = {'high': 0, 'normal': 1, 'low': 2}
 
 TICK = 1_000                #: ms between two ticks of a queue
 POLL = 2_000                #: ms that a pool sleeps at most, if nothing is due and no bell rings
+CROWD = 4                   #: pools of a queue beyond which each of them looks less often ...
+IDLE = 6_000                #: ... but every so many ms; and pools that are told what is due soon
 TICK_LIMIT = 100            #: due tasks, and lost leases, handled by one tick
 LEASES_LIMIT = 400          #: leases that one step takes from a pool
 BUDGET = 200                #: units of leftover work that one verb does along

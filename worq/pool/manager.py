@@ -34,7 +34,7 @@ RESPAWN = 0.1, 10.0       # seconds before a child is tried again that could not
 KILLED = 1.0              # the most of them if it was killed: that says less of the next one
 FAREWELL = 5.0            # seconds that a child has to end after its last task
 YOUNG = 1.0               # seconds; a child that dies sooner without a task has not begun
-SOON = 0.001              # seconds in which a short task may be done
+SOON, LATER = 0.001, 0.05  # seconds in which a short task may be done, and another one
 SILENCE = 3.0             # seconds; an armed bell rings within two, or nobody listens to it
 
 
@@ -63,7 +63,7 @@ class Manager:
         self._bell_fd = -1              # while it is armed
         self._armed_at = 0.0            # and since when
         self._more = True               # there may be something to take ...
-        self._look_at = 0.0             # ... but it is not looked for before
+        self._look_at: float = 0        # ... but it is not looked for before
         self._outcomes: list[Outcome] = []
         self._backlog: deque[tuple[Delivery, float]] = deque()  # came back; since when
         self._seconds: float | None = None   # that a task takes
@@ -148,9 +148,10 @@ class Manager:
             elif fd == self._bell_fd:
                 rang = self._bell.clear()
                 self._disarm()
-                self._more, self._look_at = True, 0.0
-                if not rang:
-                    self._arm()  # then one look is enough
+                if rang or self._bell.due():
+                    self._more, self._look_at = True, 0
+                if not rang:  # then one look is enough
+                    self._arm()
             elif fd in self._heard:
                 worker = self._heard[fd]
                 worker.ended |= fd == worker.pidfd
@@ -358,8 +359,9 @@ class Manager:
             self._deal_backlog(now)
         if self._bell_fd >= 0 and now - self._armed_at > SILENCE:
             self._disarm()  # its connection is dead, and only its connection may be
-        # Without a bell (the queue had no connection for it) we look at every round.
-        look = self._more and (self._outcomes or now >= self._look_at) or self._bell_fd < 0
+        # Without a bell (there was no connection for it) at every round; idle, along with a beat.
+        look = self._more and (self._outcomes or now >= self._look_at) or self._bell_fd < 0 \
+            or now >= desk.beat_at and not desk.held
         limit = min(self._room(), desk.backend.handful) if look and self._stop_at is None else 0
         if not (limit or self._outcomes or desk.untold or desk.brought or now >= desk.beat_at) \
                 or desk.away > 0.002:
@@ -374,10 +376,10 @@ class Manager:
             self._more = len(deliveries) >= limit
             self._look_at = 0.0
             if not self._more and self._bell_fd < 0:
-                # It rings only for what comes after it is armed, so look once more: if a
-                # worker has just begun, then along with its outcome, which may be soon.
-                self._more = self._arm()
-                self._look_at = time.monotonic() + SOON if deliveries else 0.0
+                # Look once more, for what came before or is due: perhaps along with an outcome.
+                keeps = self._arm() and self._bell.keeps
+                self._more = self._bell_fd >= 0 and not (keeps and not deliveries)
+                self._look_at = time.monotonic() + (LATER if keeps else SOON) if deliveries else 0
 
     def _quota(self, worker: Worker) -> int | None:
         """How many more tasks the child may be sent in its life; None: any number."""
@@ -395,10 +397,8 @@ class Manager:
         return full - has if quota is None else min(full - has, quota)
 
     def _room(self) -> int:
-        room = -len(self._backlog) - self.desk.coming
-        for worker in self.workers:
-            room += self._wants(worker)
-        return max(0, room)
+        before = len(self._backlog) + self.desk.coming
+        return max(0, sum(map(self._wants, self.workers)) - before)
 
     def _deal(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Give tasks to those who have room, evenly; returns what is left."""

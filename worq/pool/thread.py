@@ -249,15 +249,22 @@ class WorkerPool:
         elif outcomes:
             self._desk.settle(outcomes)
         with self._door:
-            # It rings only for what comes after it is armed, so look once more. Not armed
-            # before the first look: a bell that nobody listens to takes others' rings.
-            armed = looked and self._arm()
+            # If it rings only for what comes after it is armed, look once more. Not armed before
+            # the first look: a bell that nobody listens to takes others' rings.
+            bell, armed, known = self._bell, looked and self._arm(), looked and self._bell.keeps
             while not self._stopping.is_set():
-                deliveries, lost = self._desk.turn([], self._room())
-                self._disown(lost)
-                if deliveries or self._desk.late:
-                    return deliveries
-                armed = not (armed and self._listen()) and self._arm()
+                if not (armed and known):
+                    deliveries, lost = self._desk.turn([], self._room())
+                    self._disown(lost)
+                    if deliveries or self._desk.late:
+                        return deliveries
+                    known = bell.keeps
+                if not armed:
+                    armed = self._arm()
+                    continue
+                rang = self._listen()
+                known = not rang and known and not bell.due()
+                armed = not rang and self._arm()
         return []
 
     def _room(self) -> int:

@@ -92,6 +92,8 @@ class Bells:
 class Bell:
     """See `worq.queue.base.Bell`."""
 
+    keeps = False
+
     def __init__(self, bells: Bells) -> None:
         self._bells = bells
         self._out, self._in = pipe()
@@ -117,6 +119,9 @@ class Bell:
             return os.read(self._out, 4096) != SILENT
         except BlockingIOError:
             return False
+
+    def due(self) -> bool:
+        return True
 
     def close(self) -> None:
         if self._bells.close(self):

@@ -22,6 +22,8 @@ MARGIN = 0.005      # seconds that a bell rings after what is due: before it wou
 class Bell:
     """Listens for wake-up tokens on a connection of its own, see `base.Bell`."""
 
+    keeps = True   # a token waits for whoever listens next
+
     def __init__(self, link: Link, key: str) -> None:
         self._link = link
         self._key = key
@@ -99,6 +101,10 @@ class Bell:
         except errors.RedisError:
             self._drop()
             return True
+
+    def due(self) -> bool:
+        """Whether it is time to look: always, unless there was an answer that it is later."""
+        return self._due == float('inf') or self._due <= time.monotonic() + MARGIN
 
     def close(self) -> None:
         """Stop listening. May be called twice."""

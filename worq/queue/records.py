@@ -159,6 +159,10 @@ class Bell(Protocol):
     pool gets, and it rings by itself within two seconds, so that a lost wake-up is short.
     """
 
+    #: Whether it rings as well for what came after the last ``take`` that found nothing, and before
+    #: it was armed. Otherwise look once more when it is armed.
+    keeps: bool
+
     def fileno(self) -> int:
         """The descriptor to select for reading. May differ after each ``arm``."""
 
@@ -171,6 +175,10 @@ class Bell(Protocol):
         :returns: whether it rang for something. If it did not, it may be armed before it is
             looked for anything: no ring is taken from others.
         """
+
+    def due(self) -> bool:
+        """Whether there may be something to take though it did not ring for it: else arm it again,
+        and that is all."""
 
     def close(self) -> None:
         """Stop listening. May be called twice."""

@@ -6,7 +6,8 @@ Line 1 of ``lua/VERB.lua`` is the verb's signature, and its binding::
 
 The plain names after the semicolon become locals, numbers where they are `int`; what comes
 in braces is repeated, and `rest` is the index where that begins. Line 2 is what the verb
-does to a task. What is in ``lua/VERB.first.lua`` goes before the prelude.
+does to a task. What is in ``lua/VERB.first.lua`` goes before the prelude, and what is in
+``lua/VERB.plain.lua`` where that has the clock: the script ends there if that answers anything.
 
 Both are comments, and these two lines are where everything goes that Redis gets beside the
 file itself: Dragonfly's flags must be a comment in a line of their own, the first; the
@@ -27,7 +28,8 @@ from worq import const
 __all__ = ['Script', 'load']
 
 FOLDER = Path(__file__).parent / 'lua'
-BASE = '4'   # the files of the prelude before this one are the base of all others
+BASE = '4'   # the files of the prelude before this one are the base of all others ...
+PLAIN = '3_t'  # ... and those before this one of what a script does first, too
 FLAGS = '--!df flags=allow-undeclared-keys'
 
 SIGNATURE = re.compile(r'-- (\w+)\(P; ?(.*?)\) -> ')
@@ -42,13 +44,14 @@ CONSTANTS: dict[str, int | str] = {
     name: getattr(const, name) for name in (
         'NONCE', 'LEASE', 'MAX_DELIVERIES', 'TICK', 'POLL', 'TICK_LIMIT', 'BUDGET', 'GAP', 'GRACE',
         'COOLDOWN', 'INLINE', 'SMALL', 'INBOX_TTL', 'POOL_TTL', 'IGNORE_RESULT', 'PASS',
-        'GATE', 'LINKS', 'PUT_LIMIT', 'LOOK', 'AHEAD', 'LEASES_LIMIT', 'REACH')}
+        'GATE', 'LINKS', 'PUT_LIMIT', 'LOOK', 'AHEAD', 'LEASES_LIMIT', 'REACH',
+        'CROWD', 'IDLE')}
 CONSTANTS.update(
     PENDING='p', SCHEDULED='s', ENQUEUED='e', PROCESSING='a', COMPLETED='c',   # states
     RESULT_TTL=const.RESULT_TIMEOUT * 1000,   # ms
     SPAN=const.SPAN * 1000,   # ms
     TIMES=const.COUNT,
-    SOON=const.POLL + const.TICK,   # ms
+    SOON=const.IDLE + const.TICK,   # ms
     WAKES=32,       # tokens at most: each wakes one idle pool
     FIELD=64,       # bytes: a longer value would make a hash a hashtable, of twice the size
     CARRIED=200,    # outcomes of arguments at most that go with a take ...
@@ -91,7 +94,7 @@ class Part(NamedTuple):
 
     text: str
     names: set[str]
-    base: bool = False   # see `assemble`
+    name: str = ''       # of the file, see `assemble`
 
 
 def load(test_clock: bool = False) -> dict[str, Script]:
@@ -102,8 +105,9 @@ def load(test_clock: bool = False) -> dict[str, Script]:
 def verbs(parts: Sequence[Part]) -> dict[str, Script]:
     """All verbs by name, with these parts of the prelude."""
     texts = {file.name: file.read_text('utf-8') for file in FOLDER.glob('*.lua')}
-    firsts = {name: part(texts.pop(name)).text for name in list(texts) if '.first.' in name}
-    return {name[:-4]: assemble(text, parts, firsts.get(f'{name[:-4]}.first.lua', ''))
+    early = {name: part(texts.pop(name)).text for name in list(texts) if name.count('.') > 1}
+    return {name[:-4]: assemble(text, parts, early.get(f'{name[:-4]}.first.lua', ''),
+                                early.get(f'{name[:-4]}.plain.lua', ''))
             for name, text in texts.items()}
 
 
@@ -111,19 +115,19 @@ def prelude(test_clock: bool = False) -> list[Part]:
     """The parts that scripts share, in their order."""
     paths = sorted((FOLDER / 'prelude').glob('*.lua'))
     movable = {path.name.replace('.test', '') for path in paths if '.test' in path.name}
-    return [part(path.read_text('utf-8'), path.name < BASE) for path in paths
+    return [part(path.read_text('utf-8'), path.name) for path in paths
             if ('.test' in path.name if path.name.replace('.test', '') in movable and test_clock
                 else '.test' not in path.name)]
 
 
-def part(text: str, base: bool = False) -> Part:
+def part(text: str, name: str = BASE) -> Part:
     """Fold a file of the prelude; no string of ours has two dashes in a row."""
     lines = (re.sub(r'--.*', '', line).strip() for line in text.split('\n'))
     names = set(WORD.findall(' '.join(DEFINED.findall(text))))
-    return Part(' '.join(line for line in lines if line), names, base)
+    return Part(' '.join(line for line in lines if line), names, name)
 
 
-def assemble(text: str, parts: Sequence[Part], first: str = '') -> Script:
+def assemble(text: str, parts: Sequence[Part], first: str = '', plain: str = '') -> Script:
     """What Redis gets for the file of a verb: the flags, what it needs, the file itself.
 
     All but the base of the prelude is in a function of its own. A call of a script makes each
@@ -135,13 +139,17 @@ def assemble(text: str, parts: Sequence[Part], first: str = '') -> Script:
     if match is None:
         raise ValueError(f'no signature: {signature!r}')
     name, parameters = match.groups()
-    words = set(WORD.findall(body)) | {'drop'}   # with a clock of tests it ends keys by the way
-    base: list[str] = []
-    needed: list[str] = []
+    words = set(WORD.findall(body + plain)) | {'drop'}   # a clock of tests ends keys by the way
+    used: list[Part] = []
     for part in reversed(parts):
         if words & part.names:
             words.update(WORD.findall(part.text))
-            (base if part.base else needed).insert(0, part.text)
+            used.insert(0, part)
+    if plain:
+        plain = f'local plain = (function() {plain} end)() if plain then return plain end'
+    base = [*(part.text for part in used if part.name < PLAIN), plain,
+            *(part.text for part in used if PLAIN <= part.name < BASE)]
+    needed = [part.text for part in used if part.name >= BASE]
     head = ' '.join(['local P = KEYS[1]:sub(1, -2)', first, *base, 'return (function()', *needed,
                      bind(parameters)])
     source = CONSTANT.sub(lambda match: value(match[0]), f'{FLAGS}\n{head}\n{body}end)()')

@@ -49,17 +49,6 @@ local function body(id, T)
   return bytes, start
 end
 
--- In how many ms a tick may find something due, nil if in none within POLL.
-local function pause()
-  local first
-  local horizon = text(now + POLL)
-  for _, index in ipairs({'sched', 'exp', 'lease'}) do
-    local found = call('ZRANGEBYSCORE', P .. index, '-inf', horizon, 'WITHSCORES', 'LIMIT', '0', '1')
-    first = found[2] and math.min(found[2], first or found[2]) or first
-  end
-  return first and math.max(first, meta[1] + TICK) - now
-end
-
 -- Entries whose life is over, or that are taken, cost budget, so that a step stays bounded.
 local function take(pool, limit, lease)
   work()

@@ -1,0 +1,94 @@
+-- The turns of a pool that is not busy, as most are: it settles one outcome of a task that nothing
+-- depends on, or none, and there is one plain task to take, or none. The functions of the prelude cost
+-- more than all of this, at each call; whatever is not so falls through to turn.lua. So nothing is
+-- written before that is known.
+local pool, limit, n = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
+local step = now - (tonumber(meta[1]) or 0)
+local held = ARGV[5 + 4 * n]
+if n > 1 or held and held ~= '' or meta[4] or not (step < TICK and step >= -TICK) then
+  return nil
+end
+
+-- Numbers are read where they are not only copied: others may have written them.
+local function plain(id)
+  local flat = redis.pcall('HGETALL', P .. 't:' .. id)
+  local T = {s = nil, n = nil, h = nil, b = nil, e = nil, o = nil, q = nil, w = nil}
+  for i = 1, #flat, 2 do
+    local name, value = flat[i], flat[i + 1]
+    if #name > 1 or not ('snhbeoqwgpmtl'):find(name, 1, true)
+        or (name == 't' or name == 'l') and not value:find('^%d%d?%d?%d?%d?%d?%d?%d?%d?%d?$') then
+      return nil
+    end
+    T[name] = value
+  end
+  return T.s and T.n and T.h and T.b and (T.g or false) == meta[3] and T
+end
+
+local id, token, word, record = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local D = n == 1 and plain(id)
+if n == 1 and not (D and D.s == PROCESSING and D.o == pool and D.n .. (D.e or 0) == token
+    and (word == 'value' or word == 'failure')
+    and not (D.w and call('EXISTS', P .. 'w:' .. id) > 0)) then
+  return nil
+end
+local lane, found, next, T = P .. 'q:1', nil, nil, nil
+if limit > 0 then
+  if call('EXISTS', P .. 'q:0', P .. 'q:2') > 0 then
+    return nil
+  end
+  found = call('LRANGE', lane, '0', '1')
+  if found[1] then
+    next = found[1]:sub(NONCE + 1)
+    T = (limit == 1 or not found[2]) and plain(next)
+    if not (T and T.s == ENQUEUED and T.n .. next == found[1]) or T.e or T.o then
+      return nil
+    end
+  end
+end
+
+if D or T or held then
+  insist()
+end
+if D then
+  local counted = redis.pcall('HINCRBY', KEYS[1], record:sub(NONCE + 1, NONCE + 1):lower(), '1')
+  if type(counted) == 'table' then
+    return nil   -- others have written there
+  end
+end
+if held and (call('ZSCORE', P .. 'pools', pool) or call('EXISTS', P .. 'pool:' .. pool) == 1) then
+  call('ZADD', P .. 'pools', text(now), pool)
+  expire(text(now + POOL_TTL * 1000), P .. 'pool:' .. pool)
+end
+if D then
+  local key, ends = P .. 't:' .. id, text(now + (D.t or RESULT_TTL))
+  call('HDEL', key, 'h', 'b', 'q', 'w', 'p', 'm', 'l', 'g')
+  if #record <= FIELD then
+    call('HSET', key, 's', COMPLETED, 'r', record)
+  else
+    call('HSET', key, 's', COMPLETED)
+    call('SET', P .. 'r:' .. id, record)
+    expire(ends, P .. 'r:' .. id)
+  end
+  expire(ends, key)
+  call('ZREM', P .. 'lease', id)
+  if D.w then
+    local inbox = P .. 'in:' .. D.w
+    call('RPUSH', inbox, #record > SMALL and 'l' .. #id .. ':' .. id
+         or 'r' .. #id .. ':' .. id .. record)
+    expire(text(now + INBOX_TTL * 1000), inbox)
+  end
+end
+if limit < 1 then
+  return {{}, {}, {}}
+elseif not (T and limit == 1) then
+  drop(P .. 'wake')   -- nothing is left, so these tokens are stale
+elseif found[2] and call('EXISTS', P .. 'wake') == 0 then
+  call('RPUSH', P .. 'wake', '')   -- the baton
+end
+if not T then
+  return {{}, {}, {}, pause()}
+end
+call('LPOP', lane)
+call('HSET', P .. 't:' .. next, 's', PROCESSING, 'e', '1', 'o', pool, 'q', text(now))
+call('ZADD', P .. 'lease', text(now + (T.l or ARGV[2])), next)
+return {{}, {}, {next, T.n .. '1', 1, T.h, T.b}}
