@@ -192,7 +192,11 @@ class Desk:
                 self.late.extend(turn.late)
             else:
                 self._porter.add(turn.late)
-        lost = [] if held is None else self._beaten(now, held, turn.lost)
+        try:
+            lost = [] if held is None else self._beaten(now, held, turn.lost)
+        except BaseException:
+            self._give_up(turn.deliveries)
+            raise
         if turn.deliveries or turn.late:
             self.beat_at = min(self.beat_at, now + BEAT)
         return turn.deliveries, lost
@@ -261,10 +265,14 @@ class Desk:
             self.untold = outcomes + self.untold
             self._suspect |= suspect
 
-    def _give_up(self, outcomes: list[Outcome]) -> None:
+    def _give_up(self, these: Iterable[Outcome | Delivery]) -> None:
         """After a fault of our own: beat no more for what will never be told."""
-        for outcome in outcomes:
-            self._drop(outcome.token)
+        for one in these:
+            self._drop(one.token)
+
+    def forget(self, token: bytes) -> None:
+        """Beat no more for a delivery: its task will be lost with its lease."""
+        self._drop(token)
 
     def _settled(self, outcomes: Iterable[Outcome], words: Iterable[str]) -> None:
         for outcome, word in zip(outcomes, words):

@@ -1,11 +1,10 @@
 """A pool of threads."""
 from __future__ import annotations
 
-from collections import deque
 import logging
 import os
 import select
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, current_thread
 import time
 from typing import Any, Callable, Self
 from weakref import WeakSet
@@ -19,6 +18,7 @@ from worq.pool.courier import settle_alone
 from worq.pool.grip import GRACE
 from worq.pool.pace import HORIZON, batch_size, smooth
 from worq.pool.run import runner
+from worq.pool.team import Worker, wait_for, why
 from worq.pool.threadgrip import ThreadGrip
 from worq.queue.base import Bell, Delivery, Held, Lost, Outcome
 from worq.streams import pipe
@@ -33,20 +33,8 @@ NO_BELL = 0.25      # seconds between two looks at a queue that has no bell for 
 SILENCE = 2.75      # seconds; an armed bell rings within little more than two, or not at all
 FAREWELL = 5.0      # seconds that a pool which ends waits for a queue that is out of reach
 WATCH = 1.0         # seconds between two looks at workers that run one task each
-
-
-class Worker:
-    """A thread of the pool, with what it has before it and behind it."""
-
-    def __init__(self, number: int, grip: ThreadGrip) -> None:
-        self.number = number
-        self.grip = grip
-        self.buffer: deque[Delivery] = deque()   # taken, not begun
-        self.done: deque[Outcome] = deque()      # run, not settled
-        self.since: float | None = None          # monotonic: when the running task began
-
-    def __repr__(self) -> str:
-        return f'<Worker {self.number}, {len(self.buffer)} before it, {len(self.done)} behind>'
+LOOK = 0.1          # seconds between two looks at whom `join` waits for
+LOST = 1000         # threads that have been given up, and still run: there must be some end to it
 
 
 class WorkerPool:
@@ -58,8 +46,9 @@ class WorkerPool:
     * run Python code on more than one core: a `worq.pool.process.WorkerPool` can;
     * stop each task that does not end. A `Cancelled` or `TaskTimeout` is raised in it, but only
       when it next runs Python code: not while it sleeps, waits for a lock or a socket, or
-      computes in C. Its thread remains occupied as long. A coroutine is cancelled
-      where it awaits;
+      computes in C. If it does not let go in two seconds, its thread is given up: another
+      takes its place, and it ends when its task does, if ever. A coroutine is cancelled where
+      it awaits;
     * beat while some C code keeps the GIL. So leases are 60 seconds long here, and a task that
       keeps the GIL for longer may be run again by another pool (its late outcome is
       dropped then);
@@ -106,6 +95,10 @@ class WorkerPool:
             self.threads = []
             self._stopping.clear()
             self._open = True
+            self._timeout = timeout
+            self._lost: list[Any] = []       # threads that were given up
+            self._vacant: list[Worker] = []  # of these, those that no other has replaced yet
+            self._said = False               # that there are too many of them
             self._desk = Desk(self.broker.backend, LEASE, self._look_for_news)
             self._bell: Bell = self.broker.backend.bell(self._desk.pool)
             self._wake = pipe()
@@ -115,12 +108,14 @@ class WorkerPool:
             self._by_hand: dict[bytes, str] = {}
             self._desk.tell_names(self.broker.tasks)
             self._keeper_wakes = 0.0
-            self._team = [Worker(number, ThreadGrip(self._wake_keeper))
-                          for number in range(self.workers)]
-            self._keeper = Thread(target=self._keep, name='worq-keeper', daemon=True)
+            self._team = [self._worker(number) for number in range(self.workers)]
+            # It keeps the program from ending, in place of its threads: one that is given up
+            # must not.
+            self._keeper = Thread(target=self._keep, name='worq-keeper',
+                                  daemon=self._custom or current_thread().daemon)
             try:
                 for worker in self._team:
-                    self._start(worker, timeout)
+                    self._start(worker)
                 self._keeper.start()
             except BaseException:  # no more threads to be had: those that run must end
                 self._stop()
@@ -128,13 +123,23 @@ class WorkerPool:
                 raise
         log.info('%r', self)
 
-    def _start(self, worker: Worker, timeout: float) -> None:
+    @property
+    def _custom(self) -> bool:
+        """Whether the program makes the threads, and has its own mind about them."""
+        return self.thread_factory is not Thread
+
+    def _worker(self, number: int) -> Worker:
+        return Worker(number, ThreadGrip(self._wake_keeper))
+
+    def _start(self, worker: Worker) -> None:
         # A program that has wrapped next_task wants to be asked for each task.
         gated = 'next_task' in vars(self.broker)
-        work, args = (self._work_by_hand, (worker, timeout)) if gated else (self._work, (worker,))
-        thread = self.thread_factory(target=work, args=args)
-        thread.start()
-        self.threads.append(thread)
+        worker.thread = self.thread_factory(
+            target=self._work_by_hand if gated else self._work, args=(worker,))
+        if not self._custom:
+            worker.thread.daemon = True
+        worker.thread.start()
+        self.threads.append(worker.thread)
 
     def stop(self, use_sentinel: bool = False, join: bool = True) -> None:
         """Take no more tasks, let those that run end, and give the others back.
@@ -156,8 +161,7 @@ class WorkerPool:
     def join(self) -> None:
         """Wait for the threads to end; does not stop them."""
         threads = self.threads  # each start has a list of its own
-        for thread in list(threads):
-            thread.join()  # without the lock, which stop needs
+        wait_for(threads)  # without the lock, which stop needs
         with self._changing:
             if self.threads is threads:  # nobody has started it again meanwhile
                 self._join()
@@ -166,11 +170,11 @@ class WorkerPool:
         if not self._open:
             return
         self._open = False
-        for thread in self.threads:
-            thread.join()
+        wait_for(self.threads)
         self._watch.set()
         if self._keeper.is_alive():
             self._keeper.join()
+        wait_for(self.threads)  # it may just have begun another
         self.threads = []
         self._desk.leave(FAREWELL)
         self._bell.close()
@@ -202,7 +206,7 @@ class WorkerPool:
 
     def _work(self, worker: Worker) -> None:
         run_one = runner(self.broker, worker.grip)
-        while True:
+        while not worker.grip.given_up:
             try:
                 deliveries = self._next(worker)
                 if not deliveries:
@@ -211,17 +215,19 @@ class WorkerPool:
                 if len(deliveries) > 1:
                     self._watch.set()
                 self._run(worker, run_one)
-            except Exception:
+            except BaseException:
                 # Nothing of the user's gets here, so this is a fault of ours: the task it
                 # hit will be lost with its lease, and the worker must not be.
                 log.exception('worker %d failed, and goes on', worker.number)
+                worker.since = None
+                worker.done.extend(worker.back())
                 self._stopping.wait(FLUSH)
 
     def _next(self, worker: Worker) -> list[Delivery]:
         """Settle what is done and take more, waiting for it; nothing once we stop."""
         while True:
             if self._desk.late and not self._stopping.is_set():
-                self._desk.settle(self._grab(worker))   # before this one waits for what is long
+                self._desk.settle(worker.grab())   # before this one waits for what is long
                 deliveries = self._desk.fetched()
             else:
                 deliveries = self._take(worker)
@@ -231,7 +237,7 @@ class WorkerPool:
                 return deliveries
 
     def _take(self, worker: Worker) -> list[Delivery]:
-        outcomes = self._grab(worker)
+        outcomes = worker.grab()
         looked = False
         if self._stopping.is_set():
             self._desk.settle(outcomes + self._desk.unfetched())
@@ -294,49 +300,46 @@ class WorkerPool:
 
     def _run(self, worker: Worker, run_one: Callable[[Delivery], Outcome]) -> None:
         begin = flushed = time.monotonic()
-        while True:
-            try:
-                delivery = worker.buffer.popleft()
-            except IndexError:  # all is done, or the keeper has given the rest back
-                break
-            if self._stopping.is_set():
-                worker.done.append(Outcome(delivery.id, delivery.token, 'release'))
-                continue
-            if delivery.token not in self._desk.held:
-                continue  # cancelled, or another pool's, before it has begun
-            worker.since = begin
-            outcome = run_one(delivery)
-            if worker.grip.cancelled != delivery.token:
-                worker.done.append(outcome)
-            now = time.monotonic()
-            self._seconds = smooth(self._seconds, now - begin, 0.1)
-            begin = now
-            if now - flushed > FLUSH and worker.buffer:
-                self._desk.settle(self._grab(worker))
-                flushed = now
+        token = b''
+        try:
+            while True:
+                try:
+                    delivery = worker.buffer.popleft()
+                except IndexError:  # all is done, or the keeper has given the rest back
+                    break
+                token = delivery.token
+                if self._stopping.is_set():
+                    worker.done.append(Outcome(delivery.id, token, 'release'))
+                    continue
+                if token not in self._desk.held:
+                    continue  # cancelled, or another pool's, before it has begun
+                worker.since = begin
+                outcome = run_one(delivery)
+                if worker.grip.cancelled != token:
+                    worker.done.append(outcome)
+                now = time.monotonic()
+                self._seconds = smooth(self._seconds, now - begin, 0.1)
+                begin = now
+                if now - flushed > FLUSH and worker.buffer:
+                    self._desk.settle(worker.grab())
+                    flushed = now
+        except BaseException:
+            self._desk.forget(token)   # beaten for, it would be ours for ever
+            raise
         worker.since = None
 
-    @staticmethod
-    def _grab(worker: Worker) -> list[Outcome]:
-        """Take all of a worker's outcomes; the keeper may do so at the same time."""
-        outcomes: list[Outcome] = []
-        while worker.done:
-            try:
-                outcomes.append(worker.done.popleft())
-            except IndexError:
-                break
-        return outcomes
-
-    def _work_by_hand(self, worker: Worker, timeout: float) -> None:
+    def _work_by_hand(self, worker: Worker) -> None:
         run_one = runner(self.broker, worker.grip)
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and not worker.grip.given_up:
             try:
-                delivery = self.broker.next_task(timeout=timeout)
+                delivery = self.broker.next_task(timeout=self._timeout)
                 if delivery is None:
                     continue
                 self._by_hand[delivery.token] = delivery.id
-                outcome = run_one(delivery)
-                self._by_hand.pop(delivery.token, None)
+                try:
+                    outcome = run_one(delivery)
+                finally:
+                    self._by_hand.pop(delivery.token, None)
                 if worker.grip.cancelled != delivery.token:
                     settle_alone(self.broker.backend, self.broker.hand, outcome)
             except Exception:
@@ -356,6 +359,7 @@ class WorkerPool:
             try:
                 self._give_back()
                 self._keep_limits()
+                self._give_up()
                 self._disown(self._desk.beat())
                 self._tell()
                 if self._by_hand:
@@ -386,6 +390,9 @@ class WorkerPool:
             due = worker.grip.due
             if due is not None:
                 waits.append(max(due - now if now < due else due + GRACE - now, 0.001))
+            until = worker.grip.patience
+            if until is not None and until > now:
+                waits.append(until - now)
         return min(waits)
 
     def _wake_keeper(self, due: float) -> None:
@@ -402,12 +409,45 @@ class WorkerPool:
             will = grip.give_up()
             if will is None:
                 continue
-            log.warning('%s does not let go, beyond its limit; it occupies worker %d', will.id,
-                        worker.number)
             if will.token in self._by_hand:
                 self.broker.backend.settle(self.broker.hand, [will])
             else:
                 self._desk.settle([will])
+
+    def _give_up(self) -> None:
+        """Put others in the place of threads whose tasks do not let go, and may never."""
+        for worker in list(self._team):
+            if worker.grip.patience is None or self._is_crowded():
+                continue
+            found = worker.grip.give_up_thread()
+            if found is None:
+                continue
+            task, word = found
+            self._desk.settle(worker.back())   # nothing: it was given back long ago
+            self._team.remove(worker)
+            self._lost.append(worker.thread)
+            self._vacant.append(worker)
+            log.error('%s [%s] %s, and does not let go: its thread is given up, and another takes '
+                      'its place; %d such threads still run', task.name, task.id,
+                      why(word), len(self._lost))
+        while self._vacant:
+            old = self._vacant[0]
+            if not self._stopping.is_set():
+                worker = self._worker(old.number)
+                self._start(worker)   # if there are no more to be had, it is tried again
+                self._team.append(worker)
+            self.threads.remove(old.thread)   # not before: while there are none, nobody waits
+            self._vacant.pop(0)
+
+    def _is_crowded(self) -> bool:
+        """Whether too many threads that were given up are still there."""
+        self._lost = [thread for thread in self._lost if thread.is_alive()]
+        if len(self._lost) < LOST:
+            self._said = False
+        elif not self._said:
+            self._said = True
+            log.critical('%d threads do not let go of their tasks: no more are given up', LOST)
+        return self._said
 
     def _look_for_news(self) -> None:
         """Before each beat, whichever thread it comes from."""
@@ -420,8 +460,14 @@ class WorkerPool:
     def _disown(self, lost: list[Lost]) -> None:
         """These are not ours any more: a cancelled one is to stop."""
         for one in lost:
-            told = one.word == 'cancelled' and any(
-                worker.grip.stop('cancelled', one.token) for worker in self._team)
+            told = False
+            try:
+                told = one.word == 'cancelled' and any(
+                    worker.grip.stop('cancelled', one.token) for worker in self._team)
+                if not told:
+                    any(worker.grip.disown(one.token, one.word) for worker in self._team)
+            except Exception:   # who has just taken tasks must not lose them for that
+                log.exception('%s could not be interrupted', one.id)
             log.log(logging.INFO if told else logging.WARNING,
                     '%s was %s while it was here', one.id, one.word)
 
@@ -431,13 +477,7 @@ class WorkerPool:
             since = worker.since
             if since is None or now - since < PATIENCE:
                 continue
-            outcomes = self._grab(worker)
-            while worker.buffer:
-                try:
-                    delivery = worker.buffer.popleft()
-                except IndexError:
-                    break
-                outcomes.append(Outcome(delivery.id, delivery.token, 'release'))
+            outcomes = worker.grab() + worker.back()
             if outcomes:
                 self._desk.settle(outcomes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
-from worq.current import Progress
+from worq.current import CurrentTask, Progress
 from worq.lock import Lock
 from worq.plain import logger
 from worq.pool.grip import GRACE, Grip, rouse
@@ -27,11 +27,14 @@ class ThreadGrip(Grip):
 
     :param wake: called with the moment (monotonic) at which a time limit will end.
     :ivar cancelled: the token of the delivery that was cancelled last.
+    :ivar given_up: its thread has another in its place, and is to end when the task does.
     """
 
     def __init__(self, wake: Callable[[float], None]) -> None:
         super().__init__()
         self.cancelled = b''
+        self.given_up = False
+        self._asked: tuple[str, str, float] | None = None   # token, why and since when to let go
         self.due: float | None = None        # when the limit ends
         self.told: Progress | None = None    # the last progress that was sent
         self._wake = wake
@@ -110,6 +113,7 @@ class ThreadGrip(Grip):
                 if task.token != token.decode('ascii'):
                     return False
                 self.cancelled = token
+            self._ask(task, word)
             error = self._error = self._stop(task, word)
             if self._put_off():
                 rouse(self.wake())
@@ -121,6 +125,36 @@ class ThreadGrip(Grip):
                 self._raised = True
                 set_async_exception(self.ident, error, self._arrived)
         return True
+
+    def _ask(self, task: CurrentTask, word: str) -> None:
+        self._asked = task.token, word, time.monotonic()
+
+    def disown(self, token: bytes, word: str) -> bool:
+        """The task is not this pool's any more, if it is this one; its outcome is of no use."""
+        with self._lock:
+            task = self.task
+            if task is None or task.token != token.decode('ascii'):
+                return False
+            if self._error is None:
+                self._ask(task, word)
+            return True
+
+    @property
+    def patience(self) -> float | None:
+        """Until when (monotonic) the task has to let go; None: it has not been asked to."""
+        asked, task = self._asked, self.task
+        return asked[2] + GRACE if asked and task and task.token == asked[0] else None
+
+    def give_up_thread(self) -> tuple[CurrentTask, str] | None:
+        """The task that has not let go in time, and what it was asked for. From now on its thread
+        is none of the pool's."""
+        with self._lock:
+            until = self.patience
+            if until is None or self._asked is None or self.task is None \
+                    or time.monotonic() < until:
+                return None
+            self.given_up = True
+            return self.task, self._asked[1]
 
     def give_up(self) -> Outcome | None:
         """What a task comes to that has had its time to let go; once."""
