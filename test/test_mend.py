@@ -45,8 +45,9 @@ class Case(unittest.TestCase):
         q.settle('p', [outcome(done), outcome(long, 'value', bytes(9000))])
         q.put([message('held'), message('enqueued', 'done', body=bytes(500))])
         self.held, = q.take('p', 1)
-        q.settle('p', [outcome(tail, 'delegate', target=base.Argument('held', ''))])
-        q.put([message('scheduled', delay=3_600_000), message('waits', 'held', 'long'),
+        q.settle('p', [outcome(tail, 'delegate', b'seal', target=base.Argument('held', ''))])
+        q.put([message('scheduled', delay=3_600_000),
+               message('waits', base.Argument('held', '', b'seal'), 'long'),
                message('twice', 'waits', 'held')])
         for client_ in 'c', 'c2':
             q.watch(client_, GRAPH)
@@ -92,7 +93,7 @@ class Repair(Case):
         argv: list[Any] = []
         for id in GRAPH:
             argv += ('t', id, '', 'pins', id, pins.get(id, 0))
-            for kind in 'abdrw':
+            for kind in 'abdrsw':
                 argv += (kind, id, '')
         self.q._run('mend', *argv)
         eq_(self.q.audit(), [])

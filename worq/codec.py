@@ -276,7 +276,7 @@ class Codec:
         self.max_payload = max_payload
         self._number, self._dump, _, self._reads = FORMATS[format]
         name = queue.encode()
-        self._queue = LENGTH(len(name)) + name
+        self.scope = LENGTH(len(name)) + name   # what each signature begins with
         key_id = keys.signs.id if keys else NO_KEY
         self._heads = {kind: bytes([MAGIC, kind, self._number]) + key_id for kind in KINDS}
         self._failure_head = bytes([MAGIC, FAILURE, JSON]) + key_id
@@ -496,7 +496,7 @@ class Codec:
     def _sign(self, key: Key, head: bytes, id: str, nonce: str, header: bytes,
               payload: bytes) -> bytes:
         task, life = id.encode(), nonce.encode()
-        context = b''.join((head, self._queue, LENGTHS(len(task), len(life), len(header)),
+        context = b''.join((head, self.scope, LENGTHS(len(task), len(life), len(header)),
                             task, life, header))
         inner, outer = hmac_halves(key.derived[head[1]])
         inner, outer = inner.copy(), outer.copy()
