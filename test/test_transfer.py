@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import pickle
 import random
+import socket
 import tempfile
 import threading
 import time
@@ -18,7 +19,7 @@ from test.support import eq_, eventually
 from worq import QueueError, TaskExpired, TooLarge, const
 from worq.pool import pacemaker, process, thread
 from worq.pool.base import Desk
-from worq.queue import memory, pieces, redis
+from worq.queue import memory, pieces, redis, transfer
 from worq.queue.base import Delivery, Outcome
 
 MB = 1 << 20
@@ -332,6 +333,24 @@ class Slow(Case):
 
     def test_processes(self) -> None:
         self.check('process')
+
+    def test_one_command(self) -> None:
+        """To send may take longer than the time-out in all, if no step of it does."""
+        near, far = socket.socketpair()
+        self.addCleanup(lambda: [one.close() for one in (near, far)])
+        near.settimeout(0.5)
+        got = []
+
+        def reads() -> None:
+            while sum(got) < 4 * MB:
+                got.append(len(far.recv(64 << 10)))
+                time.sleep(0.02)
+        reader = threading.Thread(target=reads)
+        reader.start()
+        begin = time.monotonic()
+        transfer.send(mock.Mock(_sock=near, socket_timeout=0.5), [bytes(2 * MB)] * 2, mock.Mock())
+        self.assertGreater(time.monotonic() - begin, 0.6)
+        reader.join()
 
     def test_time_of_a_caller(self) -> None:
         """A caller's own time ends its call; what has come is there for the next one."""
