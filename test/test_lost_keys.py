@@ -182,6 +182,29 @@ class Beat(Case):
         eq_(set(self.q.pools()), {'p'})
 
 
+class AtOnce(Case):
+    """What needs no repair, for no script stumbles over it."""
+
+    def test_priority(self) -> None:
+        """A task of a priority that there is not has a place in a list like any other."""
+        for priority in b'7', b'x', b'1.5', b'':
+            self.q.put([message(f'first {priority!r}'), message('then', f'first {priority!r}')])
+            self.client.hset(self.key('t:then'), 'p', priority)
+            first, = self.q.take('p', 2)
+            self.q.settle('p', [outcome(first)])
+            then, = self.q.take('p', 2)
+            self.q.settle('p', [outcome(then)])
+            eq_(then.id, 'then')
+
+    def test_note(self) -> None:
+        """Work that is left over gets its note again, from those who wait and those who come by."""
+        for notice in lambda: self.q.verify(['nobody']), self.q._patrol:
+            self.client.rpush(self.key('rel'), 'nobody')
+            self.client.hdel(self.key('m'), 'more')
+            notice()
+            eq_(self.client.hget(self.key('m'), 'more'), b'1')
+
+
 class Ends(Case):
 
     def test_each(self) -> None:
