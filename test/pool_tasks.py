@@ -311,6 +311,12 @@ def init_forks(url, name, path):
     return init(url, name)
 
 
+def init_when(url, name, path):
+    """Begin only when there is this file."""
+    open(path).close()
+    return init(url, name)
+
+
 def init_meets_an_end(url, name):
     """Raise what a child takes for the end of its pipe, elsewhere."""
     raise EOFError('this file is cut off')

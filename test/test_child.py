@@ -10,6 +10,7 @@ import sys
 import tempfile
 import textwrap
 import unittest
+import zipapp
 from pathlib import Path
 
 from test import leaks
@@ -185,6 +186,65 @@ class Script(unittest.TestCase):
     def test_module(self):
         """So they do in a module that is run with -m."""
         self.assertEqual(self.run_(self.MAIN, '-m', 'script'), (0, 'Point(x=6)', ''))
+
+    PACKAGE = MAIN.replace('def move(point, by):', 'from .other import by_name\n\n'
+                           '        def move(point, by):') \
+        .replace('Point(point.x + by)', 'by_name(Point, point.x + by)')
+
+    def test_package(self):
+        """So they do in the ``__main__`` of a package, which imports its siblings."""
+        self.folder.joinpath('app').mkdir()
+        for name, text in [('__init__', ''), ('other', 'def by_name(f, x): return f(x)'),
+                           ('__main__', textwrap.dedent(self.PACKAGE))]:
+            self.folder.joinpath('app', f'{name}.py').write_text(text)
+        self.assertEqual(self.run_('', '-m', 'app'), (0, 'Point(x=6)', ''))
+
+    def test_zip_file_and_folder(self):
+        """So they do in a folder or a zip file that is started, wherever that is."""
+        folder = self.folder / 'app'
+        folder.mkdir()
+        folder.joinpath('other.py').write_text('def by_name(f, x): return f(x)')
+        folder.joinpath('__main__.py').write_text(
+            textwrap.dedent(self.PACKAGE.replace('.other', 'other')))
+        zipapp.create_archive(folder, self.folder / 'app.pyz')
+        for path in 'app', 'app.pyz':
+            self.assertEqual(self.run_('', path), (0, 'Point(x=6)', ''), path)
+
+    def test_no_script(self):
+        """What was typed, piped or given on the command line no child could find: to start the pool
+        is an error, which says what to do."""
+        text = textwrap.dedent(self.MAIN)
+        for command, stdin in [(['-c', text], ''), (['-'], text), (['-i'], text + '\n'),
+                               (['/dev/stdin'], text)]:
+            done = subprocess.run(
+                [sys.executable, *command], input=stdin, cwd=self.folder, timeout=WAIT, text=True,
+                capture_output=True, env={**os.environ, 'PYTHONPATH': str(ROOT)}, check=False)
+            self.assertRegex(done.stderr, r"Error: no worker process could find 'init', .* put it "
+                                          r'into a module.*%%writefile.*worq\.pool\.thread')
+            self.assertEqual(done.stdout, '')
+
+    def test_arguments_without_a_script(self):
+        """So it is for an argument of init_func; what is in a module children find."""
+        text = textwrap.dedent('''
+            from test.pool_tasks import init
+            from worq import get_broker
+            from worq.pool.process import Error, WorkerPool, run_in_subprocess
+            class Name(str):
+                pass
+            broker = get_broker('memory://', 'here')
+            for name in Name('here'), 'here':
+                try:
+                    with WorkerPool(broker, init, [name], workers=1):
+                        print(broker.queue().same(6).result(timeout=50))
+                except Error as error:
+                    print(str(error)[:40])
+            try:
+                run_in_subprocess(Name)
+            except Error as error:
+                print(str(error)[:40])
+            ''')
+        refused = "no worker process could find 'Name', whi"
+        self.assertEqual(self.run_('', '-c', text), (0, f'{refused}\n6\n{refused}', ''))
 
     def test_from_elsewhere(self):
         """The working directory may be any, also one with files named like Python's own."""

@@ -64,7 +64,15 @@ class ExplainContract(BrokerCase):
                 ([{'tasks': 'x'}, {'tasks': ''}], '2 pools .*; none of them knows a task'),
                 ([{'tasks': 'x'}, {}], r'2 pools work on this queue\.'),
                 ([{'tasks': 'double'}, {'tasks': 'x'}, {}], '3 pools .*; 1 of them knows a task'),
-                ([{'tasks': 'double'}, {'tasks': 'double'}], '2 of them know a task')]:
+                ([{'tasks': 'double'}, {'tasks': 'double'}], '2 of them know a task'),
+                ([{'broken': 'E: a\tb' + 'x' * 999}],
+                 r'1 pool works on this queue, but none of its workers could begin: E: a bx{294}'
+                 r'\.\.\.$'),
+                ([{'tasks': 'double'}, {'broken': 'E: x'}],
+                 r'2 pools .*; 1 of them knows a task of this name\. None of the workers of 1 of '
+                 'them could begin: E: x$'),
+                ([{'broken': 'E: x'}, {'broken': 'E: x'}],
+                 '2 pools work on this queue, but none of their workers could begin: E: x$')]:
             for number, info in enumerate(infos):
                 backend.join(f'pool-{number}', info)
             self.assertRegex(made[0].explain().splitlines()[1], says)

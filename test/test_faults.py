@@ -22,7 +22,6 @@ from test.programs import ROOT
 from test.support import eventually
 from worq import get_broker
 from worq.pool import process, thread
-from worq.pool.manager import Manager
 
 
 @unittest.skipUnless(sys.platform == 'linux', 'it looks for processes in /proc')
@@ -126,26 +125,6 @@ class CheckTest(unittest.TestCase):
         entries.append(journal.Entry(10.5, journal.RESULT, 'c', 1, ''))
         figures = check.check(entries)
         self.assertEqual((figures['waited'], figures['after']), (6.0, 3.5))
-
-
-class RespawnTest(unittest.TestCase):
-    """When a child is tried again that could not begin."""
-
-    def test_pause(self):
-        """It follows from how long none has begun, however many were killed since."""
-        with get_broker('memory://', support.unique()) as broker:
-            manager = Manager(broker.backend, None, 1, None, 1.0, 'a pool')
-            self.addCleanup(manager._end)
-            begun = manager._begun_at
-            for _ in range(10):   # ten were killed half a second after one had begun
-                manager._put_off(begun + 0.5)
-            self.assertLessEqual(manager._respawn_at, begun + 0.5 + 0.25)
-            manager._put_off(begun + 8)
-            self.assertEqual(manager._respawn_at, begun + 8 + 4)
-            manager._put_off(begun + 100)
-            self.assertEqual(manager._respawn_at, begun + 100 + 10)
-            manager._put_off(begun + 100, killed=True)   # not by its own doing
-            self.assertEqual(manager._respawn_at, begun + 100 + 1)
 
 
 class SilentConnectionTest(unittest.TestCase):

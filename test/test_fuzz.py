@@ -25,7 +25,7 @@ import worq
 from test import leaks, pool_tasks, support
 from test.support import eq_, eventually
 from worq import DuplicateTask, QueueError, TaskFailure
-from worq.pool import manager, process, thread, worker
+from worq.pool import births, manager, process, thread, worker
 from worq.pool.frames import pack
 from worq.pool.wire import (
     ANSWER, ASK, BROKEN, INIT, LIMIT, OUTCOMES, PROGRESS, READY, TASKS,
@@ -342,7 +342,7 @@ class Frames(Case):
     def test_to_the_manager(self) -> None:
         """Whatever a child writes before it dies: the manager runs none of it, and goes on; the
         task is run again."""
-        self.enterContext(mock.patch.object(manager, 'RESPAWN', (0.01, 0.02)))
+        self.enterContext(mock.patch.object(births, 'RESPAWN', (0.01, 0.02)))
         with self.pool:
             many = [self.q.garble(f'{self.folder.name}/{n}', self.garbage())
                     for n in range(rounds(30))]
@@ -355,7 +355,7 @@ class Frames(Case):
     def test_to_a_child(self) -> None:
         """Whatever a child is sent in place of a task: it runs none of it, each task comes to an
         end, and the pool goes on."""
-        self.enterContext(mock.patch.object(manager, 'RESPAWN', (0.01, 0.02)))
+        self.enterContext(mock.patch.object(births, 'RESPAWN', (0.01, 0.02)))
         rand, damaged = self.rand, 0
 
         def damage(parts: list[bytes]) -> bytes:

@@ -19,8 +19,8 @@ from test.support import eventually, start_redis
 from worq import Task, TaskExpired, get_broker
 from worq.errors import QueueError
 from worq.pool import frames
+from worq.pool.births import Births
 from worq.pool.frames import pack
-from worq.pool.manager import Manager
 from worq.pool.process import Error, WorkerPool, run_in_subprocess, start_pools
 
 __all__ = ['ProcessesOnMemory', 'ProcessesOnRedis', 'EndsOnMemory', 'EndsOnRedis',
@@ -306,16 +306,16 @@ class ProcessDetails(MemoryMixin, Processes):
 
     def test_init_exits(self):
         """A child that ends while it begins is tried again, and sooner if it was killed."""
-        put_off, pauses = Manager._put_off, []
+        put_off, killed = Births.put_off, []
 
-        def record(manager, *args, **kwargs):
-            pauses.append(kwargs)
-            put_off(manager, *args, **kwargs)
+        def record(births, now, by_signal):
+            killed.append(by_signal)
+            put_off(births, now, by_signal)
 
-        with mock.patch.object(Manager, '_put_off', record):
+        with mock.patch.object(Births, 'put_off', record):
             self.start(1, init=init_exits, more=(self.path('begun'),))
             self.assertEqual(self.q.same(1).result(WAIT), 1)
-        self.assertEqual(pauses, [{'killed': False}, {'killed': True}])
+        self.assertEqual(killed, [False, True])
 
     def test_init_never_works(self):
         """Without any child the log says why, tasks stay queued, and the pool can be stopped."""

@@ -14,6 +14,7 @@ from worq.errors import (
     DecodeError, QueueError, TaskCancelled, TaskExpired, TaskFailure, TaskTimeout,
 )
 from worq.plain import line
+from worq.pool.births import shortened
 from worq.queue.base import Inspection
 from worq.retry import Memo, merged, parse
 
@@ -190,13 +191,19 @@ class Explanation:
         many = '1 pool works' if len(live) == 1 else f'{len(live)} pools work'
         told = [pool['tasks'].split('\n') for pool in live if 'tasks' in pool]
         known = sum(name in names for names in told)
+        broken = [shortened(pool['broken']) for pool in live if pool.get('broken')]
+        if broken and len(broken) == len(live):
+            whose = 'its' if len(live) == 1 else 'their'
+            return f'{many} on this queue, but none of {whose} workers could begin: {broken[-1]}'
+        more = f' None of the workers of {len(broken)} of them could begin: {broken[-1]}' \
+            if broken else ''
         if known:
             who = 'it knows' if len(live) == 1 else f'{known} of them know{"s" * (known == 1)}'
         elif len(told) < len(live):
-            return f'{many} on this queue.'
+            return f'{many} on this queue.{more}'
         else:
             who = 'it does not know' if len(live) == 1 else 'none of them knows'
-        return f'{many} on this queue; {who} a task of this name.'
+        return f'{many} on this queue; {who} a task of this name.{more}'
 
     def _memo(self, id: str, found: Inspection) -> Memo | None:
         if not found.memo:

@@ -292,12 +292,15 @@ class Desk:
     def tell_names(self, names: Iterable[str]) -> None:
         """Let the queue know, with the next beat, which tasks can be run here."""
         text = '\n'.join(sorted(names))
-        if len(text.encode('utf-8', 'replace')) > NAMES:
-            text = ''  # a part of them would mislead
-        if text != self.info.get('tasks', ''):
-            self.info.pop('tasks', None)
+        # a part of them would mislead
+        self.tell('tasks', text if len(text.encode('utf-8', 'replace')) <= NAMES else '')
+
+    def tell(self, word: str, text: str) -> None:
+        """Let the queue know something else of the pool, with the next beat; empty: no more."""
+        if text != self.info.get(word, ''):
+            self.info.pop(word, None)
             if text:
-                self.info['tasks'] = text
+                self.info[word] = text
             self._renamed = True
             self.beat_at = 0.0
 
@@ -306,7 +309,7 @@ class Desk:
             self.backend.join(self.pool, self.info)
             self._renamed = False
         except QueueError as error:  # then the next beat, or whoever comes back, does it
-            log.debug('could not tell the names of the tasks: %s', error)
+            log.debug('could not tell what is new of the pool: %s', error)
 
     # 2. -- an outage ---------------------------------------------------------
 

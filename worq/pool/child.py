@@ -32,6 +32,7 @@ from worq.current import CurrentTask, Progress
 from worq.errors import QueueError
 from worq.plain import logger
 from worq.pool import forks, frozen
+from worq.pool.births import one_line
 from worq.pool.forks import Handlers
 from worq.pool.frames import CHUNK, FrameError, Reader, pack
 from worq.pool.grip import Grip, rouse
@@ -42,7 +43,7 @@ from worq.pool.wire import (
 from worq.queue import late
 from worq.queue.base import Outcome
 
-__all__ = ['main', 'preparation', 'prepare']
+__all__ = ['main', 'main_script', 'preparation', 'prepare']
 
 log = logger(__name__)
 
@@ -58,16 +59,31 @@ def preparation() -> dict[str, Any]:
 
     (In the manner of ``multiprocessing.spawn``.)
     """
-    main_module = sys.modules['__main__']
-    spec = getattr(main_module, '__spec__', None)
+    name, path = main_script()
     return {
         'path': [entry or os.getcwd() for entry in sys.path],
         'argv': list(sys.argv),
-        'main_name': spec.name if spec is not None else None,
-        'main_path': os.path.abspath(path) if (path := getattr(main_module, '__file__', None))
-        else None,
+        'main_name': name,
+        'main_path': path,
         'python_path': os.environ.get('PYTHONPATH'),
     }
+
+
+def main_script() -> tuple[str | None, str | None]:
+    """The main script of this process, for `load_main`: the name of its module, or else a path.
+
+    None and None if no other process can load it: it came from a terminal, a notebook, ``-c`` or
+    a pipe.
+    """
+    main = sys.modules['__main__']
+    spec = getattr(main, '__spec__', None)
+    if spec is not None and spec.name != '__main__':
+        return spec.name, None   # python -m module, or -m package: then it is package.__main__
+    archive = getattr(spec and spec.loader, 'archive', None)   # of a zip file that was started
+    path = archive or getattr(main, '__file__', None)
+    if not path or not os.path.isfile(path) or path.startswith(('/dev/', '/proc/')):
+        return None, None
+    return None, os.path.abspath(path)
 
 
 def prepare(data: dict[str, Any]) -> None:
@@ -92,12 +108,12 @@ def load_main(name: str | None, path: str | None) -> None:
     module = types.ModuleType('__mp_main__')
     loading_main = True
     try:
-        if name is not None and name != '__main__' and not name.endswith('.__main__'):
+        if name is not None:
             content = runpy.run_module(name, run_name='__mp_main__', alter_sys=True)
-        elif path is not None and os.path.exists(path):
+        elif path is not None:
             content = runpy.run_path(path, run_name='__mp_main__')
         else:
-            return  # an interactive parent: there is nothing to load
+            return  # there is nothing to load
     finally:
         loading_main = False
     module.__dict__.update(content)
@@ -447,7 +463,8 @@ def main(argv: list[str]) -> int:
         forks.leave(error)   # a copy, that init_func has made
     if error is not None:
         text = ''.join(traceback.format_exception(error))
-        child.say([BROKEN, text.encode('utf-8', 'replace')])
+        child.say([BROKEN, one_line(error).encode('utf-8', 'replace'),
+                   text.encode('utf-8', 'replace')])
         return 1
     child.say([READY, *(name.encode() for name in broker.tasks)])
     child.work(broker)

@@ -17,6 +17,7 @@ from typing import Callable
 from worq.errors import QueueError
 from worq.plain import logger
 from worq.pool.base import PATIENCE, Desk
+from worq.pool.births import Births
 from worq.pool.frames import MOST, Outlet
 from worq.pool.pace import HORIZON, batch_size, smooth
 from worq.pool.pacemaker import Pacemaker
@@ -30,8 +31,6 @@ __all__ = ['Manager']
 log = logger(__name__)
 
 LEASE = 15_000            # ms
-RESPAWN = 0.1, 10.0       # seconds before a child is tried again that could not begin
-KILLED = 1.0              # the most of them if it was killed: that says less of the next one
 FAREWELL = 5.0            # seconds that a child has to end after its last task
 YOUNG = 1.0               # seconds; a child that dies sooner without a task has not begun
 SOON, LATER = 0.001, 0.05  # seconds in which a short task may be done, and another one
@@ -72,8 +71,7 @@ class Manager:
         self._generation = 0            # of the children that are to stay
         self._elders = 0                # how many were there when it began
         self._watch_at: float | None = None  # monotonic: when a limit or a grace time ends
-        self._begun_at = self.turned    # when a child has last begun well
-        self._respawn_at = 0.0
+        self._births = Births(label, self.turned)
         self._stop_at: float | None = None   # monotonic: when those that still run are killed
         self._waking = Lock()
         self._wake_out, self._wake_in = pipe()
@@ -125,8 +123,8 @@ class Manager:
                 until = min(until, now + HORIZON)
         if self._backlog:
             until = min(until, self._backlog[0][1] + PATIENCE)
-        if self._respawn_at > self.turned and self._missing():  # else they have been hired
-            until = min(until, self._respawn_at)
+        if self._births.again_at > self.turned and self._missing():  # else they have been hired
+            until = min(until, self._births.again_at)
         if self._watch_at is not None:
             until = min(until, self._watch_at)
         if self._stop_at is not None:
@@ -166,7 +164,8 @@ class Manager:
         was_ready, before = worker.ready, len(worker.sent)
         outcomes = worker.receive()
         if worker.ready and not was_ready:
-            self._begun_at = time.monotonic()
+            self._births.well(time.monotonic())
+            self.desk.tell('broken', '')
             log.debug('%s: worker %d is ready', self.label, worker.pid)
             if not worker.leaving:
                 self.desk.tell_names(worker.names)
@@ -246,7 +245,7 @@ class Manager:
                 worker.active = now
                 self._unclog(worker.tasks)
                 worker.retire()
-        if self._stop_at is None and now >= self._respawn_at:
+        if self._stop_at is None and now >= self._births.again_at:
             for _ in range(self._missing()):
                 self._hire(now)
 
@@ -260,18 +259,16 @@ class Manager:
         try:
             worker = self.spawn()
         except OSError as error:  # no memory, no processes: it may pass
-            log.error('%s cannot start a worker process: %s', self.label, error)
-            self._put_off(now)
+            self._failed(now, f'it cannot be started: {error}')
             return
         worker.generation = self._generation
         self.workers.append(worker)
         self._register(worker)
 
-    def _put_off(self, now: float, killed: bool = False) -> None:
-        # By how long none could begin, not how many could not: if somebody kills them right
-        # and left, some of them young, the pool must not be without any for long.
-        first, last = RESPAWN if not killed else (RESPAWN[0], min(RESPAWN[1], KILLED))
-        self._respawn_at = now + min(last, max(first, (now - self._begun_at) / 2))
+    def _failed(self, now: float, why: str, more: str = '', killed: bool = False) -> None:
+        self._births.failed(now, why, more, killed)
+        if not any(worker.ready for worker in self.workers):
+            self.desk.tell('broken', why)   # to whoever asks why nothing is done
 
     def _bury(self, worker: Worker, cause: str, now: float) -> None:
         """A child has ended: tell what it was doing, and find others for the rest."""
@@ -282,13 +279,11 @@ class Manager:
         rest = [delivery for _, delivery in worker.sent if delivery is not running]
         late = self._stop_at is not None and now >= self._stop_at
         if worker.broken and not worker.retiring:
-            log.error('%s: a worker process could not begin, another is tried later:\n%s',
-                      self.label, worker.broken)
-            self._put_off(now)
+            self._failed(now, worker.why, worker.broken)
         elif not worker.retiring and not worker.disowned and (
                 not worker.ready or running is None and now - worker.born < YOUNG):
-            log.error('%s: %s before it had begun', self.label, cause)
-            self._put_off(now, killed=(worker.process.returncode or 0) < 0)
+            self._failed(now, f'{cause} before it had begun',
+                         killed=(worker.process.returncode or 0) < 0)
         elif running is not None or not worker.retiring:
             log.error('%s: %s%s%s', self.label, cause,
                       f', running {running.id}' if running else '',
@@ -325,7 +320,7 @@ class Manager:
             begin()
             self._generation += 1
             self._elders = sum(worker.ready for worker in self.workers)
-            self._respawn_at = now
+            self._births.again_at = now
             for worker in self.workers:
                 worker.leaving |= not worker.ready   # of those before, and not even begun
         if self._elders:

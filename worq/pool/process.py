@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import atexit
+from io import BytesIO
 import os
 import pickle
 import select
@@ -9,6 +10,7 @@ import signal
 import subprocess
 from threading import Lock, Thread, current_thread, main_thread
 import time
+from types import FunctionType
 from typing import Any, Callable, Iterable, Mapping, Self
 from weakref import WeakSet
 
@@ -150,12 +152,7 @@ class WorkerPool:
 
     def _spawner(self) -> Callable[[], Worker]:
         """What starts a child, as this pool is configured now."""
-        try:
-            init = pickle.dumps((self.init_func, self.init_args, self.init_kwargs))
-        except Exception as error:
-            raise Error(f'a worker process could not find init_func or its arguments, for they '
-                        f'cannot be pickled: {error}; init_func must be at the top level '
-                        'of a module') from error
+        init = _pickled((self.init_func, self.init_args, self.init_kwargs))
         data = pickle.dumps({
             'preparation': child.preparation(), 'init': init, 'url': self.broker.url})
         first = pack([INIT, data, self.broker.name.encode()])
@@ -235,6 +232,39 @@ class WorkerPool:
 
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
+
+
+class _Pickler(pickle.Pickler):
+    """Notes what it names of the main script."""
+
+    of_main = ''
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, type | FunctionType) and obj.__module__ == '__main__':
+            self.of_main = self.of_main or obj.__qualname__
+        return NotImplemented
+
+
+def _pickled(call: tuple[Any, ...]) -> bytes:
+    """A function and its arguments for a child.
+
+    :raises Error: if no child could find them.
+    """
+    file = BytesIO()
+    pickler = _Pickler(file)
+    try:
+        pickler.dump(call)
+    except Exception as error:
+        raise Error(f'a worker process could not find init_func or its arguments, for they '
+                    f'cannot be pickled: {error}; init_func must be at the top level '
+                    'of a module') from error
+    if pickler.of_main and child.main_script() == (None, None):
+        raise Error(f'no worker process could find {pickler.of_main!r}, which was defined in a '
+                    'terminal, a notebook, by python -c or on standard input: put it into a '
+                    'module, a file of its own, and import it from there (in a notebook a cell '
+                    'that begins with %%writefile tasks.py makes one); or use a pool of threads, '
+                    'worq.pool.thread')
+    return file.getvalue()
 
 
 def _forked() -> None:
@@ -430,7 +460,7 @@ def run_in_subprocess(func: Callable[..., Any], *args: Any, **kw: Any) -> Proces
 
     Kept for programs written for WorQ 1.x: tests of pools use it.
     """
-    data = pickle.dumps((child.preparation(), pickle.dumps((func, args, kw))))
+    data = pickle.dumps((child.preparation(), _pickled((func, args, kw))))
     popen = start_child(['call'], stdin=subprocess.PIPE)
     assert popen.stdin is not None
     popen.stdin.write(len(data).to_bytes(8, 'little') + data)

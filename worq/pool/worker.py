@@ -14,6 +14,7 @@ from typing import Any, Iterable, Iterator, NamedTuple
 from weakref import WeakSet
 
 from worq import const, streams
+from worq.pool.births import shortened
 from worq.pool.frames import CHUNK, MOST, FrameError, Outlet, Reader, pack
 from worq.pool.frozen import Watch
 from worq.pool.grip import GRACE
@@ -109,7 +110,8 @@ class Worker:
         self.names: list[str] = []       # of the tasks that it can run
         self.progress: dict[bytes, bytes] = {}  # by token; for the manager to take
         self.asked: list[list[bytes]] = []      # number, verb and value; for it to answer
-        self.broken = ''                 # the traceback, if it could not begin
+        self.broken = ''                 # the traceback, if it could not begin ...
+        self.why = ''                    # ... and its last line
         self.fault = ''                  # what was wrong with what it wrote
         self.generation = 0              # of the manager's
         self.blocked = False             # it has what it cannot begin now, and gets no more
@@ -233,8 +235,9 @@ class Worker:
         if kind == READY:
             self.ready = True
             self.names = [name.decode('utf-8', 'replace') for name in parts[1:]]
-        elif kind == BROKEN and len(parts) == 2:
-            self.broken = parts[1].decode('utf-8', 'replace')
+        elif kind == BROKEN and len(parts) == 3:
+            self.why, self.broken = (part.decode('utf-8', 'replace') for part in parts[1:])
+            self.why = shortened(self.why)
         elif kind == OUTCOMES:
             self.blocked, delivery = False, None
             for outcome in unpack_outcomes(parts):

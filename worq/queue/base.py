@@ -355,7 +355,8 @@ class TaskQueue:
     def join(self, pool: str, info: Mapping[str, str]) -> None:
         """Make a pool known: `info` has its host, boot id, pid, start time, version.
 
-        And 'tasks' once that is known: the names that it can run, a line each.
+        And 'tasks' once that is known: the names that it can run, a line each. And 'broken',
+        one line, as long as none of its workers could begin: why.
         """
         raise NotImplementedError
 
