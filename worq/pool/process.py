@@ -222,9 +222,20 @@ class WorkerPool:
             atexit.unregister(self._at_exit)
 
     def _at_exit(self) -> None:
-        """The program ends: give back at once what runs, unless the pool is stopping."""
-        manager = self._manager
-        self.stop(grace=None if manager is not None and manager.stopping else 0)
+        """The program ends without a ``stop``: this is it.
+
+        By ``atexit``, so not before all threads of the program have ended that are no daemons:
+        they may call tasks until then.
+        """
+        try:
+            self.stop(join=False)
+            # Not by join: in Python 3.11 one that is interrupted takes the thread for ended.
+            while self.alive:
+                time.sleep(SOON)
+        except BaseException:   # Ctrl-C, by somebody who does not want to wait
+            self.stop(grace=0)
+            raise
+        self.join()
 
     def __enter__(self) -> Self:
         self.start(handle_sigterm=False)
