@@ -2,14 +2,19 @@
 from __future__ import annotations
 
 from collections import deque
+import time
 from typing import Any
 
+from worq.plain import logger
 from worq.pool.threadgrip import ThreadGrip
 from worq.queue.base import Delivery, Outcome
 
 __all__ = ['Worker', 'wait_for', 'why']
 
-LOOK = 0.1   # seconds between two looks at whom `wait_for` waits for
+log = logger(__name__)
+
+LOOK = 0.1   # seconds between two looks at whom `wait_for` waits for ...
+SOON = 0.01  # ... when it must not join
 
 
 class Worker:
@@ -47,11 +52,29 @@ class Worker:
             outcomes.append(Outcome(delivery.id, delivery.token, 'release'))
         return outcomes
 
+    def abandon(self) -> list[Outcome]:
+        """What gives back the task that it runs, if any, since the program ends."""
+        task = self.grip.task
+        if task is None:
+            return []
+        log.warning('%s [%s] had to end, since the program does', task.name, task.id)
+        return [Outcome(task.id, task.token.encode('ascii'), 'release')]
 
-def wait_for(threads: list[Any]) -> None:
-    """Wait until all have ended that are in the list: who is given up is taken out meanwhile."""
+
+def wait_for(threads: list[Any], seconds: float | None = None) -> None:
+    """Wait until all have ended that are in the list: who is given up is taken out meanwhile.
+
+    :param seconds: at most. An interrupt leaves no thread as ended that has not; in Python 3.11
+        one of `join` does.
+    """
+    begin = time.monotonic()
     while alive := [thread for thread in threads if thread.is_alive()]:
-        alive[0].join(LOOK)
+        if seconds is None:
+            alive[0].join(LOOK)
+        elif time.monotonic() - begin < seconds:
+            time.sleep(SOON)
+        else:
+            break
 
 
 def why(word: str) -> str:

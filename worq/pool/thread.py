@@ -34,10 +34,8 @@ FLUSH = 0.005       # seconds that an outcome waits for those of the tasks behin
 NO_BELL = 0.25      # seconds between two looks at a queue that has no bell for us
 SILENCE = 2.75      # seconds; an armed bell rings within little more than two, or not at all
 FAREWELL = 5.0      # seconds that a pool which ends waits for a queue that is out of reach
-EXIT = 30.0        # seconds that running tasks have when the program ends
-SOON = 0.01          # seconds between two looks whether they have ended
+EXIT = 30.0         # seconds that running tasks have when the program ends
 WATCH = 1.0         # seconds between two looks at workers that run one task each
-LOOK = 0.1          # seconds between two looks at whom `join` waits for
 LOST = 1000         # threads that have been given up, and still run: there must be some end to it
 
 
@@ -113,7 +111,7 @@ class WorkerPool:
             self._desk.tell_names(self.broker.tasks)
             self._keeper_wakes = 0.0
             self._team = [self._worker(number) for number in range(self.workers)]
-            # All are daemons, so that a program which forgets its pool can end; see _at_exit.
+            # All are daemons, so that a program which forgets its pool can end: _at_exit.
             self._keeper = Thread(target=self._keep, name='worq-keeper', daemon=True)
             try:
                 for worker in self._team:
@@ -188,46 +186,33 @@ class WorkerPool:
     def _at_exit(self) -> None:
         """The program ends without a ``stop``: this is it, but it waits no longer than `EXIT`.
 
-        A thread cannot be killed, and Python waits for each that is no daemon, before it calls
-        anything here. So ours are daemons. Not by what ``threading`` calls before it waits for
-        the others: the program's own threads may call tasks until they end.
+        Python would wait for ever for threads that are no daemons, before it comes here. Not by
+        what ``threading`` calls before that: the program's own may call tasks until they end.
         """
         try:
             self.stop(join=False)
-            ends = time.monotonic() + EXIT
-            # Not by join: in Python 3.11 one that is interrupted takes the thread for ended.
-            while self._is_at_work() and time.monotonic() < ends:
-                time.sleep(SOON)
+            wait_for(self.threads, EXIT)
         finally:   # also after a Ctrl-C, by somebody who does not want to wait
-            if self._is_at_work():
+            if any(thread.is_alive() for thread in self.threads):
                 self._abandon()
             else:
                 self.join()
 
-    def _is_at_work(self) -> bool:
-        return any(thread.is_alive() for thread in list(self.threads))
-
     def _abandon(self) -> None:
         """Give back what still runs: its thread ends with the program."""
         self._give_back()
-        for worker in self._team:
-            task = worker.grip.task
-            if task is None:
-                continue
-            log.warning('%s [%s] had to end, since the program does', task.name, task.id)
-            given = Outcome(task.id, task.token.encode('ascii'), 'release')
+        for given in [one for worker in self._team for one in worker.abandon()]:
             if given.token not in self._by_hand:
                 self._desk.settle([given])
-                continue
-            with suppress(QueueError):   # then its lease will run out
-                self.broker.backend.settle(self.broker.hand, [given])
+            else:
+                with suppress(QueueError):   # then its lease will run out
+                    self.broker.backend.settle(self.broker.hand, [given])
         self._desk.leave(FAREWELL)
 
     def _forked(self) -> None:
         """In a fork: it has no threads, and the tasks and the pipe are not its own.
 
-        A byte in that pipe would tell the workers of the original to end, for ever.
-        """
+        A byte in that pipe would have the workers of the original look for ever."""
         self._changing = Lock()
         self._stopping = Event()
         self._stopping.set()
