@@ -103,6 +103,10 @@ class IdleTest(unittest.TestCase):
         eq_([self.pause() for _ in range(6)], 4 * [4_900] + 2 * [6_000])
         self.q.put([message('b', delay=3_000)])
         eq_([self.pause() for _ in range(6)], 4 * [3_000] + 2 * [6_000])
+        self.advance(2_500)
+        eq_(self.pause(), 1_000)       # that was a tick: there is none when it is due
+        self.advance(500)
+        eq_([self.pause() for _ in range(5)], 3 * [500] + 2 * [6_000])
         bell.expect(0.0)
         eventually(bell.due)
         bell.expect(None)

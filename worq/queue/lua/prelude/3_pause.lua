@@ -15,13 +15,15 @@ local function pause()
   end
   if not first then
     return span
-  elseif span then
+  end
+  local moment = math.max(first, meta[1] + TICK)   -- what is due already waits for the next tick
+  if span then
     local alarm, told = unpack(call('HMGET', KEYS[1], 'alarm', 'told'))
-    told = alarm == text(first) and tonumber(told) or 0
+    told = alarm == text(moment) and tonumber(told) or 0
     if told >= CROWD then
       return span
     end
-    call('HSET', KEYS[1], 'alarm', text(first), 'told', text(told + 1))
+    call('HSET', KEYS[1], 'alarm', text(moment), 'told', text(told + 1))
   end
-  return math.max(first, meta[1] + TICK) - now
+  return moment - now
 end
