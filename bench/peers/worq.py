@@ -1,9 +1,10 @@
 """WorQ: on Redis with a pool as a program of its own, or in memory with a pool in this process.
 
-As a program it is that pool: ``python -m bench.peers.worq URL WORKERS [threads]``.
+As a program it is that pool: ``python -m bench.peers.worq URL WORKERS [threads [POOLS]]``.
 """
 from __future__ import annotations
 
+from contextlib import ExitStack
 import signal
 import sys
 from typing import Any, Sequence
@@ -40,9 +41,12 @@ class Adapter(Peer):
         self.broker = make_broker(url)
         self.queue = self.broker.queue()
         self.pool: ProcessPool | ThreadPool | None = None
+        self.pools = 0    # of threads, in one program, in place of one pool
 
     def commands(self, processes: int, slots: int | None, mixed: bool) -> list[list[str]]:
         command = [sys.executable, '-m', 'bench.peers.worq', self.url]
+        if self.pools:
+            return [[*command, '1', 'threads', str(self.pools)]]
         if self.threads:
             return [[*command, str(slots or 1), 'threads'] for _ in range(processes)]
         return [[*command, str(processes)]]
@@ -104,13 +108,15 @@ class Adapter(Peer):
 
 def main() -> None:
     url, workers, *threads = sys.argv[1:]
-    broker = make_broker(url)
     if not threads:
+        broker = make_broker(url)
         start_pools(ProcessPool(broker, make_broker, workers=int(workers)))
         return
     ends = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # before there are other threads
-    with ThreadPool(broker, workers=int(workers)):
+    with ExitStack() as pools:
+        for _ in range(int(threads[1]) if threads[1:] else 1):
+            pools.enter_context(ThreadPool(make_broker(url), workers=int(workers)))
         signal.sigwait(ends)
 
 
