@@ -257,6 +257,16 @@ def lie(path, word, extra):
 
 
 @tasks.task
+def hang_up(path):
+    """The first time, close every descriptor and go on for ever; tells how often it was begun."""
+    touch(path)
+    if len(lines(path)) == 1:
+        os.closerange(0, 1000)
+        time.sleep(PATIENCE)
+    return len(lines(path))
+
+
+@tasks.task
 def loaded(module, use):
     """This process, and whether a module is loaded here, after the queue has been used or not."""
     if use:

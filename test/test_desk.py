@@ -376,6 +376,22 @@ class CancelTest(unittest.TestCase):
         eventually(ordered, (1, 'cancelled'))
         self.assertEqual(self.worker.theirs.ordered, 'cancelled')
 
+    def test_begun_between_look_and_word(self):
+        """What a child begins between the look of its manager and the word stays its own."""
+        page = self.worker.page
+        revoke = page.revoke
+
+        def late(low, high):
+            self.assertTrue(self.worker.theirs.begin(low))
+            revoke(low, high)
+        self.worker.begun = lambda: None
+        with mock.patch.object(page, 'revoke', late):
+            self.worker.revoke(1000.0)
+        self.assertEqual([one.id for one in self.worker.recover(1001.0)], ['b'])
+        self.assertEqual(self.worker.running().id, 'a')
+        self.assertEqual([one.id for _, one in self.worker.sent], ['a'])
+        self.assertFalse(self.worker.theirs.begin(2))
+
     def test_not_the_next_one(self):
         """Who is to interrupt one task does not interrupt another that has begun meanwhile."""
         self.worker.theirs.begin(1)

@@ -11,12 +11,17 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
+from test.broker_case import MemoryMixin
+from test.pool_contract import WAIT
 from test.programs import LIMIT, environment
 from test.support import clean, forked, redis_url, unique
+from test.test_process_pool import Processes
 from worq import get_broker, streams, trust
 from worq.pool.frames import pack
 from worq.pool.thread import WorkerPool
 from worq.pool.worker import Worker
+
+__all__ = ['HangUp', 'Streams']
 
 STANDARD = range(3)
 NULL = [os.devnull] * 3
@@ -42,6 +47,15 @@ def closed(call):
         assert standard() == NULL
         assert all(map(os.get_inheritable, STANDARD))   # as such streams are
     return forked(play) == 0
+
+
+class HangUp(MemoryMixin, Processes):
+
+    def test_task_that_closes_all(self):
+        """A child that has nobody to talk to any more is killed, and its task is run again."""
+        self.start()
+        self.assertEqual(self.q.hang_up(self.path('runs')).result(WAIT / 2), 2)
+        self.assertEqual(self.broker.backend.stats()['redelivered'], 1)
 
 
 class Streams(unittest.TestCase):
