@@ -15,8 +15,9 @@ from test.pool_tasks import lines
 from test.support import eventually
 from test.test_desk import Childless
 from test.test_process_pool import Processes
-from worq import Task
+from worq import Task, TaskExpired
 from worq.pool import frozen
+from worq.pool.frames import HEAD, MOST, pack
 from worq.queue.base import Delivery
 
 __all__ = ['FrozenOnMemory', 'FrozenOnRedis', 'WatchTest']
@@ -97,6 +98,35 @@ class Frozen(Processes):
         logging.getLogger('worq').warning('nothing')   # assertLogs wants something
 
 
+    def test_page_is_reset(self):
+        """A task that resets the page before it dies counts as others that die, and pays alone."""
+        self.start()
+        others = []
+        for slots in 0, 3:    # all; what a child has to write
+            path = self.path(f'runs {slots}')
+            task = Task(self.q.forget, max_deliveries=1)(path, slots)
+            others += [Task(self.q.same, max_deliveries=1)(n) for n in range(20)]
+            self.assertIsInstance(task.exception(WAIT), TaskExpired)
+            self.assertIn('exit status 3', task.exception(WAIT).error)
+            self.assertLessEqual(len(lines(path)), 3)
+        self.assertEqual([d.result(WAIT) for d in others], [*range(20)] * 2)
+
+    def test_page_is_reset_and_it_goes_on(self):
+        """So does one that does not die."""
+        self.start()
+        task = Task(self.q.forget, max_deliveries=1)(self.path('runs'), 0, WAIT)
+        self.assertIn('SIGKILL', task.exception(WAIT).error)
+        self.assertIn('has overwritten the page', self.told()[0])
+
+    def test_garbage(self):
+        """What a child writes that makes no sense is told of once, and how much it was."""
+        self.start()
+        call = self.q.babble(self.path('runs'), b'\xff' * 100_000)   # more than a pipe holds
+        self.assertEqual(call.result(WAIT), 'well')
+        line, = [line for line in self.logs.output if 'nonsense' in line]
+        self.assertRegex(line, r'since it wrote \d{4,6} bytes of nonsense, a frame of')
+
+
 class FrozenOnMemory(MemoryMixin, Frozen):
     """With the queue in memory."""
 
@@ -105,6 +135,7 @@ class FrozenOnRedis(RedisMixin, Frozen):
     """With Redis, which has little part in it."""
 
     test_a_task_keeps_the_gil = test_stopped_amid_a_task = test_stopped_while_idle = None
+    test_page_is_reset = test_page_is_reset_and_it_goes_on = test_garbage = None
 
 
 class WatchTest(unittest.TestCase):
@@ -204,6 +235,59 @@ class WatchTest(unittest.TestCase):
         self.assertFalse(self.killed(20))
         with mock.patch.object(frozen, 'is_stopped', return_value=True):
             self.is_killed(8, 'which has run no task yet, has been stopped')
+
+    def test_half_a_frame(self):
+        """What begins as a frame and does not end costs the child its life, and keeps no memory;
+        a long one has its time, and so have many."""
+        self.send(b'')
+        self.page.begin(1)
+        frame, feed = pack([b'x' * 1000]), self.worker.reader.feed
+        for n in range(20):
+            self.assertEqual(list(feed(frame[500 if n else 0:])), [[b'x' * 1000]])
+            self.assertEqual(list(feed(frame[:500])), [])
+            self.assertFalse(self.killed(1))
+        self.is_killed(7, 'has written 500 bytes of something that does not end')
+
+    def test_a_frame_that_grows(self):
+        """So does a frame that grows for ever, but slowly."""
+        list(self.worker.reader.feed(HEAD.pack(MOST, 1)))
+        for _ in range(100):
+            self.assertEqual(list(self.worker.reader.feed(b'x')), [])
+            if self.killed(1):
+                break
+        self.assertTrue(self.worker.kill.called)
+
+    def test_overwritten(self):
+        """A child that has overwritten the page is killed, and what it ran is found out."""
+        self.send(b'')
+        for slot in range(8):
+            self.page._numbers[slot] = 0
+        self.is_killed(3, 'has overwritten the page')
+        self.assertFalse(self.worker.disowned or self.worker.revoked)
+
+    def test_heads(self):
+        """Whom the page does not name pays if he is alone, and the page was overwritten; else when
+        he is the next one again."""
+        heads = frozen.Heads()
+        self.send(b'')
+        self.assertIsNone(heads.blamed(self.worker))
+        self.assertEqual(heads.blamed(self.worker).id, 'id 0')
+        self.send(b'')
+        self.assertEqual(heads.blamed(self.worker).id, 'id 0')
+        heads = frozen.Heads()
+        self.page._numbers[self.page._SEAL] = 0
+        self.assertEqual([heads.blamed(self.worker) for _ in range(2)], [None] * 2)
+        self.worker.sent.pop()
+        self.assertEqual(frozen.Heads().blamed(self.worker).id, 'id 0')
+
+    def test_just_about_to_begin(self):
+        """Who dies just as it begins a task has begun it."""
+        self.send(b'', b'')
+        self.assertIsNone(self.worker.blamed())
+        self.page._numbers[self.page._INTENT] = 1
+        self.assertEqual(self.worker.blamed().id, 'id 0')
+        self.page.begin(1)
+        self.assertEqual(self.worker.blamed().id, 'id 0')
 
     def test_all_was_taken_back(self):
         """A child that all was taken back from, and that has not noticed, is frozen too."""

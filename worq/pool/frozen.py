@@ -16,12 +16,14 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+from worq import const
 from worq.plain import logger
+from worq.queue.records import Delivery
 
 if TYPE_CHECKING:
     from worq.pool.worker import Worker
 
-__all__ = ['Watch', 'show']
+__all__ = ['Heads', 'Watch', 'show']
 
 log = logger(__name__)
 
@@ -32,6 +34,7 @@ SLOW = 30.0        # seconds after which a child that has not begun is told of
 RATE = 10 << 20    # bytes a second that a child reads at least, on a slow machine
 WRITES = 0.1       # seconds that it has to write its stack
 LONGEST = 8000     # bytes of that in the log
+MANY = 1000        # tasks whose deaths are counted
 
 #: Has a child write its stack behind the page. None where there are no such signals.
 SIGNAL: int | None = getattr(signal, 'SIGRTMIN', None)
@@ -93,6 +96,8 @@ class Watch:
         half = worker.reader.waits
         if half and now - self._half[1] > FROZEN + half / RATE:
             return f'has written {half} bytes of something that does not end'
+        if not worker.page.sealed:
+            return 'has overwritten the page that it shares with its manager'
         # what it has may have been sent just after the last look
         silent = now - max(self.since, worker.active)
         if silent < FROZEN:
@@ -112,10 +117,11 @@ class Watch:
     def _suspect(self, worker: Worker, trouble: str, now: float) -> None:
         """Take back what it has not begun, lest it begin that now; and ask for its stack."""
         running = worker.running()
-        worker.revoke(now)
+        if worker.page.sealed:   # else nobody knows what it has begun
+            worker.revoke(now)
         worker.blocked = True
         # If it thaws before it is killed, what it begins then must not pay for it.
-        worker.disowned = running is None and not worker.page.undecided()
+        worker.disowned = worker.blamed() is None and worker.page.sealed
         what = f'running {named(running.header, running.id)}' if running is not None else \
             f'which ran {named(*worker.last)} last' if worker.last else 'which has run no task yet'
         self._trouble = f'worker process {worker.pid}, {what}, {trouble}'
@@ -123,6 +129,27 @@ class Watch:
         if SIGNAL is not None and self._stopped is None and worker.ready:
             worker.send_signal(SIGNAL)
             self.look_at = now + WRITES
+
+
+class Heads:
+    """Which task is to blame for a death if the shared page names none.
+
+    A task can reset that page before it dies, so it would never count, and run for ever. But it is
+    the next to be begun each time. Who is so by chance is not so again.
+    """
+
+    def __init__(self) -> None:
+        self._deaths: dict[tuple[str, bytes], int] = {}
+
+    def blamed(self, worker: Worker) -> Delivery | None:
+        """The task that is to pay for this death, if any."""
+        _, head = worker.sent[0]
+        life = head.id, head.token[:const.NONCE]
+        if len(self._deaths) >= MANY:
+            self._deaths.clear()
+        deaths = self._deaths[life] = self._deaths.get(life, 0) + 1
+        alone = len(worker.sent) == 1   # else another of them may have done it
+        return head if alone and (deaths > 1 or not worker.page.sealed) or deaths > 2 else None
 
 
 def named(header: bytes, id: str) -> str:
@@ -140,14 +167,13 @@ def is_stopped(pid: int) -> bool:
 
 
 def stack(worker: Worker) -> str:
-    """What it has written behind its page, on lines of its own; empty if nothing can be had."""
+    """What it has written behind its page; empty if nothing can be had."""
     try:
         with open(f'/proc/{worker.pid}/fd/{worker.page_fd}', 'rb') as file:
             file.seek(worker.page.SIZE)
-            text = file.read(LONGEST).decode('utf-8', 'replace').rstrip()
+            return file.read(LONGEST).decode('utf-8', 'replace').rstrip()
     except OSError:
         return ''
-    return f'\n{text}' if text else ''
 
 
 def show(page_fd: int) -> None:

@@ -19,6 +19,7 @@ from worq.plain import logger
 from worq.pool.base import PATIENCE, Desk
 from worq.pool.births import Births
 from worq.pool.frames import MOST, Outlet
+from worq.pool.frozen import Heads
 from worq.pool.pace import HORIZON, batch_size, smooth
 from worq.pool.pacemaker import Pacemaker
 from worq.pool.worker import Worker, too_long, weight
@@ -72,6 +73,7 @@ class Manager:
         self._elders = 0                # how many were there when it began
         self._watch_at: float | None = None  # monotonic: when a limit or a grace time ends
         self._births = Births(label, self.turned)
+        self._heads = Heads()
         self._stop_at: float | None = None   # monotonic: when those that still run are killed
         self._waking = Lock()
         self._wake_out, self._wake_in = pipe()
@@ -185,10 +187,7 @@ class Manager:
             self.desk.progress.update(
                 (token, text) for token, text in worker.progress.items() if token in held)
             worker.progress.clear()
-        if worker.fault:
-            log.error('%s: %s', self.label, worker.fault)
-            worker.kill()
-        elif worker.hung_up:
+        if worker.fault or worker.hung_up:
             worker.kill()  # it has nobody to talk to any more, whether it has ended or not
 
     def _unclog(self, outlet: Outlet | None) -> None:
@@ -275,9 +274,12 @@ class Manager:
         self._listen(worker)  # what it had still written
         self._unregister(worker)
         self.workers.remove(worker)
-        running = worker.running()
-        rest = [delivery for _, delivery in worker.sent if delivery is not running]
         late = self._stop_at is not None and now >= self._stop_at
+        running = worker.blamed()
+        if worker.sent and not (running or late or worker.disowned or worker.retiring):
+            running = self._heads.blamed(worker)
+            self._seconds, self._batch = HORIZON, 1   # so that the next one is alone
+        rest = [delivery for _, delivery in worker.sent if delivery is not running]
         if worker.broken and not worker.retiring:
             self._failed(now, worker.why, worker.broken)
         elif not worker.retiring and not worker.disowned and (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 from typing import Iterable, Iterator, Sequence
 
 from worq import const
@@ -96,6 +97,8 @@ def unpack_limit(parts: Sequence[bytes]) -> tuple[float, Outcome]:
     will, = unpack_outcomes(parts[1:])
     return int(parts[1]) / 1000, will
 
+SEAL = b'worqpage'   # on each page; nobody has to write there
+
 
 class Page:
     """Numbers that a manager and one child share. Each has one writer.
@@ -114,7 +117,7 @@ class Page:
     at it: what it runs by then may be another task, which is not meant.
     """
 
-    _INTENT, _STARTED, _SKIPPED, _ENDED, _LOW, _HIGH, _ORDER = range(7)
+    _INTENT, _STARTED, _SKIPPED, _ENDED, _LOW, _HIGH, _ORDER, _SEAL = range(8)
     _WORDS = '', 'cancelled', 'timeout'
     SIZE = mmap.PAGESIZE
 
@@ -132,6 +135,7 @@ class Page:
             fd, path = tempfile.mkstemp(prefix='worq-page-')
             os.unlink(path)
         os.ftruncate(fd, Page.SIZE)
+        os.pwrite(fd, SEAL, 8 * Page._SEAL)
         return fd
 
     def begin(self, number: int) -> bool:
@@ -162,6 +166,11 @@ class Page:
     def ended(self) -> int:
         """The number of the last task whose end the child has noted. It notes few of them."""
         return self._numbers[self._ENDED]
+
+    @property
+    def sealed(self) -> bool:
+        """False if the child has overwritten what it should not: then nothing in here is true."""
+        return self._numbers[self._SEAL] == int.from_bytes(SEAL, sys.byteorder)
 
     @property
     def signs(self) -> tuple[int, ...]:

@@ -27,6 +27,8 @@ from worq.queue.base import Delivery, Outcome
 __all__ = ['Worker', 'start_child']
 
 FRAME = 64 << 20   # bytes of a frame of tasks, unless a single one is longer
+LONGEST = 64 << 10  # bytes of a traceback in the log
+UNREAD = 4096      # answers that wait to be read; each thread of a child waits for one at a time
 AGAIN = 0.2       # seconds between two signals to a child that is to interrupt its task
 UNIT = 1 if sys.platform == 'darwin' else 1024  # bytes in which ru_maxrss counts
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -112,7 +114,8 @@ class Worker:
         self.asked: list[list[bytes]] = []      # number, verb and value; for it to answer
         self.broken = ''                 # the traceback, if it could not begin ...
         self.why = ''                    # ... and its last line
-        self.fault = ''                  # what was wrong with what it wrote
+        self.fault = ''                  # what was wrong with what it wrote ...
+        self.garbage = 0                 # ... and the bytes of that, and of all after it
         self.generation = 0              # of the manager's
         self.blocked = False             # it has what it cannot begin now, and gets no more
         self.leaving = False             # it finishes what it runs, and gets no more
@@ -208,10 +211,11 @@ class Worker:
     def receive(self) -> list[Outcome]:
         """The outcomes that have arrived.
 
-        If what it wrote makes no sense, `fault` says so: it is to be killed.
+        If what it wrote makes no sense, `fault` says so: it is to be killed, and what it still
+        writes is only counted.
         """
         outcomes: list[Outcome] = []
-        while not self._eof and not self.fault:
+        while not self._eof:
             assert self.outcomes is not None   # closed together with all the rest
             try:
                 data = os.read(self.outcomes, CHUNK)
@@ -221,11 +225,13 @@ class Worker:
                 self._eof = True
                 break
             try:
-                for parts in self.reader.feed(data):
+                for parts in self.reader.feed(data) if not self.fault else ():
                     self._understand(parts, outcomes)
             except FrameError as error:  # what came before it holds
-                self.fault = f'worker {self.pid} wrote nonsense: {error}'
+                self.fault = str(error)
                 self.reader = Reader()   # what it keeps may be long
+            if self.fault:
+                self.garbage += len(data)
             if len(data) < CHUNK:
                 break
         return outcomes
@@ -236,7 +242,8 @@ class Worker:
             self.ready = True
             self.names = [name.decode('utf-8', 'replace') for name in parts[1:]]
         elif kind == BROKEN and len(parts) == 3:
-            self.why, self.broken = (part.decode('utf-8', 'replace') for part in parts[1:])
+            self.why, self.broken = (
+                part[-LONGEST:].decode('utf-8', 'replace') for part in parts[1:])
             self.why = shortened(self.why)
         elif kind == OUTCOMES:
             self.blocked, delivery = False, None
@@ -257,6 +264,8 @@ class Worker:
             else:
                 raise FrameError('the limit of a task that it does not have')
         elif kind == ASK and len(parts) > 2 and self.answers is not None:
+            if len(self.answers.pending) > UNREAD:
+                raise FrameError('questions, and it does not read the answers')
             self.asked.append(parts[1:])
         elif kind == PROGRESS and len(parts) == 3 and len(parts[2]) <= const.PROGRESS:
             self.progress[parts[1]] = parts[2]
@@ -320,6 +329,13 @@ class Worker:
             if number == begun:
                 return number, delivery
         return 0, None
+
+    def blamed(self) -> Delivery | None:
+        """The task that it ran when it ended, or was just about to begin."""
+        running = self.running()
+        if running is None and self.page.undecided():
+            return next((one for number, one in self.sent if number == self.page.intent), None)
+        return running
 
     def interrupt(self, word: str, token: bytes, now: float) -> None:
         """Have it raise an exception in this task, if it runs; `watch_over` kills it if need be.
@@ -416,6 +432,8 @@ class Worker:
                 how = f'was killed by signal {-code}'
         else:
             how = f'ended with exit status {code}'
+        if self.fault:
+            how += f', since it wrote {self.garbage} bytes of nonsense, {self.fault}'
         # A child's peak begins with that of the process that it was forked from.
         bound = ' at most' if self._peak <= self._inherited else ''
         return f'worker process {self.pid} {how} (peak memory{bound} {self._peak >> 20} MiB)'
