@@ -13,10 +13,11 @@ import threading
 import time
 from types import TracebackType
 from typing import Any, Iterable, Iterator, NamedTuple, Self
+from weakref import ref
 
 from worq.const import CHUNK, check_count, check_timeout
 from worq.current import unbroken
-from worq.graph import Collector, Entry, collecting, collector_of
+from worq.graph import Collecting, Collector, Entry, collecting, collector_of
 from worq.task import Deferred, Queue, Task, parts
 
 __all__ = [
@@ -104,28 +105,50 @@ def batch(target: Queue | Task) -> Batch:
     return Batch(broker)
 
 
+class Lot:
+    """What the Deferreds of a batch know of it. They do not have the batch itself: it is at an end
+    when its block has let go of it, and so in no cycle with them."""
+
+    __slots__ = ('broker', 'word')
+
+    def __init__(self, broker: Any) -> None:
+        self.broker = broker
+        self.word = 'not begun'   #: how it stands with its tasks
+
+    def refuse(self, deferred: Deferred) -> RuntimeError:
+        """What to raise if somebody asks for the outcome of what is not put."""
+        if self.word == 'never put':
+            text = 'was never put, since its batch failed'
+        else:
+            text = 'is not put before its batch ends: ask for it after the with block'
+        return RuntimeError(f'{deferred.name} [{self.broker.name}:{deferred.id}] {text}')
+
+
 class Batch(Collector):
     """A block whose calls are put together; ``len`` tells how many there are so far."""
 
     def __init__(self, broker: Any) -> None:
         self.broker = broker
-        self.outer: Any = None              # the collector in force outside
         self._joined: Batch | None = None   # the batch of this broker outside
         self._thread = 0                    # whose calls are collected; 0: nobody's
-        self.word = 'not begun'             #: how it stands with its tasks
+        self._lot = Lot(broker)
         self._entries: list[Entry] = []
         self._made: list[Deferred] = []
 
     def __enter__(self) -> Self:
-        if self.word != 'not begun':
+        if self._lot.word != 'not begun':
             raise RuntimeError('a batch can be used once')
-        self.word = 'not put yet'
-        self.outer = collecting.get()
+        self._lot.word = 'not put yet'
+        outer = collecting.get()
         joined = collector_of(self.broker)
         self._joined = joined if isinstance(joined, Batch) else None
         self._thread = threading.get_ident()
-        self._reset = collecting.set(self)
-        return self
+        try:
+            self._reset = collecting.set(Collecting(ref(self), outer))
+            return self
+        except BaseException:
+            collecting.set(outer)
+            raise
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
@@ -134,17 +157,17 @@ class Batch(Collector):
         entries, made = self._entries, self._made
         self._entries, self._made = [], []
         if error is not None:
-            self.word = 'never put'
+            self._lot.word = 'never put'
         elif self._joined is not None:
-            self.word = 'joined'
+            self._lot.word = 'joined'
             self._joined._join(entries, made)
         else:
             try:
                 self.broker.put_all(entries)
             except BaseException:
-                self.word = 'never put'
+                self._lot.word = 'never put'
                 raise
-            self.word = 'put'
+            self._lot.word = 'put'
             for deferred in made:
                 deferred._batch = None
             self.broker.inbox.note(made)
@@ -153,7 +176,12 @@ class Batch(Collector):
         self._entries += entries
         self._made += made
         for deferred in made:
-            deferred._batch = self
+            deferred._batch = self._lot
+
+    @property
+    def word(self) -> str:
+        """How it stands with its tasks."""
+        return self._lot.word
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -171,7 +199,7 @@ class Batch(Collector):
         deferred = entry.deferred
         if deferred._options.ignore_result:
             return None
-        deferred._batch = self
+        deferred._batch = self._lot
         self._made.append(deferred)
         return deferred
 
@@ -180,15 +208,8 @@ class Batch(Collector):
 
     def holds(self, deferred: Deferred) -> bool:
         """Whether it will put this Deferred's task, before what is collected next."""
-        return deferred._batch is self or self._joined is not None and self._joined.holds(deferred)
-
-    def refuse(self, deferred: Deferred) -> RuntimeError:
-        """What to raise if somebody asks for the outcome of what is not put."""
-        if self.word == 'never put':
-            text = 'was never put, since its batch failed'
-        else:
-            text = 'is not put before its batch ends: ask for it after the with block'
-        return RuntimeError(f'{deferred.name} [{self.broker.name}:{deferred.id}] {text}')
+        return deferred._batch is self._lot \
+            or self._joined is not None and self._joined.holds(deferred)
 
 
 class DoneAndNotDone(NamedTuple):

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from contextvars import ContextVar
 from threading import Event, Thread
 import time
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Protocol
+from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple, Protocol
 
 from worq import const
 from worq.errors import QueueError
@@ -60,7 +60,6 @@ class Collector(Protocol):
     """What collects the calls of a block; see ``worq.batch``."""
 
     broker: Any
-    outer: Collector | None   #: the one that was in force before
 
     def add(self, entry: Entry) -> Any:
         """Take a call; returns what a call returns."""
@@ -72,15 +71,26 @@ class Collector(Protocol):
         """Whether it will put this Deferred's task, before what is collected next."""
 
 
-collecting: ContextVar[Collector | None] = ContextVar('worq.collecting', default=None)
+class Collecting(NamedTuple):
+    """What collects here. By a weak reference, for it is at an end with the block that has it, also
+    where an interruption has kept it from saying so."""
+
+    collector: Callable[[], Collector | None]
+    outer: Collecting | None   #: what was in force before
+
+
+collecting: ContextVar[Collecting | None] = ContextVar('worq.collecting', default=None)
 
 
 def collector_of(broker: object) -> Collector | None:
     """What collects the calls of a broker here, if anything does."""
-    found = collecting.get()
-    while found is not None and not (found.broker is broker and found.is_open()):
-        found = found.outer
-    return found
+    here = collecting.get()
+    while here is not None:
+        found = here.collector()
+        if found is not None and found.broker is broker and found.is_open():
+            return found
+        here = here.outer
+    return None
 
 
 def put_all(queue: TaskQueue, entries: list[Entry], mend: Callable[[Entry, Refusal], None],

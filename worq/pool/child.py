@@ -30,6 +30,7 @@ from worq import SCHEMES, codec, streams
 from worq.core import Broker
 from worq.current import CurrentTask, Progress
 from worq.errors import QueueError
+from worq.latch import Latch
 from worq.plain import logger
 from worq.pool import forks, frozen
 from worq.pool.births import one_line
@@ -192,7 +193,7 @@ class Question:
     """What a thread has asked the manager."""
 
     def __init__(self) -> None:
-        self.answered = threading.Event()
+        self.answered = Latch()
         self.answer: list[bytes] = []
 
 

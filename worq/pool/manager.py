@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections import deque
 import os
 import select
-from threading import Lock
 import time
 from typing import Callable
 
 from worq.errors import QueueError
+from worq.lock import Lock
 from worq.plain import logger
 from worq.pool.base import PATIENCE, Desk
 from worq.pool.births import Births

@@ -8,7 +8,7 @@ import pickle
 import select
 import signal
 import subprocess
-from threading import Lock, Thread, current_thread, main_thread
+from threading import Thread, current_thread, main_thread
 import time
 from types import FunctionType
 from typing import Any, Callable, Iterable, Mapping, Self
@@ -16,6 +16,8 @@ from weakref import WeakSet
 
 from worq import const
 from worq.core import Broker
+from worq.latch import JoinableThread
+from worq.lock import Lock
 from worq.plain import logger
 from worq.pool import child
 from worq.pool.base import Error, check_broker
@@ -145,10 +147,14 @@ class WorkerPool:
                 self.broker.backend, self._spawner(), self.workers,
                 self.max_worker_tasks, self.grace, str(self))
             # A daemon, so that a program which forgets its pool can end; see _at_exit.
-            thread = Thread(target=self._manager.run, name=f'worq-{self}', daemon=True)
-            thread.start()
-            self._thread = thread   # not before: `join` looks at it without the lock
-            atexit.register(self._at_exit)
+            thread = JoinableThread(target=self._manager.run, name=f'worq-{self}', daemon=True)
+            try:
+                thread.start()
+                self._thread = thread   # not before: `join` looks at it without the lock
+                atexit.register(self._at_exit)
+            except BaseException:   # it may run already
+                self._manager.stop(0)
+                raise
 
     def _spawner(self) -> Callable[[], Worker]:
         """What starts a child, as this pool is configured now."""

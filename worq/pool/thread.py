@@ -6,7 +6,7 @@ from contextlib import suppress
 import logging
 import os
 import select
-from threading import Event, Lock, Thread
+import threading
 import time
 from typing import Any, Callable, Self
 from weakref import WeakSet
@@ -14,6 +14,8 @@ from weakref import WeakSet
 from worq import const
 from worq.core import Broker
 from worq.errors import QueueError
+from worq.latch import Flag, JoinableThread, Latch
+from worq.lock import Lock
 from worq.plain import logger
 from worq.pool.base import PATIENCE, Desk, Error, check_broker
 from worq.pool.courier import settle_alone
@@ -62,7 +64,7 @@ class WorkerPool:
     """
 
     def __init__(self, broker: Broker, workers: int = 1,
-                 thread_factory: Callable[..., Any] = Thread) -> None:
+                 thread_factory: Callable[..., Any] = JoinableThread) -> None:
         check_broker(broker)
         const.check_count('workers', workers, most=const.WORKERS)
         self.broker = broker
@@ -70,9 +72,8 @@ class WorkerPool:
         self.thread_factory = thread_factory
         self.threads: list[Any] = []
         self._open = False               # whether there is something to close
-        self._stopping = Event()
-        self._stopping.set()
-        self._changing = Lock()
+        self._stopping = Flag(True)
+        self._changing = Lock()   # a signal handler may stop what is stopped just now
         _pools.add(self)
 
     def __repr__(self) -> str:
@@ -96,7 +97,6 @@ class WorkerPool:
             self._join()
             self.threads = []
             self._stopping.clear()
-            self._open = True
             self._timeout = timeout
             self._lost: list[Any] = []       # threads that were given up
             self._vacant: list[Worker] = []  # of these, those that no other has replaced yet
@@ -104,15 +104,16 @@ class WorkerPool:
             self._desk = Desk(self.broker.backend, LEASE, self._look_for_news)
             self._bell: Bell = self.broker.backend.bell(self._desk.pool)
             self._wake = pipe()
-            self._door = Lock()              # one worker at a time takes, or waits to
-            self._watch = Event()
+            self._door = threading.Lock()    # one worker at a time takes, or waits to
+            self._watch = Latch()
             self._seconds: float | None = None
             self._by_hand: dict[bytes, str] = {}
             self._desk.tell_names(self.broker.tasks)
             self._keeper_wakes = 0.0
             self._team = [self._worker(number) for number in range(self.workers)]
             # All are daemons, so that a program which forgets its pool can end: _at_exit.
-            self._keeper = Thread(target=self._keep, name='worq-keeper', daemon=True)
+            self._keeper = JoinableThread(target=self._keep, name='worq-keeper', daemon=True)
+            self._open = True   # not before: an interruption leaves nothing to close
             try:
                 for worker in self._team:
                     self._start(worker)
@@ -127,7 +128,7 @@ class WorkerPool:
     @property
     def _custom(self) -> bool:
         """Whether the program makes the threads, and has its own mind about them."""
-        return self.thread_factory is not Thread
+        return self.thread_factory is not JoinableThread
 
     def _worker(self, number: int) -> Worker:
         return Worker(number, ThreadGrip(self._wake_keeper))
@@ -139,8 +140,12 @@ class WorkerPool:
             target=self._work_by_hand if gated else self._work, args=(worker,))
         if not self._custom:
             worker.thread.daemon = True
-        worker.thread.start()
-        self.threads.append(worker.thread)
+        self.threads.append(worker.thread)   # first: it runs, if this is interrupted now
+        try:
+            worker.thread.start()
+        except Exception:
+            self.threads.remove(worker.thread)
+            raise
 
     def stop(self, use_sentinel: bool = False, join: bool = True) -> None:
         """Take no more tasks, let those that run end, and give the others back.
@@ -214,8 +219,7 @@ class WorkerPool:
 
         A byte in that pipe would have the workers of the original look for ever."""
         self._changing = Lock()
-        self._stopping = Event()
-        self._stopping.set()
+        self._stopping = Flag(True)
         self.threads = []
         if self._open:
             self._open = False

@@ -14,7 +14,7 @@ import re
 import threading
 import time
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Callable, Iterator, Protocol, Sequence, TypeVar
 
@@ -22,6 +22,7 @@ from redis import exceptions as errors
 from redis.connection import AbstractConnection
 
 from worq.errors import QueueError, TooLarge
+from worq.lock import Lock
 from worq.plain import logger
 from worq.queue import transfer
 from worq.queue import rights
@@ -33,6 +34,7 @@ __all__ = ['Address', 'Link', 'Unreplicated', 'is_damage', 'parse', 'read', 'sen
 
 HONEST = 2.0        # seconds that a server has to answer, however impatient the caller is
 SHORTEST = 0.2      # seconds for a try, were there even less left
+STALE = 60.0        # seconds after its end that patience is forgotten: its `with` was interrupted
 FINDING = 1.5       # seconds for the first words with a server that we have been sent to
 OLDEST = (6, 2)
 LARGE = 256 << 10   # bytes: no limit of a server is lower, so what is shorter is never to blame
@@ -98,15 +100,14 @@ class Link:
         self.address = address
         self.retry_for = retry_for
         self.strict = strict
-        self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
+        self._listeners: list[weakref.ref[Listener]] = []
         self._idle: list[AbstractConnection] = []
         self._where: tuple[str, int] | None = None    # of a server that had to be found
         self._patience = Patience()
         self._begin()
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()   # of the first connection, that checks the server
-        self._listening = threading.Lock()   # around _listeners
+        self._lock = Lock()   # of the first connection, that checks the server
         self._checked: set[object] = set()
 
     @contextmanager
@@ -129,6 +130,8 @@ class Link:
         begin = time.monotonic()
         left = self.retry_for
         until = self._patience.until
+        if until is not None and begin - until > STALE:
+            until = self._patience.until = None
         if until is not None:
             left = min(left, until - begin)
         limit = begin + left
@@ -278,15 +281,17 @@ class Link:
         found. Those who listen on their own are told, for nobody else would tell them."""
         self._where = None
         self.close()
-        with self._listening:
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener.strike()
+        for one in list(self._listeners):   # in one step, and so is each change of it: no lock
+            listener = one()
+            if listener is not None:
+                listener.strike()
+            else:
+                with suppress(ValueError):
+                    self._listeners.remove(one)
 
     def tell(self, listener: Listener) -> None:
         """Have this one told, as long as it exists, when Redis is lost."""
-        with self._listening:
-            self._listeners.add(listener)
+        self._listeners.append(weakref.ref(listener))
 
     def close(self) -> None:
         """Close what is idle. What is in use is closed when it is not, or kept."""

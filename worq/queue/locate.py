@@ -6,7 +6,6 @@ time-out once, and one that knows only old news is not asked twice in a row.
 """
 from __future__ import annotations
 
-import threading
 import time
 from typing import Any, Iterable, Sequence
 
@@ -35,7 +34,6 @@ class Finder:
         self.hosts = list(hosts)
         self.kind = kind
         self.options = options
-        self._lock = threading.Lock()
 
     def find(self, seconds: float) -> Host:
         """Where the server is.
@@ -77,10 +75,10 @@ class Finder:
             connection.disconnect()
 
     def _move(self, host: Host, place: int) -> None:
-        with self._lock:
-            if host in self.hosts:
-                self.hosts.remove(host)
-                self.hosts.insert(place, host)
+        hosts = [one for one in self.hosts if one != host]
+        if len(hosts) < len(self.hosts):   # it may have gone
+            hosts.insert(place, host)
+            self.hosts = hosts   # in one step, without a lock: that another's is lost does no harm
 
 
 class Sentinels(Finder):
@@ -122,5 +120,4 @@ class Cluster(Finder):
 
     def _know(self, nodes: Sequence[Host]) -> None:
         """Whoever was named in the URL may be gone one day, and others be there."""
-        with self._lock:
-            self.hosts += [node for node in nodes if node not in self.hosts]
+        self.hosts = self.hosts + [node for node in nodes if node not in self.hosts]

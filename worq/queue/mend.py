@@ -6,10 +6,12 @@ it, and what depends on it, come to an end too. What belongs to nothing is throw
 """
 from __future__ import annotations
 
-from threading import Event, Lock, Thread
+from threading import Thread
 from typing import Any, Callable
 
 from worq.errors import WorqError
+from worq.latch import Flag
+from worq.lock import Lock
 from worq.plain import logger
 from worq.queue.audit import Commands, Fault, Store, raw
 
@@ -71,17 +73,19 @@ class Mender:
         self._lock = Lock()
         self._alarmed = False   # since the last repair began
         self._running = False   # the thread, until it has seen that nobody is alarmed
-        self._closed = Event()  # until the next alarm
+        self._closed = Flag()   # until the next alarm
+        self._thread: Thread | None = None
 
     def alarm(self) -> None:
         """Somebody has met damage. Returns at once."""
         with self._lock:
             self._alarmed = True
             self._closed.clear()
-            if self._running:
-                return
+            if self._running and self._thread is not None and self._thread.is_alive():
+                return   # else it was never begun, for that was interrupted
             self._running = True
-        Thread(target=self._run, name='worq-mend', daemon=True).start()
+            self._thread = Thread(target=self._run, name='worq-mend', daemon=True)
+            self._thread.start()
 
     def close(self) -> None:
         """Begin nothing more."""

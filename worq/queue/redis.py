@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 import time
 import weakref
 from contextlib import AbstractContextManager
@@ -22,6 +21,7 @@ from redis.connection import AbstractConnection
 
 from worq import const
 from worq.errors import QueueError, TooLarge, Unfinished
+from worq.lock import Lock
 from worq.plain import logger
 from worq.queue import base, script
 from worq.queue.base import (
@@ -466,7 +466,7 @@ def link(url: str, key: str, retry_for: float, strict: bool) -> Link:
 
 
 _scripts: dict[bool, dict[str, script.Script]] = {}
-_scripts_lock = threading.Lock()
+_scripts_lock = Lock()   # what a signal handler does again within it does no harm
 
 
 def scripts(clock_key: bool) -> dict[str, script.Script]:
@@ -504,7 +504,7 @@ _bells: weakref.WeakSet[Bell] = weakref.WeakSet()
 
 def _forked() -> None:
     global _scripts_lock
-    _scripts_lock = threading.Lock()
+    _scripts_lock = Lock()
     for queue in list(_queues):
         queue._link.forked()
     for bell in list(_bells):

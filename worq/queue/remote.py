@@ -7,12 +7,12 @@ the queue, as if a stranger had sent it.
 from __future__ import annotations
 
 import json
-from threading import Event
 import time
 from typing import Any, Callable, Iterable, Sequence
 
 from worq import const
 from worq.errors import QueueError
+from worq.latch import Latch
 from worq.plain import logger
 from worq.queue import base
 from worq.queue.checks import check_wait
@@ -191,7 +191,7 @@ class TaskQueue(base.TaskQueue):
     def __init__(self, url: str, name: str, ask: Callable[[list[bytes]], list[bytes]]) -> None:
         super().__init__(url, name)
         self._channel = ask
-        self._rung: dict[str, Event] = {}
+        self._rung: dict[str, Latch] = {}
 
     def open(self, url: str, name: str = const.DEFAULT,  # type: ignore[override]
              **options: Any) -> TaskQueue:
@@ -239,7 +239,7 @@ class TaskQueue(base.TaskQueue):
 
     def wait(self, client: str, timeout: float) -> list[tuple[str, bytes | None]]:
         check_wait(timeout)
-        rung = self._rung.setdefault(client, Event())
+        rung = self._rung.setdefault(client, Latch())
         deadline = time.monotonic() + timeout
         pause, last = PAUSE
         while True:
@@ -252,7 +252,7 @@ class TaskQueue(base.TaskQueue):
             pause = min(1.3 * pause, last)
 
     def ring(self, client: str) -> None:
-        self._rung.setdefault(client, Event()).set()
+        self._rung.setdefault(client, Latch()).set()
 
     def forget(self, ids: Sequence[str]) -> list[str]:
         words: list[str] = self._ask('forget', list(ids))
