@@ -46,6 +46,11 @@ second answer is the first one, except where a verb says how it differs.
 out of reach or refuses to store, and `ValueError` for arguments that no caller should send.
 Of so many bytes that they do not get through, while the backend can be reached, a `TooLarge`.
 
+**From within.** A signal handler or a finalizer may call a verb, in a thread that it has
+interrupted in a verb of the same queue. It works, or raises `RuntimeError` at once and has done
+nothing; it never waits for what it has interrupted. A verb that a signal handler interrupts by an
+exception is done, or is not; all else is as it should be when the next one begins.
+
 **Time.** All times are the backend's, in milliseconds; callers pass spans, never moments. A clock
 that is set back by more than `const.TICK` goes on, for the queue, from the last tick.
 
