@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
-from threading import Event, Thread
+from threading import Thread
 import time
 from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple, Protocol
 
 from worq import const
 from worq.errors import QueueError
 from worq.ids import new_nonce
+from worq.latch import Latch
 from worq.queue.base import Held, Message, Outcome, Refusal, TaskQueue
 
 if TYPE_CHECKING:   # the arrow points up only for the type checker
@@ -230,12 +231,13 @@ class Builder:
     @contextmanager
     def _beating(self) -> Iterator[None]:
         """Have another thread give the signs of life."""
-        over = Event()
+        over = Latch()
 
         def beat() -> None:
             while not over.wait(BEAT):
                 with suppress(QueueError):   # who puts will see what is wrong
-                    self.queue.beat(self.gate, [Held(self.gate, self.token)], LEASE)
+                    if self.queue.beat(self.gate, [Held(self.gate, self.token)], LEASE):
+                        return   # it has ended, and who had to say so was interrupted
         Thread(target=beat, name='worq-beat', daemon=True).start()
         try:
             yield
