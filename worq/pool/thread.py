@@ -110,7 +110,7 @@ class WorkerPool:
             self._by_hand: dict[bytes, str] = {}
             self._desk.tell_names(self.broker.tasks)
             self._keeper_wakes = 0.0
-            self._team = [self._worker(number) for number in range(self.workers)]
+            self._team = [Worker(n, ThreadGrip(self._wake_keeper)) for n in range(self.workers)]
             # All are daemons, so that a program which forgets its pool can end: _at_exit.
             self._keeper = JoinableThread(target=self._keep, name='worq-keeper', daemon=True)
             self._open = True   # not before: an interruption leaves nothing to close
@@ -130,16 +130,12 @@ class WorkerPool:
         """Whether the program makes the threads, and has its own mind about them."""
         return self.thread_factory is not JoinableThread
 
-    def _worker(self, number: int) -> Worker:
-        return Worker(number, ThreadGrip(self._wake_keeper))
-
     def _start(self, worker: Worker) -> None:
         # A program that has wrapped next_task wants to be asked for each task.
         gated = 'next_task' in vars(self.broker)
         worker.thread = self.thread_factory(
             target=self._work_by_hand if gated else self._work, args=(worker,))
-        if not self._custom:
-            worker.thread.daemon = True
+        worker.thread.daemon |= not self._custom
         self.threads.append(worker.thread)   # first: it runs, if this is interrupted now
         try:
             worker.thread.start()
@@ -464,7 +460,7 @@ class WorkerPool:
         while self._vacant:
             old = self._vacant[0]
             if not self._stopping.is_set():
-                worker = self._worker(old.number)
+                worker = Worker(old.number, ThreadGrip(self._wake_keeper))
                 self._start(worker)   # if there are no more to be had, it is tried again
                 self._team.append(worker)
             self.threads.remove(old.thread)   # not before: while there are none, nobody waits
