@@ -22,8 +22,8 @@ def is_denial(text: str) -> bool:
 
 
 def is_vague(text: str) -> bool:
-    """Whether such a text does not name what it is that the user may not do."""
-    return COMMAND.search(text) is None and not KEYS.search(text)
+    """Whether it is such a text, and does not name what it is that the user may not do."""
+    return is_denial(text) and COMMAND.search(text) is None and not KEYS.search(text)
 
 
 def advice(user: str, prefix: str, text: str, commands: Sequence[str] = ()) -> str:
