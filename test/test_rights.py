@@ -36,8 +36,9 @@ def binaries() -> list[str]:
     places = (wheel and wheel.submodule_search_locations) or []
     found = [support.find_binary(), shutil.which('redis-server') or '',
              *(str(Path(place, 'bin', 'redis-server')) for place in places)]
-    return [path for path in dict.fromkeys(map(os.path.realpath, filter(None, found)))
-            if os.access(path, os.X_OK)]
+    # Each once, by the name that it was found under: what it does depends on its name.
+    once = {os.path.realpath(path): path for path in found if os.access(path, os.X_OK)}
+    return list(once.values())
 
 
 class Case(unittest.TestCase):
