@@ -132,10 +132,10 @@ class WorkerPool:
 
     def _start(self, worker: Worker) -> None:
         # A program that has wrapped next_task wants to be asked for each task.
-        gated = 'next_task' in vars(self.broker)
-        worker.thread = self.thread_factory(
-            target=self._work_by_hand if gated else self._work, args=(worker,))
-        worker.thread.daemon |= not self._custom
+        work = self._work_by_hand if 'next_task' in vars(self.broker) else self._work
+        worker.thread = self.thread_factory(target=work, args=(worker,))
+        if not self._custom:
+            worker.thread.daemon = True
         self.threads.append(worker.thread)   # first: it runs, if this is interrupted now
         try:
             worker.thread.start()
