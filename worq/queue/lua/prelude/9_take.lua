@@ -11,7 +11,7 @@ local function arguments(id, T)
   if not n or n % 1 ~= 0 or n > BUDGET then
     return n and call('LLEN', P .. 'a:' .. id) == n and n or nil
   end
-  local names = T.a and call('LRANGE', P .. 'a:' .. id, 0, n) or {}
+  local names = T.a and call('LRANGE', P .. 'a:' .. id, '0', text(n)) or {}
   if #names ~= n then
     return nil
   end
