@@ -14,11 +14,12 @@ test:  ## run all tests (needs a Redis server, else its tests are skipped)
 	$(PYTHON) -m nose
 
 fast:  ## run the tests that take no time: layout, codec, memory queue
-	$(PYTHON) -m nose test/test_layout.py test/test_codec.py test/test_memory_queue.py
+	$(PYTHON) -m nose test/test_layout.py test/test_codec.py test/queue/memory/test_queue.py
 
-lint:  ## ruff on everything, mypy --strict on the package
+lint:  ## ruff on everything, mypy --strict on the package, the layers of imports
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
+	lint-imports
 
 docs:  ## build the documentation into doc/_build/html, warnings are errors
 	$(MAKE) -C doc html PYTHON=$(PYTHON) SPHINXOPTS=-W
@@ -33,5 +34,5 @@ ci:  ## all that is checked before a change lands, in fresh environments
 	bash .ci/run
 
 clean:  ## remove what the other targets made
-	rm -rf build dist *.egg-info doc/_build .hypothesis .mypy_cache .ruff_cache
+	rm -rf build dist *.egg-info doc/_build .hypothesis .mypy_cache .ruff_cache .import_linter_cache .grimp_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

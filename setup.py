@@ -25,7 +25,7 @@ setup(
     license='MIT',
     python_requires='>=3.11',
     packages=find_packages(include=['worq', 'worq.*']),
-    package_data={'worq': ['py.typed', 'queue/lua/*.lua', 'queue/lua/*/*.lua']},
+    package_data={'worq': ['py.typed', 'queue/redis/lua/*.lua', 'queue/redis/lua/*/*.lua']},
     extras_require={'redis': ['redis>=5', 'hiredis>=2'], 'msgpack': ['msgpack>=1']},
     zip_safe=False,
     classifiers=[

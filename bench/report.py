@@ -303,9 +303,12 @@ def list_table(table: list[list[str]]) -> list[str]:
     return [*lines, '']
 
 
-def publish(results: dict[str, Any], root: Path) -> None:
-    """Write the results, the tables and the chart to where the documentation has them."""
-    from bench import chart  # needs a library that nothing else here does
+def publish(results: dict[str, Any], root: Path,
+            draw: Callable[[dict[str, Any], Path], None]) -> None:
+    """Write the results, the tables and the chart to where the documentation has them.
+
+    :param draw: draws the chart of the results into a file.
+    """
     (root / 'bench/results.json').write_text(json.dumps(results, indent=1) + '\n', 'utf-8')
     (root / 'bench/results.rst').write_text(tables(results, CHART) + '\n', 'utf-8')
-    chart.draw(results, root / 'doc' / CHART)
+    draw(results, root / 'doc' / CHART)

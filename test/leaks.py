@@ -20,7 +20,7 @@ import unittest
 
 import redis
 
-from worq.queue.audit import KEPT
+from worq.queue.redis.audit import KEPT
 
 SETTLE = 10  # seconds that something may take to end
 

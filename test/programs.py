@@ -12,7 +12,7 @@ from typing import Iterator
 
 from test import support
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 120  # seconds for a program that ends by itself
 
 

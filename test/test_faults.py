@@ -17,11 +17,12 @@ from bench import guard
 from bench.faults import check, journal, run
 from bench.faults.proxy import Proxy
 from test import leaks, support
-from test.pool_tasks import init, tasks
+from test.pool.tasks import init, tasks
 from test.programs import ROOT
 from test.support import eventually
 from worq import get_broker
-from worq.pool import process, thread
+from worq.pool.process import pool as process
+from worq.pool.thread import pool as thread
 
 
 @unittest.skipUnless(sys.platform == 'linux', 'it looks for processes in /proc')
@@ -77,7 +78,7 @@ class KilledHarnessTest(unittest.TestCase):
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env={**os.environ, 'TMPDIR': folder, 'A_MARK': mark})
         self.addCleanup(guard.Guard(mark).close)
-        eventually(lambda: any(b'worq.pool.child' in self.line(pid)
+        eventually(lambda: any(b'worq.pool.process.child' in self.line(pid)
                                for pid in guard.marked(mark)), timeout=120)
         harness.send_signal(number)
         harness.wait()

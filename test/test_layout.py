@@ -1,4 +1,4 @@
-"""The floors of doc/architecture.rst, and other bounds of the code's shape, are kept."""
+"""The layers that pyproject.toml tells import-linter, and other bounds of the code's shape."""
 import ast
 from pathlib import Path
 import re
@@ -6,31 +6,20 @@ import subprocess
 import sys
 import unittest
 
-ROOT = Path(__file__).resolve().parent.parent
-FLOORS = {name: int(floor) for name, floor in re.findall(
-    r'^    (worq/\S+\.py) +(-?\d)  \S', (ROOT / 'doc/architecture.rst').read_text('utf-8'), re.M)}
+ROOT = Path(__file__).resolve().parents[1]
 FILES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text('utf-8'))
          for path in sorted((ROOT / 'worq').rglob('*.py'))}
 # Modules that are dear to load, and needed in one place, some of the time.
 LATE = {
     ('worq/task.py', 'asyncio'), ('worq/trust.py', 'secrets'),
-    ('worq/pool/child.py', 'ctypes'), ('worq/pool/child.py', 'worq.queue'),
-    ('worq/pool/frozen.py', 'faulthandler'),
+    ('worq/pool/process/child.py', 'ctypes'), ('worq/pool/process/child.py', 'worq.queue'),
+    ('worq/pool/process/child.py', 'worq.queue.memory'),
+    ('worq/pool/process/__init__.py', 'worq.pool.process'),
+    ('worq/pool/process/frozen.py', 'faulthandler'),
     ('worq/pool/grip.py', 'asyncio'), ('worq/pool/run.py', 'asyncio'),
-    ('worq/pool/run.py', 'random'), ('worq/pool/threadgrip.py', 'ctypes'),
-    ('worq/pool/wire.py', 'tempfile'),
+    ('worq/pool/run.py', 'random'), ('worq/pool/thread/grip.py', 'ctypes'),
+    ('worq/pool/process/wire.py', 'tempfile'),
 }
-
-
-def is_empty(tree):
-    """Whether a module is a docstring and nothing else."""
-    return len(tree.body) <= 1
-
-
-def file_of(module):
-    """The file of a module of ours, or None."""
-    stem = module.replace('.', '/')
-    return next((name for name in (f'{stem}.py', f'{stem}/__init__.py') if name in FILES), None)
 
 
 def imported(node):
@@ -56,27 +45,24 @@ def imports(tree):
 
 class Layout(unittest.TestCase):
 
-    def test_table(self):
-        """The table of floors names each file that has code, and no other."""
-        self.assertEqual(sorted(FLOORS),
-                         [name for name, tree in FILES.items() if not is_empty(tree)])
+    def test_picture(self):
+        """The list of doc/architecture.rst names each file that has code, and no other."""
+        text = (ROOT / 'doc/architecture.rst').read_text('utf-8')
+        folder, listed = '', []
+        for found in re.finditer(r'^    (worq/[\w/]*) *|^      (\w+\.py) +\S', text, re.M):
+            folder = found[1] or folder
+            listed += [folder + found[2]] if found[2] else []
+        self.assertEqual(sorted(listed), [
+            name for name, tree in FILES.items()
+            if name == 'worq/__init__.py' or not name.endswith('/__init__.py')])
 
-    def test_floors(self):
-        """An import goes to a lower floor: never sideways, never up. The constants, which import
-        nothing of ours, are below all floors."""
-        ground = 'worq/const.py'
-        self.assertNotIn('worq', [module.partition('.')[0] for node, _ in imports(FILES[ground])
-                                  for module in imported(node)])
-        for name, tree in FILES.items():
-            for node, _ in imports(tree):
-                found = {file for module in imported(node) if (file := file_of(module))}
-                found.discard(name)  # python -m worq.pool.child looks for its other self
-                if len(found) > 1:   # from worq import const: worq.const is meant, not worq
-                    found -= {file_of(imported(node)[0])}
-                for file in found - {ground}:
-                    if not is_empty(FILES[file]):
-                        self.assertLess(FLOORS[file], FLOORS[name],
-                                        f'{name}:{node.lineno} imports {file}')
+    def test_layers(self):
+        """Imports go down the layers, also those that only a type checker sees; no circles."""
+        checked = subprocess.run(
+            [sys.executable, '-c', 'from importlinter.cli import lint_imports_command\n'
+             'lint_imports_command()', '--no-cache'], cwd=ROOT, capture_output=True, text=True)
+        self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+        self.assertIn(' 0 broken', checked.stdout)
 
     def test_no_late_imports(self):
         """Little is imported within a function; backends are loaded late, by their names."""
@@ -94,8 +80,9 @@ class Layout(unittest.TestCase):
         """To import worq and its pools loads nothing dear that few programs need."""
         dear = ['asyncio', 'ctypes', 'dataclasses', 'inspect', 'multiprocessing', 'random', 'redis',
                 'secrets', 'socket', 'ssl', 'tempfile', 'worq.queue.memory', 'worq.testing']
-        code = ('import sys; before = set(sys.modules); import worq.pool.child, worq.pool.process, '
-                f'worq.pool.thread; print(sorted({set(dear)} & sys.modules.keys() - before))')
+        code = ('import sys; before = set(sys.modules); import worq.pool.process.child, '
+                'worq.pool.process.pool, worq.pool.thread; '
+                f'print(sorted({set(dear)} & sys.modules.keys() - before))')
         # what a sitecustomize or a .pth file has loaded before is not ours
         out = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True,
                              text=True, check=True).stdout

@@ -14,9 +14,10 @@ import worq
 from test import support
 from test.support import eq_
 from worq import DecodeError, QueueError, TaskExpired, TaskFailure, explain, plain
-from worq.current import Progress
-from worq.pool import run, thread
-from worq.queue import mend, redis
+from worq.progress import Progress
+from worq.pool import run
+from worq.pool.thread import pool as thread
+from worq.queue.redis import mend, queue as redis
 from worq.queue.base import Held
 
 RAW = 'a\nb\r\x1b[31m\x07\x00\u202e\u2028\ud800z'

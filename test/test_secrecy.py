@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import worq
 from worq import trust
 from worq.codec import Codec, Keyring
-from worq.queue import address, redis
+from worq.queue.redis import address, queue as redis
 
 BEGIN, END = 'Zq7', 'x9W'   # of each password; neither may be seen anywhere
 SECRET = BEGIN + ' and eleven more bytes ' + END

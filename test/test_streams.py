@@ -12,14 +12,15 @@ from pathlib import Path
 from unittest import mock
 
 from test.broker_case import MemoryMixin
-from test.pool_contract import WAIT
+from test.pool.contract import WAIT
 from test.programs import LIMIT, environment
 from test.support import clean, forked, redis_url, unique
-from test.test_process_pool import Processes
+from test.pool.process.test_pool import Processes
 from worq import get_broker, streams, trust
-from worq.pool.frames import pack
+from worq.pool.process.frames import pack
 from worq.pool.thread import WorkerPool
-from worq.pool.worker import Worker
+from worq.pool.process.frozen import Watch
+from worq.pool.process.worker import Worker
 
 __all__ = ['HangUp', 'Streams']
 
@@ -141,7 +142,7 @@ class Streams(unittest.TestCase):
     def test_child(self):
         """What a child has in common with its manager, whenever it is started."""
         def play():
-            worker = Worker(pack([b'']))
+            worker = Worker(pack([b'']), Watch())
             worker.kill()
             worker.reap(wait=True)
             worker.close()

@@ -14,7 +14,7 @@ from test.support import eventually
 from worq import (
     DuplicateTask, Task, TaskExpired, TaskFailure, TaskSpace, get_broker, get_queue,
 )
-from worq.pool import process
+from worq.pool.process import pool as process
 from worq.pool.process import run_in_subprocess
 from worq.pool.thread import WorkerPool
 

@@ -19,7 +19,8 @@ from typing import Any, Callable
 from worq.codec import UNSIGNED, Codec, keyring_for
 from worq.const import DEFAULT, MAX_PAYLOAD
 from worq.core import Broker
-from worq.current import CurrentTask, Progress, current_task
+from worq.current import CurrentTask, current_task
+from worq.progress import Progress
 from worq.errors import (
     Cancelled, DecodeError, DuplicateTask, EncodeError, QueueError, Retry, TaskCancelled,
     TaskExpired, TaskFailure, TaskTimeout, TooLarge, UntrustedMessage, WorqError,

@@ -1,7 +1,7 @@
 """The words and numbers of WorQ: states, the table of a task's life, bounds, defaults.
 
 ``TRANSITIONS`` is the law. Both backends obey it, the documentation prints it and
-``test/test_life.py`` walks every (state, verb) pair of it on every backend.
+``test/queue/test_life.py`` walks every (state, verb) pair of it on every backend.
 """
 from typing import Any, NamedTuple
 

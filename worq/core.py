@@ -9,7 +9,7 @@ from typing import Any, Callable, Iterable, Self, Sequence, TypeVar, overload
 from worq import graph, seals
 from worq.codec import ByValue, Codec
 from worq.const import PUT_BYTES, check_timeout
-from worq.current import Progress
+from worq.progress import Progress
 from worq.errors import (
     DecodeError, DuplicateTask, EncodeError, QueueError, TaskCancelled, TaskExpired, TaskFailure,
 )

@@ -23,7 +23,7 @@ import time
 from typing import TYPE_CHECKING, Callable, Iterable, Sequence
 from weakref import WeakSet, ref
 
-from worq.current import unbroken
+from worq.shield import unbroken
 from worq.errors import QueueError, Unfinished
 from worq.ids import new_nonce
 from worq.latch import Latch

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import logging
 
-__all__ = ['line', 'lines', 'logger']
+__all__ = ['line', 'lines', 'logger', 'shortened']
 
+SHORT = 300     # characters of what is shown in short
 SPACES = '\u00a0\u2002\u2003\u2007\u2009\u200a\u202f\u3000'   # that texts of people have
 
 
@@ -20,6 +21,11 @@ def line(text: object, most: int = 0) -> str:
         return text
     return ''.join(c if c.isprintable() or c in SPACES else c.encode('unicode_escape').decode()
                    for c in text)
+
+
+def shortened(text: str, most: int = SHORT) -> str:
+    """Any text, of several lines perhaps, as one line of at most so many characters."""
+    return line(' '.join(text.split()), most)
 
 
 def lines(text: str) -> str:

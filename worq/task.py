@@ -7,19 +7,17 @@ broker answers with a `Deferred`.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Callable, Generator, NamedTuple, Never, Sequence
+from typing import Any, Callable, Generator, NamedTuple, Never, Sequence
 
 from worq import codec, const
 from worq.anchor import kept_by
-from worq.current import Progress
 from worq.errors import DuplicateTask, QueueError, TaskExpired, TaskFailure
 from worq.plain import line
 from worq.options import FAIL, PASS, UNSET, Options
+from worq.ports import CallBroker
+from worq.progress import Progress
 from worq.queue import base
 from worq.space import TaskSpace
-
-if TYPE_CHECKING:  # the arrow points up only for the type checker
-    from worq.core import Broker
 
 __all__ = ['Queue', 'Task', 'TaskSpace', 'Deferred',
            'TaskFailure', 'TaskExpired', 'DuplicateTask']   # WorQ 1.x had these here
@@ -44,7 +42,7 @@ class Queue:
     # Double underscores keep the names out of the way of tasks, which may have any name.
     __slots__ = ('__broker', '__target', '__options')
 
-    def __init__(self, broker: Broker, target: str = '', **options: Any) -> None:
+    def __init__(self, broker: CallBroker, target: str = '', **options: Any) -> None:
         self.__broker = broker
         self.__target = target
         self.__options = Options().updated(options) if options else Options()
@@ -169,7 +167,7 @@ class Task:
         self._options = defaults.updated(self._given)
 
     @property
-    def broker(self) -> Broker:
+    def broker(self) -> CallBroker:
         """The broker of the queue."""
         return parts(self.queue)[0]
 
@@ -260,7 +258,7 @@ class Task:
         return line(f'<Task {self.name} [{self.broker.name}]>')
 
 
-def parts(target: Queue | Task) -> tuple[Broker, str, Options]:
+def parts(target: Queue | Task) -> tuple[CallBroker, str, Options]:
     """The broker, the name and the options of the calls that a Queue or Task makes.
 
     :raises TypeError: for anything else.
@@ -305,7 +303,7 @@ class Deferred:
     __slots__ = ('broker', 'id', 'name', '_args', '_kw', '_options', '_nonce', '_raw', '_value',
                  '_batch', '__weakref__')
 
-    def __init__(self, broker: Broker, id: str, name: str, args: tuple[Any, ...] | None,
+    def __init__(self, broker: CallBroker, id: str, name: str, args: tuple[Any, ...] | None,
                  kw: dict[str, Any] | None, options: Options, nonce: str = '') -> None:
         self.broker = broker
         self.id = id                        #: the task's id

@@ -40,7 +40,7 @@ from worq.graph import collector_of
 from worq.inbox import Inbox
 from worq.pool.forks import only_here
 from worq.pool.run import runner
-from worq.queue import memory
+from worq.queue.memory import queue as memory
 from worq.queue.base import Delivery, Held, Outcome
 from worq.space import TaskSpace
 from worq.task import Deferred, Queue

@@ -7,7 +7,9 @@ import sys
 from typing import Any
 
 from bench.faults import journal, tasks
-from worq.pool import base, process, thread
+from worq.pool import base
+from worq.pool.process import pool as process
+from worq.pool.thread import pool as thread
 
 
 def main(url: str, name: str, workers: int = 2, kind: str = 'process', grace: float = 10,

@@ -23,7 +23,7 @@ from bench.faults.journal import Entry, Journal
 from bench.guard import Guard
 from test import support
 from worq import get_broker
-from worq.queue.audit import KEPT
+from worq.queue.redis.audit import KEPT
 
 __all__ = ['Rig', 'Pool', 'alive', 'children', 'ROOT']
 

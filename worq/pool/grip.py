@@ -11,7 +11,8 @@ import time
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Callable
 
-from worq.current import Control, CurrentTask, Shield, overtime, unbroken
+from worq.current import Control, CurrentTask, overtime
+from worq.shield import Shield, unbroken
 from worq.plain import logger
 from worq.pool.forks import only_here
 from worq.queue.base import Outcome

@@ -15,7 +15,8 @@ from typing import Any, Callable, Iterable
 
 from worq import const, retry, seals
 from worq.core import Broker
-from worq.current import Control, CurrentTask, overtime, running
+from worq.current import Control, CurrentTask, overtime
+from worq.shield import running
 from worq.errors import (
     Cancelled, DecodeError, EncodeError, Retry, TaskFailure, TaskTimeout, UntrustedMessage,
 )

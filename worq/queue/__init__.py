@@ -1,1 +1,1 @@
-"""Backends: queue and result store in one, for ids and bytes."""
+"""Engines: queue and result store in one, for ids and bytes. `base` is their contract."""

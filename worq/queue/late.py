@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any, Callable
 
 from worq import const
-from worq.current import unbroken
+from worq.shield import unbroken
 from worq.queue import base
 
 __all__ = ['TaskQueue', 'postpone']

@@ -15,26 +15,27 @@ from redis.crc import key_slot
 from bench.faults.record import Record
 from bench.faults.rig import ALWAYS, QUEUE, ROOT, Rig
 from bench.faults.runs.workers import kill_children
-from test import topology
+from test.queue.redis import topology
 from test.support import find_binary
 
 __all__ = ['model', 'servers', 'SERVERS']
 
 SERVERS = 'WORQ_FAULTS_SERVERS'   # environment: paths of more redis-servers, separated by colons
 EXAMPLES = 5_000
-STEPS = 60                        # of each example, as in test/test_model.py
+STEPS = 60                        # of each example, as in test/queue/test_model.py
 
 
 def model(seed: int, seconds: float, quick: bool) -> Record:
     """Run 14: random users of a queue in memory and of one on Redis beside it.
 
     Both answer alike, to the word; so they do when calls are sent twice, when a reply is
-    lost, and when what is left over is done in the smallest steps. It is test/test_model.py.
+    lost, and when what is left over is done in the smallest steps. It is test/queue/test_model.py.
     """
     record = Record(14, 'a model of users, on memory and Redis', seed)
     examples = 30 if quick else EXAMPLES
     done = subprocess.run(
-        [sys.executable, '-m', 'pytest', '-q', f'--hypothesis-seed={seed}', 'test/test_model.py'],
+        [sys.executable, '-m', 'pytest', '-q', f'--hypothesis-seed={seed}',
+         'test/queue/test_model.py'],
         cwd=ROOT, env={**os.environ, 'WORQ_MODEL_EXAMPLES': str(examples)},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     closing = done.stdout.strip().rpartition('\n')[2]

@@ -10,7 +10,7 @@ from typing import Any
 from bench.faults import journal
 from bench.faults.record import Record
 from bench.faults.rig import ALWAYS, EVERYSEC, Rig
-from test import topology
+from test.queue.redis import topology
 from test.support import Server
 from worq import get_broker
 from worq.queue.base import Outcome, TaskQueue

@@ -15,7 +15,7 @@ from bench.faults.rig import EVERYSEC, Rig
 from bench.peers.base import waited_for_processor
 from test.support import Server
 from worq import Broker, QueueError, Task, TaskFailure, get_broker
-from worq.queue import script
+from worq.queue.redis import script
 from worq.queue.base import Outcome
 
 __all__ = ['server_full', 'deep_queue', 'large_graphs', 'idle_pool']

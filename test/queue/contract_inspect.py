@@ -1,0 +1,201 @@
+"""The contract of a task queue as tests: what can be seen of a task that is not done."""
+from __future__ import annotations
+
+from test.queue.contract import Contract, held, message, outcome, HEADER
+from worq import const
+from worq.queue import base
+from worq.queue.base import Argument, Inspection, Outcome
+
+
+class Inspect(Contract):
+
+    def see(self, id: str) -> Inspection:
+        found, = self.q.inspect([id])
+        assert found is not None, f'{id} is unknown'
+        return found._replace(nonce='')
+
+    def test_inspect_enqueued(self) -> None:
+        """An enqueued task has a place: behind higher priorities, and what came before it."""
+        self.put(message('n1'), message('h1', priority=0), message('n2'), message('l1', priority=2))
+        self.assertEqual(self.see('n2'), Inspection('enqueued', HEADER, ahead=2))
+        self.assertEqual([self.see(id).ahead for id in ['h1', 'n1', 'l1']], [0, 1, 3])
+        self.take_one('h1')
+        self.assertEqual([self.see(id).ahead for id in ['h1', 'n1', 'l1']], [None, 0, 2])
+
+    def test_inspect_far_behind(self) -> None:
+        """Beyond some thousands the place in the list is not told."""
+        for n in range(0, const.AHEAD, 1_000):
+            self.put(*[message(f'{i}') for i in range(n, n + 1_000)])
+        self.put(message('last'), message('high', priority=0))
+        self.assertEqual(self.see(f'{const.AHEAD - 1}').ahead, const.AHEAD)
+        self.assertEqual(self.see('last').ahead, None)
+        self.q.purge()
+        self.tick(100 * const.TICK)
+
+    def test_inspect_unknown_and_completed(self) -> None:
+        """Of a completed task only its state is told; an unknown one is None."""
+        a = message('a', header=b'f' * 99, body=bytes(99))
+        self.put(a)
+        self.complete('a', b'x')
+        self.assertEqual(self.q.inspect(['none', 'a', 'none']),
+                         [None, Inspection('completed', nonce=a.nonce), None])
+        self.assertEqual(self.q.inspect([]), [])
+
+    def test_inspect_many(self) -> None:
+        """Any number of tasks may be inspected at once."""
+        a = message('a')
+        self.put(a)
+        self.assertEqual(self.q.inspect(['a'] * 2_500),
+                         [Inspection('enqueued', HEADER, ahead=0, nonce=a.nonce)] * 2_500)
+
+    def test_inspect_pending(self) -> None:
+        """A pending task names the first of its open arguments, and counts them."""
+        many = [f'a{i}' for i in range(const.LOOK + 3)]
+        self.put(*map(message, many), message('b', *many, delay=9_000))
+        self.complete('a0')
+        self.advance(1_500)
+        self.assertEqual(self.see('b'), Inspection(
+            'pending', HEADER, due=7_500, open=const.LOOK + 2,
+            arguments=tuple(many[1:const.LOOK + 1])))
+        self.advance(8_000)
+        self.assertEqual(self.see('b').due, None)
+
+    def test_inspect_last_of_many(self) -> None:
+        """Where many arguments are done, the open ones are named all the same."""
+        many, more = [f'a{i}' for i in range(const.PUT_LIMIT)], [f'z{i}' for i in range(9)]
+        gate, b = message('gate', flags=base.GATE), message('b', *many)
+        self.put(*map(message, many))
+        self.put(*map(message, more))
+        self.put(gate)
+        self.assertEqual(self.q.put([b], gate='gate'), [])
+        self.assertEqual(self.q.edges(
+            'gate', 'b', b.nonce, len(many), [Argument(id, '') for id in more]), [])
+        self.q.settle('gate', [Outcome('gate', f'{gate.nonce}1'.encode(), 'value')])
+        many += more
+        self.settle(*map(outcome, self.take(len(many) - 3)))
+        self.drain()
+        seen = self.see('b')
+        self.assertEqual((seen.open, seen.arguments), (3, tuple(many[-3:])))
+
+    def test_inspect_scheduled(self) -> None:
+        """A scheduled task tells when it is due; if that is over, a tick will see to it."""
+        self.put(message('a', delay=9_000))
+        self.advance(400)
+        self.assertEqual(self.see('a'), Inspection('scheduled', HEADER, due=8_600))
+        self.advance(8_700)
+        self.assertEqual(self.see('a'), Inspection('scheduled', HEADER, due=0))
+
+    def test_inspect_processing(self) -> None:
+        """A task that is processed tells by whom, since when, and which delivery it is."""
+        self.put(message('a'))
+        self.take_one('a')
+        self.advance(700)
+        self.assertEqual(self.see('a'), Inspection(
+            'processing', HEADER, pool='p1', taken=700, deliveries=1))
+        self.lose()
+        self.assertEqual(self.see('a'), Inspection('enqueued', HEADER, ahead=0, deliveries=1))
+        self.take_one('a', 'p2')
+        self.assertEqual(self.see('a'), Inspection(
+            'processing', HEADER, pool='p2', taken=0, deliveries=2))
+
+    def test_inspect_long_header(self) -> None:
+        """A header is told whole, however long it is."""
+        header = b'mod.func\n' + bytes(range(256))
+        self.put(message('a', header=header, body=bytes(99)))
+        self.assertEqual(self.see('a').header, header)
+
+    def test_inspect_tail_call(self) -> None:
+        """A task that returned a Deferred names its target."""
+        self.put(message('outer'), message('inner'))
+        self.settle(outcome(self.take_one('outer'), 'delegate', target=Argument('inner', '')))
+        self.assertEqual(self.see('outer'), Inspection(
+            'pending', HEADER, target='inner', deliveries=1))
+
+    def test_progress(self) -> None:
+        """Progress comes with a beat or a turn, and stays until the next one that brings some."""
+        self.put(message('a'), message('b'))
+        a, b = self.take(2)
+        self.assertEqual(self.q.beat('p1', held(a, b, progress=b'1/3')), [])
+        self.assertEqual((self.see('a').progress, self.see('b').progress), (b'1/3', b'1/3'))
+        self.q.turn('p1', [], held(a, progress=bytes(const.PROGRESS)))
+        self.q.beat('p1', held(a))
+        self.assertEqual(self.see('a').progress, bytes(const.PROGRESS))
+        self.settle(outcome(a))
+        self.assertEqual(self.see('a'), Inspection('completed'))
+
+    def test_progress_of_a_delivery(self) -> None:
+        """Progress is that of one delivery: not of the next, nor of one that is not in force."""
+        self.put(message('a'))
+        first = self.take_one('a')
+        self.q.beat('p1', held(first, progress=b'1/3'))
+        self.lose()
+        self.assertEqual(self.see('a').progress, b'')
+        self.take_one('a', 'p2')
+        self.assertEqual(self.see('a').progress, b'')
+        self.q.beat('p1', held(first, progress=b'2/3'))
+        self.q.beat('p2', held(first, progress=b'2/3'))
+        self.assertEqual(self.see('a').progress, b'')
+
+    def test_progress_too_long(self) -> None:
+        """More progress than is allowed raises ValueError, and renews nothing."""
+        self.put(message('a'))
+        long = held(self.take_one('a'), progress=bytes(const.PROGRESS + 1))
+        for verb in [lambda: self.q.beat('p1', long), lambda: self.q.turn('p1', (), long)]:
+            with self.assertRaises(ValueError):
+                verb()
+
+
+class Memo(Contract):
+
+    def retry(self, delivery: object, memo: bytes, **options: int) -> None:
+        self.assertEqual(self.settle(outcome(delivery, 'retry', memo, **options)), ['ok'])
+
+    def test_memo(self) -> None:
+        """What a retry leaves, each delivery brings, until the next retry or the end."""
+        self.put(message('a'))
+        delivery = self.take_one('a')
+        self.assertEqual(delivery.memo, b'')
+        self.retry(delivery, b'\x00 first\n')
+        self.assertEqual(self.q.inspect(['a'])[0].memo, b'\x00 first\n')
+        delivery = self.take_one('a')
+        self.assertEqual(delivery.memo, b'\x00 first\n')
+        self.settle(outcome(delivery, 'release'))
+        self.take_one('a')
+        self.lose()
+        delivery = self.take_one('a')
+        self.assertEqual((delivery.memo, delivery.number), (b'\x00 first\n', 2))
+        self.retry(delivery, bytes(const.MEMO), delay=700)
+        self.assertEqual(self.q.inspect(['a'])[0].memo, bytes(const.MEMO))
+        self.tick()
+        delivery, = self.q.turn('p1', limit=1).deliveries
+        self.assertEqual(delivery.memo, bytes(const.MEMO))
+        self.retry(delivery, b'')
+        delivery = self.take_one('a')
+        self.assertEqual(delivery.memo, b'')
+        self.settle(outcome(delivery))
+
+    def test_memo_ends(self) -> None:
+        """A memo is gone when its task completes; a new life has none."""
+        self.put(message('a'))
+        self.retry(self.take_one('a'), b'memo')
+        self.complete('a')
+        self.assertEqual(self.q.inspect(['a'])[0].memo, b'')
+        self.assertEqual(self.q.audit(), [])
+        self.put(message('a'))
+        self.assertEqual(self.take_one('a').memo, b'')
+
+    def test_memo_with_arguments(self) -> None:
+        """A memo comes beside the arguments."""
+        self.put(message('a'), message('b', 'a'))
+        self.complete('a', b'x')
+        self.retry(self.take_one('b'), b'memo')
+        delivery = self.take_one('b')
+        self.assertEqual((delivery.memo, [id for id, _ in delivery.arguments]), (b'memo', ['a']))
+
+    def test_memo_too_long(self) -> None:
+        """A memo that is too long raises ValueError, and nothing is settled."""
+        self.put(message('a'))
+        delivery = self.take_one('a')
+        with self.assertRaises(ValueError):
+            self.settle(outcome(delivery, 'retry', bytes(const.MEMO + 1)))
+        self.assertEqual(self.status('a'), ['processing'])

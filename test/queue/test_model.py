@@ -1,0 +1,102 @@
+"""The memory queue, and the queue on Redis beside it, under random use."""
+from __future__ import annotations
+
+import os
+from unittest import mock
+
+from hypothesis import HealthCheck, Phase, settings
+import redis as client
+
+from test import support
+from test.queue.model import LINKS, Sides
+from test.queue.model_gates import Builders
+from worq.queue.redis import queue as redis, script
+from worq.queue.base import TaskQueue
+
+#: More of them find more: WORQ_MODEL_EXAMPLES=5000.
+EXAMPLES = int(os.environ.get('WORQ_MODEL_EXAMPLES', 60))
+#: To make a failure small takes minutes, which is for those who look for it.
+PHASES = list(Phase) if 'WORQ_MODEL_EXAMPLES' in os.environ else [Phase.generate]
+SETTINGS = settings(
+    max_examples=EXAMPLES, stateful_step_count=60, deadline=None, database=None,
+    phases=PHASES, print_blob=True, suppress_health_check=list(HealthCheck))
+
+
+def few_links(**others: int) -> dict[str, script.Script]:
+    """Scripts for which a few edges are many."""
+    with mock.patch.dict(script.CONSTANTS, LINKS=LINKS, **others):
+        return script.verbs(script.prelude(test_clock=True))
+
+
+class RedisSides(Sides):
+    """Memory, and Redis beside it."""
+
+    scripts = few_links()
+
+    def open(self) -> list[TaskQueue]:
+        url = support.redis_url()
+        self.client = client.Redis.from_url(url)
+        self.advance(0)
+        queue = redis.TaskQueue(url, self.name, clock_key=True)
+        queue._scripts = self.scripts
+        return [*super().open(), queue]
+
+    def advance(self, ms: int) -> None:
+        super().advance(ms)
+        self.client.set(f'worq:{{{self.name}}}:clock', self.now)
+
+    def close(self) -> None:
+        super().close()
+        keys = list(self.client.scan_iter(match=f'worq:{{{self.name}}}:*', count=1_000))
+        self.client.delete(*keys)
+        self.client.close()
+
+
+class RedisSlowly(RedisSides):
+    """Redis alone, in small steps: scripts leave nearly all work over for the next ones."""
+
+    scripts = few_links(BUDGET=2, TICK_LIMIT=2, EDGES=1)
+
+    def open(self) -> list[TaskQueue]:
+        _, queue = super().open()
+        queue._scripts = self.scripts
+        return [queue]
+
+
+class MemoryUsers(Builders):
+    """Random use of the memory queue alone."""
+
+
+class BothUsers(Builders):
+    """Random use of memory and Redis, which must answer alike."""
+
+    def sides(self) -> Sides:
+        return RedisSides()
+
+
+class SlowUsers(Builders):
+    """Random use of Redis while work is left over all the time."""
+
+    lagging = True
+
+    def sides(self) -> Sides:
+        return RedisSlowly()
+
+
+class WithRedis:
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        support.redis_url()
+
+
+class MemoryModelTest(MemoryUsers.TestCase):
+    settings = SETTINGS
+
+
+class BothModelTest(WithRedis, BothUsers.TestCase):
+    settings = SETTINGS
+
+
+class SlowModelTest(WithRedis, SlowUsers.TestCase):
+    settings = SETTINGS

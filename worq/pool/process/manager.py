@@ -1,0 +1,514 @@
+"""The manager of a process pool: one thread that runs no code of the user's.
+
+It waits for everything at once: the pipes of its children, their deaths, the queue's bell
+and its owner. Each time round it hears what has arrived, mends what has broken, makes one
+turn at the queue for all of it, and deals out what it got. Whatever arrives during that round
+trip makes up the next batch.
+"""
+from __future__ import annotations
+
+from collections import deque
+import os
+import select
+import time
+from typing import Callable
+
+from worq.errors import QueueError
+from worq.lock import Lock
+from worq.plain import logger
+from worq.pool.base import PATIENCE, Desk
+from worq.pool.process.births import Births
+from worq.pool.process.frames import MOST, Outlet
+from worq.pool.process.frozen import Heads
+from worq.pool.pace import HORIZON, batch_size, smooth
+from worq.pool.process.pacemaker import Pacemaker
+from worq.pool.process.worker import Worker, too_long, weight
+from worq.queue.base import Delivery, Outcome, TaskQueue
+from worq.queue.remote import answer
+from worq.streams import pipe
+
+__all__ = ['Manager']
+
+log = logger(__name__)
+
+LEASE = 15_000            # ms
+FAREWELL = 5.0            # seconds that a child has to end after its last task
+YOUNG = 1.0               # seconds; a child that dies sooner without a task has not begun
+SOON, LATER = 0.001, 0.05  # seconds in which a short task may be done, and another one
+SILENCE = 3.0             # seconds; an armed bell rings within two, or nobody listens to it
+
+
+class Manager:
+    """Duties: 1. the round; 2. hear; 3. mend; 4. renew; 5. turn and deal; 6. stop.
+
+    :param backend: the queue.
+    :param spawn: starts a child.
+    :param workers: how many there are to be.
+    :param max_tasks: after how many tasks a child is replaced; None: never.
+    :param grace: seconds that running tasks have to end when the pool stops.
+    :param label: names the pool in the log.
+    """
+
+    def __init__(self, backend: TaskQueue, spawn: Callable[[], Worker], workers: int,
+                 max_tasks: int | None, grace: float, label: str) -> None:
+        self.desk = Desk(backend, LEASE, wake=self.wake)
+        self.spawn = spawn
+        self.target = workers
+        self.max_tasks = max_tasks
+        self.grace = grace
+        self.label = label
+        self.turned = time.monotonic()  # when the last round began, for who watches us
+        self.workers: list[Worker] = []
+        self._bell = backend.bell(self.desk.pool)
+        self._bell_fd = -1              # while it is armed
+        self._armed_at = 0.0            # and since when
+        self._more = True               # there may be something to take ...
+        self._look_at: float = 0        # ... but it is not looked for before
+        self._outcomes: list[Outcome] = []
+        self._backlog: deque[tuple[Delivery, float]] = deque()  # came back; since when
+        self._seconds: float | None = None   # that a task takes
+        self._batch = batch_size(None)  # how many a child has before it, by that
+        self._renewal: Callable[[], None] | None = None  # asked for, not yet begun
+        self._generation = 0            # of the children that are to stay
+        self._elders = 0                # how many were there when it began
+        self._watch_at: float | None = None  # monotonic: when a limit or a grace time ends
+        self._births = Births(label, self.turned)
+        self._heads = Heads()
+        self._stop_at: float | None = None   # monotonic: when those that still run are killed
+        self._waking = Lock()
+        self._wake_out, self._wake_in = pipe()
+        os.set_blocking(self._wake_in, False)
+        os.set_blocking(self._wake_out, False)
+        self._poll = select.poll()
+        self._poll.register(self._wake_out, select.POLLIN)
+        self._heard: dict[int, Worker] = {}   # pipes and pidfds
+        self._clogged: dict[int, Outlet] = {}  # pipes to children that are full
+
+    def __repr__(self) -> str:
+        return f'<Manager {self.label}: {self.workers}, {len(self._backlog)} come back>'
+
+    # 1. -- the round ---------------------------------------------------------
+
+    def run(self) -> None:
+        """Manage until stopped."""
+        log.info('%s started', self.label)
+        pacemaker = Pacemaker(self.desk)
+        try:
+            while not (self._stop_at is not None and self._finished()):
+                now = self.turned = time.monotonic()
+                if self._renewal is not None or self._elders:
+                    self._renew(now)
+                self._mend(now)
+                self._turn(now)
+                self._hear(self._patience(time.monotonic()))
+        except BaseException:
+            log.critical('%s crashed', self.label, exc_info=True)
+            raise
+        finally:
+            pacemaker.close()
+            self._end()
+            log.info('%s stopped', self.label)
+
+    def _patience(self, now: float) -> float:
+        """Seconds for which there will be nothing to do unless something is heard."""
+        away = self.desk.away
+        if self._outcomes and not away:
+            return 0.0
+        until = min(now + 2.0, now + away if away else self.desk.beat_at)
+        if self._more and self._look_at < until and not away and self._stop_at is None \
+                and self._room():
+            until = self._look_at
+        for worker in self.workers:
+            if worker.revoked is not None:
+                until = min(until, now + (0.001 if now - worker.revoked[1] < PATIENCE else HORIZON))
+            elif len(worker.sent) > 1 or worker.blocked and not worker.sent:
+                until = min(until, now + HORIZON)
+        if self._backlog:
+            until = min(until, self._backlog[0][1] + PATIENCE)
+        if self._births.again_at > self.turned and self._missing():  # else they have been hired
+            until = min(until, self._births.again_at)
+        if self._watch_at is not None:
+            until = min(until, self._watch_at)
+        if self._stop_at is not None:
+            until = min(until, now + 0.05, self._stop_at)
+        return max(0.0, until - now)
+
+    # 2. -- hear --------------------------------------------------------------
+
+    def _hear(self, patience: float) -> None:
+        for worker in self.workers:
+            for outlet in worker.outlets:
+                if outlet.pending and outlet.fd is not None and outlet.fd not in self._clogged:
+                    self._clogged[outlet.fd] = outlet
+                    self._poll.register(outlet.fd, select.POLLOUT)
+        # rounded up: to wake a little early would turn the round for nothing
+        for fd, _ in self._poll.poll(1000 * patience + (0.9 if patience else 0)):
+            if fd == self._wake_out:
+                os.read(fd, 4096)
+            elif fd == self._bell_fd:
+                rang = self._bell.clear()
+                self._disarm()
+                if rang or self._bell.due():
+                    self._more, self._look_at = True, 0
+                if not rang:  # then one look is enough
+                    self._arm()
+            elif fd in self._heard:
+                worker = self._heard[fd]
+                worker.ended |= fd == worker.pidfd
+                self._listen(worker)
+            elif fd in self._clogged:
+                outlet = self._clogged[fd]
+                outlet.pump()
+                if not outlet.pending:
+                    self._unclog(outlet)
+
+    def _listen(self, worker: Worker) -> None:
+        was_ready, before = worker.ready, len(worker.sent)
+        outcomes = worker.receive()
+        if worker.ready and not was_ready:
+            self._births.well(time.monotonic())
+            self.desk.tell('broken', '')
+            log.debug('%s: worker %d is ready', self.label, worker.pid)
+            if not worker.leaving:
+                self.desk.tell_names(worker.names)
+        if outcomes:
+            now = time.monotonic()
+            each = (now - worker.active) / len(outcomes)
+            worker.active = now
+            # a lone task's time is mostly that of the way there and back
+            self._seconds = smooth(self._seconds, each, min(1.0, 0.1 * before))
+            self._batch = batch_size(self._seconds)
+            self._outcomes += outcomes
+        for number, *question in worker.asked:
+            worker.answer(number, answer(self.desk.backend, question))
+        worker.asked.clear()
+        if worker.progress:
+            held = self.desk.held
+            self.desk.progress.update(
+                (token, text) for token, text in worker.progress.items() if token in held)
+            worker.progress.clear()
+        if worker.fault or worker.hung_up:
+            worker.kill()  # it has nobody to talk to any more, whether it has ended or not
+
+    def _unclog(self, outlet: Outlet | None) -> None:
+        fd = outlet.fd if outlet is not None else None
+        if fd is not None and self._clogged.pop(fd, None) is not None:
+            self._poll.unregister(fd)
+
+    def _register(self, worker: Worker) -> None:
+        for fd in (worker.outcomes, worker.pidfd):
+            if fd is not None:
+                self._heard[fd] = worker
+                self._poll.register(fd, select.POLLIN)
+
+    def _unregister(self, worker: Worker) -> None:
+        self._unclog(worker.tasks)
+        self._unclog(worker.answers)
+        for fd in (worker.outcomes, worker.pidfd):
+            if fd is not None:
+                self._poll.unregister(fd)
+                del self._heard[fd]
+
+    # 3. -- mend --------------------------------------------------------------
+
+    def _mend(self, now: float) -> None:
+        self._watch_at = None
+        for worker in list(self.workers):
+            if worker.ended:
+                cause = worker.reap()
+                if cause is not None:
+                    self._bury(worker, cause, now)
+                    continue
+            if worker.leaving:
+                self._hold_back(worker, now)
+            if worker.limit is not None or worker.order is not None:
+                look = worker.watch_over(now)
+                if look is not None:
+                    self._watch_at = min(look, self._watch_at or look)
+            if now >= worker.watch.look_at:
+                worker.watch.look(worker, now, self.label)
+            worker.blocked = worker.blocked and not worker.has_passed()
+            if worker.revoked is not None:
+                self._take_back(worker.recover(now), now)
+                while worker.disputed and worker.revoked is None:   # it has begun, or never will
+                    token, word = worker.disputed.popitem()
+                    if (running := worker.running()) is not None and running.token == token:
+                        self._disown(token, word)
+            elif worker.sent and worker.stuck_for(now) > PATIENCE:
+                worker.revoke(now)
+            if worker.retiring:
+                if not worker.sent and now - worker.active > FAREWELL:
+                    worker.kill()
+            elif not worker.sent and (
+                    self._stop_at is not None or worker.leaving or self._quota(worker) == 0):
+                worker.active = now
+                self._unclog(worker.tasks)
+                worker.retire()
+        if self._stop_at is None and now >= self._births.again_at:
+            for _ in range(self._missing()):
+                self._hire(now)
+
+    def _missing(self) -> int:
+        if self._stop_at is not None:
+            return 0
+        return self.target - sum(not worker.retiring and worker.generation == self._generation
+                                 for worker in self.workers)
+
+    def _hire(self, now: float) -> None:
+        try:
+            worker = self.spawn()
+        except OSError as error:  # no memory, no processes: it may pass
+            self._failed(now, f'it cannot be started: {error}')
+            return
+        worker.generation = self._generation
+        self.workers.append(worker)
+        self._register(worker)
+
+    def _failed(self, now: float, why: str, more: str = '', killed: bool = False) -> None:
+        self._births.failed(now, why, more, killed)
+        if not any(worker.ready for worker in self.workers):
+            self.desk.tell('broken', why)   # to whoever asks why nothing is done
+
+    def _bury(self, worker: Worker, cause: str, now: float) -> None:
+        """A child has ended: tell what it was doing, and find others for the rest."""
+        self._listen(worker)  # what it had still written
+        self._unregister(worker)
+        self.workers.remove(worker)
+        late = self._stop_at is not None and now >= self._stop_at
+        running = worker.blamed()
+        if worker.sent and not (running or late or worker.disowned or worker.retiring):
+            running = self._heads.blamed(worker)
+            self._seconds, self._batch = HORIZON, 1   # so that the next one is alone
+        rest = [delivery for _, delivery in worker.sent if delivery is not running]
+        if worker.broken and not worker.retiring:
+            self._failed(now, worker.why, worker.broken)
+        elif not worker.retiring and not worker.disowned and (
+                not worker.ready or running is None and now - worker.born < YOUNG):
+            self._failed(now, f'{cause} before it had begun',
+                         killed=(worker.process.returncode or 0) < 0)
+        elif running is not None or not worker.retiring:
+            log.error('%s: %s%s%s', self.label, cause,
+                      f', running {running.id}' if running else '',
+                      ': it had to end, since the pool stops' if late else '')
+        if running is not None and running.token in self.desk.held:
+            # A child that we killed for one task may just have begun another.
+            word = 'release' if worker.disowned or late else 'lost'
+            self._outcomes.append(worker.will() or Outcome(
+                running.id, running.token, word, cause.encode() if word == 'lost' else b''))
+        # Sent but not begun, or done and not yet reported: not this death's fault.
+        self._take_back(rest, now)
+        worker.close()
+
+    def _take_back(self, deliveries: list[Delivery], now: float) -> None:
+        held = self.desk.held
+        self._backlog.extend((one, now) for one in deliveries if one.token in held)
+
+    # 4. -- renew -------------------------------------------------------------
+
+    def renew(self, spawn: Callable[[], Worker], workers: int, max_tasks: int | None,
+              grace: float) -> None:
+        """Replace all children by those that `spawn` starts; from any thread. See ``__init__``.
+
+        An old one goes on until a new one is ready, so if these cannot begin nothing is lost.
+        """
+        def begin() -> None:
+            self.spawn, self.target, self.max_tasks, self.grace = spawn, workers, max_tasks, grace
+        self._renewal = begin
+        self.wake()
+
+    def _renew(self, now: float) -> None:
+        if self._renewal is not None:
+            begin, self._renewal = self._renewal, None
+            begin()
+            self._generation += 1
+            self._elders = sum(worker.ready for worker in self.workers)
+            self._births.again_at = now
+            for worker in self.workers:
+                worker.leaving |= not worker.ready   # of those before, and not even begun
+        if self._elders:
+            self._replace()
+
+    def _replace(self) -> None:
+        """For each new child that is ready an old one leaves, and all once they are enough."""
+        new = sum(worker.ready for worker in self.workers
+                  if worker.generation == self._generation)
+        old = [worker for worker in self.workers
+               if worker.generation < self._generation and not worker.leaving]
+        stay = self._elders - new if new < self.target else 0
+        for worker in sorted(old, key=lambda worker: len(worker.sent))[:max(0, len(old) - stay)]:
+            worker.leaving = True
+        if new >= self.target:
+            self._elders = 0
+
+    @staticmethod
+    def _hold_back(worker: Worker, now: float) -> None:
+        """It may finish what it runs; what it has not begun comes back."""
+        if len(worker.sent) > 1 or worker.sent and worker.running() is None:
+            worker.revoke(now)
+
+    # 5. -- turn and deal -----------------------------------------------------
+
+    def _turn(self, now: float) -> None:
+        desk = self.desk
+        if self._stop_at is not None and desk.coming:
+            self._outcomes += desk.unfetched()
+        if self._backlog:
+            self._deal_backlog(now)
+        if self._bell_fd >= 0 and now - self._armed_at > SILENCE:
+            self._disarm()  # its connection is dead, and only its connection may be
+        # Without a bell (there was no connection for it) at every round; idle, along with a beat.
+        look = self._more and (self._outcomes or now >= self._look_at) or self._bell_fd < 0 \
+            or now >= desk.beat_at and not desk.held
+        limit = min(self._room(), desk.backend.handful) if look and self._stop_at is None else 0
+        if not (limit or self._outcomes or desk.untold or desk.brought or now >= desk.beat_at) \
+                or desk.away > 0.002:
+            return
+        outcomes, self._outcomes = self._outcomes, []
+        deliveries, lost = desk.turn(outcomes, limit)
+        for one in lost:
+            self._disown(one.token, one.word)
+        if deliveries:
+            self._deal(deliveries)
+        if limit and not desk.away:
+            self._more = len(deliveries) >= limit
+            self._look_at = 0.0
+            if not self._more and self._bell_fd < 0:
+                # Look once more, for what came before or is due: perhaps along with an outcome.
+                keeps = self._arm() and self._bell.keeps
+                self._more = self._bell_fd >= 0 and not (keeps and not deliveries)
+                self._look_at = time.monotonic() + (LATER if keeps else SOON) if deliveries else 0
+
+    def _quota(self, worker: Worker) -> int | None:
+        """How many more tasks the child may be sent in its life; None: any number."""
+        if self.max_tasks is None:
+            return None
+        return self.max_tasks - worker.number + worker.returned
+
+    def _wants(self, worker: Worker) -> int:
+        """How many tasks a child has room for: it always has the next batch before it."""
+        has, full = len(worker.sent), self._batch
+        if has > full // 2 or not worker.ready or worker.retiring or worker.leaving \
+                or worker.revoked is not None or worker.blocked or worker.tasks.pending:
+            return 0
+        quota = self._quota(worker)
+        return full - has if quota is None else min(full - has, quota)
+
+    def _room(self) -> int:
+        before = len(self._backlog) + self.desk.coming
+        return max(0, sum(map(self._wants, self.workers)) - before)
+
+    def _deal(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """Give tasks to those who have room, evenly; returns what is left."""
+        left = [delivery for delivery in deliveries if weight(delivery) < MOST]
+        if len(left) < len(deliveries):   # unless the other side would take it for nonsense
+            self._outcomes += [too_long(each) for each in deliveries if weight(each) >= MOST]
+        hungry = [(worker, room) for worker in self.workers if (room := self._wants(worker))]
+        hungry.sort(key=lambda entry: len(entry[0].sent))
+        for index, (worker, room) in enumerate(hungry):
+            if not left:
+                break
+            share = min(room, -(-len(left) // (len(hungry) - index)))
+            worker.send(left[:share])
+            left = left[share:]
+        now = time.monotonic()
+        self._backlog.extend((delivery, now) for delivery in left)
+        return left
+
+    def _deal_backlog(self, now: float) -> None:
+        """What came back goes to another child, or soon to another pool."""
+        if self._stop_at is None:
+            held = self.desk.held
+            entries = [entry for entry in self._backlog if entry[0].token in held]
+            self._backlog.clear()
+            left = len(self._deal([delivery for delivery, _ in entries]))
+            if left:  # they have waited for longer than `_deal` knows
+                self._backlog = deque(entries[len(entries) - left:])
+        if self._stop_at is not None or self._backlog \
+                and now - self._backlog[0][1] > PATIENCE:
+            self._outcomes += [Outcome(delivery.id, delivery.token, 'release')
+                               for delivery, _ in self._backlog]
+            self._backlog.clear()
+
+    def _disown(self, token: bytes, word: str) -> None:
+        """A task is not ours any more: nobody here must go on with it."""
+        now = time.monotonic()
+        for worker in self.workers:
+            running = worker.running()
+            if running is not None and running.token == token:
+                log.info('%s: %s was %s, and worker %d is %s', self.label, running.id, word,
+                         worker.pid, 'told' if word == 'cancelled' else 'killed')
+                if word == 'cancelled':
+                    worker.interrupt(word, token, now)
+                    self._watch_at = now
+                else:
+                    worker.disowned = True
+                    worker.kill()
+            elif any(delivery.token == token for _, delivery in worker.sent):
+                worker.disputed[token] = word
+                worker.revoke(now)  # the others come back with it, and it is sorted out there
+
+    def _arm(self) -> bool:
+        try:
+            self._bell.arm()
+            self._bell_fd = self._bell.fileno()
+        except QueueError as error:
+            log.debug('no bell: %s', error)
+            return False
+        self._armed_at = time.monotonic()
+        self._poll.register(self._bell_fd, select.POLLIN)
+        return True
+
+    def _disarm(self) -> None:
+        if self._bell_fd >= 0:
+            self._poll.unregister(self._bell_fd)
+            self._bell_fd = -1
+
+    # 6. -- stop --------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Have the manager look around; from any thread."""
+        with self._waking:
+            if self._wake_in >= 0:
+                try:
+                    os.write(self._wake_in, b'!')
+                except BlockingIOError:
+                    pass  # it is awake more than enough
+
+    def stop(self, grace: float | None = None) -> None:
+        """Take no more, let what runs end within the grace time, give the rest back."""
+        ends = time.monotonic() + (self.grace if grace is None else grace)
+        self._stop_at = ends if self._stop_at is None else min(ends, self._stop_at)
+        self.wake()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it has been told to stop."""
+        return self._stop_at is not None
+
+    def _finished(self) -> bool:
+        now = time.monotonic()
+        late = self._stop_at is not None and now >= self._stop_at
+        for worker in self.workers:
+            if late:
+                worker.kill()
+            else:
+                self._hold_back(worker, now)
+        busy = self.workers or self._outcomes or self._backlog or self.desk.coming and not late
+        # An outage is not waited for longer than for tasks; then leases will run out.
+        return not busy and (not self.desk.owes or late)
+
+    def _end(self) -> None:
+        for worker in self.workers:  # only after a crash: otherwise there are none
+            worker.kill()
+            worker.reap(wait=True)
+            worker.close()
+        self.workers = []
+        if self._outcomes:
+            self.desk.turn(self._outcomes, 0)
+        self.desk.leave()
+        self._disarm()
+        self._bell.close()
+        with self._waking:  # or a byte of ours might end up in somebody's file
+            os.close(self._wake_in)
+            self._wake_in = -1
+        os.close(self._wake_out)

@@ -1,0 +1,83 @@
+"""The threads of a pool, as it sees them."""
+from __future__ import annotations
+
+from collections import deque
+import time
+from typing import Any
+
+from worq.plain import logger
+from worq.pool.thread.grip import ThreadGrip
+from worq.queue.base import Delivery, Outcome
+
+__all__ = ['Worker', 'wait_for', 'why']
+
+log = logger(__name__)
+
+LOOK = 0.1   # seconds between two looks at whom `wait_for` waits for ...
+SOON = 0.01  # ... when it must not join
+
+
+class Worker:
+    """A thread of the pool, with what it has before it and behind it."""
+
+    def __init__(self, number: int, grip: ThreadGrip) -> None:
+        self.number = number
+        self.grip = grip
+        self.thread: Any = None
+        self.buffer: deque[Delivery] = deque()   # taken, not begun
+        self.done: deque[Outcome] = deque()      # run, not settled
+        self.since: float | None = None          # monotonic: when the running task began
+
+    def __repr__(self) -> str:
+        return f'<Worker {self.number}, {len(self.buffer)} before it, {len(self.done)} behind>'
+
+    def grab(self) -> list[Outcome]:
+        """Take all of its outcomes; the keeper may do so at the same time."""
+        outcomes: list[Outcome] = []
+        while self.done:
+            try:
+                outcomes.append(self.done.popleft())
+            except IndexError:
+                break
+        return outcomes
+
+    def back(self) -> list[Outcome]:
+        """Take from it what it has not begun, to be released; it may go on at the same time."""
+        outcomes: list[Outcome] = []
+        while self.buffer:
+            try:
+                delivery = self.buffer.popleft()
+            except IndexError:
+                break
+            outcomes.append(Outcome(delivery.id, delivery.token, 'release'))
+        return outcomes
+
+    def abandon(self) -> list[Outcome]:
+        """What gives back the task that it runs, if any, since the program ends."""
+        task = self.grip.task
+        if task is None:
+            return []
+        log.warning('%s [%s] had to end, since the program does', task.name, task.id)
+        return [Outcome(task.id, task.token.encode('ascii'), 'release')]
+
+
+def wait_for(threads: list[Any], seconds: float | None = None) -> None:
+    """Wait until all have ended that are in the list: who is given up is taken out meanwhile.
+
+    :param seconds: at most. An interrupt leaves no thread as ended that has not; in Python 3.11
+        one of `join` does.
+    """
+    begin = time.monotonic()
+    while alive := [thread for thread in threads if thread.is_alive()]:
+        if seconds is None:
+            alive[0].join(LOOK)
+        elif time.monotonic() - begin < seconds:
+            time.sleep(SOON)
+        else:
+            break
+
+
+def why(word: str) -> str:
+    """Why a task was to let go."""
+    return {'cancelled': 'was cancelled', 'timeout': 'is beyond its time limit'}.get(
+        word, 'is not ours any more')

@@ -1,0 +1,54 @@
+"""What calls and their results need of their broker, which stands above them."""
+from __future__ import annotations
+
+from typing import Any, Callable, Iterable, Protocol
+
+from worq.options import Options
+from worq.progress import Progress
+from worq.queue.base import TaskQueue
+
+__all__ = ['CallBroker', 'Waits']
+
+
+class Waits(Protocol):
+    """Waits for outcomes: the ``Inbox``."""
+
+    def wait(self, deferred: Any, timeout: float | None) -> bool: ...
+
+    def subscribe(self, deferred: Any, announce: Callable[[], None],
+                  failed: Callable[[Exception], None] | None = None) -> None: ...
+
+    def unsubscribe(self, deferred: Any, announce: Callable[[], None]) -> None: ...
+
+
+class CallBroker(Protocol):
+    """The ``Broker``, as a Queue, a Task and a Deferred see it; its docstrings say more."""
+
+    name: str
+    backend: TaskQueue
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def inbox(self) -> Waits: ...
+
+    def enqueue(self, name: str, args: tuple[Any, ...], kw: dict[str, Any],
+                options: Options) -> Any: ...
+
+    def enqueue_all(self, name: str, calls: Iterable[tuple[Any, ...]], options: Options,
+                    extra: bytes = b'') -> list[Any]: ...
+
+    def outcome(self, deferred: Any, raw: bytes) -> Any: ...
+
+    def status(self, deferred: Any) -> str | None: ...
+
+    def progress(self, task_id: str) -> Progress | None: ...
+
+    def explain(self, deferred: Any) -> str: ...
+
+    def cancel(self, task_id: str) -> bool: ...
+
+    def __len__(self) -> int: ...
+
+    def discard_pending_tasks(self) -> None: ...

@@ -1,0 +1,262 @@
+"""The graph of tasks in memory: lives, the lists that they stand in, and their edges.
+
+Nothing here locks or waits: ``worq.queue.memory`` does, around each verb. A verb is framed
+by ``begin`` and ``end``, or ``defer``; in between everything happens at one moment, `now`.
+
+A signal handler may raise at any point in between. So what says what has been decided (a life's
+state, its arguments, how it ends) changes in one step, before what follows from it: all of that
+``worq.queue.machine.redo`` makes anew.
+"""
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+from worq import const
+from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
+from worq.queue.base import CANCELLED, EXPIRED, FAILURE, GATE, IGNORE_RESULT, PASS, VALUE
+from worq.queue.machine.life import Agenda, Expiry, Life
+from worq.queue.records import Hop
+
+__all__ = ['Graph']
+
+COUNTERS = {VALUE: 'succeeded', FAILURE: 'failed', EXPIRED: 'expired', CANCELLED: 'cancelled'}
+
+
+class Graph:
+    """The tasks of one queue, and what a change of one changes in others.
+
+    :param tell: is called with a client, an id and its news for each watched task that
+        completes.
+    """
+
+    def __init__(self, tell: Callable[[str, str, bytes | None], None]) -> None:
+        self._tell = tell
+        self.lives: dict[str, Life] = {}
+        self.completed = 0
+        self.scheduled = 0
+        self.counters = dict.fromkeys([*COUNTERS.values(), 'redelivered', 'stale'], 0)
+        self.now = 0
+        self.unsure = False    # a verb has begun and not ended; was it interrupted? see `redo`
+        self.woken = 0         # became enqueued or scheduled since `begin`
+
+        self.lanes: list[OrderedDict[Life, None]] = [OrderedDict() for _ in const.PRIORITIES]
+        self.schedule = Agenda(lambda life: life.due if life.state == SCHEDULED else -1)
+        self._expiry = Expiry()
+        self._late = Agenda(lambda life: -1 if life.state == COMPLETED else life.late)
+        self.leased: dict[Life, None] = {}
+
+        self._ended: deque[Life] = deque()   # whose dependents are to be followed
+        self._first: list[Life] = []         # to be lined up at the front, in this order
+
+    def end(self) -> None:
+        if self._ended:
+            self._follow_all()
+        if self._first:
+            self._line_up()
+
+    def defer(self) -> None:
+        """The end of a verb that only looks at tasks. What follows from those that were over
+        when it met them is left to others, lest its second answer differ from the first."""
+        if self._first:
+            self._line_up()
+        if self._ended:
+            self.woken += 1
+
+    def find(self, id: str) -> Life | None:
+        """A task as it is when it is met: one that is too late to begin ends now."""
+        life = self.known(id)
+        if life is not None and self._end_late(life):
+            return self.lives.get(id)
+        return life
+
+    def known(self, id: str) -> Life | None:
+        life = self.lives.get(id)
+        if life is not None and life.expires and life.expires <= self.now:
+            self._drop(life)
+            return None
+        return life
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many tasks there are of each state."""
+        counts = {SCHEDULED: self.scheduled, ENQUEUED: sum(map(len, self.lanes)),
+                  PROCESSING: len(self.leased), COMPLETED: self.completed}
+        return {PENDING: len(self.lives) - sum(counts.values()), **counts}
+
+    # -- the life of a task ---------------------------------------------------
+
+    def _move(self, life: Life, state: str) -> None:
+        """The one place where a state changes, and with it all that goes by states."""
+        old, life.state = life.state, state
+        if old == PROCESSING:
+            del self.leased[life]
+        elif old == ENQUEUED:
+            self.lanes[life.priority].pop(life, None)   # it may have to be lined up yet
+        elif old == SCHEDULED:
+            self.scheduled -= 1
+
+    def _make_ready(self, life: Life) -> None:
+        """All arguments are there: it is ready, or due later."""
+        if life.due > self.now:
+            self._postpone(life, life.due)
+        else:
+            self._enqueue(life)
+
+    def _expect(self, life: Life) -> None:
+        """It may have been taken off the agenda while it was processed."""
+        if life.late and life.late <= self.now:
+            self._late.add(life, len(self.lives))
+
+    def _enqueue(self, life: Life) -> None:
+        self._move(life, ENQUEUED)
+        self.lanes[life.priority][life] = None
+        self._expect(life)
+        self.woken += 1
+
+    def _enqueue_first(self, life: Life) -> None:
+        """At the front, but behind those that this verb has put there already."""
+        self._move(life, ENQUEUED)
+        self._first.append(life)
+        self._expect(life)
+        self.woken += 1
+
+    def _line_up(self) -> None:
+        while self._first:
+            life = self._first.pop()
+            lane = self.lanes[life.priority]
+            lane[life] = None
+            lane.move_to_end(life, last=False)
+
+    def _postpone(self, life: Life, due: int) -> None:
+        life.due = due
+        self._move(life, SCHEDULED)
+        self.scheduled += 1
+        self.schedule.add(life, self.scheduled)
+        self._expect(life)
+        self.woken += 1
+
+    def finish(self, life: Life, kind: bytes, data: bytes,
+               hops: tuple[Hop, ...] = (), owner: str | None = None) -> None:
+        """The one end for every cause. Dependents are told by `_follow_all`.
+
+        :param owner: who settled it, and may do so again.
+        """
+        # One step, from which on it is over: see `redo`.
+        life.data, life.hops, life.owner, life.kind = data, hops, owner, kind
+        self._move(life, COMPLETED)
+        self.completed += 1
+        if not life.flags & GATE:
+            self.counters[COUNTERS[kind]] += 1
+        life.body = life.progress = life.memo = b''
+        life.open = 0
+        life.target = life.gate = life.seals = None
+        ignored = life.flags & IGNORE_RESULT
+        if ignored:
+            life.kind = life.data = b''
+        else:
+            self._let_expire(life)
+        if life.watchers is not None:
+            self._tell_of(life)
+        for argument in life.arguments:
+            argument.pins -= 1
+            self._let_expire(argument)
+        life.arguments = ()
+        if ignored:
+            del self.lives[life.id]
+            self.completed -= 1
+        elif life.dependents:
+            self._ended.append(life)
+
+    def _tell_of(self, life: Life) -> None:
+        """Tell those who watch a life of its end."""
+        news = life.news()
+        for client in life.watchers or ():
+            self._tell(client, life.id, news)
+        life.watchers = None
+
+    def _end_late(self, life: Life) -> bool:
+        """End it if it is too late to begin; after a tail call it has begun.
+
+        Who gave it back may do so again, so it keeps its owner.
+        """
+        if not life.late or life.late > self.now or life.target is not None \
+                or life.state in (PROCESSING, COMPLETED):
+            return False
+        again = ' again' if life.epoch else ''
+        self.verdict(life, EXPIRED, f'expired before it was begun{again}', life.owner)
+        return True
+
+    def inherit(self, life: Life, source: Life, owner: str | None) -> None:
+        """Finish it with what has come to it along an edge, or have that signed anew first."""
+        seal = life.sealed(source)
+        if source.too_far(seal) and not life.flags & IGNORE_RESULT:
+            self._sign_anew(life, source, seal)
+        else:
+            self.finish(life, source.kind, source.data, source.onward(seal), owner)
+
+    def _sign_anew(self, life: Life, source: Life, seal: bytes) -> None:
+        """Its value has come along too many tail calls: whoever takes it signs it."""
+        if life.arguments[-1:] != (source,):
+            life.arguments += (source,)
+            source.pins += 1
+            source.expires = 0
+        life.memo = seal
+        life.deliveries = 0
+        self._enqueue_first(life)
+        life.seals = None
+
+    def verdict(self, life: Life, kind: bytes, text: str, owner: str | None = None) -> None:
+        """Finish it with an outcome that the queue makes itself."""
+        name = life.header.partition(b'\n')[0]
+        self.finish(life, kind, name + b'\n' + text.encode(), owner=owner)
+
+    def _follow_all(self) -> None:
+        """Tell of what ended: dependents, and their dependents in turn.
+
+        A queue of them rather than recursion: chains are as long as programs make them.
+        """
+        while self._ended:
+            life = self._ended.popleft()
+            for dependent in life.dependents:
+                self._follow(dependent, life)
+            life.dependents = ()
+            self._let_expire(life)
+
+    def _follow(self, dependent: Life, argument: Life) -> None:
+        # It may have ended before its argument did.
+        if dependent.state != PENDING or self._end_late(dependent):
+            return
+        held = dependent.gate is argument
+        failed = argument.kind != VALUE and (held or not dependent.flags & PASS)
+        if dependent.target is argument or failed:
+            self.inherit(dependent, argument, dependent.owner if dependent.target else None)
+            return
+        if held:
+            dependent.gate = None
+        dependent.open -= 1
+        if not dependent.open:
+            self._make_ready(dependent)
+
+    def _let_expire(self, life: Life) -> None:
+        if life.state == COMPLETED and not life.pins and not life.dependents:
+            life.expires = self.now + life.ttl
+            self._expiry.add(life, self.completed)
+
+    def drop_expired(self, limit: int) -> int:
+        """Forget up to `limit` of the completed lives whose time is over; how many there were.
+
+        They may be late, for what is still here is not found: see `find`.
+        """
+        lives = self._expiry.pop(self.now, limit)
+        for life in lives:
+            self._drop(life)
+        return len(lives)
+
+    def _drop(self, life: Life) -> None:
+        """Forget a completed life."""
+        if self.lives.get(life.id) is life:
+            del self.lives[life.id]
+            self.completed -= 1
+        life.expires = 0
+        life.data = b''

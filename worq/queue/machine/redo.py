@@ -1,0 +1,126 @@
+"""A store in memory in which a verb was interrupted half-way, made whole.
+
+A signal handler may raise anywhere in it, as Ctrl-C does. What had been decided is then done to
+the end, what had not is as if it had never begun; and all that can be counted or looked up from
+the tasks themselves is made anew. So this may be interrupted in turn, and done again.
+"""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
+from worq.queue.base import GATE, IGNORE_RESULT
+from worq.queue.machine.life import Life
+
+if TYPE_CHECKING:   # it is told of its own parts
+    from worq.queue.machine.store import Store
+
+__all__ = ['redo']
+
+
+def redo(store: Store) -> None:
+    """Make it whole: it is as after one of its verbs, and all who wait should look at it."""
+    publish(store)
+    lives = list(store.lives.values())
+    known = {life for life in lives if life.state != COMPLETED or not life.flags & IGNORE_RESULT}
+    for life in lives:
+        life.pins = life.open = 0
+        life.dependents = ()
+    connect(store, lives)
+    keep(store, lives)
+    line_up(store, lives, known)
+    for life in lives:
+        if life.state == COMPLETED:
+            if life.watchers is not None:
+                store._tell_of(life)
+            if life not in known:
+                del store.lives[life.id]
+                store.completed -= 1
+            elif life.dependents:
+                store._ended.append(life)
+        elif life.kind:   # its end had been decided
+            store.finish(life, life.kind, life.data, life.hops, life.owner)
+        elif life.state == PENDING and not life.open and life.target is None:
+            if life.flags & GATE:
+                store.hold(life)
+            else:
+                store._make_ready(life)
+    store.cancel_doomed()
+    store.fresh, store.holder = {}, None
+    store.woken = len(lives)
+
+
+def publish(store: Store) -> None:
+    """Store all of a put, if some of it has been."""
+    for life in store.fresh.values():
+        if life.state != COMPLETED:
+            store.lives[life.id] = life
+            if life.state == PENDING and not life.kind and not life.flags & GATE:
+                life.gate = store.holder
+
+
+def connect(store: Store, lives: list[Life]) -> None:
+    """Make the edges anew. What ended is told to all that are pending once more."""
+    store._ended.clear()
+    for life in lives:
+        if life.state == COMPLETED:
+            life.arguments = ()
+            life.target = life.gate = None
+            life.body = life.progress = life.memo = b''
+            continue
+        for argument in life.arguments:
+            argument.pins += 1
+        if life.state != PENDING:
+            life.gate = None
+            if life.target not in life.arguments[-1:]:   # else its value is to be signed anew
+                life.target = None
+        elif life.target is not None:
+            life.target.tells(life)
+        elif not life.kind:
+            sources = [*life.arguments, life.gate] if life.gate else life.arguments
+            for source in sources:
+                source.tells(life)
+            life.open = len(sources)
+
+
+def keep(store: Store, lives: list[Life]) -> None:
+    """Count what has completed, and know when it expires."""
+    store._expiry.clear()
+    store.completed = 0
+    for life in lives:
+        if life.state != COMPLETED:
+            life.expires = 0
+            continue
+        store.completed += 1
+        if life.pins or life.dependents:
+            life.expires = 0
+        elif life.expires:
+            store._expiry.add(life, len(lives))
+        else:
+            store._let_expire(life)
+
+
+def line_up(store: Store, lives: list[Life], known: set[Life]) -> None:
+    """Have each task in the place of its state, and in no other; who stands in line stays there."""
+    first = {life for life in store._first if life.state == ENQUEUED and life in known}
+    store._first[:] = [life for life in store._first if life in first]
+    for lane in store.lanes:
+        for life in list(lane):
+            if life.state != ENQUEUED or life not in known:
+                del lane[life]
+    for life in list(store.leased):
+        if life.state != PROCESSING or life not in known:
+            del store.leased[life]
+    store.schedule.clear()
+    store._late.clear()
+    store.scheduled = sum(life.state == SCHEDULED for life in lives)
+    for life in lives:
+        if life.state == ENQUEUED and life not in first:
+            store.lanes[life.priority].setdefault(life)
+        elif life.state == SCHEDULED:
+            store.schedule.add(life, store.scheduled)
+        elif life.state == PROCESSING:
+            store.leased[life] = None
+        if life.late and life.state != COMPLETED:
+            store._late.add(life, len(lives))
+    store._soonest = min((life.deadline for life in store.leased), default=0)

@@ -1,0 +1,489 @@
+"""What callers and pools ask of the graph of tasks in memory: one method for each verb."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import or_
+
+from worq import const
+from worq.const import COMPLETED, PENDING, PROCESSING
+from worq.queue.base import (
+    CANCELLED, EXPIRED, FAILURE, GATE, IGNORE_RESULT, PASS, VALUE, Argument, Delivery,
+    Held, Lost, Message, Outcome, Refusal,
+)
+from worq.queue.machine.graph import Graph
+from worq.queue.machine.life import Life, needed_by, needs, reach
+
+__all__ = ['Store']
+
+LATER = 1_000   # ms until a refused task is offered again
+NONE = IGNORE_RESULT | GATE   # what has one of these flags is nobody's argument
+NO_LIVES: dict[str, Life] = {}
+
+
+class Store(Graph):
+    """The tasks of one queue, its pools and its clock."""
+
+    def __init__(self, tell: Callable[[str, str, bytes | None], None]) -> None:
+        super().__init__(tell)
+        self.pools: dict[str, tuple[dict[str, str], int]] = {}   # info, last seen
+        self._looked: dict[tuple[str, str], int] = {}   # when the pools of a place were looked at
+        self._soonest = 0      # no lease ends before; at worst this is too early
+        self._ticked: int | None = None
+        self._clock_at = -1 << 62   # at the last tick; the clock never goes back behind it
+        self._skew = 0         # by how much it is ahead of the one that we are told, since then
+        self._calm = -const.COOLDOWN         # nothing is reaped before
+        self.lags = False      # there is more to forget than the last tick could
+
+        # What a verb has decided, until it is done, see `redo`.
+        self.fresh: dict[str, Life] = {}     # to be stored ...
+        self.holder: Life | None = None      # ... behind this gate
+        self.doomed: list[Life] = []         # to be cancelled
+
+    def begin(self, clock: int, puts: int = 0) -> None:
+        """Begin a verb.
+
+        :param clock: what time it is; where that has been set back, it goes on from the last tick,
+            so that nothing which is stored has to be moved.
+        :param puts: tasks that it puts. Twice as many that have expired are forgotten, so that they
+            go as fast as they come.
+        """
+        self.unsure = True
+        behind = self._clock_at - clock - self._skew
+        if const.TICK < behind <= const.SPAN * 1_000:
+            self._skew += behind
+        now = self.now = clock + self._skew
+        self.woken = 0
+        at = self._expiry.next()
+        if at is not None and at <= now:
+            self.drop_expired(10 + 2 * puts)
+
+    def date(self, clock: int) -> int:
+        """What time it is here."""
+        return clock + self._skew
+
+    # -- what callers ask for -------------------------------------------------
+
+    def put(self, messages: Sequence[Message], gate: str) -> list[Refusal]:
+        holder = self.find(gate) if gate else None
+        if gate and not self._holds(holder):
+            return [Refusal(message.id, 'unknown', gate) for message in messages[:1]]
+        fresh: dict[str, Life] = {}
+        pinned: set[Life] = set()
+        for message in messages:
+            refusal = self._admit(message, fresh, pinned)
+            if refusal is not None:
+                return [refusal]
+        self.holder, self.fresh = holder, fresh
+        for life in fresh.values():
+            self._add(life, holder)
+        self.fresh, self.holder = NO_LIVES, None
+        return []
+
+    def _admit(self, message: Message, fresh: dict[str, Life],
+               pinned: set[Life]) -> Refusal | None:
+        """Judge a message as if `fresh` were stored, and add its life. Changes nothing else."""
+        id = message.id
+        old = fresh.get(id)
+        if old is None and id in self.lives:
+            old = self.find(id)
+        if old is not None:
+            if old.nonce == message.nonce:
+                return None
+            if id in fresh or old.state != COMPLETED:
+                return Refusal(id, 'duplicate')
+            if old.pins or old.dependents or old in pinned:
+                return Refusal(id, 'pinned')
+        if not message.arguments:
+            fresh[id] = Life(message, (), self.now)
+            return None
+        arguments = self._judge(id, message.arguments, fresh)
+        if isinstance(arguments, Refusal):
+            return arguments
+        life = fresh[id] = Life(message, tuple(arguments), self.now)
+        self._seal(life, arguments, message.arguments)
+        cause = self._cause(life.flags, arguments)
+        if cause is None:
+            pinned.update(arguments)
+        else:
+            # The kind alone tells the next ones that it has failed, until `_add` completes it.
+            life.kind, life.data = cause.kind, cause.data
+            life.hops = cause.onward(life.sealed(cause))
+            life.arguments = ()
+        return None
+
+    def _seal(self, life: Life, found: Iterable[Life], arguments: Iterable[Argument]) -> None:
+        for argument, (_, _, seal) in zip(found, arguments):
+            life.seal(argument, seal)
+
+    def _judge(self, id: str, arguments: Iterable[Argument],
+               fresh: Mapping[str, Life]) -> list[Life] | Refusal:
+        """The lives of arguments; or why one cannot be an argument."""
+        found = []
+        for name, nonce, _ in arguments:
+            life = fresh.get(name) or self.find(name)
+            if life is None or nonce not in ('', life.nonce) or life.flags & NONE:
+                return Refusal(id, 'unknown', name)
+            found.append(life)
+        return found
+
+    def _cause(self, flags: int, arguments: Iterable[Life]) -> Life | None:
+        """The first failed argument, if that matters."""
+        if flags & PASS:
+            return None
+        return next((life for life in arguments if life.kind and life.kind != VALUE), None)
+
+    def _add(self, life: Life, gate: Life | None) -> None:
+        if life.id in self.lives:
+            self._drop(self.lives[life.id])
+        self.lives[life.id] = life
+        if life.kind:
+            self.finish(life, life.kind, life.data, life.hops)
+            return
+        if life.flags & GATE:
+            self.hold(life)
+            return
+        if life.arguments:
+            self._bind(life, life.arguments)
+        if gate is not None:
+            life.gate = gate
+            gate.tells(life)
+            life.open += 1
+        if life.late:
+            self._late.add(life, len(self.lives))
+        if not life.open:
+            self._make_ready(life)
+
+    def _bind(self, life: Life, arguments: Iterable[Life]) -> None:
+        """Pin arguments, and wait for those that are open."""
+        for argument in arguments:
+            argument.pins += 1
+            argument.expires = 0
+            if argument.state != COMPLETED:
+                argument.tells(life)
+                life.open += 1
+
+    def hold(self, gate: Life) -> None:
+        """A gate has been taken from the start, by a pool of its own name, and only once."""
+        gate.owner = gate.id
+        gate.max_deliveries = 1
+        gate.epoch = gate.deliveries = 0   # if this was begun before
+        gate.deliver(self.now)
+        self._lease(gate, const.LEASE)
+        self._move(gate, PROCESSING)
+
+    def _holds(self, gate: Life | None) -> bool:
+        return gate is not None and gate.state == PROCESSING and gate.flags & GATE != 0
+
+    def edges(self, gate: str, id: str, nonce: str, start: int,
+              arguments: Sequence[Argument]) -> list[Refusal]:
+        holder, life = self.find(gate), self.find(id)
+        if not self._holds(holder):
+            return [Refusal(id, 'unknown', gate)]
+        if life is None or life.nonce != nonce or life.state == COMPLETED \
+                or len(life.arguments) > start:
+            return []
+        if life.gate is not holder or len(life.arguments) < start:
+            return [Refusal(id, 'unknown', id)]
+        if life.pins or life.dependents:
+            return [Refusal(id, 'pinned')]
+        found = self._judge(id, arguments, {})
+        if isinstance(found, Refusal):
+            return [found]
+        self._seal(life, found, arguments)
+        cause = self._cause(life.flags, found)
+        if cause is not None:
+            self.inherit(life, cause, None)
+        else:
+            self._bind(life, found)
+            life.arguments += tuple(found)
+        return []
+
+    def cancel(self, id: str) -> str:
+        life = self.find(id)
+        if life is None:
+            return 'unknown'
+        if life.state == COMPLETED:
+            return 'completed'
+        self.verdict(life, CANCELLED, 'cancelled')
+        self._follow_all()
+        return 'cancelled'
+
+    def purge(self) -> int:
+        doomed = [life for life in self.lives.values()
+                  if life.state not in (PROCESSING, COMPLETED)]
+        # All end before one of them is followed, so that each is cancelled in its own name.
+        self.doomed = doomed
+        self.cancel_doomed()
+        return len(doomed)
+
+    def cancel_doomed(self) -> None:
+        for life in self.doomed:
+            if life.state != COMPLETED:
+                self.verdict(life, CANCELLED, 'cancelled: the queue was purged')
+        self.doomed = []
+
+    def forget(self, id: str) -> str:
+        life = self.find(id)
+        if life is None:
+            return 'unknown'
+        if life.state != COMPLETED:
+            return 'live'
+        if life.pins or life.dependents:
+            return 'pinned'
+        self._drop(life)
+        return 'forgotten'
+
+    # -- deliveries -----------------------------------------------------------
+
+    def take(self, pool: str, limit: int, lease: int) -> list[Delivery]:
+        self.end()
+        taken: list[Delivery] = []
+        for lane in self.lanes:
+            while lane and len(taken) < limit:
+                life = next(iter(lane))
+                if self._end_late(life):
+                    continue
+                life.deliver(self.now)
+                life.owner = pool
+                life.progress = b''
+                self._lease(life, lease)
+                self._move(life, PROCESSING)
+                arguments = tuple((a.id, a.record() or b'') for a in life.arguments) \
+                    if life.arguments else ()
+                taken.append(Delivery(
+                    life.id, life.token, life.deliveries, life.header, life.body, arguments,
+                    life.memo))
+        return taken
+
+    def _lease(self, life: Life, lease: int) -> None:
+        life.deadline = self.now + (life.lease or lease)
+        if not self.leased or life.deadline < self._soonest:
+            self._soonest = life.deadline
+        self.leased[life] = None
+
+    def beat(self, pool: str, held: Iterable[Held], lease: int) -> list[Lost]:
+        lost = []
+        for id, token, progress in held:
+            life = self.known(id)
+            if life is None or not token.startswith(life.nonce.encode()):
+                lost.append(Lost(id, token, 'cancelled'))   # its life is over, and left nothing
+                continue
+            same = life.token == token
+            if same and life.state == PROCESSING and life.owner == pool:
+                self._lease(life, lease)
+                life.progress = progress or life.progress
+            else:
+                lost.append(Lost(id, token, 'cancelled' if same
+                                 and life.kind == CANCELLED and life.owner is None
+                                 and not life.hops else 'lost'))
+        if pool in self.pools:
+            self.pools[pool] = self.pools[pool][0], self.now
+        return lost
+
+    def settle(self, pool: str, outcome: Outcome) -> str:
+        life = self.known(outcome.id)
+        if life is None:
+            return 'gone'
+        if life.token != outcome.token or life.owner != pool:
+            self.counters['stale'] += 1
+            return 'stale'
+        if life.state != PROCESSING:
+            return 'again'
+        word = outcome.word
+        if life.flags & GATE and word not in ('value', 'failure'):
+            word = 'lost'
+        if word == 'value' or word == 'failure':
+            self.finish(life, VALUE if word == 'value' else FAILURE, outcome.data, (), pool)
+        elif word == 'retry':
+            life.deliveries = 0
+            life.memo = outcome.data
+            if outcome.delay:
+                self._postpone(life, self.now + outcome.delay)
+            else:
+                self._enqueue(life)
+        elif word == 'delegate':
+            assert outcome.target is not None
+            self._delegate(life, outcome.target, outcome.data)
+        elif word == 'release':
+            life.deliveries -= 1
+            self._enqueue_first(life)
+        elif word == 'refuse':
+            if life.deliveries >= life.max_deliveries or not self._others_alive(pool):
+                self.finish(life, FAILURE, outcome.data, (), pool)
+            else:
+                self._postpone(life, self.now + LATER)
+        elif word == 'expire':
+            self.verdict(life, EXPIRED, outcome.data.decode(errors='replace'), pool)
+        else:
+            self._lose(life, outcome.data.decode(errors='replace'), pool)
+        self._follow_all()
+        return 'ok'
+
+    def _others_alive(self, pool: str) -> bool:
+        return any(seen >= self.now - const.LEASE
+                   for name, (_, seen) in self.pools.items() if name != pool)
+
+    def _delegate(self, life: Life, to: Argument, seal: bytes) -> None:
+        """Let it wait for another. No pin: the edge is enough, for the outcome is copied."""
+        owner = life.owner
+        target = self.find(to.id)
+        if target is None or to.nonce not in ('', target.nonce) \
+                or target.flags & NONE:
+            self.verdict(life, EXPIRED, 'the Deferred it returned is unknown', owner)
+            return
+        # Its id is its nonce, so others cannot know it; and who names the life has called it.
+        made = to.nonce == to.id and not target.dependents and not target.pins \
+            and not target.watchers
+        if made:
+            self._keep_as(life, target)
+        if target.state == COMPLETED:
+            life.target = target
+            life.seal(target, seal)
+            self.inherit(life, target, owner)
+        elif self._waits_for(target, life):
+            self.verdict(life, EXPIRED, 'it returned a Deferred that waits for itself', owner)
+        else:
+            target.made = made
+            life.target = target
+            life.seal(target, seal)
+            self._move(life, PENDING)
+            target.tells(life)
+
+    def _keep_as(self, life: Life, target: Life | None) -> None:
+        """What a task has made to return it, and nobody else has asked for, is kept no longer than
+        what it comes to; and so is what that has returned in turn."""
+        ttl = const.TICK if life.flags & IGNORE_RESULT else life.ttl
+        steps = const.BUDGET
+        while target is not None and ttl < target.ttl == const.RESULT_TIMEOUT * 1_000 and steps:
+            target.ttl = ttl
+            self._let_expire(target)
+            steps -= 1
+            target = target.target
+            if target is None or not target.made or len(target.dependents) > 1 or target.pins \
+                    or target.watchers:
+                return
+
+    def _waits_for(self, one: Life, other: Life) -> bool:
+        """Would `one` wait for `other`? Two searches take turns, from the one along what that waits
+        for and from the other along what waits for it. If one is at its end there is no circle;
+        so the shorter one decides, and nearly all tail calls are long one way only."""
+        if one.state != PENDING or not other.dependents:
+            return one is other
+        return any(map(or_, reach(one, other, needs), reach(other, one, needed_by)))
+
+    def _lose(self, life: Life, cause: str, owner: str | None = None) -> None:
+        """Its delivery came to nothing: once more at once, then later, at last never.
+
+        :param owner: the pool, if it says so itself and may repeat it; else it is fenced off.
+        """
+        number, most = life.deliveries, life.max_deliveries
+        if life.flags & GATE:
+            self.verdict(life, EXPIRED, 'whoever was putting it has gone', owner)
+            return
+        if number >= most:
+            self.verdict(life, EXPIRED, f'{cause} (delivery {number} of {most})', owner)
+            return
+        life.owner = owner
+        self.counters['redelivered'] += 1
+        if number < 2:
+            self._enqueue_first(life)
+        else:
+            self._postpone(life, self.now + 4 ** (number - 2) * 1_000)
+
+    def _leases(self, pool: str) -> list[Life]:
+        """What a pool has, in the order in which it would lose it."""
+        return sorted((life for life in self.leased if life.owner == pool),
+                      key=lambda life: (life.deadline, life.id))
+
+    def reconcile(self, pool: str, known: set[bytes]) -> int:
+        unknown = [life for life in self._leases(pool) if life.token not in known]
+        for life in unknown:
+            if life.flags & GATE:
+                self._lose(life, '')
+                continue
+            life.owner = None   # it was not settled: to do so now comes too late
+            life.deliveries -= 1
+            self._enqueue_first(life)
+        return len(unknown)
+
+    def abandon(self, pool: str, cause: str) -> int:
+        dead = self._leases(pool)
+        for life in dead:
+            self._lose(life, cause)
+            self._follow_all()
+        self.pools.pop(pool, None)
+        return len(dead)
+
+    def beside(self, pool: str, now: int) -> dict[str, dict[str, str]]:
+        """What tells of the others of its place whether they live, if it is time for that."""
+        place = self._place(pool)
+        if place is None or 0 <= now - self._looked.get(place, -const.TICK) < const.TICK:
+            return {}
+        self._looked[place] = now
+        return {other: {name: info.get(name, '') for name in ('pid', 'started')}
+                for other, (info, _) in self.pools.items()
+                if other != pool and self._place(other) == place}
+
+    def _place(self, pool: str) -> tuple[str, str] | None:
+        info, _ = self.pools.get(pool, ({}, 0))
+        host, boot = info.get('host', ''), info.get('boot', '')
+        return (host, boot) if host and boot else None
+
+    # -- keeping --------------------------------------------------------------
+
+    def next_tick(self) -> int | None:
+        """When a tick will find something due, in ms; None if nothing is waited for."""
+        moments = [at for at in (self.schedule.next(), self._late.next(),
+                                 self._soonest if self.leased else None) if at is not None]
+        if not moments:
+            return None
+        soonest = min(moments)
+        if self._ticked is None:
+            return soonest
+        return max(soonest, self._ticked + const.TICK)
+
+    def tick(self) -> None:
+        """See ``worq.queue.base``: what is due, what is lost, and the pause after a gap."""
+        now = self.now
+        if self._ticked is not None:
+            if now - self._ticked < const.TICK:
+                return
+            if now - self._ticked > const.GAP:
+                self._give_time(now - self._ticked - const.TICK)
+                if now >= self._calm + const.COOLDOWN:
+                    self._calm = now + const.GRACE
+        self._ticked = self._clock_at = now
+        self.lags = self.drop_expired(const.PUT_LIMIT) == const.PUT_LIMIT
+        self._line_up()
+        over = self._late.pop(now, const.TICK_LIMIT)
+        for life in over:
+            self._end_late(life)
+        due = self.schedule.pop(now, const.TICK_LIMIT)
+        for life in due:
+            if self._end_late(life):
+                continue
+            if life.deliveries:   # it came back, and was before all that wait now
+                self._enqueue_first(life)
+            else:
+                self._enqueue(life)
+        if self.lags or const.TICK_LIMIT in (len(over), len(due)):
+            self._ticked = now - const.TICK  # there may be more: the next verb goes on
+        if now >= self._calm and self.leased and now >= self._soonest:
+            self._reap()
+        self.end()
+
+    def _give_time(self, ms: int) -> None:
+        limit = self.now + const.GRACE
+        for life in self.leased:
+            life.deadline = max(life.deadline, min(life.deadline + ms, limit))
+        self._soonest = min((life.deadline for life in self.leased), default=0)
+
+    def _reap(self) -> None:
+        now = self.now
+        late = sorted((life.deadline, life.id, life) for life in self.leased
+                      if life.deadline <= now)[:const.TICK_LIMIT]
+        for _, _, life in late:
+            self._lose(life, f'pool {life.owner} stopped renewing its lease')
+        if len(late) == const.TICK_LIMIT:
+            self._ticked = now - const.TICK
+        self._soonest = min((life.deadline for life in self.leased), default=0)

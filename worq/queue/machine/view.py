@@ -1,0 +1,92 @@
+"""What there is to see of the tasks in memory: one of them for people, all of them for tests."""
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+
+from worq import const
+from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
+from worq.queue.base import Inspection
+from worq.queue.machine.graph import Graph
+from worq.queue.machine.life import Life
+
+__all__ = ['inspect', 'audit']
+
+
+def inspect(graph: Graph, life: Life) -> Inspection:
+    """What there is to know of a task, see ``worq.queue.base``."""
+    state, now = life.state, graph.now
+    if state == COMPLETED:
+        return Inspection(state, nonce=life.nonce)
+    here = state == PROCESSING
+    due = max(life.due - now, 0) if state == SCHEDULED \
+        else life.due - now if state == PENDING and not life.target and life.due > now else None
+    span = const.PUT_LIMIT
+    names = tuple(open_ones(life.arguments[:span]) or open_ones(life.arguments[-span:])) \
+        if state == PENDING and life.target is None else ()
+    return Inspection(
+        state, life.header, due, max(life.late - now, 0) if life.late else None,
+        life.open - (life.gate is not None), names,
+        life.target.id if life.target else '', ahead(graph, life) if state == ENQUEUED else None,
+        life.owner or '' if here else '', now - life.taken if here else None,
+        life.deliveries, life.progress if here else b'', life.memo,
+        life.gate.id if life.gate else '', life.nonce)
+
+
+def open_ones(arguments: tuple[Life, ...]) -> list[str]:
+    return [life.id for life in arguments if life.state != COMPLETED][:const.LOOK]
+
+
+def ahead(graph: Graph, life: Life) -> int | None:
+    """How many are before it, if that is not too many to count."""
+    before = sum(map(len, graph.lanes[:life.priority]))
+    for n, other in enumerate(islice(graph.lanes[life.priority], const.AHEAD)):
+        if other is life:
+            return before + n
+    return None
+
+
+def audit(graph: Graph) -> list[str]:
+    """What is wrong, a line each; see ``worq.queue.base``."""
+    lives = list(graph.lives.values())
+    # Those that were too late when a reader met them, whose dependents a later verb tells.
+    untold = {life: set(life.dependents) for life in lives
+              if life.state == COMPLETED and life.dependents}
+
+    def sources(life: Life) -> list[Life]:
+        """What it waits for."""
+        gate = [life.gate] if life.gate else []
+        return [one for one in ([life.target] if life.target else [*life.arguments, *gate])
+                if one.state != COMPLETED or life in untold.get(one, ())]
+
+    pins = Counter(argument for life in lives for argument in life.arguments)
+    edges = Counter(dependent for life in lives for dependent in set(life.dependents)
+                    if life in sources(dependent))
+    scheduled = graph.schedule.lives()
+    wrong = []
+    for life in lives:
+        state, waits = life.state, len(sources(life))
+        for what, one, other in [
+            ('lease', life in graph.leased, state == PROCESSING),
+            ('place in a lane', life in graph.lanes[life.priority], state == ENQUEUED),
+            ('place in the schedule', life in scheduled, state == SCHEDULED),
+            ('outcome', life.kind != b'', state == COMPLETED),
+            ('end', life.expires != 0, state == COMPLETED and not life.pins
+             and not life.dependents),
+            ('something to wait for', waits > 0, state == PENDING),
+            ('edges', edges[life], waits),
+            ('open arguments', life.open, 0 if life.target else waits),
+            ('pins', life.pins, pins[life]),
+        ]:
+            if one != other:
+                wrong.append(f'{life.id!r} ({state}): {what}: {one}, but should be {other}')
+    kept = [*graph.leased, *(life for lane in graph.lanes for life in lane)]
+    wrong += [f'{life.id!r}: is forgotten, but kept' for life in kept
+              if graph.lives.get(life.id) is not life]
+    counts = Counter(life.state for life in lives)
+    for state, n in graph.counts.items():
+        if n != counts[state]:
+            wrong.append(f'{n} are {state}, but should be {counts[state]}')
+    if counts[PENDING] and counts[PENDING] + counts[COMPLETED] == len(lives) and not untold:
+        wrong.append(f'{counts[PENDING]} are pending, and nothing will release them')
+    return wrong

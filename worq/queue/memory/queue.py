@@ -1,0 +1,444 @@
+"""The queue in this process's memory: nothing to install, and the same answers as Redis.
+
+It obeys `worq.queue.base` to the last word, which one suite and one model hold it to. Where
+Redis works in bounded steps it does the same work at once, but never recursively: a step is
+cheap here, and nobody else waits for this process.
+"""
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+import os
+import time
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
+
+from worq import const
+from worq.const import COMPLETED
+from worq.shield import running, shield_here
+from worq.errors import QueueError
+from worq.latch import Latch
+from worq.lock import Lock, look_within
+from worq.queue import base
+from worq.queue.base import (
+    Argument, Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn,
+)
+from worq.queue.memory.bell import Bell, Bells
+from worq.queue.checks import (
+    check_edges, check_held, check_limit, check_messages, check_outcomes, check_wait,
+)
+from worq.queue.machine.redo import redo
+from worq.queue.machine.store import Store
+from worq.queue.machine.view import audit, inspect
+
+__all__ = ['TaskQueue']
+
+#: In a child of a pool: makes what stands there for a queue in the memory of the pool's process.
+elsewhere: Callable[[str, str], base.TaskQueue] | None = None
+
+PAUSE = 2.0   # seconds that a take sleeps at most: others' leases run out meanwhile
+
+
+def monotonic() -> int:
+    """The clock, in ms. Nothing here outlives the process, so it need not tell the date."""
+    return time.monotonic_ns() // 1_000_000
+
+
+class Inbox:
+    """What became of the tasks that a client watches, until it waits for the news."""
+
+    def __init__(self) -> None:
+        self.changed = Latch()   # set while somebody waits, under the queue's lock
+        self.news: list[tuple[str, bytes | None]] = []
+        self.rung = False
+        self.waiting = False
+        self.used = 0    # ms, when the client was last here
+
+
+P = ParamSpec('P')
+T = TypeVar('T')
+
+
+def whole(verb: Callable[Concatenate[TaskQueue, P], T]) -> Callable[Concatenate[TaskQueue, P], T]:
+    """Do a verb of a queue under its lock, and as a whole, whatever interrupts it.
+
+    A task is not interrupted in it. In the main thread a signal handler can raise anywhere: then
+    what was begun is set right before the lock is given to others (see `redo`), or by the
+    first of these if that is interrupted too.
+    """
+    @wraps(verb)
+    def call(self: TaskQueue, /, *args: P.args, **kw: P.kwargs) -> T:
+        lock, store = self._lock, self._store
+        if lock._is_owned():
+            look_within(lock, __file__, self)
+        shield = None if running.get(None) is None else shield_here()   # most often there is none
+        if shield is not None:
+            shield.raise_it(None)
+        try:
+            with lock:
+                if store.unsure:
+                    self._redo()
+                result = verb(self, *args, **kw)
+                store.unsure = False
+            return result
+        except BaseException:
+            while lock._is_owned():   # by the end of the `with`, if a debugger has raised in it
+                lock.release()
+            if store.unsure:
+                with lock:
+                    self._redo()
+            raise
+        finally:
+            if shield is not None:
+                shield.lower_it()
+    return call
+
+
+class TaskQueue(base.TaskQueue):
+    """A queue in memory: one lock around a `Store`, and those who wait.
+
+    :param clock: tells ms; tests move it.
+    """
+
+    _opened: ClassVar[dict[tuple[str, str], TaskQueue]] = {}
+
+    def __init__(self, url: str, name: str = const.DEFAULT,
+                 clock: Callable[[], int] = monotonic) -> None:
+        super().__init__(url, name)
+        self.clock = clock
+        self._forked = False
+        self._set_up()
+
+    def _set_up(self) -> None:
+        self._lock = Lock()
+        self._store = Store(self._tell)
+        self._takers: list[Latch] = []   # of those who wait for something to take
+        self._bells = Bells(self._lock, self._next_tick)
+        self._inboxes: OrderedDict[str, Inbox] = OrderedDict()   # the longest unused first
+
+    @classmethod
+    def open(cls, url: str, name: str = const.DEFAULT, **options: Any) -> base.TaskQueue:
+        """The queue of this url and name in this process, always the same."""
+        if options:
+            raise TypeError(f'a queue in memory has no option {min(options)!r}')
+        if elsewhere is not None:
+            return elsewhere(url, name)
+        key = url, name
+        found = cls._opened.get(key)
+        # In one step: who waited here for a lock might be a signal handler.
+        return cls._opened.setdefault(key, cls(url, name)) if found is None else found
+
+    @classmethod
+    def after_fork(cls) -> None:
+        """A child begins with nothing: the queues are its parent's.
+
+        The copies that it has cannot reach their pools, and may be locked for ever.
+        """
+        for queue in cls._opened.values():
+            queue._set_up()
+            queue._forked = True
+        cls._opened = {}
+
+    def _end(self) -> None:
+        self._store.end()
+        self._wake()
+
+    def _defer(self) -> None:
+        self._store.defer()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Something may be ready: wake as many as may get some.
+
+        What was scheduled wakes them too, for they sleep until what was due first before.
+        """
+        if self._store.woken:
+            if self._takers:
+                for taker in self._takers:
+                    taker.set()
+                self._takers.clear()
+            self._bells.ring()
+
+    def _redo(self) -> None:
+        """A verb was interrupted half-way: have the store as it should be, and all look at it."""
+        redo(self._store)
+        self._end()
+        for inbox in self._inboxes.values():
+            if inbox.news:
+                inbox.changed.set()
+        self._store.unsure = False
+
+    # -- producers ------------------------------------------------------------
+
+    @whole
+    def put(self, messages: Sequence[Message], gate: str = '') -> list[Refusal]:
+        if self._forked:
+            raise QueueError('this process was forked; the memory queue lives in its parent')
+        check_messages(messages, gate)
+        self._store.begin(self.clock(), len(messages))
+        refusals = self._store.put(messages, gate)
+        self._defer()
+        return refusals
+
+    @whole
+    def edges(self, gate: str, id: str, nonce: str, start: int,
+              arguments: Sequence[Argument]) -> list[Refusal]:
+        check_edges(id, start, arguments)
+        self._store.begin(self.clock())
+        refusals = self._store.edges(gate, id, nonce, start, arguments)
+        self._defer()
+        return refusals
+
+    @whole
+    def cancel(self, ids: Sequence[str]) -> list[str]:
+        self._store.begin(self.clock())
+        words = [self._store.cancel(id) for id in ids]
+        self._end()
+        return words
+
+    @whole
+    def purge(self) -> int:
+        self._store.begin(self.clock())
+        n = self._store.purge()
+        self._end()
+        return n
+
+    # -- readers --------------------------------------------------------------
+
+    @whole
+    def status(self, ids: Sequence[str]) -> list[str | None]:
+        self._store.begin(self.clock())
+        states = [life.state if life else None for life in map(self._store.find, ids)]
+        self._defer()
+        return states
+
+    @whole
+    def inspect(self, ids: Sequence[str]) -> list[Inspection | None]:
+        store = self._store
+        store.begin(self.clock())
+        seen = [inspect(store, life) if life else None for life in map(store.find, ids)]
+        self._defer()
+        return seen
+
+    @whole
+    def results(self, ids: Sequence[str]) -> list[bytes | None]:
+        self._store.begin(self.clock())
+        records = [life.record() if life else None for life in map(self._store.find, ids)]
+        self._defer()
+        return records
+
+    @whole
+    def watch(self, client: str, ids: Sequence[str]) -> list[tuple[str, bytes | None]]:
+        ended: list[tuple[str, bytes | None]] = []
+        self._store.begin(self.clock())
+        self._inbox(client, self._store.now)
+        for id in ids:
+            life = self._store.find(id)
+            if life is None or life.state == COMPLETED:
+                ended.append((id, life.news() if life else None))
+            elif life.watchers is None:
+                life.watchers = {client}
+            else:
+                life.watchers.add(client)
+        self._defer()
+        return ended
+
+    def wait(self, client: str, timeout: float) -> list[tuple[str, bytes | None]]:
+        check_wait(timeout)
+        end = time.monotonic() + timeout
+        while True:
+            news, changed = self._collect(client, timeout)
+            if changed is None:
+                return news
+            changed.wait(timeout)   # as a Condition does, without the lock
+            timeout = end - time.monotonic()
+
+    @whole
+    def _collect(self, client: str,
+                 timeout: float) -> tuple[list[tuple[str, bytes | None]], Latch | None]:
+        """The news of a client; or there is none, and what is set when there is."""
+        inbox = self._inbox(client, self.clock())
+        if not inbox.news and not inbox.rung and timeout > 0:
+            inbox.waiting = True
+            inbox.changed.clear()
+            return [], inbox.changed
+        inbox.waiting = inbox.rung = False
+        news, inbox.news = inbox.news, []
+        return news, None
+
+    @whole
+    def ring(self, client: str) -> None:
+        inbox = self._inbox(client, self.clock())
+        inbox.rung = True
+        inbox.changed.set()
+
+    def _inbox(self, client: str, now: int) -> Inbox:
+        """The client's inbox, which is in use. One that no client comes for ends meanwhile."""
+        inboxes = self._inboxes
+        inbox = inboxes.get(client)
+        if inbox is None:
+            inbox = inboxes[client] = Inbox()
+        inbox.used = now
+        if len(inboxes) > 1:
+            inboxes.move_to_end(client)
+            oldest = next(iter(inboxes))
+            other = inboxes[oldest]
+            if other.used < now - const.INBOX_TTL * 1_000:
+                if other.waiting:   # if it still does, and was not interrupted, it is here at once
+                    other.used, other.waiting = now, False
+                    inboxes.move_to_end(oldest)
+                    other.changed.set()
+                else:
+                    del inboxes[oldest]
+        return inbox
+
+    def _tell(self, client: str, id: str, news: bytes | None) -> None:
+        inbox = self._inboxes.get(client)
+        if inbox is not None:
+            inbox.news.append((id, news))
+            if inbox.waiting:
+                inbox.changed.set()
+
+    @whole
+    def forget(self, ids: Sequence[str]) -> list[str]:
+        self._store.begin(self.clock())
+        words = [self._store.forget(id) for id in ids]
+        self._defer()
+        return words
+
+    # -- pools ----------------------------------------------------------------
+
+    @whole
+    def join(self, pool: str, info: Mapping[str, str]) -> None:
+        self._store.begin(self.clock())
+        self._store.pools[pool] = dict(info), self._store.now
+
+    @whole
+    def leave(self, pool: str) -> None:
+        self._store.pools.pop(pool, None)
+
+    @whole
+    def pools(self, beside: str = '') -> dict[str, dict[str, str]]:
+        self._store.begin(self.clock())
+        now, pools = self._store.now, self._store.pools
+        for pool, (_, seen) in list(pools.items()):
+            if now - seen >= const.POOL_TTL * 1_000:
+                del pools[pool]
+        found = self._store.beside(beside, now) if beside else \
+            {pool: info for pool, (info, _) in pools.items()}
+        return {pool: {**info, 'seen': str(now - pools[pool][1])}
+                for pool, info in found.items()}
+
+    def take(self, pool: str, limit: int, timeout: float = 0,
+             lease: int = const.LEASE) -> list[Delivery]:
+        check_limit(limit, timeout, lease)
+        end = time.monotonic() + timeout
+        changed = Latch()
+        while True:
+            taken, pause = self._try(pool, limit, lease, end, changed)
+            if pause is None:
+                return taken
+            changed.wait(pause)
+
+    @whole
+    def _try(self, pool: str, limit: int, lease: int, end: float,
+             changed: Latch) -> tuple[list[Delivery], float | None]:
+        """What there is to take; or there is nothing, and for how long to wait for a latch."""
+        store, takers = self._store, self._takers
+        while True:
+            store.begin(self.clock())
+            store.tick()
+            taken = store.take(pool, limit, lease)
+            self._end()
+            # else what it found had expired, and something has followed from that
+            if taken or not any(store.lanes):
+                break
+        left = end - time.monotonic()
+        if taken or left <= 0:
+            if changed in takers:
+                takers.remove(changed)
+            return taken, None
+        changed.clear()
+        if changed not in takers:
+            takers.append(changed)
+        return taken, min(left, PAUSE, self._next_tick() or PAUSE)
+
+    def _next_tick(self) -> float | None:
+        """In how many seconds something may come due, or is to be done."""
+        if self._store.lags:
+            return 0.001
+        at = self._store.next_tick()
+        return None if at is None else max(at - self._store.date(self.clock()), 1) / 1_000
+
+    @whole
+    def beat(self, pool: str, held: Iterable[Held] = (),
+             lease: int = const.LEASE) -> list[Lost]:
+        held = check_held(held, lease)
+        self._store.begin(self.clock())
+        # Renewed first: a pool's own late beat loses it nothing.
+        lost = self._store.beat(pool, held, lease)
+        self._store.tick()
+        self._end()
+        return lost
+
+    @whole
+    def settle(self, pool: str, outcomes: Sequence[Outcome]) -> list[str]:
+        check_outcomes(outcomes)
+        if not outcomes:
+            return []   # and no leftover work is done, as Redis is not even asked
+        self._store.begin(self.clock())
+        words = [self._store.settle(pool, outcome) for outcome in outcomes]
+        self._end()
+        return words
+
+    @whole
+    def turn(self, pool: str, outcomes: Sequence[Outcome] = (),
+             held: Iterable[Held] | None = None, limit: int = 0,
+             lease: int = const.LEASE) -> Turn:
+        check_outcomes(outcomes)
+        held = None if held is None else check_held(held, lease)
+        store = self._store
+        store.begin(self.clock())
+        words = [store.settle(pool, outcome) for outcome in outcomes]
+        lost = [] if held is None else store.beat(pool, held, lease)
+        store.tick()
+        taken = store.take(pool, limit, lease) if limit > 0 else []
+        self._end()
+        return Turn(words, lost, taken)
+
+    @whole
+    def reconcile(self, pool: str, known: Iterable[bytes]) -> int:
+        self._store.begin(self.clock())
+        n = self._store.reconcile(pool, set(known))
+        self._end()
+        return n
+
+    @whole
+    def abandon(self, pool: str, cause: str) -> int:
+        self._store.begin(self.clock())
+        n = self._store.abandon(pool, cause)
+        self._end()
+        return n
+
+    def bell(self, pool: str) -> Bell:
+        return self._bells.bell()
+
+    # -- keepers --------------------------------------------------------------
+
+    @whole
+    def size(self) -> int:
+        return len(self._store.lives) - self._store.completed
+
+    @whole
+    def stats(self) -> dict[str, int]:
+        sizes = {state: n for state, n in self._store.counts.items() if state != COMPLETED}
+        return {**sizes, **self._store.counters}
+
+    @whole
+    def audit(self, repair: bool = False) -> list[str]:
+        self._store.begin(self.clock())
+        return audit(self._store)
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=TaskQueue.after_fork)
