@@ -10,7 +10,7 @@ state, its arguments, how it ends) changes in one step, before what follows from
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from worq import const
 from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
@@ -48,6 +48,19 @@ class Graph:
 
         self._ended: deque[Life] = deque()   # whose dependents are to be followed
         self._first: list[Life] = []         # to be lined up at the front, in this order
+
+    # -- what another storage does otherwise ----------------------------------
+
+    def width(self, life: Life) -> int:
+        """How many arguments it has. Rows keep a count, and need not be read for it."""
+        return len(life.arguments)
+
+    def argue(self, life: Life, more: Iterable[Life]) -> None:
+        """Add arguments behind those that it has, in one step: see `redo`. Rows are inserted,
+        and those before them are not read."""
+        life.arguments += tuple(more)
+
+    # -- a verb, begun and ended ----------------------------------------------
 
     def end(self) -> None:
         if self._ended:
@@ -197,8 +210,8 @@ class Graph:
 
     def _sign_anew(self, life: Life, source: Life, seal: bytes) -> None:
         """Its value has come along too many tail calls: whoever takes it signs it."""
-        if life.arguments[-1:] != (source,):
-            life.arguments += (source,)
+        if source not in life.arguments[-1:]:
+            self.argue(life, [source])
             source.pins += 1
             source.expires = 0
         life.memo = seal

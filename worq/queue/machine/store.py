@@ -21,10 +21,17 @@ NO_LIVES: dict[str, Life] = {}
 
 
 class Store(Graph):
-    """The tasks of one queue, its pools and its clock."""
+    """The tasks of one queue, its pools and its clock.
 
-    def __init__(self, tell: Callable[[str, str, bytes | None], None]) -> None:
+    :param make: makes the life of a message: of its arguments' lives, at a moment. In memory that
+        is a `Life`. An engine over rows gives one that is a row; it is stored when it is
+        entered in `lives`.
+    """
+
+    def __init__(self, tell: Callable[[str, str, bytes | None], None],
+                 make: Callable[[Message, tuple[Life, ...], int], Life] = Life) -> None:
         super().__init__(tell)
+        self._make = make
         self.pools: dict[str, tuple[dict[str, str], int]] = {}   # info, last seen
         self._looked: dict[tuple[str, str], int] = {}   # when the pools of a place were looked at
         self._soonest = 0      # no lease ends before; at worst this is too early
@@ -94,12 +101,12 @@ class Store(Graph):
             if old.pins or old.dependents or old in pinned:
                 return Refusal(id, 'pinned')
         if not message.arguments:
-            fresh[id] = Life(message, (), self.now)
+            fresh[id] = self._make(message, (), self.now)
             return None
         arguments = self._judge(id, message.arguments, fresh)
         if isinstance(arguments, Refusal):
             return arguments
-        life = fresh[id] = Life(message, tuple(arguments), self.now)
+        life = fresh[id] = self._make(message, tuple(arguments), self.now)
         self._seal(life, arguments, message.arguments)
         cause = self._cause(life.flags, arguments)
         if cause is None:
@@ -180,9 +187,9 @@ class Store(Graph):
         if not self._holds(holder):
             return [Refusal(id, 'unknown', gate)]
         if life is None or life.nonce != nonce or life.state == COMPLETED \
-                or len(life.arguments) > start:
+                or self.width(life) > start:
             return []
-        if life.gate is not holder or len(life.arguments) < start:
+        if life.gate is not holder or self.width(life) < start:
             return [Refusal(id, 'unknown', id)]
         if life.pins or life.dependents:
             return [Refusal(id, 'pinned')]
@@ -195,7 +202,7 @@ class Store(Graph):
             self.inherit(life, cause, None)
         else:
             self._bind(life, found)
-            life.arguments += tuple(found)
+            self.argue(life, found)
         return []
 
     def cancel(self, id: str) -> str:
