@@ -1,0 +1,1 @@
+"""Mutants: small wrong changes of WorQ, each of which some test should notice."""
