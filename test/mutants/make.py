@@ -54,21 +54,24 @@ def all_mutants() -> list[Mutant]:
 
     :raises ValueError: for an edit whose text is not in its file, or stands there twice.
     """
+    told = settings()
+    suites = {name: tuple(tests) for name, tests in told['suites'].items()}
     found = []
-    for entry in settings()['python']:
-        found += python_mutants(entry['file'], entry['count'], tuple(entry['tests']))
-    found += map(edited, settings()['edit'])
+    for entry in told['python']:
+        found += python_mutants(entry['file'], entry['count'], suites[entry['suite']])
+    for entry in told['edit']:
+        found.append(edited(entry, suites[entry['suite']]))
     return sorted(found, key=lambda mutant: lot(mutant.name))
 
 
-def edited(edit: dict[str, Any]) -> Mutant:
+def edited(edit: dict[str, Any], tests: tuple[str, ...]) -> Mutant:
     """The mutant of an entry: in `file`, `was` becomes `becomes`."""
     source = (ROOT / edit['file']).read_text('utf-8')
     was, becomes = edit['was'], edit['becomes']
     if source.count(was) != 1:
         raise ValueError(f'{edit["file"]}: {was!r} is there {source.count(was)} times, not once')
     return Mutant(edit['file'], shown(was), shown(becomes), source.replace(was, becomes),
-                  tuple(edit['tests']))
+                  tests)
 
 
 def shown(text: str) -> str:
