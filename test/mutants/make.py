@@ -99,6 +99,8 @@ def python_mutants(file: str, count: int, tests: tuple[str, ...]) -> list[Mutant
         changed = mutate_code(source, operators[name], occurrence)
         if changed is not None and compiles(changed):
             change = shown(changed.splitlines()[line - 1])
+            twins = sum(mutant[1:3] == (shown(lines[line - 1]), change) for mutant in found)
+            change += f' ({twins + 1})' * (twins > 0)
             found.append(Mutant(file, shown(lines[line - 1]), change, changed, tests))
     return found
 
