@@ -12,7 +12,7 @@ from test.pool.tasks import await_file
 from test.support import eventually
 from worq import get_broker
 from worq.errors import QueueError
-from worq.pool.process import worker
+from worq.pool.process import frozen, worker
 from worq.pool.base import Desk, started
 from worq.pool.process.manager import Manager
 from worq.pool.process import WorkerPool
@@ -355,7 +355,7 @@ class CancelTest(unittest.TestCase):
     """An order to interrupt a task comes just when the child goes on to the next."""
 
     def setUp(self):
-        self.worker = Childless(b'')
+        self.worker = Childless(b'', frozen.Watch())
         self.addCleanup(self.worker.page.close)
         self.addCleanup(self.worker.theirs.close)
         self.worker.send([Delivery('a', b'token-a', 1, b'f', b''),

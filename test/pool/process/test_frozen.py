@@ -29,7 +29,8 @@ class Frozen(Processes):
     def setUp(self):
         super().setUp()
         logging.disable(logging.NOTSET)
-        for name, seconds in ('frozen.FROZEN', 0.6), ('frozen.EVERY', 0.1), ('base.BEAT', 0.1):
+        for name, seconds in [('process.frozen.FROZEN', 0.6), ('process.frozen.EVERY', 0.1),
+                              ('base.BEAT', 0.1)]:
             self.enterContext(mock.patch(f'worq.pool.{name}', seconds))
         self.logs = self.enterContext(self.assertLogs('worq', logging.WARNING))
 
@@ -142,7 +143,7 @@ class WatchTest(unittest.TestCase):
     """What is frozen and what is not, by a child that the test is."""
 
     def setUp(self):
-        self.worker = Childless(b'')
+        self.worker = Childless(b'', frozen.Watch())
         self.worker.ready = True
         self.worker.begun = lambda: None
         self.worker.kill = mock.Mock()

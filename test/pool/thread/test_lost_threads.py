@@ -30,7 +30,7 @@ class LostThreads(MemoryMixin, Threads):
         super().setUp()
         self.go = threading.Event()
         self.addCleanup(self.go.set)     # before the pool is stopped, and leaks are counted
-        for name in 'threadgrip.GRACE', 'thread.GRACE', 'base.BEAT', 'thread.WATCH':
+        for name in 'thread.grip.GRACE', 'thread.pool.GRACE', 'base.BEAT', 'thread.pool.WATCH':
             self.enterContext(mock.patch(f'worq.pool.{name}', 0.1))
         self.broker.expose(tasks)
         self.begun = []
@@ -157,9 +157,9 @@ class LostThreads(MemoryMixin, Threads):
 PROGRAM = '''
 import time
 from worq import Task, get_broker
-from worq.pool.thread import pool as thread, threadgrip
+from worq.pool.thread import grip, pool as thread
 
-thread.GRACE = threadgrip.GRACE = thread.WATCH = 0.1
+thread.GRACE = grip.GRACE = thread.WATCH = 0.1
 broker = get_broker('memory://', 'ends')
 broker.expose(time.sleep)
 broker.expose(abs)
