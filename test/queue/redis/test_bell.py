@@ -24,7 +24,7 @@ class IdleTest(unittest.TestCase):
         self.addCleanup(self.client.close)
         self.addCleanup(support.clean, url, name)
         self.prefix = f'worq:{{{name}}}:'
-        self.advance(1_000_000)
+        self.advance(1_700_000_000_000)
         self.q = redis.TaskQueue(url, name, clock_key=True)
         self.addCleanup(self.q.close)
 

@@ -204,7 +204,7 @@ class TurnPlain(unittest.TestCase):
     def queue(self) -> worq_redis.TaskQueue:
         name = support.unique()
         self.addCleanup(support.clean, self.url, name)
-        self.client.set(f'worq:{{{name}}}:clock', 1_000_000)
+        self.client.set(f'worq:{{{name}}}:clock', 1_700_000_000_000)
         q = worq_redis.TaskQueue(self.url, name, clock_key=True)
         self.addCleanup(q.close)
         return q

@@ -39,8 +39,9 @@ local function work()
     end
     met[#met + 1] = dependent
     call('HDEL', key, 'u', 'v', 'G')
-    if T.v and sensible(T.v) and tonumber(T.v) > now then
-      schedule(dependent, T, T.v)
+    local due = T.v and tonumber(T.v)   -- a moment: as such it is more than any span
+    if due and due > now and due <= now + REACH then
+      schedule(dependent, T, due)
     else
       enqueue(dependent, T, back)
     end
