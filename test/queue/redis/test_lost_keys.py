@@ -110,6 +110,21 @@ class Lost(Case):
                     return self.q.audit()
                 eventually(clean, [])
 
+    def test_claim(self) -> None:
+        """Nobody keeps others from a repair for longer than one takes, whatever is written there."""
+        self.fill()
+        key = self.key('mending')
+        for write in (lambda: self.client.set(key, 'somebody'),
+                      lambda: self.client.rpush(key, 'somebody')):
+            for end in None, 10 ** 11:
+                self.client.delete(key, self.key('q:1'))
+                write()
+                if end:
+                    self.client.pexpire(key, end)
+                self.q.verify(GRAPH)
+                self.mended()
+                eq_(self.q.audit(), [])
+
     def test_sound(self) -> None:
         """What is sound gives no cause for a repair."""
         self.fill()

@@ -169,6 +169,32 @@ class Repair(Case):
         self.assertLess(self.client.zscore(self.key('lease'), 'held') / 1000, seconds + 17)
         eq_(self.q.beat('p', [base.Held('held', self.held.token)]), [])
 
+    def test_calm(self) -> None:
+        """Reaping never pauses for longer than a tick can have asked for, and needs no repair for that."""
+        for calm in time.time() * 1000 + 10 ** 11, 'nan', 'inf':
+            with self.subTest(calm):
+                support.clean(self.url, self.name)
+                self.fill()
+                self.client.hset(self.key('m'), 'calm', calm)
+                self.client.zadd(self.key('lease'), {'held': 0})
+                self.client.hdel(self.key('m'), 'tick')
+                self.q.turn('other')
+                eq_(self.q.status(['held']), ['enqueued'])
+
+    def test_search(self) -> None:
+        """What others wrote among the searches for circles fails no verb."""
+        self.fill()
+        nonce = {id: self.client.hget(self.key(f't:{id}'), 'n').decode() for id in GRAPH}
+        self.client.rpush(self.key('loops'), nonce['tail'] + 'tail')
+        self.client.sadd(self.key('seen0'), 'x')
+        for side in 'loop0', 'loop1':
+            for start in '9' * 30, '9' * 16, '':
+                self.client.rpush(self.key(side), f'{start}:{nonce["twice"]}twice', 'x')
+        self.client.hset(self.key('m'), 'more', 1)
+        for _ in range(9):
+            self.q.beat('p')
+        eq_(set(self.finish().values()), {'v'})
+
     def test_said(self) -> None:
         """What was repaired is said in the log."""
         self.fill()

@@ -365,10 +365,13 @@ class TaskQueue(base.TaskQueue):
     def _claim(self) -> str:
         """'' if this process is to repair, one at a time; else the name of who does, or did."""
         key, name = f'{self.prefix}mending', new_nonce()
-        if self._link.call('SET', key, name, 'NX', 'PX', MENDING) \
-                or self._link.call('PTTL', key) == -1:   # somebody else has written that
+        if self._link.call('SET', key, name, 'NX', 'PX', MENDING):
             return ''
-        return text(self._link.call('GET', key) or name.encode())
+        left, other = self._link.calls([['PTTL', key], ['GET', key]])
+        if left == -1 or left > MENDING or isinstance(other, Exception):
+            self._link.call('SET', key, name, 'PX', MENDING)   # somebody else has written that
+            return ''
+        return text(other or name.encode())
 
     def _stepped(self, verb: str, *argv: Any) -> int:
         total = 0

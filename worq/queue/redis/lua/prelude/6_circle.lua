@@ -32,7 +32,7 @@ local function search(from, to, units, keep)
       return false
     end
     local offset, life = entry:match('^(%d+):(.+)$')
-    if not life then   -- somebody else has written it
+    if not life or #offset > 15 then   -- somebody else has written it
       return
     end
     local name, x, found = life:sub(NONCE + 1), met[side][life], {}

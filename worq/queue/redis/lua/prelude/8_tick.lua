@@ -13,6 +13,9 @@ end
 
 local function tick()
   local last, calm = tonumber(meta[1]), tonumber(meta[2] or 0) or 0
+  if not (calm <= now + GRACE) then
+    calm = 0   -- others have written it: no tick has ever made reaping pause for longer
+  end
   local step = last and math.abs(now - last) <= REACH and now - last or TICK
   if step < TICK and step >= -TICK then   -- further back is damage: see `skew`
     return
