@@ -111,7 +111,7 @@ class Lost(Case):
                 eventually(clean, [])
 
     def test_claim(self) -> None:
-        """Nobody keeps others from a repair for longer than one takes, whatever is written there."""
+        """Nobody is kept from a repair for longer than one takes, whatever is written there."""
         self.fill()
         key = self.key('mending')
         for write in (lambda: self.client.set(key, 'somebody'),

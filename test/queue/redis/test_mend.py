@@ -170,7 +170,7 @@ class Repair(Case):
         eq_(self.q.beat('p', [base.Held('held', self.held.token)]), [])
 
     def test_calm(self) -> None:
-        """Reaping never pauses for longer than a tick can have asked for, and needs no repair for that."""
+        """Reaping pauses for no longer than a tick asks for, without a repair."""
         for calm in time.time() * 1000 + 10 ** 11, 'nan', 'inf':
             with self.subTest(calm):
                 support.clean(self.url, self.name)
