@@ -2,7 +2,7 @@
 PYTHON ?= python
 
 .DEFAULT_GOAL := help
-.PHONY: help install test fast lint docs sdist quickstart ci clean
+.PHONY: help install test fast mutants lint docs sdist quickstart ci clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ test:  ## run all tests (needs a Redis server, else its tests are skipped)
 
 fast:  ## run the tests that take no time: layout, codec, memory queue
 	$(PYTHON) -m nose test/test_layout.py test/test_codec.py test/queue/memory/test_queue.py
+
+mutants:  ## small wrong changes, and whether tests notice: takes long, needs requires-ci.txt too
+	$(PYTHON) -m test.mutants.run
 
 lint:  ## ruff on everything, mypy --strict on the package, the layers of imports
 	$(PYTHON) -m ruff check .

@@ -63,9 +63,10 @@ class Packages(unittest.TestCase):
         """The source package has all that is needed to build, test and document WorQ."""
         with tarfile.open(self.source) as packed:
             names = {name.partition('/')[2] for name in packed.getnames()}
-        wanted = {'LICENSE.txt', 'README.rst', 'requires.txt', 'setup.py', 'pyproject.toml',
-                  'Makefile', 'doc/index.rst', 'doc/conf.py', 'doc/Makefile',
-                  'examples/quickstart.py', 'test/test_packaging.py', *self.package()}
+        wanted = {'LICENSE.txt', 'README.rst', 'requires.txt', 'requires-ci.txt', 'setup.py',
+                  'pyproject.toml', 'test/mutants/mutants.toml', 'Makefile', 'doc/index.rst',
+                  'doc/conf.py', 'doc/Makefile', 'examples/quickstart.py',
+                  'test/test_packaging.py', *self.package()}
         self.assertEqual(wanted - names, set())
 
     def test_wheel_is_whole(self):

@@ -3,6 +3,8 @@
 Each is tried in a copy of the checkout, by the tests that ``mutants.toml`` names for it. It is
 killed if one of them fails, or if they take far too long. A mutant that lives either shows a test
 that is missing, or changes nothing that anybody can see: then ``equivalent.toml`` says why.
+
+It needs what ``requires.txt`` and ``requires-ci.txt`` name.
 """
 from __future__ import annotations
 
@@ -22,8 +24,10 @@ import tomllib
 from typing import Sequence
 
 from test.mutants.make import HERE, ROOT, Mutant, all_mutants
+from test.support import die_with_parent
 
-LIMIT = 300     # seconds that the tests of one mutant may take
+LIMIT = 300     # seconds that the tests of one mutant may take ...
+LONGER = 4      # ... or as many times as long as they take in the code as it is
 COPIED = 'worq', 'test', 'doc', 'bench', 'examples', 'setup.py', 'README.rst', 'pyproject.toml'
 
 
@@ -40,30 +44,35 @@ class Folder:
             else:
                 shutil.copy(source, root / name)
 
-    def survives(self, mutant: Mutant | None, tests: Sequence[str]) -> bool:
-        """Whether all these tests pass; without a mutant, in the code as it is."""
+    def survives(self, mutant: Mutant | None, tests: Sequence[str], limit: float) -> bool:
+        """Whether all these tests pass; without a mutant, in the code as it is.
+
+        :raises TimeoutError: if they take longer than this.
+        """
         path = self.root / mutant.file if mutant else None
         before = path.read_bytes() if path else b''
         try:
             if path and mutant:
                 path.write_text(mutant.source, 'utf-8')
-            return self._pass(tests)
+            return self._pass(tests, limit)
         finally:
             if path:
                 path.write_bytes(before)
 
-    def _pass(self, tests: Sequence[str]) -> bool:
-        environment = {**os.environ, 'PYTHONDONTWRITEBYTECODE': '1', 'WORQ_REQUIRE_REDIS': '1'}
-        with tempfile.TemporaryFile() as output:
+    def _pass(self, tests: Sequence[str], limit: float) -> bool:
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryDirectory() as own:
+            environment = {**os.environ, 'PYTHONDONTWRITEBYTECODE': '1', 'TMPDIR': own,
+                           'WORQ_REQUIRE_REDIS': '1'}
             process = subprocess.Popen(
-                [sys.executable, '-m', 'pytest', '-x', '-q', *tests], cwd=self.root,
-                env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
-                start_new_session=True)
+                [sys.executable, '-m', 'pytest', '-x', '-q', '-p', 'no:cacheprovider', *tests],
+                cwd=self.root, env=environment, stdout=output, stderr=output,
+                stdin=subprocess.DEVNULL, start_new_session=True,
+                preexec_fn=die_with_parent if sys.platform == 'linux' else None)
             try:
-                return process.wait(LIMIT) == 0
+                return process.wait(limit) == 0
             except subprocess.TimeoutExpired:
-                return False
-            finally:   # with all that a mutant may have started and not ended
+                raise TimeoutError from None
+            finally:   # with all that it has started and not ended; servers end with it
                 with_group(process.pid)
                 process.wait()
 
@@ -76,33 +85,61 @@ def with_group(pid: int) -> None:
         pass
 
 
-def try_all(mutants: Sequence[Mutant], workers: int) -> dict[Mutant, bool]:
-    """Which of them live.
+class Trial:
+    """Tries mutants in so many folders at a time, until a moment.
 
-    :raises RuntimeError: if tests fail in the code as it is: then they would kill any mutant.
+    :param begin: whether the tests are tried without any mutant first.
     """
-    with tempfile.TemporaryDirectory() as root, ThreadPoolExecutor(workers) as threads:
-        folders: SimpleQueue[Folder] = SimpleQueue()
+
+    def __init__(self, root: Path, workers: int, until: float, begin: bool) -> None:
+        self.until = until
+        self.begin = begin
+        self.limits: dict[tuple[str, ...], float] = {}   # of these tests, in seconds
+        self.threads = ThreadPoolExecutor(workers)
+        self.folders: SimpleQueue[Folder] = SimpleQueue()
         for n in range(workers):
-            folders.put(Folder(Path(root, str(n))))
+            self.folders.put(Folder(root / str(n)))
 
-        def attempt(mutant: Mutant | None, tests: Sequence[str]) -> bool:
-            folder = folders.get()
-            try:
-                begin = time.monotonic()
-                lives = folder.survives(mutant, tests)
-                if mutant:
-                    print(f'{"LIVES" if lives else "killed"} in {time.monotonic() - begin:.0f} s: '
-                          f'{mutant.name}', flush=True)
-                return lives
-            finally:
-                folders.put(folder)
+    def run(self, mutants: Sequence[Mutant]) -> dict[Mutant, bool]:
+        """Which of them live, of those that there was time for.
 
-        tests = sorted({mutant.tests for mutant in mutants})
-        for chosen, passed in zip(tests, threads.map(lambda each: attempt(None, each), tests)):
-            if not passed:
-                raise RuntimeError(f'{" ".join(chosen)}: fails without any mutant')
-        return dict(zip(mutants, threads.map(lambda each: attempt(each, each.tests), mutants)))
+        :raises RuntimeError: if tests fail in the code as it is: then they would kill any mutant.
+        """
+        with self.threads as threads:
+            if self.begin:
+                all(threads.map(self._measure, sorted({mutant.tests for mutant in mutants})))
+            return {mutant: lives for mutant, lives in zip(mutants, threads.map(self._try, mutants))
+                    if lives is not None}
+
+    def _measure(self, tests: tuple[str, ...]) -> bool:
+        folder, begin = self.folders.get(), time.monotonic()
+        try:
+            passed = folder.survives(None, tests, LIMIT)
+        except TimeoutError:
+            passed = False
+        finally:
+            self.folders.put(folder)
+        if not passed:
+            raise RuntimeError(f'{" ".join(tests)}: fails without any mutant')
+        self.limits[tests] = LONGER * (time.monotonic() - begin)
+        return True
+
+    def _try(self, mutant: Mutant) -> bool | None:
+        folder, begin = self.folders.get(), time.monotonic()
+        limit = self.limits.get(mutant.tests, LIMIT)
+        try:
+            if begin > self.until:
+                return None
+            lives = folder.survives(mutant, mutant.tests, min(limit, self.until - begin))
+        except TimeoutError:
+            if time.monotonic() - begin < limit:
+                return None
+            lives = False
+        finally:
+            self.folders.put(folder)
+        print(f'{"LIVES" if lives else "killed"} in {time.monotonic() - begin:.0f} s: '
+              f'{mutant.name}', flush=True)
+        return lives
 
 
 def excuses() -> dict[str, str]:
@@ -110,22 +147,23 @@ def excuses() -> dict[str, str]:
     return tomllib.loads((HERE / 'equivalent.toml').read_text('utf-8'))
 
 
-def table(found: dict[Mutant, bool], when: date) -> str:
-    """The results as a page."""
+def table(mutants: Sequence[Mutant], found: dict[Mutant, bool], when: date) -> str:
+    """The results as a page: which of the mutants were found to live."""
     excused = excuses()
-    files = sorted({mutant.file for mutant in found})
+    files = sorted({mutant.file for mutant in mutants})
     width = max(len(name) for name in [*files, 'all']) + 4
-    rule = f'{"=" * width} ====== ====== ==========\n'
+    rule = f'{"=" * width} ====== ====== ========== =========\n'
     text = ('=======\nMutants\n=======\n\n'
             'Made by ``make mutants``, see ``test/mutants/run.py``; do not edit.\n'
-            f'Of {when:%Y-%m-%d}.\n\n{rule}'
-            f'{"file":{width}} killed living equivalent\n{rule}')
+            f'Of {when:%Y-%m-%d}: {len(found)} of {len(mutants)} mutants were tried.\n\n{rule}'
+            f'{"file":{width}} killed living equivalent not tried\n{rule}')
     for name in [*files, 'all']:
-        lives = [alive for mutant, alive in found.items() if name in (mutant.file, 'all')]
-        alike = sum(alive and mutant.name in excused for mutant, alive in found.items()
-                    if name in (mutant.file, 'all'))
+        these = [mutant for mutant in mutants if name in (mutant.file, 'all')]
+        lives = [found[mutant] for mutant in these if mutant in found]
+        alike = sum(found.get(mutant, False) and mutant.name in excused for mutant in these)
         label = f'``{name}``' if name != 'all' else name
-        text += f'{label:{width}} {lives.count(False):6} {lives.count(True) - alike:6} {alike:10}\n'
+        text += (f'{label:{width}} {lives.count(False):6} {lives.count(True) - alike:6} '
+                 f'{alike:10} {len(these) - len(lives):9}\n')
     text += rule
     living = [mutant for mutant, alive in found.items() if alive]
     for title, some in [('Living', [m for m in living if m.name not in excused]),
@@ -145,8 +183,15 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument('--some', type=int, metavar='N', help='only N, other ones each day')
     parser.add_argument('--only', metavar='TEXT', help='only those with TEXT in their names')
     parser.add_argument('--list', action='store_true', help='print their names, and try none')
+    parser.add_argument('--minutes', type=float, metavar='N', default=float('inf'),
+                        help='try as many as there is time for in N minutes')
+    parser.add_argument('--passed', action='store_true',
+                        help='the tests have passed without any mutant: do not begin by that')
+    parser.add_argument('--tell', action='store_true',
+                        help='0 is the exit status even if a mutant lives')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, metavar='N')
     options = parser.parse_args(argv)
+    until = time.monotonic() + 60 * options.minutes
     mutants = all_mutants()
     if options.only:
         mutants = [mutant for mutant in mutants if options.only in mutant.name]
@@ -156,16 +201,17 @@ def main(argv: Sequence[str]) -> int:
     if options.list:
         print(*(mutant.name for mutant in mutants), sep='\n')
         return 0
-    found = try_all(mutants, options.workers)
+    with tempfile.TemporaryDirectory() as root:
+        found = Trial(Path(root), options.workers, until, not options.passed).run(mutants)
     living = [mutant.name for mutant, lives in found.items() if lives]
     if not (options.only or options.some):
-        (HERE / 'results.rst').write_text(table(found, date.today()), 'utf-8')
+        (HERE / 'results.rst').write_text(table(mutants, found, date.today()), 'utf-8')
     bad = [name for name in living if name not in excuses()]
-    print(f'{len(found)} mutants: {len(found) - len(living)} killed, {len(living) - len(bad)} '
-          f'equivalent, {len(bad)} living')
+    print(f'{len(mutants)} mutants: {len(found) - len(living)} killed, {len(bad)} living, '
+          f'{len(living) - len(bad)} equivalent, {len(mutants) - len(found)} not tried in time')
     for name in bad:
         print(f'  {name}')
-    return bool(bad)
+    return bool(bad) and not options.tell
 
 
 if __name__ == '__main__':
