@@ -269,7 +269,7 @@ class Codec:
             raise ValueError(f'codec is one of {", ".join(FORMATS)}, not {format!r}')
         if format == 'msgpack' and msgpack is None:
             raise ImportError("codec='msgpack' needs a package: pip install WorQ[msgpack]")
-        const.check_count('max_payload', max_payload, most=const.PAYLOAD)
+        max_payload = const.check_count('max_payload', max_payload, most=const.PAYLOAD)
         self.queue = queue
         self.format = format
         self.keys = keys

@@ -3,6 +3,7 @@
 ``TRANSITIONS`` is the law. Both backends obey it, the documentation prints it and
 ``test/queue/test_life.py`` walks every (state, verb) pair of it on every backend.
 """
+from operator import index
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -99,37 +100,55 @@ PAYLOAD = 1 << 40           #: bytes of a body or an outcome, whatever its limit
 REACH = (SPAN + 366 * DAY) * 1000   #: ms from now: nothing is due later than that
 
 
-def check_span(name: str, value: Any, above: bool = False) -> None:
-    """ValueError unless `value` is a number of seconds: from 0, or above it, up to `SPAN`."""
-    if not is_number(value) or not 0 <= value or above and not value:   # nan is neither
+def check_span(name: str, value: Any, above: bool = False) -> int | float:
+    """ValueError unless `value` is a number of seconds: from 0, or above it, up to `SPAN`.
+
+    :returns: the number, see `plain_number`.
+    """
+    number = plain_number(value)
+    if number is None or not 0 <= number or above and not number:   # nan is neither
         raise ValueError(f'invalid {name}: {value!r}; it is a number of seconds '
                          + ('above 0' if above else 'from 0'))
-    if value > SPAN:
-        raise ValueError(f'invalid {name}: {shown(value)}; it is at most {SPAN:,} seconds, '
+    if number > SPAN:
+        raise ValueError(f'invalid {name}: {shown(number)}; it is at most {SPAN:,} seconds, '
                          'which are ten years')
+    return number
 
 
-def check_count(name: str, value: Any, least: int = 1, most: int = COUNT) -> None:
-    """ValueError unless `value` is a whole number in these bounds."""
-    if not is_number(value) or isinstance(value, float) or value < least:
+def check_count(name: str, value: Any, least: int = 1, most: int = COUNT) -> int:
+    """ValueError unless `value` is a whole number in these bounds; it is returned as an int."""
+    number = plain_number(value)
+    if not isinstance(number, int) or number < least:
         raise ValueError(f'invalid {name}: {value!r}; it is a whole number from {least}')
-    if value > most:
-        raise ValueError(f'invalid {name}: {shown(value)}; it is at most {most:,}')
+    if number > most:
+        raise ValueError(f'invalid {name}: {shown(number)}; it is at most {most:,}')
+    return number
 
 
-def check_timeout(value: Any) -> None:
+def check_timeout(value: Any) -> int | float | None:
     """ValueError unless it is None, for ever, or a number of seconds that may be waited."""
     if value is None:
-        return
-    if is_number(value) and value < 0:
+        return None
+    number = plain_number(value)
+    if number is not None and number < 0:
         raise ValueError('negative timeout not supported')
-    check_span('timeout', value)
+    return check_span('timeout', value)
 
 
-def is_number(value: object) -> bool:
-    """Whether it counts anything: bool is an int, and True seconds is a mistake."""
-    return not isinstance(value, bool) \
-        and (isinstance(value, int | float) or hasattr(type(value), '__index__'))
+def plain_number(value: Any) -> int | float | None:
+    """The number as Python's own int or float; None for anything else.
+
+    One of another type may be written otherwise where it becomes text (an enumeration), or count
+    otherwise (numpy's int8 has no 1,000). bool is an int, and True seconds is a mistake.
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float):
+        return float.__pos__(value)
+    try:
+        return index(value)
+    except Exception:   # of somebody's own type
+        return None
 
 
 def shown(value: Any) -> str:

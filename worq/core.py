@@ -450,7 +450,7 @@ class Broker:
 
         :param timeout: seconds to wait for one; None: as long as it takes.
         """
-        check_timeout(timeout)
+        timeout = check_timeout(timeout)
         while True:
             deliveries = self.backend.take(self.hand, 1, 2 if timeout is None else timeout,
                                            lease=HAND_LEASE)

@@ -121,7 +121,7 @@ class Retry(WorqError):
 
     def __init__(self, delay: float | None = None, reason: str = '') -> None:
         if delay is not None:
-            check_span('delay', delay)
+            delay = check_span('delay', delay)
         super().__init__(reason or 'it asked to be run again')
         self.delay = delay
 

@@ -44,7 +44,7 @@ def map(target: Queue | Task, *iterables: Iterable[Any], chunksize: int = 1) -> 
     broker, name, options = parts(target)
     if not iterables:
         raise TypeError('map needs at least one iterable')
-    check_count('chunksize', chunksize)
+    chunksize = check_count('chunksize', chunksize)
     calls = zip(*iterables)
     if chunksize > 1 and callable(options.id):
         raise ValueError('an id that is a function of a call cannot be that of a chunk, which has '
@@ -274,7 +274,7 @@ class Arrivals:
     """
 
     def __init__(self, deferreds: Iterable[Deferred], timeout: float | None) -> None:
-        check_timeout(timeout)
+        timeout = check_timeout(timeout)
         self._limit = None if timeout is None else time.monotonic() + timeout
         self.open = set(deferreds)     #: those that have not been told of
         for strange in self.open:

@@ -79,14 +79,16 @@ class Options(_Options):
         if options.on_error not in (FAIL, PASS):
             raise ValueError(f'invalid on_error: {options.on_error!r}; '
                              'it is Task.FAIL or Task.PASS')
-        const.check_span('result_timeout', options.result_timeout, above=True)
+        options = options._replace(
+            result_timeout=const.check_span('result_timeout', options.result_timeout, above=True),
+            max_deliveries=const.check_count('max_deliveries', options.max_deliveries),
+            delay=const.check_span('delay', options.delay))
         if 'heartrate' in given:
-            const.check_span('heartrate', options.heartrate, above=True)
-        const.check_count('max_deliveries', options.max_deliveries)
+            options = options._replace(
+                heartrate=const.check_span('heartrate', options.heartrate, above=True))
         if options.priority not in const.PRIORITIES:
             raise ValueError(f'invalid priority: {options.priority!r}; '
                              "it is 'high', 'normal' or 'low'")
-        const.check_span('delay', options.delay)
         eta = options.eta
         if eta is not None and (not isinstance(eta, datetime) or eta.utcoffset() is None):
             raise ValueError(f'invalid eta: {eta!r}; it is a datetime with a time zone, '
@@ -94,12 +96,15 @@ class Options(_Options):
         if eta is not None:
             options.until_eta()
         if options.expires is not None:
-            const.check_span('expires', options.expires, above=True)
-            if options.expires <= options.delay:
+            expires = const.check_span('expires', options.expires, above=True)
+            options = options._replace(expires=expires)
+            if expires <= options.delay:
                 raise ValueError(f'invalid expires: {options.expires!r}; a task with a delay of '
                                  f'{options.delay} seconds would be too late to begin')
-        retry.checked(options.retries, options.backoff, options.retry_on, options.timeout)
-        return options._replace(ignore_result=bool(options.ignore_result))
+        policy = retry.checked(options.retries, options.backoff, options.retry_on,
+                               options.timeout)
+        return options._replace(ignore_result=bool(options.ignore_result), retries=policy.retries,
+                                backoff=policy.backoff, timeout=policy.timeout)
 
     @property
     def flags(self) -> int:

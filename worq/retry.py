@@ -49,14 +49,22 @@ def checked(retries: Any = None, backoff: Any = None, retry_on: Any = None,
     :raises ValueError: for what makes no sense, naming it.
     """
     if retries is not None:
-        const.check_count('retries', retries, 0)
+        retries = const.check_count('retries', retries, 0)
     if timeout is not None:
-        const.check_span('timeout', timeout, above=True)
-    if not (backoff is None or callable(backoff) or is_span(backoff)
-            or isinstance(backoff, list | tuple) and 0 < len(backoff) <= TABLE
-            and all(map(is_span, backoff))):
-        raise ValueError(f'invalid backoff: {backoff!r}; it is a number of seconds, a sequence of '
-                         f'1 to {TABLE} of them, or a function of the attempt that returns one')
+        timeout = const.check_span('timeout', timeout, above=True)
+    if backoff is not None and not callable(backoff):
+        try:
+            if not isinstance(backoff, list | tuple):
+                backoff = const.check_span('', backoff)
+            elif 0 < len(backoff) <= TABLE:
+                spans = (const.check_span('', each) for each in backoff)
+                backoff = tuple(spans) if isinstance(backoff, tuple) else list(spans)
+            else:
+                raise ValueError(len(backoff))
+        except ValueError:
+            raise ValueError(f'invalid backoff: {backoff!r}; it is a number of seconds, a sequence '
+                             f'of 1 to {TABLE} of them, or a function of the attempt that returns '
+                             'one') from None
     names = None
     if retry_on is not None:
         types = retry_on if isinstance(retry_on, tuple) else (retry_on,)
@@ -65,15 +73,6 @@ def checked(retries: Any = None, backoff: Any = None, retry_on: Any = None,
                              'it is an exception type or a tuple of them')
         names = tuple(map(name_of, types))
     return Policy(retries, backoff, names, timeout)
-
-
-def is_span(value: object) -> bool:
-    """Whether it is a number of seconds from 0 to the most that anything may be put off."""
-    try:
-        const.check_span('', value)
-    except ValueError:
-        return False
-    return True
 
 
 def name_of(kind: type) -> str:
@@ -118,10 +117,11 @@ def ask(function: Callable[[int], float], attempt: int) -> float:
     except Exception as error:
         raise ValueError(f'invalid backoff: the function, called with the attempt {attempt}, '
                          f'raised {type(error).__name__}: {error}') from error
-    if not is_span(seconds):
+    try:
+        return const.check_span('', seconds)
+    except ValueError:
         raise ValueError(f'invalid backoff: the function returned {seconds!r} for attempt '
-                         f'{attempt}; it returns a number of seconds from 0')
-    return seconds
+                         f'{attempt}; it returns a number of seconds from 0') from None
 
 
 @lru_cache(maxsize=256)   # calls that ask for the same have the same header

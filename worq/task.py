@@ -22,6 +22,8 @@ from worq.space import TaskSpace
 __all__ = ['Queue', 'Task', 'TaskSpace', 'Deferred',
            'TaskFailure', 'TaskExpired', 'DuplicateTask']   # WorQ 1.x had these here
 
+NUMBERS = frozenset((int, float))   # types that need no longer look
+
 class Queue:
     """A handle on the tasks of a broker's queue: attributes extend the name, a call enqueues.
 
@@ -343,9 +345,8 @@ class Deferred:
         :raises RuntimeError: if the task belongs to a `worq.batch` that is not put yet.
         :raises ValueError: for a timeout that is negative, no number, or more than ten years.
         """
-        if timeout is not None and (timeout is False or timeout is True
-                                    or not 0 <= timeout <= const.SPAN):
-            const.check_timeout(timeout)
+        if timeout is not None and not (type(timeout) in NUMBERS and 0 <= timeout <= const.SPAN):
+            timeout = const.check_timeout(timeout)
         if self._batch is not None:
             raise self._batch.refuse(self)
         return self.has_value() or self.broker.inbox.wait(self, timeout)

@@ -88,7 +88,7 @@ class Bench:
         """
         self._not_in_a_task('run')
         if limit is not None:
-            const.check_count('limit', limit, 0)
+            limit = const.check_count('limit', limit, 0)
         if collector_of(self.broker) is not None:
             raise RuntimeError('a batch of this bench is not put yet: run it after the with block')
         ran = 0
@@ -114,7 +114,7 @@ class Bench:
 
         :returns: how many tasks have been run.
         """
-        const.check_span('seconds', seconds)
+        seconds = const.check_span('seconds', seconds)
         if self._hold is not None:
             self._hold.advance(seconds)
             return 0

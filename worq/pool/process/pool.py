@@ -75,16 +75,16 @@ class WorkerPool:
                  name: str | None = None, *, grace: float = GRACE) -> None:
         if workers is None:
             workers = os.cpu_count() or 1
-        const.check_count('workers', workers, most=const.WORKERS)
+        workers = const.check_count('workers', workers, most=const.WORKERS)
         if max_worker_tasks is not None:
-            const.check_count('max_worker_tasks', max_worker_tasks)
+            max_worker_tasks = const.check_count('max_worker_tasks', max_worker_tasks)
         check_broker(broker)
         if not callable(init_func):
             raise TypeError(f'init_func must be callable, not {init_func!r}')
         if isinstance(init_args, (str, bytes)):   # its letters would be the arguments
             raise TypeError(f'init_args is a sequence of arguments, as [{init_args!r}], '
                             f'not {init_args!r}')
-        const.check_span('grace', grace)
+        grace = const.check_span('grace', grace)
         self.broker = broker
         self.init_func = init_func
         self.init_args = tuple(init_args)
@@ -204,7 +204,7 @@ class WorkerPool:
         :returns: False if the pool was not running.
         """
         if grace is not None:
-            const.check_span('grace', grace)
+            grace = const.check_span('grace', grace)
         with self._changing:
             running = self.alive and self._manager is not None
             if running and self._manager is not None:

@@ -66,7 +66,7 @@ class WorkerPool:
     def __init__(self, broker: Broker, workers: int = 1,
                  thread_factory: Callable[..., Any] = JoinableThread) -> None:
         check_broker(broker)
-        const.check_count('workers', workers, most=const.WORKERS)
+        workers = const.check_count('workers', workers, most=const.WORKERS)
         self.broker = broker
         self.workers = workers
         self.thread_factory = thread_factory

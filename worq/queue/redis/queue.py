@@ -82,7 +82,7 @@ class TaskQueue(base.TaskQueue):
                  strict: bool = False, durable: int | None = None,
                  clock_key: bool = False) -> None:
         super().__init__(url, name)
-        const.check_span('retry_for', retry_for)
+        retry_for = const.check_span('retry_for', retry_for)
         self.options = {'retry_for': retry_for, 'strict': strict, 'durable': durable,
                         'clock_key': clock_key}
         self.prefix = f'worq:{{{name}}}:'
@@ -90,8 +90,8 @@ class TaskQueue(base.TaskQueue):
         self._link = link(url, self._key, retry_for, strict)
         database = self._link.address.options.get('db', 0)
         self.place = f' {database}' if database else ''
-        self._durable = self._link.address.durable if durable is None else durable
-        const.check_count('durable', self._durable, 0)
+        self._durable = const.check_count(
+            'durable', self._link.address.durable if durable is None else durable, 0)
         self._scripts = scripts(clock_key)
         self._pieces = Pieces(self._link, partial(self._guarded, again=True))
         self._bells: weakref.WeakValueDictionary[str, Bell] = weakref.WeakValueDictionary()
