@@ -97,6 +97,24 @@ async def wait_in_group(begun, seen, failing=False):
         await asyncio.sleep(PATIENCE)
 
 
+class Stiff(BaseExceptionGroup):
+    """A group that cannot be made anew with other members."""
+
+    def derive(self, members):
+        raise RuntimeError('no other members')
+
+
+@tasks.task
+async def wait_for_stiff_group(begun, seen):
+    """A coroutine whose errors come out as a group of its own class."""
+    touch(begun)
+    try:
+        await asyncio.sleep(PATIENCE)
+    except BaseException as error:
+        note(seen, error)
+        raise Stiff('', [ValueError('could not clean up')]) from None
+
+
 @tasks.task
 async def spin_in_group(begun, seen):
     """A coroutine with a TaskGroup that computes until an exception comes."""

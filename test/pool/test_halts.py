@@ -140,6 +140,12 @@ class Halts(PoolCase):
         failure = self.late(self.q.wait_in_group, True)
         self.assertRegex(failure.error, r'in a group with ValueError: could not clean up\)$')
 
+    def test_limit_in_a_stiff_group(self):
+        """Also out of a group whose class makes no other of it, as derive() should."""
+        self.start()
+        failure = self.late(self.q.wait_for_stiff_group)
+        self.assertRegex(failure.error, r'in a group with ValueError: could not clean up\)$')
+
     def test_limit_in_a_group_and_again(self):
         """It is retried as any other TaskTimeout."""
         self.start()

@@ -145,7 +145,8 @@ class Grip(Control, Shield):
             if self._error is None or self._error in members(group) \
                     or not (task := asyncio.current_task()) or not task.cancelling():
                 raise
-            raise group.derive([self._error, *group.exceptions]) from None
+            # Not group.derive(), which a class of the task's may have made anything of.
+            raise BaseExceptionGroup(group.message, [self._error, *group.exceptions]) from None
         finally:
             self._leave()
 
