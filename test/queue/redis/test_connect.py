@@ -94,6 +94,13 @@ class Commands(unittest.TestCase):
         done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
         eq_((done.returncode, done.stdout.split()), (0, ['refused'] * 2))
 
+    def test_version_is_looked_up_once(self) -> None:
+        """A new connection does not look through the installed packages: that takes longer than to
+        connect, and finalizers of zip files in the path swallow a Ctrl-C."""
+        with mock.patch('importlib.metadata.version', return_value='1') as looked:
+            self.link.open().disconnect()
+        looked.assert_not_called()
+
     def test_read(self) -> None:
         """What goes wrong while a reply is read is told by the errors that a Link knows."""
         connection = self.link.open()

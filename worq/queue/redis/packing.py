@@ -43,6 +43,15 @@ def pack(connection: AbstractConnection, command: tuple[Any, ...]) -> Sequence[b
 
 options: dict[str, Any] = {}   # of a connection, for what redis-py sends by itself
 
+try:
+    from redis.driver_info import DriverInfo
+except ImportError:   # older ones look it up once
+    pass
+else:
+    # Each connection would look through all installed packages for the version of redis-py, and
+    # finalizers of zip files in the path swallow a Ctrl-C that comes meanwhile.
+    options['driver_info'] = DriverInfo()
+
 if pack_command is not None:
     from redis.connection import HiredisRespSerializer
 
