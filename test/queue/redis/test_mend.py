@@ -195,6 +195,17 @@ class Repair(Case):
             self.q.beat('p')
         eq_(set(self.finish().values()), {'v'})
 
+    def test_circle(self) -> None:
+        """A task that a repair makes wait for what waits for it ends, and so do the others."""
+        for id, target, end in [('held', 'twice', 'x'), ('held', 'held', 'x'),
+                                ('scheduled', 'twice', 'v')]:
+            with self.subTest(id, target=target):
+                support.clean(self.url, self.name)
+                self.fill()
+                self.client.hset(self.key(f't:{id}'), mapping={'s': 'p', 'x': target})
+                self.mend()
+                eq_(self.finish()[id], end)
+
     def test_said(self) -> None:
         """What was repaired is said in the log."""
         self.fill()

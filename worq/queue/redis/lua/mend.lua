@@ -95,6 +95,10 @@ local function rejoin(id, T)
   end
   if not T.x then
     call('HSET', P .. 't:' .. id, 'u', n)
+  else   -- whoever wrote that may have closed a circle, and it is looked for as after a tail call
+    call('RPUSH', P .. 'loops', T.n .. id)
+    call('HSET', KEYS[1], 'more', 1)
+    meta[4] = '1'
   end
   return n > 0
 end
