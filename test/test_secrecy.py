@@ -134,6 +134,12 @@ class Secrecy(unittest.TestCase):
                 ('unix://:p@/run/redis.sock?db=1', 'unix:///run/redis.sock'), ('memory://', 'memory://')]:
             self.assertEqual(trust.without_password(url), shown)
 
+    def test_scheme(self) -> None:
+        """What stands for a scheme is shown if it is at most two letters off in its length."""
+        for scheme, like in [('memory', True), ('redi', True), ('rediss+unx', True),
+                             ('redisred', True), ('redisredi', False), ('re', False)]:
+            self.assertIs(trust.resembles_scheme(scheme), like, scheme)
+
     def test_secrets(self) -> None:
         """A secret is in no error about it and in nothing that shows what was made of it."""
         for secret in [SECRET, SECRET.encode(), [SECRET, BEGIN], [SECRET, 5], BEGIN,

@@ -9,6 +9,7 @@ import ast
 from collections import Counter
 from hashlib import sha256
 from pathlib import Path
+import sys
 import tomllib
 from typing import Any, Iterator, NamedTuple
 
@@ -52,7 +53,7 @@ def settings() -> dict[str, Any]:
 def all_mutants() -> list[Mutant]:
     """Those that are drawn of each Python file, and all edits; in the order of their lots.
 
-    :raises ValueError: for an edit whose text is not in its file, or stands there twice.
+    An edit whose text is not in its file any more, or stands there twice, is told and left out.
     """
     told = settings()
     suites = {name: tuple(tests) for name, tests in told['suites'].items()}
@@ -60,12 +61,18 @@ def all_mutants() -> list[Mutant]:
     for entry in told['python']:
         found += python_mutants(entry['file'], entry['count'], suites[entry['suite']])
     for entry in told['edit']:
-        found.append(edited(entry, suites[entry['suite']]))
+        try:
+            found.append(edited(entry, suites[entry['suite']]))
+        except ValueError as error:
+            print(f'mutants.toml: {error}', file=sys.stderr)
     return sorted(found, key=lambda mutant: lot(mutant.name))
 
 
 def edited(edit: dict[str, Any], tests: tuple[str, ...]) -> Mutant:
-    """The mutant of an entry: in `file`, `was` becomes `becomes`."""
+    """The mutant of an entry: in `file`, `was` becomes `becomes`.
+
+    :raises ValueError: if that cannot be.
+    """
     source = (ROOT / edit['file']).read_text('utf-8')
     was, becomes = edit['was'], edit['becomes']
     if source.count(was) != 1:

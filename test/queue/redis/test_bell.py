@@ -139,6 +139,16 @@ class IdleTest(unittest.TestCase):
         eq_(self.tokens(), 1)
 
 
+    def test_left_over(self) -> None:
+        """While work is left over, a client that watches wakes a pool for it: the one that was woken
+        before may have died."""
+        self.q.put([message('a')])
+        self.client.delete(f'{self.prefix}wake')   # a pool took it, and died
+        eq_((self.q.watch('c', ['a']), self.tokens()), ([], 0))
+        self.client.hset(f'{self.prefix}m', 'more', 1)
+        eq_(self.q.watch('c', ['a']), [])
+        eq_(self.tokens(), 1)
+
     def test_baton(self) -> None:
         """However many pools sleep, each task of a put wakes one at once: as many as are woken
         together, and who takes one of more wakes the next."""
