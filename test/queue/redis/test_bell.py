@@ -140,8 +140,8 @@ class IdleTest(unittest.TestCase):
 
 
     def test_left_over(self) -> None:
-        """While work is left over, a client that watches wakes a pool for it: the one that was woken
-        before may have died."""
+        """While work is left over, a client that watches wakes a pool for it: the one that was
+        woken before may have died."""
         self.q.put([message('a')])
         self.client.delete(f'{self.prefix}wake')   # a pool took it, and died
         eq_((self.q.watch('c', ['a']), self.tokens()), ([], 0))
