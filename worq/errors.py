@@ -137,10 +137,13 @@ class QueueError(WorqError):
     :ivar denied: whether the server does not know the user, or has given it too few rights, so
         that to try again is of no use until somebody grants them.
     :ivar damaged: whether others have written into the keys of the queue; it is being repaired.
+    :ivar schemas: the number of the queue's data, and the one that this program works with, where
+        they differ. Nothing has been done, and to try again is of no use until one of them changes.
     """
 
     denied = False
     damaged = False
+    schemas: tuple[int, int] | None = None
 
 
 class TooLarge(QueueError):

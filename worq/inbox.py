@@ -371,7 +371,7 @@ class Inbox(Waiters):
             except QueueError as error:
                 self._rewatch_at = 0.0
                 now = time.monotonic()
-                if error.denied or deadline is not None and now + pause > deadline:
+                if error.denied or error.schemas or deadline is not None and now + pause > deadline:
                     raise
                 if now >= self._say_at:
                     self._say_at = now + SAY_AGAIN

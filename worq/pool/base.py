@@ -21,13 +21,15 @@ from worq.pool.pace import task_lease
 from worq.pool.proof import cause_of_death, link_of, read, started
 from worq.queue.base import Delivery, Held, Late, Lost, Outcome, TaskQueue, Turn
 
-__all__ = ['Desk', 'Error', 'describe', 'cause_of_death', 'check_broker', 'started']
+__all__ = ['Desk', 'Error', 'describe', 'cause_of_death', 'check_broker', 'check_schema',
+           'started']
 
 log = logger(__name__)
 
 PATIENCE = 0.05     # seconds that a task waits behind a long one before it is given back
 PAUSE = 0.05, 2.0   # seconds between tries to reach a lost queue: first and last
-SAY_AGAIN = 30.0    # seconds between two log lines about a queue that stays away
+SAY_AGAIN = 30.0    # seconds between two log lines about a queue that stays away ...
+SAY_LAST = 3600.0   # ... or has another schema, but then they grow up to this
 BEAT = 1.0          # seconds between two beats while something is held: a cancel is noticed so soon
 FULL = 64 << 20     # bytes of outcomes under way, after which a pool takes no more
 TRIES = 3           # to fetch what is long, of a queue that can be reached
@@ -42,6 +44,19 @@ def check_broker(broker: object) -> None:
     """Raise a TypeError for anything but a broker, as for a queue or a URL in its place."""
     if not isinstance(broker, Broker):
         raise TypeError(f'a pool is made of a broker, as get_broker(url), not of {broker!r}')
+
+
+def check_schema(backend: TaskQueue) -> None:
+    """Raise a QueueError if the data of the queue is for another version of WorQ.
+
+    A queue that is away says nothing of that: the pool finds out when it is back.
+    """
+    try:
+        with backend.within(0):
+            backend.ping()
+    except QueueError as error:
+        if error.schemas:
+            raise
 
 
 # -- who a pool is ------------------------------------------------------------------
@@ -104,6 +119,7 @@ class Desk:
         self._retry_at = 0.0
         self._pause = PAUSE[0]
         self._say_at = self._say_alone_at = 0.0
+        self._say_pause = SAY_AGAIN
         self.beat_at = 0.0                      # when the next beat is due
         self._bury_at = 0.0
 
@@ -352,9 +368,14 @@ class Desk:
         if self._away_since is None:
             self._away_since = now
             self._say_at = now
+            self._say_pause = SAY_AGAIN
         if now >= self._say_at:
-            self._say_at = now + SAY_AGAIN
-            log.error('lost the queue %s, and will try again: %s', self.backend.safe_url, error)
+            self._say_at = now + self._say_pause
+            if error.schemas:   # for as long as nobody upgrades
+                self._say_pause = min(2 * self._say_pause, SAY_LAST)
+                log.error('take nothing from the queue %s: %s', self.backend.safe_url, error)
+            else:
+                log.error('lost the queue %s, and will try again: %s', self.backend.safe_url, error)
         self.beat_at = 0.0  # beat first when it is back
         self._retry_at = now + self._pause
         # A short lease that is still ours must not run out while nobody tries.

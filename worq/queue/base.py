@@ -51,6 +51,12 @@ interrupted in a verb of the same queue. It works, or raises `RuntimeError` at o
 nothing; it never waits for what it has interrupted. A verb that a signal handler interrupts by an
 exception is done, or is not; all else is as it should be when the next one begins.
 
+**Schema.** What an engine stores for longer than a program runs has a number, and every verb that
+relies on what is stored looks at it, in the same step. Of another number it does nothing, and
+raises a `QueueError` with `schemas`, at once; or it migrates all in one step. The first ``put`` or
+``join`` of a queue writes the number. Within one, programs of several versions work side by side:
+each leaves alone the fields, keys and words that it does not know, also in a repair.
+
 **Time.** All times are the backend's, in milliseconds; callers pass spans, never moments. A clock
 that is set back by more than `const.TICK` goes on, for the queue, from the last tick.
 

@@ -20,7 +20,7 @@ from worq.latch import JoinableThread
 from worq.lock import Lock
 from worq.plain import logger
 from worq.pool.process import child
-from worq.pool.base import Error, check_broker
+from worq.pool.base import Error, check_broker, check_schema
 from worq.pool.forks import Handlers
 from worq.pool.process.frames import pack
 from worq.pool.process.frozen import Watch
@@ -131,6 +131,7 @@ class WorkerPool:
             Otherwise a thread manages the children, and this returns.
         :raises Error: if the pool is running already, or `init_func` cannot be found by
             a child.
+        :raises QueueError: if the data of the queue is for another version of WorQ.
         """
         const.check_timeout(timeout)
         if handle_sigterm:
@@ -144,6 +145,7 @@ class WorkerPool:
                 if self._thread.is_alive():
                     raise Error(f'{self} is already running')
                 self._join()
+            check_schema(self.broker.backend)
             self._manager = Manager(
                 self.broker.backend, self._spawner(), self.workers,
                 self.max_worker_tasks, self.grace, str(self))

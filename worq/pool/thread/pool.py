@@ -17,7 +17,7 @@ from worq.errors import QueueError
 from worq.latch import Flag, JoinableThread, Latch
 from worq.lock import Lock
 from worq.plain import logger
-from worq.pool.base import PATIENCE, Desk, Error, check_broker
+from worq.pool.base import PATIENCE, Desk, Error, check_broker, check_schema
 from worq.pool.courier import settle_alone
 from worq.pool.grip import GRACE
 from worq.pool.pace import HORIZON, batch_size, smooth
@@ -88,16 +88,16 @@ class WorkerPool:
 
         :param timeout: seconds that ``broker.next_task`` is given to wait, where that
             method has been replaced; nothing else waits for it.
-        :raises Error: if the pool is running.
+        :raises Error: if the pool is running. QueueError: if another version has the queue.
         """
         const.check_timeout(timeout)
         with self._changing:
             if self.threads and not self._stopping.is_set():
                 raise Error(f'{self!r} is running already')
+            check_schema(self.broker.backend)
             self._join()
-            self.threads = []
+            self.threads, self._timeout = [], timeout
             self._stopping.clear()
-            self._timeout = timeout
             self._lost: list[Any] = []       # threads that were given up
             self._vacant: list[Worker] = []  # of these, those that no other has replaced yet
             self._said = False               # that there are too many of them

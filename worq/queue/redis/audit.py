@@ -35,7 +35,10 @@ OWNED = {'a', 'b', 'd', 'r', 's', 'u', 'w', 'in', 'pool', 'on'}   # by a task, o
 INDEX = {'s': 'sched', 'a': 'lease', 'p': 'wait'}
 NUMBERS = 'edfmlpiutvgacqz'   # the fields of a task that are numbers
 LANE = re.compile(r'x:\d+:(q:[012]|wait|sched)')
-SHAPES = {'cursor': r'\d{1,20}', 'purges': r'\d{1,15}'}   # of fields of `m`
+SHAPES = {'cursor': r'\d{1,20}', 'purges': r'\d{1,15}',   # of fields of `m` ...
+          'version': r'(?=.{1,12}$)\d+(\.\d*)?'}
+META = {*SHAPES, 'tick', 'skew', 'calm', 'more', 'dead', 'looked', 'redelivered', 'stale', 'alarm',
+        'told', 'v', 'f', 'x', 'c'}   # ... and all that we know
 CHUNK = 1000
 FIELDS = 50   # of a task at most
 
@@ -63,11 +66,13 @@ class Store:
     :param commands: sends many commands at once and answers with their replies; a wrong
         type is a reply too.
     :param prefix: of the names of the keys.
+    :param newer: whether programs of a newer revision use the queue: what we do not know is theirs.
     """
 
-    def __init__(self, commands: Commands, prefix: str) -> None:
+    def __init__(self, commands: Commands, prefix: str, newer: bool = False) -> None:
         self.commands = commands
         self.prefix = prefix
+        self.newer = newer
         self.keys: dict[str, dict[str, Any]] = {}
         self.ends: set[tuple[str, str]] = set()
         self.damaged: list[Fault] = []
@@ -108,7 +113,8 @@ class Store:
                 self.damaged.append(Fault('t', id, f'task {id!r}: its record makes no sense'))
                 del self.keys['t'][id]
         for name, value in list(self.of('m').get('', {}).items()):
-            if not re.fullmatch(SHAPES.get(name, r'-?\d{1,15}'), value):
+            if not re.fullmatch(SHAPES.get(name, r'-?\d{1,15}'), value) \
+                    and not (newer and name not in META):
                 self.damaged.append(Fault('field', name, f'field {name!r} of m is no number'))
                 del self.keys['m'][''][name]
 
@@ -222,7 +228,7 @@ class Store:
         if work and 'more' not in self.of('m').get('', {}):
             yield Fault('more', '', 'there is work left over, but no note of it')
         for name in self.of('trash').get('', []):
-            if not LANE.fullmatch(name):
+            if not LANE.fullmatch(name) and not self.newer:
                 yield Fault('trash', name, f'{name!r} is in trash, and cannot be thrown away')
         dead = sum(len(entries) for entries in self.of('q').values())
         for id, task in tasks.items():
@@ -242,7 +248,7 @@ class Store:
                     owned = bool(self.of('loops'))
                 elif kind == 'x':
                     owned = f'x:{rest}' in self.of('trash').get('', [])
-                elif kind == 't' or kind in KEPT:
+                elif kind == 't' or kind in KEPT or kind == '?' and self.newer:
                     owned = True
                 elif kind in ('in', 'pool', 'on'):
                     owned = (kind, rest) in self.ends

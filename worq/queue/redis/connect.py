@@ -60,6 +60,7 @@ ANSWERS: list[tuple[str, Kinds, str]] = [   # what to do about a refusal
      'goes on, use another database'),
 ]
 DAMAGE = ANSWERS[-1][2]
+OTHER = re.compile(r'OTHERSCHEMA (\d+) (\d+)')   # of a script: whose number is in `m`, and ours
 #: Refusals by a server that is not, or not yet, the one to ask. Nothing has been done then:
 #: each script that writes begins with a key that never exists, and so fails at once in a slot
 #: that is being moved, when some of its keys are here and some are there.
@@ -433,6 +434,15 @@ class Link:
             return self.denied(text)
         if isinstance(error, Unreplicated):
             return QueueError(f'Redis at {self.address.label}: {text}')
+        if other := OTHER.match(text):
+            theirs, ours = int(other[1]), int(other[2])
+            refused = QueueError(
+                f'Redis at {self.address.label}: the data of this queue has schema number '
+                f'{theirs}, and this program works with {ours}, so nothing was done. Run a version '
+                'of WorQ that works with it, or use a queue of another name; see "Upgrading a '
+                'live queue" in the documentation')
+            refused.schemas = theirs, ours
+            return refused
         for word, kind, hint in ANSWERS:
             if re.search(rf'\b({word})\b', text) or (kind and isinstance(error, kind)):
                 refused = QueueError(f'Redis at {self.address.label}: {hint} ({text})')

@@ -9,13 +9,13 @@ from __future__ import annotations
 from threading import Thread
 from typing import Any, Callable
 
-from worq.errors import WorqError
+from worq.errors import QueueError, WorqError
 from worq.latch import Flag
 from worq.lock import Lock
 from worq.plain import logger
 from worq.queue.redis.audit import Commands, Fault, Store, raw
 
-__all__ = ['Mender', 'audit', 'mend']
+__all__ = ['Mender', 'audit', 'is_newer', 'mend']
 
 AGAIN = 1.0    # seconds between two repairs in a process
 TRIES = 3      # of a repair that fails
@@ -26,20 +26,36 @@ UNSURE = {'pins', 'dead'}   # what the script cannot see for itself: only what i
 log = logger(__name__)
 
 
-def audit(commands: Commands, prefix: str) -> list[str]:
+def is_newer(ask: Callable[[], Any]) -> bool:
+    """Whether programs of a newer revision use the queue.
+
+    :param ask: runs the script, without any arguments.
+    :raises QueueError: if its data has another schema.
+    """
+    try:
+        return bool(ask())
+    except QueueError as error:
+        if not error.damaged:   # so that no script runs: that is to be repaired
+            raise
+        return False
+
+
+def audit(commands: Commands, prefix: str, newer: bool = False) -> list[str]:
     """What is wrong in the queue whose keys have this prefix, a line each."""
-    return [str(fault) for fault in Store(commands, prefix).check()]
+    return [str(fault) for fault in Store(commands, prefix, newer).check()]
 
 
-def mend(run: Callable[..., Any], commands: Commands, prefix: str) -> list[str]:
+def mend(run: Callable[..., Any], commands: Commands, prefix: str,
+         newer: bool = False) -> list[str]:
     """Repair what is wrong; what that was, a line each.
 
     :param run: runs the script, with its arguments.
     :param commands: sends many commands at once and answers with their replies.
+    :param newer: whether programs of a newer revision use the queue: what we do not know is theirs.
     """
-    faults = repair_shared(commands, prefix)
+    faults = repair_shared(commands, prefix, newer)
     sure: dict[tuple[str, str], Any] = {}
-    store = Store(commands, prefix)
+    store = Store(commands, prefix, newer)
     found = list(store.check())
     for fault in found:
         if fault.kind not in SHARED | UNSURE:
@@ -47,7 +63,7 @@ def mend(run: Callable[..., Any], commands: Commands, prefix: str) -> list[str]:
     flush(run, sure)
     if any(fault.kind in UNSURE for fault in found):
         before = {fault for fault in found if fault.kind in UNSURE}
-        again = Store(commands, prefix)
+        again = Store(commands, prefix, newer)
         flush(run, {(fault.kind, fault.name): again.pins[fault.name]
                     for fault in again.check() if fault in before})
     texts = [str(fault) for fault in [*faults, *found]]
@@ -131,9 +147,9 @@ def flush(run: Callable[..., Any], sure: dict[tuple[str, str], Any]) -> None:
         run(*argv[start:start + 3 * STEP])
 
 
-def repair_shared(commands: Commands, prefix: str) -> list[Fault]:
+def repair_shared(commands: Commands, prefix: str, newer: bool) -> list[Fault]:
     """Repair what every script uses, and throw away what is none of ours."""
-    faults = [fault for fault in Store(commands, prefix).check() if fault.kind in SHARED]
+    faults = [fault for fault in Store(commands, prefix, newer).check() if fault.kind in SHARED]
     if faults:
         commands([shared(prefix, fault) for fault in faults])
     return faults

@@ -38,7 +38,7 @@ from worq.queue.redis.listen import Bell
 from worq.queue.redis.locate import Cluster
 from worq.queue.redis.pieces import Pieces
 from worq.ids import new_nonce
-from worq.queue.redis.mend import Mender, audit, mend
+from worq.queue.redis.mend import Mender, audit, is_newer, mend
 from worq.queue.redis.rights import is_vague
 
 __all__ = ['TaskQueue', 'Bell']
@@ -293,9 +293,11 @@ class TaskQueue(base.TaskQueue):
         return {name.decode(): number for name, number in zip(flat[::2], flat[1::2])}
 
     def audit(self, repair: bool = False) -> list[str]:
+        newer = is_newer(partial(self._link.run, lambda connection: self._scripts['mend'](
+            sender(connection), self._key)))
         if not repair:
-            return audit(self._link.calls, self.prefix)
-        return mend(partial(self._run, 'mend'), self._link.calls, self.prefix)
+            return audit(self._link.calls, self.prefix, newer)
+        return mend(partial(self._run, 'mend'), self._link.calls, self.prefix, newer)
 
     def within(self, seconds: float) -> AbstractContextManager[None]:
         return self._link.within(seconds)

@@ -63,7 +63,8 @@ CONSTANTS.update(
     DAMAGED='its record in the queue was damaged',
     MADE='m',       # by the one task that waits for it, to return it
     EDGES=10,       # of one task that are followed before the other search has its turn
-    SCHEMA=1)
+    SCHEMA=1,       # of what is stored, see "Changing what is stored" in doc/architecture.rst ...
+    REVISION=0)     # ... and how often something was added since, that others may leave alone
 
 
 class Script(NamedTuple):
@@ -139,7 +140,8 @@ def assemble(text: str, parts: Sequence[Part], first: str = '', plain: str = '')
     if match is None:
         raise ValueError(f'no signature: {signature!r}')
     name, parameters = match.groups()
-    words = set(WORD.findall(body + plain)) | {'drop'}   # a clock of tests ends keys by the way
+    # A clock of tests ends keys by the way; and all look at the number in `m`.
+    words = set(WORD.findall(body + plain)) | {'drop', 'newer'}
     used: list[Part] = []
     for part in reversed(parts):
         if words & part.names:
@@ -158,6 +160,8 @@ def assemble(text: str, parts: Sequence[Part], first: str = '', plain: str = '')
 
 def value(name: str) -> str:
     """A name in capitals as Lua gets it; those of Lua stay as they are."""
+    if name == 'STAMP':   # what a queue of this schema and revision has in `m`
+        return repr('{SCHEMA}.{REVISION}'.format(**CONSTANTS).removesuffix('.0'))
     return repr(CONSTANTS[name]) if name in CONSTANTS else name
 
 

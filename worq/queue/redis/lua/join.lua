@@ -2,7 +2,7 @@
 -- (no change) The pool is known, and alive as of now.
 local key, ends = P .. 'pool:' .. pool, now + POOL_TTL * 1000
 insist()
-call('HSET', KEYS[1], 'version', SCHEMA)
+call('HSET', KEYS[1], 'version', newer and meta[6] or STAMP)
 forget_pool(pool)
 call('ZREMRANGEBYSCORE', P .. 'pools', '-inf', now - POOL_TTL * 1000)
 call('ZADD', P .. 'pools', now, pool)

@@ -1,10 +1,11 @@
 -- Plain tasks, as most are: new, due now, short, with neither arguments nor options. This comes
 -- before the prelude, whose functions cost more than all of it, at each call; whatever is not
--- plain falls through to put.lua, and so it does while there is work left over to wake a pool for.
+-- plain falls through to put.lua, and so it does where `m` has another number than ours, or none. A
+-- pool that is woken does what is left over, too.
 do
   local call = redis.call
-  local meta = call('HMGET', KEYS[1], 'purges', 'more')
-  local purges, plain = meta[1], ARGV[1] == '' and not meta[2]
+  local meta = call('HMGET', KEYS[1], 'version', 'purges')   -- a table of three costs much more
+  local purges, plain = meta[2], ARGV[1] == '' and meta[1] == STAMP
   -- One alone, as most are called: the loops and tables that many need would take a fifth of all.
   if plain and #ARGV == 6 then
     local id, nonce, header, body = ARGV[2], ARGV[3], ARGV[4], ARGV[5]

@@ -119,9 +119,9 @@ while i <= #ARGV and not refusal do
   refusal = admit(M)
 end
 if not refusal then
-  if messages[1] and messages[1].old then
+  if messages[1] and (messages[1].old or meta[6] ~= STAMP and not newer) then
     -- A full Redis refuses the first write only if it needs memory, and `drop` does not.
-    call('HSET', KEYS[1], 'version', SCHEMA)
+    call('HSET', KEYS[1], 'version', newer and meta[6] or STAMP)
   end
   for _, M in ipairs(messages) do
     store(M)

@@ -3,8 +3,8 @@
 do
   local call, client = redis.call, ARGV[1]
   call('UNLINK', P .. '-')   -- see `insist`
-  local purges, more = unpack(call('HMGET', KEYS[1], 'purges', 'more'))
-  local plain = not more
+  local meta = call('HMGET', KEYS[1], 'version', 'purges', 'more')
+  local purges, plain = meta[2], not meta[3] and meta[1] == STAMP
   for i = 2, #ARGV do
     local key = P .. 't:' .. ARGV[i]
     local s, z, g, w = unpack(plain and call('HMGET', key, 's', 'z', 'g', 'w') or {})

@@ -1,7 +1,20 @@
 -- The queue's clock, by which all moments are stored: the server's, but one that is set back finds
 -- it go on from the last tick. `skew` is by how much it is ahead of the server's since then. So
 -- nothing that is stored has to be moved. More than SPAN is damage, and no clock.
-local meta = call('HMGET', KEYS[1], 'tick', 'calm', 'purges', 'more', 'skew')
+local meta = call('HMGET', KEYS[1], 'tick', 'calm', 'purges', 'more', 'skew', 'version')
+-- Whether programs of a newer revision use the queue. What is no number is damage, and as good as
+-- none: the next put or join writes it. Of another schema nothing is read or written at all.
+local newer = false
+if meta[6] and meta[6] ~= STAMP then
+  local schema, revision = meta[6]:match('^(%d+)%.?(%d*)$')
+  if not schema or #meta[6] > 12 then
+    meta[6] = false
+  elseif tonumber(schema) ~= SCHEMA then
+    return redis.error_reply('OTHERSCHEMA ' .. schema .. ' ' .. SCHEMA)
+  else
+    newer = (tonumber(revision) or 0) > REVISION
+  end
+end
 local skew = meta[5] and tonumber(meta[5]) or 0
 if skew ~= 0 and not (skew > 0 and skew <= SPAN and skew % 1 == 0) then
   skew = 0   -- others have written it
