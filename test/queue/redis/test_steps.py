@@ -117,7 +117,12 @@ class Steps(Case):
         eq_(self.calls('evalsha', lambda: eq_(self.q.reconcile('p', known), len(ids) - 50)), 3)
         take()
         eq_([d.id for d in taken], [*ids[50:], 'new'])
-        eq_(self.calls('evalsha', lambda: eq_(self.q.abandon('p', 'gone'), len(ids) + 1)), 3)
+        self.q.join('p', {})
+        eq_(self.q._run('abandon', 'p', 'gone'), const.LEASES_LIMIT)
+        eq_([*self.q.pools()], ['p'])   # who abandons may end here: another one goes on
+        rest = len(ids) + 1 - const.LEASES_LIMIT
+        eq_(self.calls('evalsha', lambda: eq_(self.q.abandon('p', 'gone'), rest)), 2)
+        eq_(self.q.pools(), {})
         self.q.purge()
         self.ticks()
         eq_(self.q.audit(), [])
