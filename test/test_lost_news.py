@@ -50,6 +50,18 @@ class LostNewsContract(BrokerCase):
         while self.real.wait(self.b.inbox.client, 0):
             pass
 
+    def test_asked_in_vain(self):
+        """Who subscribes while the queue cannot be asked is told so."""
+        def watch(client, ids):
+            raise QueueError('away')
+
+        deferred, announce = self.q.identity(1), mock.Mock()
+        self.stand_before(watch=watch)
+        self.addCleanup(self.b.inbox.unsubscribe, deferred, announce)
+        with self.assertRaisesRegex(QueueError, 'away'):
+            self.b.inbox.subscribe(deferred, announce)
+        announce.assert_not_called()
+
     def test_news_lost_with_the_connection(self):
         """Who listened when the connection broke asks again at once: the news may be gone."""
         deferred = self.q.identity(1)
