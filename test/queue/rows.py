@@ -48,8 +48,8 @@ class Row(Life):
 class Rows(Store):
     """The machine over them."""
 
-    def __init__(self, tell: Callable[[str, str, bytes | None], None]) -> None:
-        super().__init__(tell, self.make)
+    def __init__(self, tell: Callable[[str, str, bytes | None], None], budget: int) -> None:
+        super().__init__(tell, self.make, budget)
 
     def make(self, message: Message, arguments: tuple[Life, ...], now: int) -> Life:
         return Row(message, arguments, now)
@@ -60,10 +60,18 @@ class Rows(Store):
     def argue(self, life: Life, more: Iterable[Life]) -> None:
         life.arguments.rows.extend(more)
 
+    def shed(self, life: Life, most: int) -> Iterable[Life]:
+        rows = life.arguments.rows
+        some = rows[:most]
+        del rows[:most]
+        return some
+
 
 class RowQueue(memory.TaskQueue):
-    """The queue in memory over them."""
+    """The queue in memory over them, in small steps where it has a budget."""
+
+    budget = 0
 
     def _set_up(self) -> None:
         super()._set_up()
-        self._store = Rows(self._tell)
+        self._store = Rows(self._tell, self.budget)

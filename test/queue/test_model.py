@@ -8,8 +8,10 @@ from hypothesis import HealthCheck, Phase, settings
 import redis as client
 
 from test import support
-from test.queue.model import LINKS, Sides
+from test.queue.model import LINKS
 from test.queue.model_gates import Builders
+from test.queue.rows import RowQueue
+from test.queue.sides import Sides
 from worq.queue.redis import queue as redis, script
 from worq.queue.base import TaskQueue
 
@@ -63,6 +65,18 @@ class RedisSlowly(RedisSides):
         return [queue]
 
 
+class MachineSlowly(Sides):
+    """The machine over lives that are as rows, in small steps."""
+
+    def open(self) -> list[TaskQueue]:
+        return [SmallSteps('memory://', self.name, clock=lambda: self.now)]
+
+
+class SmallSteps(RowQueue):
+
+    budget = 2
+
+
 class MemoryUsers(Builders):
     """Random use of the memory queue alone."""
 
@@ -83,6 +97,15 @@ class SlowUsers(Builders):
         return RedisSlowly()
 
 
+class SlowMachineUsers(Builders):
+    """Random use of the machine while work is left over all the time."""
+
+    lagging = True
+
+    def sides(self) -> Sides:
+        return MachineSlowly()
+
+
 class WithRedis:
 
     @classmethod
@@ -92,6 +115,10 @@ class WithRedis:
 
 class MemoryModelTest(MemoryUsers.TestCase):
     settings = SETTINGS
+
+
+class SlowMachineModelTest(SlowMachineUsers.TestCase):
+    settings = settings(SETTINGS, max_examples=EXAMPLES // 2)
 
 
 class BothModelTest(WithRedis, BothUsers.TestCase):

@@ -21,9 +21,10 @@ EVERY = int(os.environ.get('WORQ_TEST_STEPS', 59))   # 1: at each of some ten th
 class Scene:
     """A queue with a task in each state, and with one that waits in each way."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: int = 0) -> None:
         self.now = 1_000_000
         self.q = q = memory.TaskQueue('memory://', 'scene', clock=lambda: self.now)
+        q._store.budget = budget
         self.news: list[str] = []
         q.join('p', {})
         self.put(message('done'), message('failed'), message('soon', ttl=1_000))
@@ -100,10 +101,11 @@ VERBS: list[Callable[[Scene], object]] = [
 
 class EachStepTest(unittest.TestCase):
 
-    def check(self, verb: Callable[[Scene], object], later: int) -> None:
-        steps = at_steps(EVERY)
+    def check(self, verb: Callable[[Scene], object], later: int, budget: int = 0,
+              every: int = EVERY) -> None:
+        steps = at_steps(every)
         for step in steps:
-            scene = Scene()
+            scene = Scene(budget)
             scene.now += later
             q = scene.q
             before = set(q._store.lives)
@@ -132,6 +134,15 @@ class EachStepTest(unittest.TestCase):
         """The same when what is due is brought along, leases run out and outcomes expire."""
         for verb in VERBS:
             self.check(verb, 3_000)
+
+    def test_in_small_steps(self) -> None:
+        """The same where verbs leave most of what follows from them to the next ones."""
+        def after_purge(scene: Scene) -> None:
+            scene.q.purge()
+            scene.q.cancel(['run', 'tail'])
+
+        for verb in [after_purge, VERBS[11], VERBS[12]]:
+            self.check(verb, 0, 1, 3 * EVERY)
 
     def test_twice(self) -> None:
         """What sets it right may be interrupted too: the next one does it."""

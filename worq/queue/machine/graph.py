@@ -20,6 +20,8 @@ from worq.queue.records import Hop
 
 __all__ = ['Graph']
 
+PURGED = -1   # as the time when it is too late to begin: it was purged, and ends when it is met
+BY_PURGE = 'cancelled: the queue was purged'
 COUNTERS = {VALUE: 'succeeded', FAILURE: 'failed', EXPIRED: 'expired', CANCELLED: 'cancelled'}
 
 
@@ -28,10 +30,16 @@ class Graph:
 
     :param tell: is called with a client, an id and its news for each watched task that
         completes.
+    :param budget: how many units of what follows from an end one verb does, about: an argument
+        let go, a dependent told, a purged task ended are one each. The next verbs and ticks go
+        on with the rest. 0: all of it at once, as in memory, where a step is cheap. Where each
+        is a row, and others wait for the verb to end, it should be ``const.BUDGET``.
     """
 
-    def __init__(self, tell: Callable[[str, str, bytes | None], None]) -> None:
+    def __init__(self, tell: Callable[[str, str, bytes | None], None], budget: int = 0) -> None:
         self._tell = tell
+        self.budget = budget
+        self.left = 0          # of it, in this verb
         self.lives: dict[str, Life] = {}
         self.completed = 0
         self.scheduled = 0
@@ -46,7 +54,10 @@ class Graph:
         self._late = Agenda(lambda life: -1 if life.state == COMPLETED else life.late)
         self.leased: dict[Life, None] = {}
 
-        self._ended: deque[Life] = deque()   # whose dependents are to be followed
+        # What has ended and has yet to be followed: arguments that it pins, dependents to tell; and
+        # what was purged, and has yet to end.
+        self._ended: deque[Life] = deque()
+        self.purged = 0                      # how many of these there are; they count no more
         self._first: list[Life] = []         # to be lined up at the front, in this order
 
     # -- what another storage does otherwise ----------------------------------
@@ -59,6 +70,24 @@ class Graph:
         """Add arguments behind those that it has, in one step: see `redo`. Rows are inserted,
         and those before them are not read."""
         life.arguments += tuple(more)
+
+    def shed(self, life: Life, most: int) -> Iterable[Life]:
+        """Take off the first of its arguments, `most` of them, to be let go.
+
+        It is asked for only where there is a budget. Rows are deleted as they are read; those of
+        a life that is forgotten meanwhile stay until this has come for all of them.
+        """
+        some, life.arguments = life.arguments[:most], life.arguments[most:]
+        return some
+
+    def heirs(self, life: Life, most: int) -> Iterable[Life]:
+        """Take off the first of those that wait for it, `most` of them, to be told; as in `shed`.
+
+        They are told in the order in which they were entered.
+        """
+        some = life.dependents[:most]
+        life.dependents = list(life.dependents[most:]) or ()
+        return some
 
     # -- a verb, begun and ended ----------------------------------------------
 
@@ -76,10 +105,15 @@ class Graph:
         if self._ended:
             self.woken += 1
 
+    @property
+    def left_over(self) -> bool:
+        """Whether there is work that the next verb will go on with."""
+        return bool(self._ended)
+
     def find(self, id: str) -> Life | None:
         """A task as it is when it is met: one that is too late to begin ends now."""
         life = self.known(id)
-        if life is not None and self._end_late(life):
+        if life is not None and life.late and self._end_late(life):
             return self.lives.get(id)
         return life
 
@@ -95,7 +129,12 @@ class Graph:
         """How many tasks there are of each state."""
         counts = {SCHEDULED: self.scheduled, ENQUEUED: sum(map(len, self.lanes)),
                   PROCESSING: len(self.leased), COMPLETED: self.completed}
-        return {PENDING: len(self.lives) - sum(counts.values()), **counts}
+        return {PENDING: len(self.lives) - self.purged - sum(counts.values()), **counts}
+
+    @property
+    def size(self) -> int:
+        """How many tasks have not completed."""
+        return len(self.lives) - self.purged - self.completed
 
     # -- the life of a task ---------------------------------------------------
 
@@ -171,14 +210,18 @@ class Graph:
             self._let_expire(life)
         if life.watchers is not None:
             self._tell_of(life)
-        for argument in life.arguments:
-            argument.pins -= 1
-            self._let_expire(argument)
-        life.arguments = ()
+        if life.arguments:
+            if self.budget:
+                self._let_go(life)
+            else:
+                for argument in life.arguments:
+                    argument.pins -= 1
+                    self._let_expire(argument)
+                life.arguments = ()
         if ignored:
             del self.lives[life.id]
             self.completed -= 1
-        elif life.dependents:
+        if life.dependents or life.arguments:
             self._ended.append(life)
 
     def _tell_of(self, life: Life) -> None:
@@ -189,13 +232,17 @@ class Graph:
         life.watchers = None
 
     def _end_late(self, life: Life) -> bool:
-        """End it if it is too late to begin; after a tail call it has begun.
+        """End it if it is too late to begin, or was purged; after a tail call it has begun.
 
         Who gave it back may do so again, so it keeps its owner.
         """
         if not life.late or life.late > self.now or life.target is not None \
                 or life.state in (PROCESSING, COMPLETED):
             return False
+        if life.late == PURGED:
+            self.purged -= 1
+            self.verdict(life, CANCELLED, BY_PURGE)
+            return True
         again = ' again' if life.epoch else ''
         self.verdict(life, EXPIRED, f'expired before it was begun{again}', life.owner)
         return True
@@ -229,6 +276,9 @@ class Graph:
 
         A queue of them rather than recursion: chains are as long as programs make them.
         """
+        if self.budget:
+            self._follow_some()
+            return
         while self._ended:
             life = self._ended.popleft()
             for dependent in life.dependents:
@@ -236,9 +286,45 @@ class Graph:
             life.dependents = ()
             self._let_expire(life)
 
+    def _follow_some(self) -> None:
+        """The same as far as the budget reaches, and what was left to be let go or to end.
+
+        What others have left comes first, for it is older. A life may stand in the line twice, if
+        it was purged and then met: the second time there is nothing left to do.
+        """
+        while self._ended and self.left > 0:
+            life = self._ended.popleft()
+            if life.state != COMPLETED:
+                self.left -= 1
+                self._end_late(life)   # and it enters the line again if something follows
+                continue
+            if life.arguments:
+                self._unpin(life, self.left)
+            if life.dependents and self.left > 0:
+                for dependent in self.heirs(life, self.left):
+                    self.left -= 1
+                    self._follow(dependent, life)
+                self._let_expire(life)
+            if life.arguments or life.dependents:
+                self._ended.appendleft(life)
+        if self._ended:
+            self.woken += 1   # somebody should go on
+
+    def _let_go(self, life: Life) -> None:
+        """Let go of the arguments of what has ended, unless that is too much for now."""
+        width = self.width(life)
+        if width <= max(self.left, 1):
+            self._unpin(life, width)
+
+    def _unpin(self, life: Life, most: int) -> None:
+        for argument in self.shed(life, most):
+            self.left -= 1
+            argument.pins -= 1
+            self._let_expire(argument)
+
     def _follow(self, dependent: Life, argument: Life) -> None:
         # It may have ended before its argument did.
-        if dependent.state != PENDING or self._end_late(dependent):
+        if dependent.state != PENDING or dependent.late and self._end_late(dependent):
             return
         held = dependent.gate is argument
         failed = argument.kind != VALUE and (held or not dependent.flags & PASS)

@@ -3,6 +3,10 @@
 A signal handler may raise anywhere in it, as Ctrl-C does. What had been decided is then done to
 the end, what had not is as if it had never begun; and all that can be counted or looked up from
 the tasks themselves is made anew. So this may be interrupted in turn, and done again.
+
+It looks at all tasks in one step, whatever the budget of the store: what earlier verbs have left
+to be let go or to be cancelled is done here, and dependents are told anew as far as the budget
+reaches. This is for memory: a storage that takes back what a verb has begun needs none of it.
 """
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
 from worq.queue.base import GATE, IGNORE_RESULT
+from worq.queue.machine.graph import PURGED
 from worq.queue.machine.life import Life
 
 if TYPE_CHECKING:   # it is told of its own parts
@@ -22,6 +27,8 @@ def redo(store: Store) -> None:
     """Make it whole: it is as after one of its verbs, and all who wait should look at it."""
     publish(store)
     lives = list(store.lives.values())
+    doomed = [life for life in lives if life.late == PURGED and life.state != COMPLETED]
+    store.doomed = list(dict.fromkeys([*store.doomed, *doomed]))
     known = {life for life in lives if life.state != COMPLETED or not life.flags & IGNORE_RESULT}
     for life in lives:
         life.pins = life.open = 0
@@ -46,6 +53,7 @@ def redo(store: Store) -> None:
             else:
                 store._make_ready(life)
     store.cancel_doomed()
+    store.purged = 0
     store.fresh, store.holder = {}, None
     store.woken = len(lives)
 

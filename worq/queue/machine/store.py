@@ -10,7 +10,7 @@ from worq.queue.base import (
     CANCELLED, EXPIRED, FAILURE, GATE, IGNORE_RESULT, PASS, VALUE, Argument, Delivery,
     Held, Lost, Message, Outcome, Refusal,
 )
-from worq.queue.machine.graph import Graph
+from worq.queue.machine.graph import BY_PURGE, PURGED, Graph
 from worq.queue.machine.life import Life, needed_by, needs, reach
 
 __all__ = ['Store']
@@ -23,14 +23,16 @@ NO_LIVES: dict[str, Life] = {}
 class Store(Graph):
     """The tasks of one queue, its pools and its clock.
 
+    :param tell: see `Graph`, and so for `budget`.
     :param make: makes the life of a message: of its arguments' lives, at a moment. In memory that
         is a `Life`. An engine over rows gives one that is a row; it is stored when it is
         entered in `lives`.
     """
 
     def __init__(self, tell: Callable[[str, str, bytes | None], None],
-                 make: Callable[[Message, tuple[Life, ...], int], Life] = Life) -> None:
-        super().__init__(tell)
+                 make: Callable[[Message, tuple[Life, ...], int], Life] = Life,
+                 budget: int = 0) -> None:
+        super().__init__(tell, budget)
         self._make = make
         self.pools: dict[str, tuple[dict[str, str], int]] = {}   # info, last seen
         self._looked: dict[tuple[str, str], int] = {}   # when the pools of a place were looked at
@@ -56,10 +58,12 @@ class Store(Graph):
         """
         self.unsure = True
         behind = self._clock_at - clock - self._skew
-        if const.TICK < behind <= const.SPAN * 1_000:
+        if behind > const.TICK and behind <= const.SPAN * 1_000:
             self._skew += behind
         now = self.now = clock + self._skew
         self.woken = 0
+        if self.budget:
+            self.left = self.budget
         at = self._expiry.next()
         if at is not None and at <= now:
             self.drop_expired(10 + 2 * puts)
@@ -217,16 +221,31 @@ class Store(Graph):
 
     def purge(self) -> int:
         doomed = [life for life in self.lives.values()
-                  if life.state not in (PROCESSING, COMPLETED)]
+                  if life.state not in (PROCESSING, COMPLETED) and life.late != PURGED]
         # All end before one of them is followed, so that each is cancelled in its own name.
         self.doomed = doomed
-        self.cancel_doomed()
+        if self.budget:
+            self._set_aside()
+        else:
+            self.cancel_doomed()
         return len(doomed)
+
+    def _set_aside(self) -> None:
+        """Take what was purged out of all lists and counts, to be ended in bounded steps, or when
+        it is met before. Over rows this writes none of them: `late` of one that has not begun
+        is `PURGED` if it is of a generation before the last purge.
+        """
+        for life in self.doomed:
+            life.late, life.owner, life.target = PURGED, None, None
+            self._move(life, PENDING)
+        self.purged += len(self.doomed)
+        self._ended.extend(self.doomed)
+        self.doomed = []
 
     def cancel_doomed(self) -> None:
         for life in self.doomed:
             if life.state != COMPLETED:
-                self.verdict(life, CANCELLED, 'cancelled: the queue was purged')
+                self.verdict(life, CANCELLED, BY_PURGE)
         self.doomed = []
 
     def forget(self, id: str) -> str:
@@ -248,7 +267,7 @@ class Store(Graph):
         for lane in self.lanes:
             while lane and len(taken) < limit:
                 life = next(iter(lane))
-                if self._end_late(life):
+                if life.late and self._end_late(life):
                     continue
                 life.deliver(self.now)
                 life.owner = pool
@@ -280,9 +299,9 @@ class Store(Graph):
                 self._lease(life, lease)
                 life.progress = progress or life.progress
             else:
-                lost.append(Lost(id, token, 'cancelled' if same
-                                 and life.kind == CANCELLED and life.owner is None
-                                 and not life.hops else 'lost'))
+                cancelled = life.kind == CANCELLED or life.late == PURGED
+                lost.append(Lost(id, token, 'cancelled' if same and cancelled
+                                 and life.owner is None and not life.hops else 'lost'))
         if pool in self.pools:
             self.pools[pool] = self.pools[pool][0], self.now
         return lost
@@ -323,7 +342,8 @@ class Store(Graph):
             self.verdict(life, EXPIRED, outcome.data.decode(errors='replace'), pool)
         else:
             self._lose(life, outcome.data.decode(errors='replace'), pool)
-        self._follow_all()
+        if self._ended:
+            self._follow_all()
         return 'ok'
 
     def _others_alive(self, pool: str) -> bool:

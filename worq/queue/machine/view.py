@@ -7,7 +7,7 @@ from itertools import islice
 from worq import const
 from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
 from worq.queue.base import Inspection
-from worq.queue.machine.graph import Graph
+from worq.queue.machine.graph import PURGED, Graph
 from worq.queue.machine.life import Life
 
 __all__ = ['inspect', 'audit']
@@ -48,18 +48,23 @@ def ahead(graph: Graph, life: Life) -> int | None:
 
 def audit(graph: Graph) -> list[str]:
     """What is wrong, a line each; see ``worq.queue.base``."""
-    lives = list(graph.lives.values())
-    # Those that were too late when a reader met them, whose dependents a later verb tells.
+    every = list(graph.lives.values())   # but what was purged is in no list, and waits to end
+    lives = [life for life in every if life.late != PURGED or life.state == COMPLETED]
+    # Those whose dependents a later verb tells: they were too late when a reader met them, or there
+    # were too many for the verb that ended them.
     untold = {life: set(life.dependents) for life in lives
               if life.state == COMPLETED and life.dependents}
 
     def sources(life: Life) -> list[Life]:
         """What it waits for."""
+        if life.state == COMPLETED:   # it has arguments as long as they are to be let go
+            return []
         gate = [life.gate] if life.gate else []
         return [one for one in ([life.target] if life.target else [*life.arguments, *gate])
                 if one.state != COMPLETED or life in untold.get(one, ())]
 
-    pins = Counter(argument for life in lives for argument in life.arguments)
+    left_over = set(graph._ended)   # they pin some yet, though they may be forgotten
+    pins = Counter(argument for life in {*every, *left_over} for argument in life.arguments)
     edges = Counter(dependent for life in lives for dependent in set(life.dependents)
                     if life in sources(dependent))
     scheduled = graph.schedule.lives()
@@ -73,6 +78,8 @@ def audit(graph: Graph) -> list[str]:
             ('outcome', life.kind != b'', state == COMPLETED),
             ('end', life.expires != 0, state == COMPLETED and not life.pins
              and not life.dependents),
+            ('left over', life in left_over, state == COMPLETED and (
+                life in left_over or bool(life.dependents or life.arguments))),
             ('something to wait for', waits > 0, state == PENDING),
             ('edges', edges[life], waits),
             ('open arguments', life.open, 0 if life.target else waits),
@@ -87,6 +94,6 @@ def audit(graph: Graph) -> list[str]:
     for state, n in graph.counts.items():
         if n != counts[state]:
             wrong.append(f'{n} are {state}, but should be {counts[state]}')
-    if counts[PENDING] and counts[PENDING] + counts[COMPLETED] == len(lives) and not untold:
+    if counts[PENDING] and counts[PENDING] + counts[COMPLETED] == len(lives) and not left_over:
         wrong.append(f'{counts[PENDING]} are pending, and nothing will release them')
     return wrong

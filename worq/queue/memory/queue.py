@@ -365,7 +365,7 @@ class TaskQueue(base.TaskQueue):
 
     def _next_tick(self) -> float | None:
         """In how many seconds something may come due, or is to be done."""
-        if self._store.lags:
+        if self._store.lags or self._store.left_over:
             return 0.001
         at = self._store.next_tick()
         return None if at is None else max(at - self._store.date(self.clock()), 1) / 1_000
@@ -427,7 +427,7 @@ class TaskQueue(base.TaskQueue):
 
     @whole
     def size(self) -> int:
-        return len(self._store.lives) - self._store.completed
+        return self._store.size
 
     @whole
     def stats(self) -> dict[str, int]:

@@ -1,0 +1,42 @@
+"""The queues that a model drives: they get the same calls, and must give the same answers."""
+from __future__ import annotations
+
+from typing import Any
+import uuid
+
+from worq.queue.base import TaskQueue
+from worq.queue.memory import queue as memory
+
+__all__ = ['Sides']
+
+
+class Sides:
+    """Queues that get the same calls and must give the same answers."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000_000   # as of a server: no span is as long
+        self.name = uuid.uuid4().hex
+        self.queues = self.open()
+
+    def open(self) -> list[TaskQueue]:
+        return [memory.TaskQueue('memory://', self.name, clock=lambda: self.now)]
+
+    def advance(self, ms: int) -> None:
+        self.now += ms
+
+    def close(self) -> None:
+        for queue in self.queues:
+            queue.close()
+
+    def __call__(self, verb: str, *args: Any) -> Any:
+        answers = [getattr(queue, verb)(*args) for queue in self.queues]
+        if verb == 'wait':   # several may become completed in one step, in any order
+            answers = [sorted(answer, key=repr) for answer in answers]
+        if verb == 'inspect':   # how many are ahead is not exact: some may be dead
+            answers = [[one and one._replace(ahead=one.ahead is None) for one in answer]
+                       for answer in answers]
+        for answer, queue in zip(answers[1:], self.queues[1:], strict=True):
+            assert answer == answers[0], \
+                f'{verb}{args!r}:\n {self.queues[0]!r} says {answers[0]!r},\n' \
+                f' {queue!r} says {answer!r}'
+        return answers[0]
