@@ -32,6 +32,23 @@ def kinds():
     return [kind for kind in found if kind.__module__.startswith('worq.')]
 
 
+class Again(errors.Retry):
+    def __init__(self, code, *, url):
+        super().__init__(2.5, f'{url}: {code}')
+        self.code = code
+
+
+class Failed(errors.TaskFailure):
+    def __init__(self, code, *, url):
+        super().__init__(url, 'queue', 'id', f'error {code}', 'a traceback')
+
+
+class Unreachable(errors.QueueError):
+    def __init__(self, code, *, url):
+        super().__init__(f'{url}: {code}')
+        self.url = url
+
+
 class Copies(unittest.TestCase):
 
     def copies(self, error):
@@ -62,6 +79,18 @@ class Copies(unittest.TestCase):
         self.assertEqual((retry.delay, str(retry)), (None, 'it asked to be run again'))
         self.assertTrue(pickle.loads(pickle.dumps(UnknownKey('x'))).unknown_key)
         self.assertEqual(copy.copy(errors.TaskFailure(*FAILURE)).traceback, 'a traceback')
+
+    def test_subclasses(self):
+        """One of a program's own comes back as well, whatever it is made with."""
+        again, failure = Again(7, url='a'), Failed(7, url='b')
+        for error in again, failure, Unreachable(7, url='c'):
+            for other in self.copies(error):
+                with self.subTest(type(error)):
+                    self.assertIs(type(other), type(error))
+                    self.assertEqual((str(other), other.args, vars(other)),
+                                     (str(error), error.args, vars(error)))
+        self.assertEqual(copy.copy(again).delay, 2.5)
+        self.assertEqual(copy.copy(failure), failure)
 
     def test_notes_are_no_part_of_the_value(self):
         """A failure with a note equals the same one without, and has the same text."""

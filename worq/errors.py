@@ -20,6 +20,8 @@
 """
 from __future__ import annotations
 
+import copyreg
+
 from worq.const import check_span
 from worq.plain import line, lines
 
@@ -38,6 +40,11 @@ class WorqError(Exception):
 
     def __str__(self) -> str:
         return lines(super().__str__())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Made anew without __init__, which may want other arguments in a subclass of a program;
+        # fields and notes are attributes.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__   # type: ignore[attr-defined]
 
 
 class TaskFailure(WorqError):
@@ -64,10 +71,6 @@ class TaskFailure(WorqError):
         self.task_id = task_id
         self.error = error
         self.traceback = traceback
-
-    def __reduce__(self) -> tuple[object, ...]:
-        # with its attributes, as other exceptions: notes are among them
-        return type(self), (*self.args, self.traceback), self.__dict__
 
     def __str__(self) -> str:
         return line(f'{self.task_name} [{self.queue}:{self.task_id}] {self.error}')
@@ -124,9 +127,6 @@ class Retry(WorqError):
             delay = check_span('delay', delay)
         super().__init__(reason or 'it asked to be run again')
         self.delay = delay
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.delay, *self.args), self.__dict__
 
 
 class QueueError(WorqError):
