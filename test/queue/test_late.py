@@ -24,7 +24,7 @@ class Postponed(unittest.TestCase):
         self.real = types.SimpleNamespace(TaskQueue=types.SimpleNamespace(open=self.make))
         self.modules = {'real': 'the_real_one', 'other': 'another'}
         for patch in [mock.patch.dict(sys.modules, the_real_one=self.real),
-                      mock.patch.object(late, '_module'), mock.patch.object(late, '_url')]:
+                      mock.patch.multiple(late, _module='', _url='', _place='')]:
             patch.start()
             self.addCleanup(patch.stop)
         late.postpone(self.modules, URL)
@@ -88,3 +88,12 @@ class InAPool(unittest.TestCase):
                 pool.stop()
         self.assertEqual([was_loaded for _, was_loaded in seen], [False, True])
         self.assertEqual(seen[0][0], seen[1][0])
+
+    def test_another_database(self):
+        """A message is signed for the database that it is in, and a child reads it all the same."""
+        url, name = f'{redis_url().rpartition("/")[0]}/1', unique()
+        self.addCleanup(clean, url, name)
+        with get_broker(url, name) as broker:
+            task = broker.queue().loaded
+            with WorkerPool(broker, init, (name,), workers=1):
+                self.assertEqual(task('redis', False).result(WAIT)[1], False)

@@ -17,15 +17,17 @@ __all__ = ['TaskQueue', 'postpone']
 
 _module = ''   # that really makes queues ...
 _url = ''      # ... and of which url they are opened late
+_place = ''    # what signatures name of it
 
 
-def postpone(modules: dict[str, str], url: str) -> None:
+def postpone(modules: dict[str, str], url: str, place: str = '') -> None:
     """From now on, open the queues of this url late.
 
     :param modules: that of each backend, by the scheme of its url; it is changed.
+    :param place: their `TaskQueue.place`, which the url alone does not tell.
     """
-    global _module, _url
-    scheme, _url = url.partition('://')[0], url
+    global _module, _url, _place
+    scheme, _url, _place = url.partition('://')[0], url, place
     _module, modules[scheme] = modules[scheme], __name__
 
 
@@ -34,6 +36,7 @@ class TaskQueue(base.TaskQueue):
 
     def __init__(self, url: str, name: str = const.DEFAULT) -> None:
         super().__init__(url, name)
+        self.place = _place
         self._opened: list[base.TaskQueue] = []
 
     @classmethod

@@ -154,7 +154,7 @@ def begin(data: bytes, queue: str, asks: bool) -> Broker:
     call = unpickle(data)
     prepare(call['preparation'])
     if not asks:
-        late.postpone(SCHEMES, call['url'])
+        late.postpone(SCHEMES, call['url'], call['place'])
     init, args, kw = unpickle(call['init'])
     broker = init(call['url'], *args, **kw)
     if not isinstance(broker, Broker):

@@ -163,7 +163,8 @@ class WorkerPool:
         """What starts a child, as this pool is configured now."""
         init = _pickled((self.init_func, self.init_args, self.init_kwargs))
         data = pickle.dumps({
-            'preparation': child.preparation(), 'init': init, 'url': self.broker.url})
+            'preparation': child.preparation(), 'init': init, 'url': self.broker.url,
+            'place': self.broker.backend.place})
         first = pack([INIT, data, self.broker.name.encode()])
         in_memory = self.broker.url.startswith('memory:')
         return lambda: Worker(first, Watch(), in_memory)
