@@ -181,6 +181,15 @@ class Repair(Case):
                 self.q.turn('other')
                 eq_(self.q.status(['held']), ['enqueued'])
 
+    def test_long_meta(self) -> None:
+        """What is long, where every verb reads a number, is gone after one of them."""
+        for field in 'purges', 'skew':
+            self.fill()
+            self.client.hset(self.key('m'), field, bytes(1_000_000))
+            self.q.turn('other')
+            eq_(self.client.hget(self.key('m'), field), None)
+            support.clean(self.url, self.name)
+
     def test_search(self) -> None:
         """What others wrote among the searches for circles fails no verb."""
         self.fill()

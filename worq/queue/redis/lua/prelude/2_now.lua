@@ -15,6 +15,11 @@ if meta[6] and meta[6] ~= STAMP then
     newer = (tonumber(revision) or 0) > REVISION
   end
 end
+if meta[3] and #meta[3] > 16 or meta[5] and #meta[5] > 16 then
+  insist()   -- no number is as long, and what is very long would hold up each verb
+  call('HDEL', KEYS[1], 'purges', 'skew')
+  meta[3], meta[5] = false, false
+end
 local skew = meta[5] and tonumber(meta[5]) or 0
 if skew ~= 0 and not (skew > 0 and skew <= SPAN and skew % 1 == 0) then
   skew = 0   -- others have written it
