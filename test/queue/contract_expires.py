@@ -232,3 +232,15 @@ class Expires(Contract):
         """A span cannot be negative."""
         with self.assertRaises(ValueError):
             self.q.put([message('a', expires=-1)])
+
+    def test_released_and_met_at_once(self) -> None:
+        """A task given back too late, and met by the next outcome of the same call, is over
+        and stands in no list."""
+        self.put(message('a', expires=500), message('b'))
+        a, b = self.take(2)
+        self.advance(600)
+        eq = self.assertEqual
+        eq(self.settle(outcome(a, 'release'),
+                       outcome(b, 'delegate', target=Argument('a', ''))), ['ok', 'ok'])
+        eq(self.status('a', 'b'), ['completed', 'completed'])
+        eq((self.q.audit(), self.take(5)), ([], []))

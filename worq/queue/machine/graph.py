@@ -176,9 +176,10 @@ class Graph:
     def _line_up(self) -> None:
         while self._first:
             life = self._first.pop()
-            lane = self.lanes[life.priority]
-            lane[life] = None
-            lane.move_to_end(life, last=False)
+            if life.state == ENQUEUED:   # else this very verb has met it later, and ended it
+                lane = self.lanes[life.priority]
+                lane[life] = None
+                lane.move_to_end(life, last=False)
 
     def _postpone(self, life: Life, due: int) -> None:
         life.due = due
