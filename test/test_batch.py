@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 import worq
 from test.broker_case import BrokerCase, MemoryMixin, RedisMixin, on_every_queue
 from test.pool.contract import WAIT
+from test.pool.process.test_pool import Processes
 from test.support import eventually
 from test.test_inbox import Counting
-from test.pool.process.test_pool import Processes
 from worq import Task, TaskSpace, const, current_task, graph
 from worq.errors import QueueError
 from worq.queue.base import Argument, Held, Refusal

@@ -6,8 +6,8 @@ import threading
 from unittest import mock
 
 import worq
-from test.support import eventually
 from test.broker_case import BrokerCase, on_every_queue
+from test.support import eventually
 from test.test_inbox import Counting
 from worq import Task, const
 

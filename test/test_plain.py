@@ -14,11 +14,11 @@ import worq
 from test import support
 from test.support import eq_
 from worq import DecodeError, QueueError, TaskExpired, TaskFailure, explain, plain
-from worq.progress import Progress
 from worq.pool import run
 from worq.pool.thread import pool as thread
-from worq.queue.redis import mend, queue as redis
+from worq.progress import Progress
 from worq.queue.base import Held
+from worq.queue.redis import mend, queue as redis
 
 RAW = 'a\nb\r\x1b[31m\x07\x00\u202e\u2028\ud800z'
 PLAIN = r'a\nb\r\x1b[31m\x07\x00\u202e\u2028\ud800z'

@@ -13,14 +13,14 @@ from unittest import mock
 
 from test.broker_case import MemoryMixin
 from test.pool.contract import WAIT
+from test.pool.process.test_pool import Processes
 from test.programs import LIMIT, environment
 from test.support import clean, forked, redis_url, unique
-from test.pool.process.test_pool import Processes
 from worq import get_broker, streams, trust
 from worq.pool.process.frames import pack
-from worq.pool.thread import WorkerPool
 from worq.pool.process.frozen import Watch
 from worq.pool.process.worker import Worker
+from worq.pool.thread import WorkerPool
 
 __all__ = ['HangUp', 'Streams']
 

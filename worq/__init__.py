@@ -20,7 +20,6 @@ from worq.codec import UNSIGNED, Codec, keyring_for
 from worq.const import DEFAULT, MAX_PAYLOAD
 from worq.core import Broker
 from worq.current import CurrentTask, current_task
-from worq.progress import Progress
 from worq.errors import (
     Cancelled, DecodeError, DuplicateTask, EncodeError, QueueError, Retry, TaskCancelled,
     TaskExpired, TaskFailure, TaskTimeout, TooLarge, UntrustedMessage, WorqError,
@@ -28,6 +27,7 @@ from worq.errors import (
 from worq.flow import (
     ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, as_completed, batch, map, reduce, wait,
 )
+from worq.progress import Progress
 from worq.queue.base import TaskQueue
 from worq.streams import fill
 from worq.task import Deferred, Queue, Task, TaskSpace

@@ -9,7 +9,6 @@ from typing import Any, Callable, Iterable, Self, Sequence, TypeVar, overload
 from worq import graph, seals
 from worq.codec import ByValue, Codec
 from worq.const import PUT_BYTES, check_timeout
-from worq.progress import Progress
 from worq.errors import (
     DecodeError, DuplicateTask, EncodeError, QueueError, TaskCancelled, TaskExpired, TaskFailure,
 )
@@ -19,6 +18,7 @@ from worq.ids import new_nonce
 from worq.inbox import Inbox
 from worq.options import UNSET, Options
 from worq.plain import line, logger
+from worq.progress import Progress
 from worq.queue import base
 from worq.queue.base import Argument, Delivery, Hop, Message, TaskQueue
 from worq.queue.checks import ID_BYTES

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any, Callable, Sequence
 
 from worq import const
-from worq.progress import Progress
 from worq.errors import (
     DecodeError, QueueError, TaskCancelled, TaskExpired, TaskFailure, TaskTimeout,
 )
 from worq.plain import line, shortened
+from worq.progress import Progress
 from worq.queue.base import Inspection
 from worq.retry import Memo, merged, parse
 

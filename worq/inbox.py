@@ -23,13 +23,13 @@ import time
 from typing import TYPE_CHECKING, Callable, Iterable, Sequence
 from weakref import WeakSet, ref
 
-from worq.shield import unbroken
 from worq.errors import QueueError, Unfinished
 from worq.ids import new_nonce
 from worq.latch import Latch
 from worq.lock import beneath, look_within
 from worq.plain import logger
 from worq.queue.base import TaskQueue
+from worq.shield import unbroken
 from worq.waiters import Waiter, Waiters
 
 if TYPE_CHECKING:  # an inbox works on Deferreds, but makes none

@@ -12,8 +12,8 @@ from typing import Any, Callable, Generator, NamedTuple, Never, Sequence
 from worq import codec, const
 from worq.anchor import kept_by
 from worq.errors import DuplicateTask, QueueError, TaskExpired, TaskFailure
-from worq.plain import line
 from worq.options import FAIL, PASS, UNSET, Options
+from worq.plain import line
 from worq.ports import CallBroker
 from worq.progress import Progress
 from worq.queue import base

@@ -40,8 +40,8 @@ from worq.graph import collector_of
 from worq.inbox import Inbox
 from worq.pool.forks import only_here
 from worq.pool.run import runner
-from worq.queue.memory import queue as memory
 from worq.queue.base import Delivery, Held, Outcome
+from worq.queue.memory import queue as memory
 from worq.space import TaskSpace
 from worq.task import Deferred, Queue
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 
 import os
 
-from test.pool import calls as pool_calls
 from test.broker_case import MemoryMixin, RedisMixin
+from test.pool import calls as pool_calls
 from test.pool.contract import WAIT, PoolCase
-from test.support import eventually
 from test.pool.process.test_pool import Processes
 from test.pool.thread.test_pool import Threads
+from test.support import eventually
 from worq import TaskCancelled
 
 __all__ = ['CallsInProcessesOnMemory', 'CallsInProcessesOnRedis', 'CallsInThreadsOnMemory',

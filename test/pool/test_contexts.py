@@ -8,8 +8,8 @@ import unittest
 
 from test.broker_case import MemoryMixin, RedisMixin
 from test.pool.contract import WAIT, PoolCase
-from test.pool.tasks import init_with_a_context, leave_traces, tasks, trace
 from test.pool.process.test_pool import Processes
+from test.pool.tasks import init_with_a_context, leave_traces, tasks, trace
 from test.pool.thread.test_pool import Threads
 from worq.testing import Bench
 

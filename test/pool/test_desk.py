@@ -7,15 +7,15 @@ import time
 import unittest
 from unittest import mock
 
-from test.queue.contract import message
 from test.pool.tasks import await_file
+from test.queue.contract import message
 from test.support import eventually
 from worq import get_broker
 from worq.errors import QueueError
-from worq.pool.process import frozen, worker
 from worq.pool.base import Desk, started
-from worq.pool.process.manager import Manager
+from worq.pool.process import frozen, worker
 from worq.pool.process import WorkerPool
+from worq.pool.process.manager import Manager
 from worq.pool.process.wire import Page
 from worq.queue.base import Delivery, Outcome
 from worq.queue.memory import TaskQueue

@@ -9,13 +9,13 @@ import threading
 import unittest
 from unittest import mock
 
-from test.pool import tasks as pool_tasks
 from test.broker_case import MemoryMixin, RedisMixin
+from test.pool import tasks as pool_tasks
 from test.pool.contract import WAIT, PoolCase
-from test.pool.tasks import init_forks, lines
-from test.support import forked
 from test.pool.process.test_pool import Processes
+from test.pool.tasks import init_forks, lines
 from test.pool.thread.test_pool import Threads
+from test.support import forked
 from worq import map
 from worq.pool import forks
 from worq.pool.forks import Handlers

@@ -13,12 +13,12 @@ from test import leaks
 from test.support import eventually
 from worq import Cancelled, TaskTimeout, get_broker
 from worq.current import CurrentTask
-from worq.shield import running, unbroken
 from worq.pool.grip import Grip
 from worq.pool.run import run
 from worq.pool.thread.grip import ThreadGrip
 from worq.queue.base import Delivery
 from worq.retry import Policy
+from worq.shield import running, unbroken
 
 DELIVERY = Delivery('id', b'n' * 12 + b'1', 1, b'f', b'')
 

@@ -10,13 +10,13 @@ import time
 import warnings
 from unittest import mock
 
-from test.pool import halts as pool_halts
 from test.broker_case import MemoryMixin, RedisMixin
+from test.pool import halts as pool_halts
 from test.pool.contract import WAIT, PoolCase
-from test.pool.tasks import lines
-from test.support import eventually
 from test.pool.process.test_pool import Processes
+from test.pool.tasks import lines
 from test.pool.thread.test_pool import Threads
+from test.support import eventually
 from worq import Task, TaskCancelled, TaskTimeout
 
 __all__ = ['HaltsInProcessesOnMemory', 'HaltsInProcessesOnRedis', 'HaltsInThreadsOnMemory',

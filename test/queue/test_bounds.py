@@ -20,9 +20,9 @@ import worq
 from worq import Task, TaskSpace, const, retry, testing
 from worq.pool.process import pool as process
 from worq.pool.thread import pool as thread
+from worq.queue.base import Argument, Outcome, TaskQueue
 from worq.queue.memory import queue as memory
 from worq.queue.redis import queue as redis
-from worq.queue.base import Argument, Outcome, TaskQueue
 
 NUMBERS = [math.nan, math.inf, -math.inf, True, False, 10 ** 400, 1e300, sys.maxsize, '1', [1]]
 NONE = ['1', Decimal(1), timedelta(seconds=1), 1j]   # no numbers of seconds

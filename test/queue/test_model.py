@@ -12,8 +12,8 @@ from test.queue.model import LINKS
 from test.queue.model_gates import Builders
 from test.queue.rows import RowQueue
 from test.queue.sides import Sides
-from worq.queue.redis import queue as redis, script
 from worq.queue.base import TaskQueue
+from worq.queue.redis import queue as redis, script
 
 #: More of them find more: WORQ_MODEL_EXAMPLES=5000.
 EXAMPLES = int(os.environ.get('WORQ_MODEL_EXAMPLES', 60))

@@ -9,8 +9,8 @@ from test.queue.contract import message, outcome
 from test.queue.contract_pools import QueueContract
 from worq.errors import QueueError
 from worq.queue import remote
-from worq.queue.memory import queue as memory
 from worq.queue.base import Held, Message
+from worq.queue.memory import queue as memory
 
 
 class Through:

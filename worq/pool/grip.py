@@ -12,11 +12,11 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Callable
 
 from worq.current import Control, CurrentTask, overtime
-from worq.shield import Shield, unbroken
 from worq.plain import logger
 from worq.pool.forks import only_here
 from worq.queue.base import Outcome
 from worq.retry import members
+from worq.shield import Shield, unbroken
 
 if TYPE_CHECKING:
     import asyncio

@@ -16,7 +16,6 @@ from typing import Any, Callable, Iterable
 from worq import const, retry, seals
 from worq.core import Broker
 from worq.current import Control, CurrentTask, overtime
-from worq.shield import running
 from worq.errors import (
     Cancelled, DecodeError, EncodeError, Retry, TaskFailure, TaskTimeout, UntrustedMessage,
 )
@@ -24,6 +23,7 @@ from worq.plain import line, logger
 from worq.pool import forks
 from worq.queue.base import Argument, Delivery, Outcome
 from worq.retry import Memo, Policy
+from worq.shield import running
 from worq.task import Deferred
 
 __all__ = ['run', 'runner']

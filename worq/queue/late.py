@@ -10,8 +10,8 @@ from types import FunctionType
 from typing import Any, Callable
 
 from worq import const
-from worq.shield import unbroken
 from worq.queue import base
+from worq.shield import unbroken
 
 __all__ = ['TaskQueue', 'postpone']
 

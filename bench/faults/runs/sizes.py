@@ -15,8 +15,8 @@ from bench.faults.rig import EVERYSEC, Rig
 from bench.peers.base import waited_for_processor
 from test.support import Server
 from worq import Broker, QueueError, Task, TaskFailure, get_broker
-from worq.queue.redis import script
 from worq.queue.base import Outcome
+from worq.queue.redis import script
 
 __all__ = ['server_full', 'deep_queue', 'large_graphs', 'idle_pool']
 

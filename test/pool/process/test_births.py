@@ -6,9 +6,9 @@ import unittest
 
 from test.broker_case import MemoryMixin, RedisMixin
 from test.pool.contract import WAIT
+from test.pool.process.test_pool import Processes
 from test.pool.tasks import Evil, init_meets_an_end, init_when
 from test.support import eventually
-from test.pool.process.test_pool import Processes
 from worq.pool.process.births import Births, one_line
 
 __all__ = ['WhenAndWhat', 'BirthsOnMemory', 'BirthsOnRedis']

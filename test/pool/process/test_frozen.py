@@ -8,13 +8,13 @@ import time
 import unittest
 from unittest import mock
 
-from test.pool import halts as pool_halts
 from test.broker_case import MemoryMixin, RedisMixin
+from test.pool import halts as pool_halts
 from test.pool.contract import WAIT
-from test.pool.tasks import lines
-from test.support import eventually
-from test.pool.test_desk import Childless
 from test.pool.process.test_pool import Processes
+from test.pool.tasks import lines
+from test.pool.test_desk import Childless
+from test.support import eventually
 from worq import Task, TaskExpired
 from worq.pool.process import frozen
 from worq.pool.process.frames import HEAD, MOST, pack

@@ -18,9 +18,9 @@ import unittest
 from test import leaks
 from test.broker_case import MemoryMixin, RedisMixin
 from test.pool.contract import WAIT
+from test.pool.process.test_pool import Processes
 from test.pool.tasks import init, lines, touch
 from test.support import clean, eventually, redis_url, unique
-from test.pool.process.test_pool import Processes
 from worq import get_broker
 from worq.pool.process import Error, WorkerPool, start_pools
 

@@ -12,8 +12,8 @@ from unittest import mock
 from test.broker_case import MemoryMixin
 from test.pool.contract import WAIT
 from test.pool.tasks import tasks
-from test.support import eventually
 from test.pool.thread.test_pool import Threads
+from test.support import eventually
 from worq import Task, TaskCancelled, TaskTimeout
 from worq.pool import run
 from worq.pool.thread import pool as thread

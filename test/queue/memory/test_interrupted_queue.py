@@ -8,12 +8,12 @@ from typing import Callable
 import unittest
 from unittest import mock
 
+from test.interrupts import Interrupt, at_steps, in_time, interrupted
 from test.queue.contract import message, outcome
 from test.support import eq_
-from test.interrupts import Interrupt, at_steps, in_time, interrupted
 from worq import const
-from worq.queue.memory import queue as memory
 from worq.queue.base import GATE, IGNORE_RESULT, PASS, Argument, Held, Message
+from worq.queue.memory import queue as memory
 
 EVERY = int(os.environ.get('WORQ_TEST_STEPS', 59))   # 1: at each of some ten thousand
 

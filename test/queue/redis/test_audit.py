@@ -4,8 +4,8 @@ from __future__ import annotations
 from typing import Any
 
 from test.queue.contract import message
-from test.support import eq_
 from test.queue.redis.test_details import Case
+from test.support import eq_
 from worq import const
 from worq.queue import base
 from worq.queue.base import Argument, Outcome

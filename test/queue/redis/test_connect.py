@@ -21,12 +21,12 @@ from bench.faults.proxy import Proxy
 import worq
 from test import support
 from test.queue.contract import message, outcome
-from test.support import eq_, eventually
 from test.queue.redis.test_details import Case
+from test.support import eq_, eventually
 from worq.errors import QueueError
 from worq.pool.base import Desk
-from worq.queue.redis import connect, packing, queue as redis
 from worq.queue.base import Held
+from worq.queue.redis import connect, packing, queue as redis
 
 
 class Commands(unittest.TestCase):

@@ -17,8 +17,8 @@ from test.support import eq_, eventually
 from worq import const, get_broker
 from worq.errors import QueueError
 from worq.queue import base
-from worq.queue.redis import connect, flat, queue as redis
 from worq.queue.base import Argument, Outcome, TaskQueue
+from worq.queue.redis import connect, flat, queue as redis
 
 LONG = 300 << 10   # bytes, more than scripts carry
 

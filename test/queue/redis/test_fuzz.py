@@ -27,11 +27,11 @@ from test.pool import tasks as pool_tasks
 from test.support import eq_, eventually
 from worq import DuplicateTask, QueueError, TaskFailure
 from worq.pool.process import births, manager, pool as process, worker
-from worq.pool.thread import pool as thread
 from worq.pool.process.frames import pack
 from worq.pool.process.wire import (
     ANSWER, ASK, BROKEN, INIT, LIMIT, OUTCOMES, PROGRESS, READY, TASKS,
 )
+from worq.pool.thread import pool as thread
 
 KINDS = [ANSWER, ASK, BROKEN, INIT, LIMIT, OUTCOMES, OUTCOMES, PROGRESS, READY, TASKS]
 PATIENCE = 90   # seconds; a gap in the ticks makes a queue wait thirty before it reaps

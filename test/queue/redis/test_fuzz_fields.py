@@ -16,14 +16,14 @@ from typing import Any, Callable
 
 import worq
 from test import support
-from test.queue.redis import test_lost_keys
 from test.queue.contract import message, outcome
-from test.support import eq_, eventually
+from test.queue.redis import test_lost_keys
 from test.queue.redis.test_fuzz import SEED, rounds
 from test.queue.redis.test_mend import GRAPH
+from test.support import eq_, eventually
 from worq import QueueError, TaskExpired, const
-from worq.progress import Progress
 from worq.pool.thread import pool as thread
+from worq.progress import Progress
 
 LETTERS = 'snfhcbptlmzvgauGedoqjyxikwr'
 META = ['version', 'tick', 'skew', 'calm', 'purges', 'more', 'dead', 'redelivered', 'stale', 'v',

@@ -12,8 +12,8 @@ from redis.crc import key_slot
 import worq
 from test import leaks, support
 from test.pool import tasks as pool_tasks
-from test.queue.redis import topology
 from test.queue.contract import message
+from test.queue.redis import topology
 from test.support import Server, eq_, eventually
 from worq import QueueError, TaskExpired, trust
 from worq.pool.process import pool as process

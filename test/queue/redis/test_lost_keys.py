@@ -6,13 +6,13 @@ from typing import Any, Callable
 from unittest import mock
 
 import worq
-from test.queue.redis import test_mend
 from test.queue.contract import message, outcome
-from test.support import eq_, eventually
+from test.queue.redis import test_mend
 from test.queue.redis.test_mend import GRAPH
+from test.support import eq_, eventually
 from worq import const
-from worq.queue.redis import mend, queue as redis
 from worq.queue.base import Argument
+from worq.queue.redis import mend, queue as redis
 
 Damage = Callable[[str], Any]
 

@@ -16,8 +16,8 @@ from unittest import mock
 import worq
 from test import leaks, support
 from test.pool import tasks as pool_tasks
-from test.queue.contract import message
 from test.pool.tasks import lines
+from test.queue.contract import message
 from test.support import Server, eq_, eventually
 from worq import QueueError, TaskExpired, inbox
 from worq.pool.process import pool as process

@@ -13,9 +13,9 @@ from test.support import eq_
 from worq import const
 from worq.errors import QueueError
 from worq.queue import base
+from worq.queue.base import Message, Outcome
 from worq.queue.redis import script
 from worq.queue.redis import queue as worq_redis
-from worq.queue.base import Message, Outcome
 
 BOOM = '''\
 -- boom(P; first, second: int, {id}, ...) -> word

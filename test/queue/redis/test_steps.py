@@ -4,8 +4,8 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from test.queue.contract import message, outcome, steps
-from test.support import eq_, eventually
 from test.queue.redis.test_details import Case
+from test.support import eq_, eventually
 from worq import const
 from worq.queue import base
 from worq.queue.base import Argument, Delivery, Message, Outcome

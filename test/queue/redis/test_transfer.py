@@ -14,15 +14,15 @@ from unittest import mock
 import worq
 from test import leaks, support
 from test.pool import tasks as pool_tasks
-from test.queue.redis import topology
-from test.queue.contract import message
 from test.pool.tasks import lines
+from test.queue.contract import message
+from test.queue.redis import topology
 from test.support import eq_, eventually
 from worq import QueueError, TaskExpired, TooLarge, const
 from worq.pool.process import pool as process
 from worq.pool.thread import pool as thread
-from worq.queue.redis import pieces, queue as redis, transfer
 from worq.queue.base import Delivery, Outcome
+from worq.queue.redis import pieces, queue as redis, transfer
 
 MB = 1 << 20
 PATIENCE = 30

@@ -29,20 +29,20 @@ from typing import Any
 from worq import SCHEMES, codec, streams
 from worq.core import Broker
 from worq.current import CurrentTask
-from worq.progress import Progress
 from worq.errors import QueueError
 from worq.latch import Latch
 from worq.plain import logger
 from worq.pool import forks
+from worq.pool.forks import Handlers
+from worq.pool.grip import Grip, rouse
 from worq.pool.process import frozen
 from worq.pool.process.births import one_line
-from worq.pool.forks import Handlers
 from worq.pool.process.frames import CHUNK, FrameError, Reader, pack
-from worq.pool.grip import Grip, rouse
-from worq.pool.run import runner
 from worq.pool.process.wire import (
     ASK, BROKEN, INIT, LIMIT, OUTCOMES, PROGRESS, READY, Page, pack_outcome, unpack_tasks,
 )
+from worq.pool.run import runner
+from worq.progress import Progress
 from worq.queue import late
 from worq.queue.base import Outcome
 

@@ -17,10 +17,10 @@ from worq.errors import QueueError
 from worq.lock import Lock
 from worq.plain import logger
 from worq.pool.base import PATIENCE, Desk
+from worq.pool.pace import HORIZON, batch_size, smooth
 from worq.pool.process.births import Births
 from worq.pool.process.frames import MOST, Outlet
 from worq.pool.process.frozen import Heads
-from worq.pool.pace import HORIZON, batch_size, smooth
 from worq.pool.process.pacemaker import Pacemaker
 from worq.pool.process.worker import Worker, too_long, weight
 from worq.queue.base import Delivery, Outcome, TaskQueue

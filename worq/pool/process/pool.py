@@ -19,9 +19,9 @@ from worq.core import Broker
 from worq.latch import JoinableThread
 from worq.lock import Lock
 from worq.plain import logger
-from worq.pool.process import child
 from worq.pool.base import Error, check_broker, check_schema
 from worq.pool.forks import Handlers
+from worq.pool.process import child
 from worq.pool.process.frames import pack
 from worq.pool.process.frozen import Watch
 from worq.pool.process.manager import Manager

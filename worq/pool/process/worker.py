@@ -15,9 +15,9 @@ from typing import Any, Iterable, Iterator, NamedTuple, Protocol
 from weakref import WeakSet
 
 from worq import const, streams
-from worq.pool.process.frames import CHUNK, MOST, FrameError, Outlet, Reader, pack
 from worq.plain import shortened
 from worq.pool.grip import GRACE
+from worq.pool.process.frames import CHUNK, MOST, FrameError, Outlet, Reader, pack
 from worq.pool.process.wire import (
     ANSWER, ASK, BROKEN, LIMIT, OUTCOMES, PROGRESS, READY, Page, pack_tasks, unpack_limit,
     unpack_outcomes,

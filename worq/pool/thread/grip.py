@@ -5,10 +5,10 @@ import time
 from typing import TYPE_CHECKING, Any, Callable
 
 from worq.current import CurrentTask
-from worq.progress import Progress
 from worq.lock import Lock
 from worq.plain import logger
 from worq.pool.grip import GRACE, Grip, rouse
+from worq.progress import Progress
 from worq.queue.base import Outcome
 
 if TYPE_CHECKING:

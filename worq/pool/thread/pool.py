@@ -22,8 +22,8 @@ from worq.pool.courier import settle_alone
 from worq.pool.grip import GRACE
 from worq.pool.pace import HORIZON, batch_size, smooth
 from worq.pool.run import runner
-from worq.pool.thread.team import Worker, wait_for, why
 from worq.pool.thread.grip import ThreadGrip
+from worq.pool.thread.team import Worker, wait_for, why
 from worq.queue.base import Bell, Delivery, Held, Lost, Outcome
 from worq.streams import pipe
 

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from worq import const
 from worq.const import COMPLETED
-from worq.shield import running, shield_here
 from worq.errors import QueueError
 from worq.latch import Latch
 from worq.lock import Lock, look_within
@@ -23,13 +22,14 @@ from worq.queue import base
 from worq.queue.base import (
     Argument, Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn,
 )
-from worq.queue.memory.bell import Bell, Bells
 from worq.queue.checks import (
     check_edges, check_held, check_limit, check_messages, check_outcomes, check_wait,
 )
 from worq.queue.machine.redo import redo
 from worq.queue.machine.store import Store
 from worq.queue.machine.view import audit, inspect
+from worq.queue.memory.bell import Bell, Bells
+from worq.shield import running, shield_here
 
 __all__ = ['TaskQueue']
 

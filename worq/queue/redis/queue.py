@@ -21,14 +21,15 @@ from redis.connection import AbstractConnection
 
 from worq import const
 from worq.errors import QueueError, TooLarge, Unfinished
+from worq.ids import new_nonce
 from worq.lock import Lock
 from worq.plain import logger
 from worq.queue import base
-from worq.queue.redis import script
 from worq.queue.base import (
     Argument, Delivery, Held, Inspection, Late, Lost, Message, Outcome, Refusal, Turn,
 )
 from worq.queue.checks import check_edges, check_held, check_limit, check_messages, check_wait
+from worq.queue.redis import script
 from worq.queue.redis.connect import BLOCK, Link, Unreplicated, is_damage, parse, read, sender
 from worq.queue.redis.flat import (
     HEAVY, STATES, News, affordable, all_words, flat_arguments, flat_messages, flat_outcomes,
@@ -36,9 +37,8 @@ from worq.queue.redis.flat import (
 )
 from worq.queue.redis.listen import Bell
 from worq.queue.redis.locate import Cluster
-from worq.queue.redis.pieces import Pieces
-from worq.ids import new_nonce
 from worq.queue.redis.mend import Mender, audit, is_newer, mend
+from worq.queue.redis.pieces import Pieces
 from worq.queue.redis.rights import is_vague
 
 __all__ = ['TaskQueue', 'Bell']
