@@ -461,7 +461,7 @@ class ProcessDetails(MemoryMixin, Processes):
         script.write_text(
             'import sys, threading\n'
             'from worq import get_broker\n'
-            'from worq.pool import manager, process\n'
+            'from worq.pool.process import manager, pool as process\n'
             'def init(url):\n'
             '    return get_broker(url)\n'
             'if __name__ == "__main__":\n'
