@@ -1,6 +1,7 @@
 """What people see can be printed, on one line where a line is promised; and readers never raise."""
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import unittest
@@ -47,7 +48,7 @@ class Errors(unittest.TestCase):
         eq_((failure.task_id, failure.error), (RAW, RAW))
         eq_(str(failure), rf'name\n [q:{PLAIN}] {PLAIN}')
         self.assertTrue(repr(failure).isprintable())
-        eq_(failure.__reduce__()[1][:4], failure.args)
+        eq_(copy.copy(failure).args, ('name\n', 'q', RAW, RAW))
 
     def test_others(self) -> None:
         """Other errors may have several lines, each of which can be printed."""
