@@ -61,15 +61,25 @@ local function bury(id)
   end
 end
 
+-- What a pending task waits for: what it has returned, or its arguments and the gate.
+local function sources(id, T)
+  if T.x then
+    return {T.x}
+  end
+  local found = call('LRANGE', P .. 'a:' .. id, 0, -1)
+  table.insert(found, T.G)
+  return found
+end
+
+local function knows(source, id, T)
+  return has('d', source) and call('LPOS', P .. 'd:' .. source, T.n .. id)
+end
+
 -- Whether what a pending task waits for knows of it, and it counts right.
 local function awaited(id, T)
-  local arguments, n = {T.x}, 0
-  if not T.x then
-    arguments = call('LRANGE', P .. 'a:' .. id, 0, -1)
-    table.insert(arguments, T.G)
-  end
-  for _, argument in ipairs(arguments) do
-    if has('d', argument) and call('LPOS', P .. 'd:' .. argument, T.n .. id) then
+  local n = 0
+  for _, source in ipairs(sources(id, T)) do
+    if knows(source, id, T) then
       n = n + 1
     end
   end
@@ -79,14 +89,10 @@ end
 -- All that a pending task waits for is made to know of it again. What is done or gone by now tells
 -- it once more, and so it goes on or fails.
 local function rejoin(id, T)
-  local sources, n = {T.x}, 0
-  if not T.x then
-    sources = call('LRANGE', P .. 'a:' .. id, 0, -1)
-    table.insert(sources, T.G)
-  end
-  for _, source in ipairs(sources) do
+  local n = 0
+  for _, source in ipairs(sources(id, T)) do
     n = n + 1
-    if not (has('d', source) and call('LPOS', P .. 'd:' .. source, T.n .. id)) then
+    if not knows(source, id, T) then
       call('RPUSH', P .. 'd:' .. source, T.n .. id)
     end
     local s = has('t', source) and call('HGET', P .. 't:' .. source, 's')
