@@ -7,11 +7,11 @@ import unittest
 from typing import Any, Callable
 from unittest import mock
 
-import redis as client
 
 import worq
 from test import leaks, support
 from test.queue.contract import message, outcome
+from test.queue.redis import test_details
 from test.support import eq_, eventually
 from worq import QueueError, TaskExpired
 from worq.pool import base as pools
@@ -22,21 +22,13 @@ from worq.queue.redis import mend, queue as redis
 GRAPH = ['done', 'long', 'enqueued', 'scheduled', 'held', 'waits', 'twice', 'tail']
 
 
-class Case(unittest.TestCase):
+class Case(test_details.Case):
     """A queue with a task of every state."""
 
     def setUp(self) -> None:
-        self.url = support.redis_url()
+        support.redis_url()   # the server that is started for it is no leak
         leaks.watch(self)
-        self.name = support.unique()
-        self.q = redis.TaskQueue(self.url, self.name)
-        self.client = client.Redis.from_url(self.url)
-        self.addCleanup(self.client.close)
-        self.addCleanup(support.clean, self.url, self.name)
-        self.addCleanup(self.q.close)
-
-    def key(self, rest: str) -> str:
-        return f'worq:{{{self.name}}}:{rest}'
+        super().setUp()
 
     def fill(self) -> None:
         q = self.q
@@ -61,15 +53,19 @@ class Case(unittest.TestCase):
         eventually(lambda: self.q.audit(repair=True), [])
         return found
 
+    def work_some(self) -> None:
+        """Work off what can be taken, when all that is scheduled is due and all leases are lost."""
+        self.client.hdel(self.key('m'), 'tick')
+        self.client.zadd(self.key('sched'), {'scheduled': 0}, xx=True)
+        for name in self.client.zrange(self.key('lease'), 0, -1):
+            self.client.zadd(self.key('lease'), {name: 0})
+        for held in self.q.take('p', 10):
+            self.q.settle('p', [outcome(held)])
+
     def finish(self) -> dict[str, str]:
         """Work off what is left; how each came out: the letter of its outcome, or nothing."""
         def step() -> bool:
-            self.client.hdel(self.key('m'), 'tick')
-            self.client.zadd(self.key('sched'), {'scheduled': 0}, xx=True)
-            for name in self.client.zrange(self.key('lease'), 0, -1):
-                self.client.zadd(self.key('lease'), {name: 0})
-            for held in self.q.take('p', 10):
-                self.q.settle('p', [outcome(held)])
+            self.work_some()
             return self.q.size() == 0
         eventually(step)
         eventually(lambda: self.q.audit(), [])
