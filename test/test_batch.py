@@ -15,7 +15,7 @@ from test.pool.contract import WAIT
 from test.pool.process.test_pool import Processes
 from test.support import eventually
 from test.test_inbox import Counting
-from worq import Task, TaskSpace, const, current_task, graph
+from worq import Task, TaskSpace, const, current_task, builder
 from worq.errors import QueueError
 from worq.queue.base import Argument, Held, Refusal
 
@@ -42,7 +42,7 @@ def count(numbers):
 
 def small(**limits):
     """Smaller limits, so that small graphs take several steps."""
-    return mock.patch.multiple(graph, **{'TASKS': 20, 'STEP': 10, 'WIDE': 10, **limits})
+    return mock.patch.multiple(builder, **{'TASKS': 20, 'STEP': 10, 'WIDE': 10, **limits})
 
 
 class BatchContract(BrokerCase):
@@ -441,7 +441,7 @@ class BatchContract(BrokerCase):
 def test_steps_of_a_graph():
     """Steps keep the order, and the bounds of tasks, arguments and bytes; a wide task has one."""
     def entry(arguments, body=b''):
-        made = graph.Entry(None, b'')
+        made = builder.Entry(None, b'')
         made.message = mock.Mock(header=b'', body=body, arguments=[None] * arguments)
         return made
     entries = [*[entry(0)] * 12, *[entry(1)] * 12, entry(49), entry(30), *[entry(0)] * 3,
@@ -449,7 +449,7 @@ def test_steps_of_a_graph():
     with small(), mock.patch.multiple(const, PUT_BYTES=40_000, EDGE=2):
         ends = [0]
         while ends[-1] < len(entries):
-            ends.append(graph.step_end(entries, ends[-1]))
+            ends.append(builder.step_end(entries, ends[-1]))
     assert ends == [0, 10, 18, 24, 25, 26, 30, 31], ends
 
 
@@ -468,11 +468,11 @@ def test_refusals_are_mended():
         steps.append([message.id for message in messages])
         return answers.pop(0)
     for id, used in arguments.items():
-        entries.append(graph.Entry(None, b''))
+        entries.append(builder.Entry(None, b''))
         entries[-1].message = mock.Mock(id=id, arguments=used, header=b'', body=b'')
     queue = mock.Mock(put=put, settle=lambda gate, outcomes: ['ok'])
     with mock.patch.object(const, 'PUT_BYTES', 40_000):
-        graph.put_all(queue, entries, mend, lambda gate: b'')
+        builder.put_all(queue, entries, mend, lambda gate: b'')
     assert mended == [(id, Refusal(id, 'unknown', 'x')) for id in 'bc'], mended
     gate, = steps.pop(1)
     assert steps == [['a', 'b', 'c', 'd'], ['a', 'b'], ['c', 'd']], steps

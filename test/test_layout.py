@@ -15,10 +15,10 @@ LATE = {
     ('worq/pool/process/child.py', 'ctypes'), ('worq/pool/process/child.py', 'worq.queue'),
     ('worq/pool/process/child.py', 'worq.queue.memory'),
     ('worq/pool/process/__init__.py', 'worq.pool.process'),
-    ('worq/pool/process/frozen.py', 'faulthandler'),
-    ('worq/pool/grip.py', 'asyncio'), ('worq/pool/run.py', 'asyncio'),
-    ('worq/pool/run.py', 'random'), ('worq/pool/thread/grip.py', 'ctypes'),
-    ('worq/pool/process/wire.py', 'tempfile'),
+    ('worq/pool/process/watchdog.py', 'faulthandler'),
+    ('worq/pool/interrupt.py', 'asyncio'), ('worq/pool/run.py', 'asyncio'),
+    ('worq/pool/run.py', 'random'), ('worq/pool/thread/interrupt.py', 'ctypes'),
+    ('worq/pool/process/protocol.py', 'tempfile'),
 }
 
 

@@ -18,7 +18,7 @@ from test.programs import LIMIT, environment
 from test.support import clean, forked, redis_url, unique
 from worq import get_broker, streams, trust
 from worq.pool.process.frames import pack
-from worq.pool.process.frozen import Watch
+from worq.pool.process.watchdog import Watch
 from worq.pool.process.worker import Worker
 from worq.pool.thread import WorkerPool
 

@@ -6,22 +6,22 @@ from functools import lru_cache, partial
 import logging
 from typing import Any, Callable, Iterable, Self, Sequence, TypeVar, overload
 
-from worq import graph, seals
+from worq import builder, seals
 from worq.codec import ByValue, Codec
 from worq.const import PUT_BYTES, check_timeout
 from worq.errors import (
     DecodeError, DuplicateTask, EncodeError, QueueError, TaskCancelled, TaskExpired, TaskFailure,
 )
 from worq.explain import explain
-from worq.graph import Collector, Entry, collector_of, put_all
+from worq.builder import Collector, Entry, collector_of, put_all
 from worq.ids import new_nonce
 from worq.inbox import Inbox
 from worq.options import UNSET, Options
-from worq.plain import line, logger
+from worq.printable import line, logger
 from worq.progress import Progress
 from worq.queue import base
 from worq.queue.base import Argument, Delivery, Hop, Message, TaskQueue
-from worq.queue.checks import ID_BYTES
+from worq.queue.validation import ID_BYTES
 from worq.retry import Policy
 from worq.space import TaskSpace, check_name, definition
 from worq.task import Deferred, Queue
@@ -168,7 +168,7 @@ class Broker:
                 size += entry.size
                 # A wide one outweighs a put of several: it takes steps of its own, which cannot
                 # be tried again.
-                if step and (weight > graph.TASKS or size > PUT_BYTES):
+                if step and (weight > builder.TASKS or size > PUT_BYTES):
                     under_way.close()
                     under_way.callback(self._begin_step(step, made))
                     step, weight, size = [], entry.weight, entry.size

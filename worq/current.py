@@ -6,7 +6,7 @@ from typing import Any, Protocol, cast
 
 from worq.core import Broker
 from worq.errors import Cancelled, TaskTimeout
-from worq.plain import line
+from worq.printable import line
 from worq.progress import Progress
 from worq.queue.base import Delivery, Outcome
 from worq.shield import Shield, running

@@ -23,7 +23,7 @@ from __future__ import annotations
 import copyreg
 
 from worq.const import check_span
-from worq.plain import line, lines
+from worq.printable import line, lines
 
 __all__ = [
     'Cancelled', 'Retry', 'WorqError', 'TaskFailure', 'TaskExpired', 'TaskCancelled', 'TaskTimeout',

@@ -12,7 +12,7 @@ from worq import const
 from worq.errors import (
     DecodeError, QueueError, TaskCancelled, TaskExpired, TaskFailure, TaskTimeout,
 )
-from worq.plain import line, shortened
+from worq.printable import line, shortened
 from worq.progress import Progress
 from worq.queue.base import Inspection
 from worq.retry import Memo, merged, parse

@@ -16,7 +16,7 @@ from typing import Any, Iterable, Iterator, NamedTuple, Self
 from weakref import ref
 
 from worq.const import CHUNK, check_count, check_timeout
-from worq.graph import Collecting, Collector, Entry, collecting, collector_of
+from worq.builder import Collecting, Collector, Entry, collecting, collector_of
 from worq.shield import unbroken
 from worq.task import Deferred, Queue, Task, parts
 

@@ -27,7 +27,7 @@ from worq.errors import QueueError, Unfinished
 from worq.ids import new_nonce
 from worq.latch import Latch
 from worq.lock import beneath, look_within
-from worq.plain import logger
+from worq.printable import logger
 from worq.queue.base import TaskQueue
 from worq.shield import unbroken
 from worq.waiters import Waiter, Waiters

@@ -13,8 +13,8 @@ from worq import codec, const
 from worq.anchor import kept_by
 from worq.errors import DuplicateTask, QueueError, TaskExpired, TaskFailure
 from worq.options import FAIL, PASS, UNSET, Options
-from worq.plain import line
-from worq.ports import CallBroker
+from worq.printable import line
+from worq.protocols import CallBroker
 from worq.progress import Progress
 from worq.queue import base
 from worq.space import TaskSpace

@@ -36,7 +36,7 @@ from worq import const
 from worq.codec import Codec
 from worq.core import Broker
 from worq.current import Control, CurrentTask, overtime
-from worq.graph import collector_of
+from worq.builder import collector_of
 from worq.inbox import Inbox
 from worq.pool.forks import only_here
 from worq.pool.run import runner

@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 
 from worq import TaskSpace, batch, current_task, get_broker
-from worq.graph import collecting
+from worq.builder import collecting
 from worq.pool.process.frames import pack
-from worq.pool.process.wire import OUTCOMES, Page
+from worq.pool.process.protocol import OUTCOMES, Page
 
 PATIENCE = 60  # seconds; nothing waits as long unless a test has failed
 

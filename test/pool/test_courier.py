@@ -13,7 +13,7 @@ from test.queue.contract import message
 from test.support import eq_, eventually
 from worq import QueueError, TooLarge, const
 from worq.pool.base import Desk
-from worq.pool.process import pacemaker
+from worq.pool.process import heartbeat
 from worq.queue.base import Outcome
 from worq.queue.memory import queue as memory
 
@@ -134,7 +134,7 @@ class Beats(unittest.TestCase):
                 self.assertTrue(beats.wait(5))
             return put(messages, gate)
         with mock.patch.object(backend, 'beat', beat), mock.patch.object(backend, 'put', slowly), \
-                mock.patch('worq.graph.BEAT', 0.01), worq.batch(broker.queue()) as q:
+                mock.patch('worq.builder.BEAT', 0.01), worq.batch(broker.queue()) as q:
             for _ in range(600):
                 broker.queue().same()
             broker.queue().same(bytes(2 * MB))
@@ -149,8 +149,8 @@ class Beats(unittest.TestCase):
         woken = threading.Event()
         desk = Desk(queue, 15_000, wake=woken.set)
         desk.turn([], 2)
-        with mock.patch.object(pacemaker, 'SLACK', 0.01):
-            beating = pacemaker.Pacemaker(desk)
+        with mock.patch.object(heartbeat, 'SLACK', 0.01):
+            beating = heartbeat.Pacemaker(desk)
             self.addCleanup(beating.close)
             time.sleep(0.7)   # more than two leases, in which nothing else is done
             eq_(queue.status(['a', 'b']), ['processing'] * 2)

@@ -13,10 +13,10 @@ from test.support import eventually
 from worq import get_broker
 from worq.errors import QueueError
 from worq.pool.base import Desk, started
-from worq.pool.process import frozen, worker
+from worq.pool.process import watchdog, worker
 from worq.pool.process import WorkerPool
 from worq.pool.process.manager import Manager
-from worq.pool.process.wire import Page
+from worq.pool.process.protocol import Page
 from worq.queue.base import Delivery, Outcome
 from worq.queue.memory import TaskQueue
 
@@ -311,7 +311,7 @@ class ManagerTest(unittest.TestCase):
 
     def test_slow_init(self):
         """A child that takes long to begin is told of, once."""
-        with mock.patch('worq.pool.process.frozen.SLOW', 0.1), \
+        with mock.patch('worq.pool.process.watchdog.SLOW', 0.1), \
                 tempfile.TemporaryDirectory() as folder, \
                 self.assertLogs('worq', 'WARNING') as logs:
             go = os.path.join(folder, 'go')
@@ -355,7 +355,7 @@ class CancelTest(unittest.TestCase):
     """An order to interrupt a task comes just when the child goes on to the next."""
 
     def setUp(self):
-        self.worker = Childless(b'', frozen.Watch())
+        self.worker = Childless(b'', watchdog.Watch())
         self.addCleanup(self.worker.page.close)
         self.addCleanup(self.worker.theirs.close)
         self.worker.send([Delivery('a', b'token-a', 1, b'f', b''),

@@ -5,7 +5,7 @@ from typing import Any, cast
 from unittest import mock
 
 from test.queue.contract import HEADER, Contract, held, message, nonce, outcome
-from worq import const, graph
+from worq import const, builder
 from worq.queue import base
 from worq.queue.base import (
     Argument, Held, Inspection, Message, Outcome, Refusal, TaskQueue, unpack,
@@ -427,17 +427,17 @@ class Edges(Gates):
 
             def edges(slow, *args: Any) -> list[Refusal]:
                 nonlocal now
-                self.tick(graph.LEASE // 3)
-                now += graph.LEASE / 3000
+                self.tick(builder.LEASE // 3)
+                now += builder.LEASE / 3000
                 return self.q.edges(*args)
 
-        arguments = [message(f'a{n}') for n in range(6 * graph.WIDE)]
+        arguments = [message(f'a{n}') for n in range(6 * builder.WIDE)]
         self.put(*arguments)
-        entry = graph.Entry(cast(Any, None), b'')
+        entry = builder.Entry(cast(Any, None), b'')
         entry.message = message('wide', *(each.id for each in arguments))
-        with mock.patch.object(graph.time, 'monotonic', lambda: now):
-            builder = graph.Builder(cast(TaskQueue, Slow()), mock.Mock(), lambda gate: b'')
-            builder.build([entry])
+        with mock.patch.object(builder.time, 'monotonic', lambda: now):
+            made = builder.Builder(cast(TaskQueue, Slow()), mock.Mock(), lambda gate: b'')
+            made.build([entry])
         self.assertEqual(self.status('wide'), ['pending'])
-        self.assertGreater(now, graph.LEASE / 1000)
+        self.assertGreater(now, builder.LEASE / 1000)
         self.q.purge()

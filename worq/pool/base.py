@@ -15,10 +15,10 @@ from worq import __version__
 from worq.core import Broker
 from worq.errors import QueueError, TooLarge, WorqError
 from worq.ids import new_nonce
-from worq.plain import logger
+from worq.printable import logger
 from worq.pool.courier import Courier, settle_alone
-from worq.pool.pace import task_lease
-from worq.pool.proof import cause_of_death, link_of, read, started
+from worq.pool.prefetch import task_lease
+from worq.pool.liveness import cause_of_death, link_of, read, started
 from worq.queue.base import Delivery, Held, Late, Lost, Outcome, TaskQueue, Turn
 
 __all__ = ['Desk', 'Error', 'describe', 'cause_of_death', 'check_broker', 'check_schema',

@@ -10,7 +10,7 @@ import time
 from typing import Callable, Generic, Iterable, TypeVar
 
 from worq.errors import TooLarge
-from worq.plain import logger
+from worq.printable import logger
 from worq.queue.base import Outcome, TaskQueue
 
 __all__ = ['Courier', 'settle_alone']

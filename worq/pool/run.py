@@ -19,7 +19,7 @@ from worq.current import Control, CurrentTask, overtime
 from worq.errors import (
     Cancelled, DecodeError, EncodeError, Retry, TaskFailure, TaskTimeout, UntrustedMessage,
 )
-from worq.plain import line, logger
+from worq.printable import line, logger
 from worq.pool import forks
 from worq.queue.base import Argument, Delivery, Outcome
 from worq.retry import Memo, Policy

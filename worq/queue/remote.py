@@ -13,10 +13,10 @@ from typing import Any, Callable, Iterable, Sequence
 from worq import const
 from worq.errors import QueueError
 from worq.latch import Latch
-from worq.plain import logger
+from worq.printable import logger
 from worq.queue import base
 from worq.queue.base import Argument, Held, Inspection, Lost, Message, Outcome, Refusal
-from worq.queue.checks import check_wait
+from worq.queue.validation import check_wait
 
 __all__ = ['TaskQueue', 'answer', 'unpack_answer']
 

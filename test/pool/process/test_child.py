@@ -17,7 +17,7 @@ from test import leaks
 from test.pool.tasks import lines
 from test.support import eventually
 from worq.pool.process.frames import CHUNK, FrameError, Reader, pack
-from worq.pool.process.wire import (
+from worq.pool.process.protocol import (
     OUTCOMES, Page, pack_outcome, pack_tasks, unpack_outcomes, unpack_tasks,
 )
 from worq.queue.base import Argument, Delivery, Outcome

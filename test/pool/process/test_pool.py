@@ -20,7 +20,7 @@ from worq import Task, TaskExpired, get_broker
 from worq.errors import QueueError
 from worq.pool.process import frames
 from worq.pool.process import Error, WorkerPool, run_in_subprocess, start_pools
-from worq.pool.process.births import Births
+from worq.pool.process.respawn import Births
 from worq.pool.process.frames import pack
 
 __all__ = ['ProcessesOnMemory', 'ProcessesOnRedis', 'EndsOnMemory', 'EndsOnRedis',

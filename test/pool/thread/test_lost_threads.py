@@ -121,7 +121,7 @@ class LostThreads(MemoryMixin, Threads):
     def test_is_about_to_end(self):
         """A task that lets go just in time keeps its thread."""
         pool = self.start()
-        with mock.patch('worq.pool.thread.grip.GRACE', WAIT):
+        with mock.patch('worq.pool.thread.interrupt.GRACE', WAIT):
             self.stuck().cancel()
             eventually(lambda: pool._team[0].grip.patience is not None, timeout=WAIT)
             self.go.set()
@@ -157,9 +157,9 @@ class LostThreads(MemoryMixin, Threads):
 PROGRAM = '''
 import time
 from worq import Task, get_broker
-from worq.pool.thread import grip, pool as thread
+from worq.pool.thread import interrupt, pool as thread
 
-thread.GRACE = grip.GRACE = thread.WATCH = 0.1
+thread.GRACE = interrupt.GRACE = thread.WATCH = 0.1
 broker = get_broker('memory://', 'ends')
 broker.expose(time.sleep)
 broker.expose(abs)

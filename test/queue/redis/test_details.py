@@ -18,7 +18,7 @@ from worq import const, get_broker
 from worq.errors import QueueError
 from worq.queue import base
 from worq.queue.base import Argument, Outcome, TaskQueue
-from worq.queue.redis import connect, flat, queue as redis
+from worq.queue.redis import connect, encoding, queue as redis
 
 LONG = 300 << 10   # bytes, more than scripts carry
 
@@ -134,8 +134,8 @@ class Store(Case):
 
     def test_more_than_one_command_takes(self) -> None:
         """Outcomes too long for one command are settled in several, and each has its word."""
-        self.addCleanup(setattr, flat, 'SETTLE_BYTES', flat.SETTLE_BYTES)
-        flat.SETTLE_BYTES = 1000
+        self.addCleanup(setattr, encoding, 'SETTLE_BYTES', encoding.SETTLE_BYTES)
+        encoding.SETTLE_BYTES = 1000
         for verb in ('settle', 'turn'):
             self.q.put([message(f'{verb}-{n}') for n in range(9)])
             held = self.q.take('p', 9)

@@ -26,9 +26,9 @@ from test import leaks, support
 from test.pool import tasks as pool_tasks
 from test.support import eq_, eventually
 from worq import DuplicateTask, QueueError, TaskFailure
-from worq.pool.process import births, manager, pool as process, worker
+from worq.pool.process import respawn, manager, pool as process, worker
 from worq.pool.process.frames import pack
-from worq.pool.process.wire import (
+from worq.pool.process.protocol import (
     ANSWER, ASK, BROKEN, INIT, LIMIT, OUTCOMES, PROGRESS, READY, TASKS,
 )
 from worq.pool.thread import pool as thread
@@ -344,7 +344,7 @@ class Frames(Case):
     def test_to_the_manager(self) -> None:
         """Whatever a child writes before it dies: the manager runs none of it, and goes on; the
         task is run again."""
-        self.enterContext(mock.patch.object(births, 'RESPAWN', (0.01, 0.02)))
+        self.enterContext(mock.patch.object(respawn, 'RESPAWN', (0.01, 0.02)))
         with self.pool:
             many = [self.q.garble(f'{self.folder.name}/{n}', self.garbage())
                     for n in range(rounds(30))]
@@ -357,7 +357,7 @@ class Frames(Case):
     def test_to_a_child(self) -> None:
         """Whatever a child is sent in place of a task: it runs none of it, each task comes to an
         end, and the pool goes on."""
-        self.enterContext(mock.patch.object(births, 'RESPAWN', (0.01, 0.02)))
+        self.enterContext(mock.patch.object(respawn, 'RESPAWN', (0.01, 0.02)))
         rand, damaged = self.rand, 0
 
         def damage(parts: list[bytes]) -> bytes:

@@ -19,7 +19,7 @@ from test import support
 from test.queue.contract import message, outcome
 from test.queue.redis import test_lost_keys
 from test.queue.redis.test_fuzz import SEED, rounds
-from test.queue.redis.test_mend import GRAPH
+from test.queue.redis.test_repair import GRAPH
 from test.support import eq_, eventually
 from worq import QueueError, TaskExpired, const
 from worq.pool.thread import pool as thread
@@ -118,7 +118,7 @@ class Fields(Case):
                 self.assertTrue(told.isprintable(), told)
             self.assertTrue(repr(one).isprintable())
             self.assertIsInstance(one.progress, Progress | None)
-        eventually(lambda: broker.backend._mender._running, False)
+        eventually(lambda: broker.backend._repairer._running, False)
 
     def served(self) -> None:
         """Another task is put, taken and settled within seconds."""

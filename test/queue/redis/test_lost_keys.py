@@ -7,21 +7,21 @@ from unittest import mock
 
 import worq
 from test.queue.contract import message, outcome
-from test.queue.redis import test_mend
-from test.queue.redis.test_mend import GRAPH
+from test.queue.redis import test_repair
+from test.queue.redis.test_repair import GRAPH
 from test.support import eq_, eventually
 from worq import const
 from worq.queue.base import Argument
-from worq.queue.redis import mend, queue as redis
+from worq.queue.redis import repair, queue as redis
 
 Damage = Callable[[str], Any]
 
 
-class Case(test_mend.Case):
+class Case(test_repair.Case):
 
     def setUp(self) -> None:
         super().setUp()
-        self.enterContext(mock.patch.object(mend, 'AGAIN', 0.002))
+        self.enterContext(mock.patch.object(repair, 'AGAIN', 0.002))
         self.enterContext(mock.patch.object(redis, 'MENDING', 1))
         self.enterContext(mock.patch.object(redis, 'PATROL', 0))
 
@@ -33,7 +33,7 @@ class Case(test_mend.Case):
 
     def mended(self) -> None:
         """No repair is under way."""
-        eventually(lambda: self.q._mender._running, False)
+        eventually(lambda: self.q._repairer._running, False)
 
     def end(self, notice: Callable[[], Any]) -> dict[str, str]:
         """Work off all there is; how each came out. Only those who notice ask for a repair."""
@@ -59,7 +59,7 @@ class Lost(Case):
         for name in names:
             for damage in damages:
                 with self.subTest(name, damage=damage.__name__):
-                    test_mend.support.clean(self.url, self.name)
+                    test_repair.support.clean(self.url, self.name)
                     self.fill()
                     damage(self.key(name))
                     came[name] = self.end(notice)
@@ -85,7 +85,7 @@ class Lost(Case):
         """Work that was left over is done, though the list of it, or the note of it, is gone."""
         for name, field in ('rel', None), ('unpin', None), ('trash', None), ('m', 'more'):
             with self.subTest(name), mock.patch.dict(redis.script.CONSTANTS, BUDGET=1):
-                test_mend.support.clean(self.url, self.name)
+                test_repair.support.clean(self.url, self.name)
                 self.fill()
                 self.q._scripts = redis.script.load()
                 self.q.put([message(f'w{n}', 'held', 'waits') for n in range(9)])
@@ -127,7 +127,7 @@ class Lost(Case):
         self.q.put([message('behind')], gate='gate')
         self.q.edges('gate', 'behind', self.nonce('behind'), 0, [Argument('held', '')])
         self.q.put([message('due', 'held', delay=900_000), message('soon', expires=900_000)])
-        with mock.patch.object(self.q._mender, 'alarm') as alarm:
+        with mock.patch.object(self.q._repairer, 'alarm') as alarm:
             self.q.verify([*GRAPH, 'gate', 'behind', 'due', 'soon', 'nobody'])
             self.q.inspect([*GRAPH, 'gate', 'behind', 'due', 'soon', 'nobody'])
             for _ in range(3):
@@ -155,7 +155,7 @@ class Waiting(Case):
         with self.assertLogs('worq', 'WARNING') as logs:
             eventually(lambda: one.wait(0.06) or self.client.llen(self.key('q:1')), 1)
         self.assertIn('it is in no list of what is ready', logs.output[0])
-        eventually(lambda: broker.backend._mender._running, False)
+        eventually(lambda: broker.backend._repairer._running, False)
 
     def test_explain(self) -> None:
         """explain() says that a task is not where it should be, and no tales."""
@@ -168,7 +168,7 @@ class Waiting(Case):
         third = q.len('y')
         for one, key in [(first, 'lease'), (second, f'd:{first.id}'), (later, 'sched'),
                          (third, 'q:1')]:
-            with self.subTest(key), mock.patch.object(broker.backend._mender, 'alarm') as alarm:
+            with self.subTest(key), mock.patch.object(broker.backend._repairer, 'alarm') as alarm:
                 kept = self.client.dump(self.key(key))
                 self.client.delete(self.key(key))
                 told = one.explain()

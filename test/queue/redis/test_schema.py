@@ -108,7 +108,7 @@ class Other(Case):
                 eq_(caught.exception.schemas, numbers)
                 self.assertRegex(str(caught.exception), 'number {}.* {},'.format(*numbers))
                 self.assertLess(time.monotonic() - begin, 3)   # it would try for 5 seconds
-                eq_(q._mender._running, False)
+                eq_(q._repairer._running, False)
                 eq_(self.all(), before)
 
     def test_newer(self) -> None:
@@ -125,7 +125,7 @@ class Other(Case):
         for name, verb in script.load().items():
             eq_('OTHERSCHEMA' in verb.source, True, name)
         verbs = {name.split()[0] for name in self.verbs(self.q, None)}   # type: ignore[arg-type]
-        eq_(set(script.load()) - verbs, {'mend', 'rights'})   # mend: a repair
+        eq_(set(script.load()) - verbs, {'rights'})
 
     def test_junk_stays(self) -> None:
         """A repair by a program of another schema does not begin: it knows no key of these."""

@@ -22,7 +22,7 @@ from worq import QueueError, TaskExpired, TooLarge, const
 from worq.pool.process import pool as process
 from worq.pool.thread import pool as thread
 from worq.queue.base import Delivery, Outcome
-from worq.queue.redis import pieces, queue as redis, transfer
+from worq.queue.redis import chunks, queue as redis, transfer
 
 MB = 1 << 20
 PATIENCE = 30
@@ -253,14 +253,14 @@ class Replies(Case):
             return one
         live(b'1' * MB)
         steps = []
-        real = pieces.exchange
+        real = chunks.exchange
 
         def exchange(commands: list[Any], connection: Any) -> list[Any]:
             steps.append(commands)
             if len(steps) == 3:
                 live(b'2' * MB)
             return real(commands, connection)
-        with mock.patch.object(pieces, 'exchange', exchange):
+        with mock.patch.object(chunks, 'exchange', exchange):
             raw, = q.results(['a'])
             assert raw is not None
             eq_(raw[const.NONCE:], b'v' + b'2' * MB)
@@ -366,7 +366,7 @@ class Slow(Case):
         far = broker.deferred(big.id)
         eq_(broker.status(far), 'completed')   # and so there is a connection
         link.rate, link.replied = 2 * self.RATE, 0
-        with mock.patch.object(pieces, 'HONEST', 0):
+        with mock.patch.object(chunks, 'HONEST', 0):
             begin = time.monotonic()
             self.assertFalse(far.wait(0.3))
             self.assertFalse(far)

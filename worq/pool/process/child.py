@@ -31,19 +31,19 @@ from worq.core import Broker
 from worq.current import CurrentTask
 from worq.errors import QueueError
 from worq.latch import Latch
-from worq.plain import logger
+from worq.printable import logger
 from worq.pool import forks
 from worq.pool.forks import Handlers
-from worq.pool.grip import Grip, rouse
-from worq.pool.process import frozen
-from worq.pool.process.births import one_line
+from worq.pool.interrupt import Grip, rouse
+from worq.pool.process import watchdog
+from worq.pool.process.respawn import one_line
 from worq.pool.process.frames import CHUNK, FrameError, Reader, pack
-from worq.pool.process.wire import (
+from worq.pool.process.protocol import (
     ASK, BROKEN, INIT, LIMIT, OUTCOMES, PROGRESS, READY, Page, pack_outcome, unpack_tasks,
 )
 from worq.pool.run import runner
 from worq.progress import Progress
-from worq.queue import late
+from worq.queue import lazy
 from worq.queue.base import Outcome
 
 __all__ = ['main', 'main_script', 'preparation', 'prepare']
@@ -154,7 +154,7 @@ def begin(data: bytes, queue: str, asks: bool) -> Broker:
     call = unpickle(data)
     prepare(call['preparation'])
     if not asks:
-        late.postpone(SCHEMES, call['url'], call['place'])
+        lazy.postpone(SCHEMES, call['url'], call['place'])
     init, args, kw = unpickle(call['init'])
     broker = init(call['url'], *args, **kw)
     if not isinstance(broker, Broker):
@@ -445,7 +445,7 @@ def main(argv: list[str]) -> int:
             handlers.set(number, ignore)
     child = Child(tasks_in, outcomes_out, Page(page), answers_in)
     handlers.set(signal.SIGUSR1, child.grip.obey)
-    frozen.show(page)
+    watchdog.show(page)
     child.guard(parent)
     asks = answers_in >= 0
     if asks:

@@ -15,13 +15,13 @@ from typing import Callable
 
 from worq.errors import QueueError
 from worq.lock import Lock
-from worq.plain import logger
+from worq.printable import logger
 from worq.pool.base import PATIENCE, Desk
-from worq.pool.pace import HORIZON, batch_size, smooth
-from worq.pool.process.births import Births
+from worq.pool.prefetch import HORIZON, batch_size, smooth
+from worq.pool.process.respawn import Births
 from worq.pool.process.frames import MOST, Outlet
-from worq.pool.process.frozen import Heads
-from worq.pool.process.pacemaker import Pacemaker
+from worq.pool.process.watchdog import Heads
+from worq.pool.process.heartbeat import Pacemaker
 from worq.pool.process.worker import Worker, too_long, weight
 from worq.queue.base import Delivery, Outcome, TaskQueue
 from worq.queue.remote import answer

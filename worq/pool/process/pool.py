@@ -18,14 +18,14 @@ from worq import const
 from worq.core import Broker
 from worq.latch import JoinableThread
 from worq.lock import Lock
-from worq.plain import logger
+from worq.printable import logger
 from worq.pool.base import Error, check_broker, check_schema
 from worq.pool.forks import Handlers
 from worq.pool.process import child
 from worq.pool.process.frames import pack
-from worq.pool.process.frozen import Watch
+from worq.pool.process.watchdog import Watch
 from worq.pool.process.manager import Manager
-from worq.pool.process.wire import INIT
+from worq.pool.process.protocol import INIT
 from worq.pool.process.worker import Worker, start_child
 from worq.streams import pipe
 

@@ -15,10 +15,10 @@ from typing import Any, Iterable, Iterator, NamedTuple, Protocol
 from weakref import WeakSet
 
 from worq import const, streams
-from worq.plain import shortened
-from worq.pool.grip import GRACE
+from worq.printable import shortened
+from worq.pool.interrupt import GRACE
 from worq.pool.process.frames import CHUNK, MOST, FrameError, Outlet, Reader, pack
-from worq.pool.process.wire import (
+from worq.pool.process.protocol import (
     ANSWER, ASK, BROKEN, LIMIT, OUTCOMES, PROGRESS, READY, Page, pack_tasks, unpack_limit,
     unpack_outcomes,
 )

@@ -16,14 +16,14 @@ from worq.core import Broker
 from worq.errors import QueueError
 from worq.latch import Flag, JoinableThread, Latch
 from worq.lock import Lock
-from worq.plain import logger
+from worq.printable import logger
 from worq.pool.base import PATIENCE, Desk, Error, check_broker, check_schema
 from worq.pool.courier import settle_alone
-from worq.pool.grip import GRACE
-from worq.pool.pace import HORIZON, batch_size, smooth
+from worq.pool.interrupt import GRACE
+from worq.pool.prefetch import HORIZON, batch_size, smooth
 from worq.pool.run import runner
-from worq.pool.thread.grip import ThreadGrip
-from worq.pool.thread.team import Worker, wait_for, why
+from worq.pool.thread.interrupt import ThreadGrip
+from worq.pool.thread.workers import Worker, wait_for, why
 from worq.queue.base import Bell, Delivery, Held, Lost, Outcome
 from worq.streams import pipe
 

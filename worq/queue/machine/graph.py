@@ -1,11 +1,11 @@
-"""The graph of tasks in memory: lives, the lists that they stand in, and their edges.
+"""The graph of tasks: lives, the lists that they stand in, and their edges.
 
 Nothing here locks or waits: ``worq.queue.memory`` does, around each verb. A verb is framed
 by ``begin`` and ``end``, or ``defer``; in between everything happens at one moment, `now`.
 
 A signal handler may raise at any point in between. So what says what has been decided (a life's
 state, its arguments, how it ends) changes in one step, before what follows from it: all of that
-``worq.queue.machine.redo`` makes anew.
+``worq.queue.machine.recovery`` makes anew.
 """
 from __future__ import annotations
 

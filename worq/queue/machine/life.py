@@ -1,4 +1,4 @@
-"""What the memory queue keeps of a task: one object for each life of an id."""
+"""One task as the machine sees it: an object for each life of an id."""
 from __future__ import annotations
 
 import heapq

@@ -1,4 +1,4 @@
-"""What callers and pools ask of the graph of tasks in memory: one method for each verb."""
+"""What callers and pools ask of the graph of tasks: one method for each verb."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

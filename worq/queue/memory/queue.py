@@ -22,12 +22,12 @@ from worq.queue import base
 from worq.queue.base import (
     Argument, Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn,
 )
-from worq.queue.checks import (
+from worq.queue.validation import (
     check_edges, check_held, check_limit, check_messages, check_outcomes, check_wait,
 )
-from worq.queue.machine.redo import redo
+from worq.queue.machine.recovery import redo
 from worq.queue.machine.store import Store
-from worq.queue.machine.view import audit, inspect
+from worq.queue.machine.inspection import audit, inspect
 from worq.queue.memory.bell import Bell, Bells
 from worq.shield import running, shield_here
 

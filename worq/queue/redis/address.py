@@ -16,7 +16,7 @@ from redis.crc import key_slot
 
 from worq import const
 from worq.queue.redis import packing
-from worq.queue.redis.locate import Cluster, Finder, Host, Sentinels
+from worq.queue.redis.discovery import Cluster, Finder, Host, Sentinels
 from worq.trust import HIDDEN, split, without_password
 
 __all__ = ['Address', 'parse', 'BLOCK']

@@ -2,7 +2,7 @@
 
 It reads with plain commands and in Python, so that a long audit holds up nobody. What
 changes while it reads may be reported, therefore: ask twice. What is damaged so that scripts
-would fail on it is reported first; `worq.queue.redis.mend` repairs.
+would fail on it is reported first; `worq.queue.redis.repair` repairs.
 """
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 from worq import const
-from worq.plain import line
+from worq.printable import line
 
 __all__ = ['Fault', 'Store', 'raw']
 
@@ -275,7 +275,7 @@ class Store:
 
 
 def sane(task: dict[str, str]) -> bool:
-    """Whether scripts can work on a task's record; `mend.lua` has the same in Lua."""
+    """Whether scripts can work on a task's record; `repair.lua` has the same in Lua."""
     state = task.get('s', '')
     return (len(task) <= FIELDS
             and len(raw(task.get('n', ''))) == const.NONCE and state in [*'pseac']

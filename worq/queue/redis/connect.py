@@ -4,8 +4,8 @@ redis-py would send a command again that may have been executed. So its connecti
 used bare, and what may be repeated is repeated here, where it is known.
 
 A lone server, Sentinel and Cluster differ in one thing: how the server is found to which to
-connect, see `worq.queue.redis.locate`. It is looked for again after each connection that broke, and
-after each answer that says that it is not there.
+connect, see `worq.queue.redis.discovery`. It is looked for again after each connection that broke,
+and after each answer that says that it is not there.
 """
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from redis.connection import AbstractConnection
 
 from worq.errors import QueueError, TooLarge
 from worq.lock import Lock
-from worq.plain import logger
+from worq.printable import logger
 from worq.queue.redis import transfer
-from worq.queue.redis import rights
+from worq.queue.redis import acl
 from worq.queue.redis.address import BLOCK, Address, parse
 from worq.queue.redis.packing import pack
 from worq.streams import fill
@@ -424,13 +424,13 @@ class Link:
         """
         user = str(self.address.options.get('username') or 'default')
         error = QueueError(f'Redis at {self.address.label}: '
-                           f'{rights.advice(user, "worq:", text, commands)} ({text})')
+                           f'{acl.advice(user, "worq:", text, commands)} ({text})')
         error.denied = True
         return error
 
     def _refused(self, error: errors.RedisError) -> QueueError:
         text = str(error)
-        if isinstance(error, errors.NoPermissionError) or rights.is_denial(text):
+        if isinstance(error, errors.NoPermissionError) or acl.is_denial(text):
             return self.denied(text)
         if isinstance(error, Unreplicated):
             return QueueError(f'Redis at {self.address.label}: {text}')

@@ -23,23 +23,23 @@ from worq import const
 from worq.errors import QueueError, TooLarge, Unfinished
 from worq.ids import new_nonce
 from worq.lock import Lock
-from worq.plain import logger
+from worq.printable import logger
 from worq.queue import base
 from worq.queue.base import (
     Argument, Delivery, Held, Inspection, Late, Lost, Message, Outcome, Refusal, Turn,
 )
-from worq.queue.checks import check_edges, check_held, check_limit, check_messages, check_wait
+from worq.queue.validation import check_edges, check_held, check_limit, check_messages, check_wait
 from worq.queue.redis import script
 from worq.queue.redis.connect import BLOCK, Link, Unreplicated, is_damage, parse, read, sender
-from worq.queue.redis.flat import (
+from worq.queue.redis.encoding import (
     HEAVY, STATES, News, affordable, all_words, flat_arguments, flat_messages, flat_outcomes,
     inspection, is_heavy, losses, news, refusals, text,
 )
 from worq.queue.redis.listen import Bell
-from worq.queue.redis.locate import Cluster
-from worq.queue.redis.mend import Mender, audit, is_newer, mend
-from worq.queue.redis.pieces import Pieces
-from worq.queue.redis.rights import is_vague
+from worq.queue.redis.discovery import Cluster
+from worq.queue.redis.repair import Repairer, audit, is_newer, repaired
+from worq.queue.redis.chunks import Pieces
+from worq.queue.redis.acl import is_vague
 
 __all__ = ['TaskQueue', 'Bell']
 
@@ -96,7 +96,7 @@ class TaskQueue(base.TaskQueue):
         self._pieces = Pieces(self._link, partial(self._guarded, again=True))
         self._bells: weakref.WeakValueDictionary[str, Bell] = weakref.WeakValueDictionary()
         self._patrol_at = time.monotonic() + PATROL / 1000
-        self._mender = Mender(partial(self.audit, repair=True), self._claim)
+        self._repairer = Repairer(partial(self.audit, repair=True), self._claim)
         _queues.add(self)
 
     @classmethod
@@ -162,7 +162,7 @@ class TaskQueue(base.TaskQueue):
                 for start in range(0, len(ids), LOOKS)
                 for found in self._run('inspect', *ids[start:start + LOOKS])]
         if any(found and found.lost for found in seen):
-            self._mender.alarm()
+            self._repairer.alarm()
         return seen
 
     def verify(self, ids: Sequence[str]) -> None:
@@ -293,17 +293,17 @@ class TaskQueue(base.TaskQueue):
         return {name.decode(): number for name, number in zip(flat[::2], flat[1::2])}
 
     def audit(self, repair: bool = False) -> list[str]:
-        newer = is_newer(partial(self._link.run, lambda connection: self._scripts['mend'](
+        newer = is_newer(partial(self._link.run, lambda connection: self._scripts['repair'](
             sender(connection), self._key)))
         if not repair:
             return audit(self._link.calls, self.prefix, newer)
-        return mend(partial(self._run, 'mend'), self._link.calls, self.prefix, newer)
+        return repaired(partial(self._run, 'repair'), self._link.calls, self.prefix, newer)
 
     def within(self, seconds: float) -> AbstractContextManager[None]:
         return self._link.within(seconds)
 
     def close(self) -> None:
-        self._mender.close()
+        self._repairer.close()
         self._link.close()
 
     # -- inside ---------------------------------------------------------------
@@ -330,7 +330,7 @@ class TaskQueue(base.TaskQueue):
             return self._link.run(work, again)
         except QueueError as error:
             if is_damage(error):
-                self._mender.alarm()
+                self._repairer.alarm()
             if error.denied and is_vague(text := str(error.__cause__)):
                 raise self._link.denied(text, self._denied()) from error.__cause__
             raise
@@ -362,7 +362,7 @@ class TaskQueue(base.TaskQueue):
                           for name, what in zip(found[:6:2], found[1:6:2]))
         log.warning('%s%d tasks or keys are not as they should be, and are repaired now: %s',
                     self.prefix, len(found) // 2, names)
-        self._mender.alarm()
+        self._repairer.alarm()
 
     def _claim(self) -> str:
         """'' if this process is to repair, one at a time; else the name of who does, or did."""

@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING
 
 from worq import const
-from worq.plain import logger
+from worq.printable import logger
 from worq.queue.records import Delivery
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from collections import deque
 import time
 from typing import Any
 
-from worq.plain import logger
-from worq.pool.thread.grip import ThreadGrip
+from worq.printable import logger
+from worq.pool.thread.interrupt import ThreadGrip
 from worq.queue.base import Delivery, Outcome
 
 __all__ = ['Worker', 'wait_for', 'why']

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import re
 
-from worq.plain import logger, shortened
+from worq.printable import logger, shortened
 
 __all__ = ['Births', 'one_line']
 

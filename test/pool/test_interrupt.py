@@ -13,9 +13,9 @@ from test import leaks
 from test.support import eventually
 from worq import Cancelled, TaskTimeout, get_broker
 from worq.current import CurrentTask
-from worq.pool.grip import Grip
+from worq.pool.interrupt import Grip
 from worq.pool.run import run
-from worq.pool.thread.grip import ThreadGrip
+from worq.pool.thread.interrupt import ThreadGrip
 from worq.queue.base import Delivery
 from worq.retry import Policy
 from worq.shield import running, unbroken

@@ -11,7 +11,7 @@ from test.pool.tasks import init
 from test.support import clean, redis_url, unique
 from worq import get_broker
 from worq.pool.process import WorkerPool
-from worq.queue import base, late
+from worq.queue import base, lazy
 
 URL = 'real://here'
 WAIT = 30
@@ -24,10 +24,10 @@ class Postponed(unittest.TestCase):
         self.real = types.SimpleNamespace(TaskQueue=types.SimpleNamespace(open=self.make))
         self.modules = {'real': 'the_real_one', 'other': 'another'}
         for patch in [mock.patch.dict(sys.modules, the_real_one=self.real),
-                      mock.patch.multiple(late, _module='', _url='', _place='')]:
+                      mock.patch.multiple(lazy, _module='', _url='', _place='')]:
             patch.start()
             self.addCleanup(patch.stop)
-        late.postpone(self.modules, URL)
+        lazy.postpone(self.modules, URL)
 
     def make(self, url, name, **options):
         if 'mistake' in options or 'mistake' in url:
@@ -37,11 +37,11 @@ class Postponed(unittest.TestCase):
 
     def test_only_this_scheme(self):
         """Backends of other schemes stay as they are."""
-        self.assertEqual(self.modules, {'real': 'worq.queue.late', 'other': 'another'})
+        self.assertEqual(self.modules, {'real': 'worq.queue.lazy', 'other': 'another'})
 
     def test_every_verb(self):
         """Each verb of the contract gets to the queue, which is opened once, and is answered."""
-        queue = late.TaskQueue.open(URL, 'name')
+        queue = lazy.TaskQueue.open(URL, 'name')
         self.assertEqual((queue.url, queue.name), (URL, 'name'))
         self.assertEqual(repr(queue), repr(base.TaskQueue(URL, 'name')))
         self.assertEqual(self.made, [])
@@ -60,15 +60,15 @@ class Postponed(unittest.TestCase):
 
     def test_close_unopened(self):
         """To close what nobody has used does not open it."""
-        with late.TaskQueue.open(URL, 'name'):
+        with lazy.TaskQueue.open(URL, 'name'):
             pass
         self.assertEqual(self.made, [])
 
     def test_mistakes(self):
         """Where there can be a mistake, in options or another url, it is told at once."""
-        self.assertRaises(ValueError, late.TaskQueue.open, URL, 'name', mistake=1)
-        self.assertRaises(ValueError, late.TaskQueue.open, 'real://mistake', 'name')
-        self.assertNotIsInstance(late.TaskQueue.open(URL, 'name', good=1), late.TaskQueue)
+        self.assertRaises(ValueError, lazy.TaskQueue.open, URL, 'name', mistake=1)
+        self.assertRaises(ValueError, lazy.TaskQueue.open, 'real://mistake', 'name')
+        self.assertNotIsInstance(lazy.TaskQueue.open(URL, 'name', good=1), lazy.TaskQueue)
         self.assertEqual(self.made, [(URL, 'name', {'good': 1})])
 
 

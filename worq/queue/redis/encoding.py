@@ -6,7 +6,7 @@ from typing import Any, Sequence
 from worq import const
 from worq.queue import base
 from worq.queue.base import Argument, Inspection, Lost, Message, Outcome, Refusal
-from worq.queue.checks import check_outcomes
+from worq.queue.validation import check_outcomes
 
 __all__ = ['HEAVY', 'STATES', 'News', 'affordable', 'all_words', 'flat_arguments', 'flat_messages',
            'flat_outcomes', 'inspection', 'is_heavy', 'losses', 'news', 'refusals', 'text']

@@ -12,7 +12,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Callable
 
 from worq.current import Control, CurrentTask, overtime
-from worq.plain import logger
+from worq.printable import logger
 from worq.pool.forks import only_here
 from worq.queue.base import Outcome
 from worq.retry import members

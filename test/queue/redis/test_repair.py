@@ -17,7 +17,7 @@ from worq import QueueError, TaskExpired
 from worq.pool import base as pools
 from worq.pool.thread import pool as thread
 from worq.queue import base
-from worq.queue.redis import mend, queue as redis
+from worq.queue.redis import repair, queue as redis
 
 GRAPH = ['done', 'long', 'enqueued', 'scheduled', 'held', 'waits', 'twice', 'tail']
 
@@ -92,7 +92,7 @@ class Repair(Case):
             argv += ('t', id, '', 'pins', id, pins.get(id, 0))
             for kind in 'abdrsw':
                 argv += (kind, id, '')
-        self.q._run('mend', *argv)
+        self.q._run('repair', *argv)
         eq_(self.q.audit(), [])
         eq_(self.finish(), dict.fromkeys(GRAPH, 'v'))
 
@@ -222,21 +222,21 @@ class Repair(Case):
 
 class MenderTest(unittest.TestCase):
 
-    def mender(self, *claims: str) -> mend.Mender:
+    def mender(self, *claims: str) -> repair.Repairer:
         """One whose claims are answered so; what it does is in `done`."""
-        self.enterContext(mock.patch.object(mend, 'AGAIN', 0.01))
+        self.enterContext(mock.patch.object(repair, 'AGAIN', 0.01))
         self.done: list[str] = []
         answers = list(claims)
 
         def claim() -> str:
             self.done.append('claim')
             return answers.pop(0)
-        return mend.Mender(lambda: self.done.append('mend'), claim)
+        return repair.Repairer(lambda: self.done.append('repair'), claim)
 
     def test_after_another(self) -> None:
         """A repair that another process had begun before is waited for, and then it is ours."""
         self.mender('one', 'one', '').alarm()
-        eventually(lambda: self.done, ['claim', 'claim', 'claim', 'mend'])
+        eventually(lambda: self.done, ['claim', 'claim', 'claim', 'repair'])
 
     def test_by_another(self) -> None:
         """A repair that another process has begun since is as good as ours."""
@@ -255,7 +255,7 @@ class MenderTest(unittest.TestCase):
             repairs.append(1)
             begun.set()
             go_on.wait(30)
-        mender._mend = repair
+        mender._repair = repair
         mender.alarm()
         self.assertTrue(begun.wait(30))
         for _ in range(5):
@@ -268,23 +268,23 @@ class MenderTest(unittest.TestCase):
         """Who waits for another's repair does so no longer once the queue is closed; the next
         alarm counts again."""
         mender = self.mender('one', '')
-        with mock.patch.object(mend, 'AGAIN', 60):
+        with mock.patch.object(repair, 'AGAIN', 60):
             mender.alarm()
             eventually(lambda: self.done, ['claim'])
             mender.close()
             eventually(lambda: mender._running, False)
         mender.alarm()
-        eventually(lambda: self.done, ['claim', 'claim', 'mend'])
+        eventually(lambda: self.done, ['claim', 'claim', 'repair'])
 
     def test_failing(self) -> None:
         """A repair that fails is tried three times, and again after the next alarm."""
         mender = self.mender(*[''] * 6)
-        mender._mend = mock.Mock(side_effect=QueueError('no'))
+        mender._repair = mock.Mock(side_effect=QueueError('no'))
         for times in 3, 6:
             with self.assertLogs('worq', 'WARNING'):
                 mender.alarm()
                 eventually(lambda: mender._running, False)
-            self.assertEqual(mender._mend.call_count, times)
+            self.assertEqual(mender._repair.call_count, times)
 
 
 class Alarm(Case):
@@ -304,7 +304,7 @@ class Alarm(Case):
             self.client.hset(self.key('t:bad'), mapping={'s': 'e', 'n': 'n' * 12, 'e': 'x'}),
             lambda: self.client.rpush(self.key('q:1'), 'n' * 12 + 'text') and
             self.client.set(self.key('t:text'), 'x')]
-        with mock.patch.object(mend, 'AGAIN', 0.05), mock.patch.object(redis, 'MENDING', 50), \
+        with mock.patch.object(repair, 'AGAIN', 0.05), mock.patch.object(redis, 'MENDING', 50), \
                 thread.WorkerPool(broker, workers=2):
             for poison in poisons:
                 eq_(q.len('x').result(timeout=30), 1)

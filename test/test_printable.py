@@ -14,12 +14,12 @@ import redis as client_of
 import worq
 from test import support
 from test.support import eq_
-from worq import DecodeError, QueueError, TaskExpired, TaskFailure, explain, plain
+from worq import DecodeError, QueueError, TaskExpired, TaskFailure, explain, printable
 from worq.pool import run
 from worq.pool.thread import pool as thread
 from worq.progress import Progress
 from worq.queue.base import Held
-from worq.queue.redis import mend, queue as redis
+from worq.queue.redis import repair, queue as redis
 
 RAW = 'a\nb\r\x1b[31m\x07\x00\u202e\u2028\ud800z'
 PLAIN = r'a\nb\r\x1b[31m\x07\x00\u202e\u2028\ud800z'
@@ -29,15 +29,15 @@ class Words(unittest.TestCase):
 
     def test_line(self) -> None:
         """Each character that moves a cursor is an escape; all others stay."""
-        eq_(plain.line(RAW), PLAIN)
+        eq_(printable.line(RAW), PLAIN)
         text = 'Grüße, 1\u00a0000 \u20ac \U0001f600 \u4e2d'
-        eq_(plain.line(text), text)
-        eq_(plain.line('x' * 300, 200), 'x' * 200 + '...')
-        eq_(plain.line(5), '5')
+        eq_(printable.line(text), text)
+        eq_(printable.line('x' * 300, 200), 'x' * 200 + '...')
+        eq_(printable.line(5), '5')
 
     def test_lines(self) -> None:
         """Of several lines each stays a line, and tabs stay."""
-        eq_(plain.lines('a\n\tb\x1b\n'), 'a\n\tb\\x1b\n')
+        eq_(printable.lines('a\n\tb\x1b\n'), 'a\n\tb\\x1b\n')
 
 
 class Errors(unittest.TestCase):
@@ -59,7 +59,7 @@ class Errors(unittest.TestCase):
 class Logs(unittest.TestCase):
 
     def setUp(self) -> None:
-        self.log = plain.logger('worq.test_plain')
+        self.log = printable.logger('worq.test_printable')
         self.lines: list[str] = []
         handler = logging.Handler()
         handler.emit = lambda record: self.lines.append(   # type: ignore[method-assign]
@@ -88,8 +88,8 @@ class Logs(unittest.TestCase):
         """Every logger of WorQ is one of these."""
         modules = [path for path in Path(worq.__file__).parent.rglob('*.py')
                    if 'logging.getLogger' in path.read_text('utf-8')]
-        eq_([path.name for path in modules], ['plain.py'])
-        for log in mend.log, redis.log, run.log, thread.log:
+        eq_([path.name for path in modules], ['printable.py'])
+        for log in repair.log, redis.log, run.log, thread.log:
             with self.assertLogs(log) as logs:
                 log.error('%s', RAW)
             eq_(logs.records[0].getMessage(), PLAIN)

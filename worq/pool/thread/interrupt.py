@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from worq.current import CurrentTask
 from worq.lock import Lock
-from worq.plain import logger
-from worq.pool.grip import GRACE, Grip, rouse
+from worq.printable import logger
+from worq.pool.interrupt import GRACE, Grip, rouse
 from worq.progress import Progress
 from worq.queue.base import Outcome
 

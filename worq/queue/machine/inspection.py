@@ -1,4 +1,4 @@
-"""What there is to see of the tasks in memory: one of them for people, all of them for tests."""
+"""What there is to see of the tasks: one of them for people, all of them for tests."""
 from __future__ import annotations
 
 from collections import Counter

@@ -24,7 +24,7 @@ from worq import QueueError
 from worq.pool.process import pool as process
 from worq.pool.thread import pool as thread
 from worq.queue import base
-from worq.queue.redis import audit, rights, script
+from worq.queue.redis import audit, acl, script
 from worq.queue.redis import TaskQueue
 
 PAGE = Path(__file__).parents[3] / 'doc' / 'redis.rst'
@@ -63,7 +63,7 @@ class Case(unittest.TestCase):
 
     def queue(self, url: str) -> TaskQueue:
         queue = TaskQueue(url, self.name, retry_for=1)
-        queue._mender.alarm = lambda: None   # type: ignore[method-assign]
+        queue._repairer.alarm = lambda: None   # type: ignore[method-assign]
         self.addCleanup(queue.close)
         return queue
 
@@ -214,7 +214,7 @@ class AtOnce(Case):
             except QueueError as error:
                 found.append(error)
         self.grant(server, [rule for rule in RULES if rule != '+unlink'])
-        with self.assertNoLogs('worq.queue.redis.mend'):
+        with self.assertNoLogs('worq.queue.redis.repair'):
             waiter = threading.Thread(target=wait, daemon=True)
             waiter.start()
             waiter.join(10)
@@ -236,7 +236,7 @@ class Words(unittest.TestCase):
                 ("ACL failure in script: User worq has no permissions to run the 'hset' command "
                  'script: 1, on @user_script:1.', False)]:
             with self.subTest(text):
-                self.assertTrue(rights.is_denial(text))
-                eq_(rights.is_vague(text), vague)
+                self.assertTrue(acl.is_denial(text))
+                eq_(acl.is_vague(text), vague)
         for text in ('WRONGTYPE Operation against a key holding the wrong kind of value', 'OOM'):
-            self.assertFalse(rights.is_denial(text))
+            self.assertFalse(acl.is_denial(text))

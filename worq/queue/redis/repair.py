@@ -12,15 +12,15 @@ from typing import Any, Callable
 from worq.errors import QueueError, WorqError
 from worq.latch import Flag
 from worq.lock import Lock
-from worq.plain import logger
+from worq.printable import logger
 from worq.queue.redis.audit import Commands, Fault, Store, raw
 
-__all__ = ['Mender', 'audit', 'is_newer', 'mend']
+__all__ = ['Repairer', 'audit', 'is_newer', 'repaired']
 
 AGAIN = 1.0    # seconds between two repairs in a process
 TRIES = 3      # of a repair that fails
 STEP = 100     # keys in one call of the script
-SHARED = {'key', 'field', 'trash'}   # what no script can mend, for all of them use it
+SHARED = {'key', 'field', 'trash'}   # what no script can repair, for all of them use it
 UNSURE = {'pins', 'dead'}   # what the script cannot see for itself: only what is found twice
 
 log = logger(__name__)
@@ -45,8 +45,8 @@ def audit(commands: Commands, prefix: str, newer: bool = False) -> list[str]:
     return [str(fault) for fault in Store(commands, prefix, newer).check()]
 
 
-def mend(run: Callable[..., Any], commands: Commands, prefix: str,
-         newer: bool = False) -> list[str]:
+def repaired(run: Callable[..., Any], commands: Commands, prefix: str,
+             newer: bool = False) -> list[str]:
     """Repair what is wrong; what that was, a line each.
 
     :param run: runs the script, with its arguments.
@@ -72,19 +72,19 @@ def mend(run: Callable[..., Any], commands: Commands, prefix: str,
     return texts
 
 
-class Mender:
+class Repairer:
     """Repairs a queue in a thread, when somebody has met damage: one at a time, one in a while.
 
     Each alarm is answered by a repair that begins after it: damage may be met only once, for a
     script that fails has done what came before. That repair may be another process's.
 
-    :param mend: does it.
+    :param repair: does it.
     :param claim: answers '' if it is ours to do, else whose repair is under way or was just now,
         a name for that one repair.
     """
 
-    def __init__(self, mend: Callable[[], Any], claim: Callable[[], str]) -> None:
-        self._mend = mend
+    def __init__(self, repair: Callable[[], Any], claim: Callable[[], str]) -> None:
+        self._repair = repair
         self._claim = claim
         self._lock = Lock()
         self._alarmed = False   # since the last repair began
@@ -100,7 +100,7 @@ class Mender:
             if self._running and self._thread is not None and self._thread.is_alive():
                 return   # else it was never begun, for that was interrupted
             self._running = True
-            self._thread = Thread(target=self._run, name='worq-mend', daemon=True)
+            self._thread = Thread(target=self._run, name='worq-repair', daemon=True)
             self._thread.start()
 
     def close(self) -> None:
@@ -118,7 +118,7 @@ class Mender:
                     return
                 self._alarmed = False
             try:
-                self._repair()
+                self._ensure()
                 failed = 0
             except Exception as error:
                 log.warning('the queue is damaged, and could not be repaired: %s', error,
@@ -129,7 +129,7 @@ class Mender:
                     self._alarmed |= failed < TRIES and not self._closed.is_set()
             self._closed.wait(AGAIN)
 
-    def _repair(self) -> None:
+    def _ensure(self) -> None:
         """Until there was a repair that began after this."""
         before = self._claim()
         other = before
@@ -138,7 +138,7 @@ class Mender:
                 return
             other = self._claim()
         if not other:
-            self._mend()
+            self._repair()
 
 
 def flush(run: Callable[..., Any], sure: dict[tuple[str, str], Any]) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from threading import Event, Thread
 
-from worq.plain import logger
+from worq.printable import logger
 from worq.pool.base import Desk
 
 __all__ = ['Pacemaker']

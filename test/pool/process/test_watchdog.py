@@ -16,7 +16,7 @@ from test.pool.tasks import lines
 from test.pool.test_desk import Childless
 from test.support import eventually
 from worq import Task, TaskExpired
-from worq.pool.process import frozen
+from worq.pool.process import watchdog
 from worq.pool.process.frames import HEAD, MOST, pack
 from worq.queue.base import Delivery
 
@@ -143,7 +143,7 @@ class WatchTest(unittest.TestCase):
     """What is frozen and what is not, by a child that the test is."""
 
     def setUp(self):
-        self.worker = Childless(b'', frozen.Watch())
+        self.worker = Childless(b'', watchdog.Watch())
         self.worker.ready = True
         self.worker.begun = lambda: None
         self.worker.kill = mock.Mock()
@@ -219,14 +219,14 @@ class WatchTest(unittest.TestCase):
         """When the manager, or the machine, was stopped itself, its children have their time
         anew."""
         self.send(b'')
-        self.assertFalse(self.killed(100, step=frozen.AWAY + 0.1))
+        self.assertFalse(self.killed(100, step=watchdog.AWAY + 0.1))
         self.assertFalse(self.killed(4))
         self.is_killed(4, 'has begun nothing')
 
     def test_long_arguments(self):
         """What is long takes its time to read."""
         self.send(b'')
-        self.worker.behind = lambda: 20 * frozen.RATE
+        self.worker.behind = lambda: 20 * watchdog.RATE
         self.assertFalse(self.killed(20))
         self.is_killed(8, 'has begun nothing')
 
@@ -234,7 +234,7 @@ class WatchTest(unittest.TestCase):
         """A child that takes long to begin is not frozen, but it is if a signal has stopped it."""
         self.worker.ready = False
         self.assertFalse(self.killed(20))
-        with mock.patch.object(frozen, 'is_stopped', return_value=True):
+        with mock.patch.object(watchdog, 'is_stopped', return_value=True):
             self.is_killed(8, 'which has run no task yet, has been stopped')
 
     def test_half_a_frame(self):
@@ -269,17 +269,17 @@ class WatchTest(unittest.TestCase):
     def test_heads(self):
         """Whom the page does not name pays if he is alone, and the page was overwritten; else when
         he is the next one again."""
-        heads = frozen.Heads()
+        heads = watchdog.Heads()
         self.send(b'')
         self.assertIsNone(heads.blamed(self.worker))
         self.assertEqual(heads.blamed(self.worker).id, 'id 0')
         self.send(b'')
         self.assertEqual(heads.blamed(self.worker).id, 'id 0')
-        heads = frozen.Heads()
+        heads = watchdog.Heads()
         self.page._numbers[self.page._SEAL] = 0
         self.assertEqual([heads.blamed(self.worker) for _ in range(2)], [None] * 2)
         self.worker.sent.pop()
-        self.assertEqual(frozen.Heads().blamed(self.worker).id, 'id 0')
+        self.assertEqual(watchdog.Heads().blamed(self.worker).id, 'id 0')
 
     def test_just_about_to_begin(self):
         """Who dies just as it begins a task has begun it."""

@@ -1,4 +1,4 @@
-"""A store in memory in which a verb was interrupted half-way, made whole.
+"""A store in which a verb was interrupted half-way, made whole.
 
 A signal handler may raise anywhere in it, as Ctrl-C does. What had been decided is then done to
 the end, what had not is as if it had never begun; and all that can be counted or looked up from
