@@ -9,24 +9,33 @@ from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from queue import Empty, SimpleQueue
-import threading
 import time
-from types import TracebackType
-from typing import Any, Iterable, Iterator, NamedTuple, Self
-from weakref import ref
+from typing import Any, Iterable, Iterator, NamedTuple, overload
 
+from worq.batch import Batch, batch
 from worq.const import CHUNK, check_count, check_timeout
-from worq.builder import Collecting, Collector, Entry, collecting, collector_of
 from worq.shield import unbroken
+from worq.stream import Stream
 from worq.task import Deferred, Queue, Task, parts
 
 __all__ = [
-    'batch', 'Batch', 'map', 'reduce', 'wait', 'as_completed', 'DoneAndNotDone',
+    'batch', 'Batch', 'map', 'Stream', 'reduce', 'wait', 'as_completed', 'DoneAndNotDone',
     'ALL_COMPLETED', 'FIRST_COMPLETED', 'FIRST_EXCEPTION',
 ]
 
 
-def map(target: Queue | Task, *iterables: Iterable[Any], chunksize: int = 1) -> list[Any]:
+@overload
+def map(target: Queue | Task, *iterables: Iterable[Any], chunksize: int = 1,
+        ahead: None = None) -> list[Any]: ...
+
+
+@overload
+def map(target: Queue | Task, *iterables: Iterable[Any], chunksize: int = 1,
+        ahead: int) -> Stream: ...
+
+
+def map(target: Queue | Task, *iterables: Iterable[Any], chunksize: int = 1,
+        ahead: int | None = None) -> list[Any] | Stream:
     """Call a task with the items of the iterables, as the builtin `map` does.
 
     ::
@@ -34,25 +43,37 @@ def map(target: Queue | Task, *iterables: Iterable[Any], chunksize: int = 1) -> 
         squares = worq.map(q.square, range(1000))
         total = q.sum(squares)
 
+        for text in worq.map(q.read, endless, ahead=20):   # one after the other, 20 at a time
+            print(text)
+
     :param target: the task: ``q.module.function``, or a `Task` with options.
     :param chunksize: how many calls one task makes. With more than one there is one
         Deferred for each chunk, and its value is the list of the chunk's results; if one
         call fails, the chunk does.
-    :returns: a list of Deferreds in order (of None, if results are ignored).
+    :param ahead: how many tasks are put and not yet told of at a time, at most. With it the
+        iterables may be endless, and a `Stream` of results is returned: not of Deferreds.
+    :returns: a list of Deferreds in order (of None, if results are ignored); or a `Stream`.
     :raises: what a single call does. Calls that were put before have been put then.
     """
     broker, name, options = parts(target)
     if not iterables:
         raise TypeError('map needs at least one iterable')
     chunksize = check_count('chunksize', chunksize)
-    calls = zip(*iterables)
+    calls: Iterator[tuple[Any, ...]] = zip(*iterables)
     if chunksize > 1 and callable(options.id):
         raise ValueError('an id that is a function of a call cannot be that of a chunk, which has '
                          'many calls: leave out either id or chunksize')
-    if chunksize == 1:
-        return broker.enqueue_all(name, calls, options)
-    chunks = iter(lambda: tuple(islice(calls, chunksize)), ())
-    return broker.enqueue_all(name, chunks, options, CHUNK)
+    extra = b''
+    if chunksize > 1:
+        calls = iter(partial(_chunk, calls, chunksize), ())
+        extra = CHUNK
+    if ahead is None:
+        return broker.enqueue_all(name, calls, options, extra)
+    return Stream(broker, name, calls, options, extra, check_count('ahead', ahead))
+
+
+def _chunk(calls: Iterator[tuple[Any, ...]], size: int) -> tuple[Any, ...]:
+    return tuple(islice(calls, size))
 
 
 def reduce(target: Queue | Task, items: Iterable[Any]) -> Any:
@@ -76,140 +97,6 @@ def reduce(target: Queue | Task, items: Iterable[Any]) -> Any:
         odd = level[-1:] if len(level) % 2 else []
         level = [*broker.enqueue_all(name, zip(level[::2], level[1::2]), options), *odd]
     return level[0]
-
-
-def batch(target: Queue | Task) -> Batch:
-    """Collect the calls of a block, and put them when it ends: all of them, or none.
-
-    ::
-
-        with worq.batch(q):
-            parts = worq.map(q.load, paths)
-            report = q.report(parts)
-        report.result()
-
-    It collects the calls that the block makes in its own thread through the broker of
-    `target`, whatever the queue or Task, those of ``worq.map`` and ``worq.reduce`` among
-    them. The Deferreds that they return can be arguments of further calls of the block; they
-    cannot be waited for before it has ended. If the block raises, nothing is put. A batch
-    inside a batch of the same broker joins it; batches of two brokers are independent.
-
-    There may be any number of calls. More than a thousand (or 8 MB, or 2,000 Deferreds in
-    their arguments) take several steps, and none of them runs before the last step is done.
-
-    :param target: any queue or Task of the broker.
-    :raises DuplicateTask: at the end of the block, as a single call does, for the first task
-        that is refused; the same for its other errors. Then nothing has been put.
-    """
-    broker, _, _ = parts(target)
-    return Batch(broker)
-
-
-class Lot:
-    """What the Deferreds of a batch know of it. They do not have the batch itself: it is at an end
-    when its block has let go of it, and so in no cycle with them."""
-
-    __slots__ = ('broker', 'word')
-
-    def __init__(self, broker: Any) -> None:
-        self.broker = broker
-        self.word = 'not begun'   #: how it stands with its tasks
-
-    def refuse(self, deferred: Deferred) -> RuntimeError:
-        """What to raise if somebody asks for the outcome of what is not put."""
-        if self.word == 'never put':
-            text = 'was never put, since its batch failed'
-        else:
-            text = 'is not put before its batch ends: ask for it after the with block'
-        return RuntimeError(f'{deferred.name} [{self.broker.name}:{deferred.id}] {text}')
-
-
-class Batch(Collector):
-    """A block whose calls are put together; ``len`` tells how many there are so far."""
-
-    def __init__(self, broker: Any) -> None:
-        self.broker = broker
-        self._joined: Batch | None = None   # the batch of this broker outside
-        self._thread = 0                    # whose calls are collected; 0: nobody's
-        self._lot = Lot(broker)
-        self._entries: list[Entry] = []
-        self._made: list[Deferred] = []
-
-    def __enter__(self) -> Self:
-        if self._lot.word != 'not begun':
-            raise RuntimeError('a batch can be used once')
-        self._lot.word = 'not put yet'
-        outer = collecting.get()
-        joined = collector_of(self.broker)
-        self._joined = joined if isinstance(joined, Batch) else None
-        self._thread = threading.get_ident()
-        try:
-            self._reset = collecting.set(Collecting(ref(self), outer))
-            return self
-        except BaseException:
-            collecting.set(outer)
-            raise
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        collecting.reset(self._reset)
-        self._thread = 0
-        entries, made = self._entries, self._made
-        self._entries, self._made = [], []
-        if error is not None:
-            self._lot.word = 'never put'
-        elif self._joined is not None:
-            self._lot.word = 'joined'
-            self._joined._join(entries, made)
-        else:
-            try:
-                self.broker.put_all(entries)
-            except BaseException:
-                self._lot.word = 'never put'
-                raise
-            self._lot.word = 'put'
-            for deferred in made:
-                deferred._batch = None
-            self.broker.inbox.note(made)
-
-    def _join(self, entries: list[Entry], made: list[Deferred]) -> None:
-        self._entries += entries
-        self._made += made
-        for deferred in made:
-            deferred._batch = self._lot
-
-    @property
-    def word(self) -> str:
-        """How it stands with its tasks."""
-        return self._lot.word
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __bool__(self) -> bool:
-        return True   # also an empty one is there
-
-    def __repr__(self) -> str:
-        return f'<Batch [{self.broker.name}] {len(self)} calls, {self.word}>'
-
-    # -- for the broker and the Deferreds --
-
-    def add(self, entry: Entry) -> Deferred | None:
-        self._entries.append(entry)
-        deferred = entry.deferred
-        if deferred._options.ignore_result:
-            return None
-        deferred._batch = self._lot
-        self._made.append(deferred)
-        return deferred
-
-    def is_open(self) -> bool:
-        return self._thread == threading.get_ident()
-
-    def holds(self, deferred: Deferred) -> bool:
-        """Whether it will put this Deferred's task, before what is collected next."""
-        return deferred._batch is self._lot \
-            or self._joined is not None and self._joined.holds(deferred)
 
 
 class DoneAndNotDone(NamedTuple):
@@ -244,17 +131,28 @@ def wait(deferreds: Iterable[Deferred], timeout: float | None = None,
         return DoneAndNotDone(done, arrivals.open - done)
 
 
-def as_completed(deferreds: Iterable[Deferred],
-                 timeout: float | None = None) -> Iterator[Deferred]:
+def as_completed(deferreds: Iterable[Deferred], timeout: float | None = None, *,
+                 ahead: int | None = None) -> Iterator[Deferred]:
     """Each Deferred once, when it is done, as ``concurrent.futures.as_completed`` does.
 
+    ::
+
+        for page in worq.as_completed((q.fetch(url) for url in endless), ahead=20):
+            print(page.result())
+
     :param timeout: seconds from the call, at most; None: as long as it takes.
+    :param ahead: how many there are at a time, at most, that are not done or not yet told of.
+        So many are taken from `deferreds` at once, and the next one each time that one has been
+        told of: so a generator that makes the calls may be endless. What it raises
+        comes when those before it are done.
     :raises TypeError: at once, for anything but Deferreds.
     :raises ValueError: at once, for a timeout that is negative, no number, or more than ten years.
     :raises TimeoutError: if they are not all done by then.
     :raises QueueError: as `wait` does.
     """
-    return _as_completed(Arrivals(deferreds, timeout), timeout)
+    if ahead is not None:
+        ahead = check_count('ahead', ahead)
+    return _as_completed(Arrivals(deferreds, timeout, ahead), timeout)
 
 
 def _as_completed(arrivals: Arrivals, timeout: float | None) -> Iterator[Deferred]:
@@ -271,45 +169,71 @@ class Arrivals:
 
     :param deferreds: what to wait for; it is begun with ``with``.
     :param timeout: seconds from now, at most; None: as long as it takes.
+    :param ahead: how many of them to take at a time; None: all.
     """
 
-    def __init__(self, deferreds: Iterable[Deferred], timeout: float | None) -> None:
+    def __init__(self, deferreds: Iterable[Deferred], timeout: float | None,
+                 ahead: int | None = None) -> None:
         timeout = check_timeout(timeout)
         self._limit = None if timeout is None else time.monotonic() + timeout
-        self.open = set(deferreds)     #: those that have not been told of
-        for strange in self.open:
-            if not isinstance(strange, Deferred):
-                raise TypeError(f'only Deferreds can be waited for, not {strange!r}'
-                                + (' (which a call returns whose result is ignored)'
-                                   if strange is None else ''))
-        unput = next((d for d in self.open if d._batch is not None), None)
-        if unput is not None:
-            raise unput._batch.refuse(unput)
+        self._ahead = ahead
+        self._source: Iterator[Deferred] | None = iter(deferreds)   # None: there are no more
+        self._error: Exception | None = None   # what it has raised
+        self.open: set[Deferred] = set()       #: those that have not been told of
         self._news: SimpleQueue[Deferred | None] = SimpleQueue()
-        self._subscribed: list[tuple[Deferred, Any]] = []
+        self._subscribed: dict[Deferred, Any] = {}
+        self._take()
+
+    def _take(self) -> list[Deferred]:
+        """Take as many as there may be; those that are new."""
+        new: list[Deferred] = []
+        while self._source is not None and (self._ahead is None or len(self.open) < self._ahead):
+            try:
+                deferred = next(self._source)
+            except StopIteration:
+                self._source = None
+                break
+            except Exception as error:
+                if self._ahead is None:
+                    raise
+                self._source, self._error = None, error
+                break
+            if not isinstance(deferred, Deferred):
+                raise TypeError(f'only Deferreds can be waited for, not {deferred!r}'
+                                + (' (which a call returns whose result is ignored)'
+                                   if deferred is None else ''))
+            if deferred._batch is not None:
+                raise deferred._batch.refuse(deferred)
+            if deferred not in self.open:
+                self.open.add(deferred)
+                new.append(deferred)
+        return new
 
     def __enter__(self) -> Arrivals:
         try:
             for deferred in self.open:
-                announce = partial(self._news.put, deferred)
-                if deferred.has_value():
-                    announce()
-                else:
-                    self._subscribed.append((deferred, announce))
-                    left = self._left()
-                    with nullcontext() if left is None else deferred.broker.backend.within(left):
-                        deferred.broker.inbox.subscribe(deferred, announce)
+                self._listen(deferred)
         except BaseException:
             self.__exit__()
             raise
         return self
 
+    def _listen(self, deferred: Deferred) -> None:
+        announce = partial(self._news.put, deferred)
+        if deferred.has_value():
+            announce()
+        else:
+            self._subscribed[deferred] = announce
+            left = self._left()
+            with nullcontext() if left is None else deferred.broker.backend.within(left):
+                deferred.broker.inbox.subscribe(deferred, announce)
+
     def __exit__(self, *exc_info: object) -> None:
         # Maybe in a finalizer, if somebody has given up half-way: nothing here takes a lock. What
         # an interruption leaves undone is done by itself, for the inbox does not keep `announce`.
-        for deferred, announce in self._subscribed:
+        for deferred, announce in self._subscribed.items():
             deferred.broker.inbox.unsubscribe(deferred, announce)
-        self._subscribed = []
+        self._subscribed = {}
 
     def _left(self) -> float | None:
         return None if self._limit is None else max(0.0, self._limit - time.monotonic())
@@ -329,3 +253,15 @@ class Arrivals:
             if deferred is not None and deferred in self.open:  # it may be announced more than once
                 self.open.discard(deferred)
                 yield deferred
+                if self._ahead is not None:
+                    self._go_on(deferred)
+        if self._error is not None:
+            raise self._error
+
+    def _go_on(self, told: Deferred) -> None:
+        """One has been told of: let go of it, and take another."""
+        announce = self._subscribed.pop(told, None)
+        if announce is not None:
+            told.broker.inbox.unsubscribe(told, announce)
+        for deferred in self._take():
+            self._listen(deferred)
