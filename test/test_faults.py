@@ -11,11 +11,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 from bench import guard
 from bench.faults import check, journal, run
 from bench.faults.proxy import Proxy
+from bench.faults.rig import Rig
 from test import leaks, support
 from test.pool.tasks import init, tasks
 from test.programs import ROOT
@@ -63,6 +65,17 @@ class RunsTest(unittest.TestCase):
     def test_run_13(self):
         """Poison fails, and says how; all else completes."""
         self.held(13)
+
+    def test_slowest_start(self):
+        """A run knows how slowly pools start, by the first worker of each that was ready."""
+        with Rig(1, None) as rig:
+            self.assertEqual(rig.slowest_start(), 0.0)
+            now = time.monotonic()
+            rig.started.update({1: now - 3, 2: now - 9, 3: now - 50})   # the last is never ready
+            for pid in (1, 2, 1, 4):
+                rig.journal.write(journal.READY, detail=pid)
+            begun = {e.detail: e.time for e in reversed(rig.entries())}   # the first of each
+            self.assertEqual(rig.slowest_start(), begun['2'] - (now - 9))
 
 
 @unittest.skipUnless(sys.platform == 'linux', 'it looks for processes in /proc')

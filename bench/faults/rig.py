@@ -77,6 +77,7 @@ class Rig:
         self.journal = Journal(self.folder)
         self._log = self.keep(open(Path(self.folder, 'log'), 'ab'))
         self.programs: list[subprocess.Popen[bytes]] = []
+        self.started: dict[int, float] = {}   # pools: when, by process id
 
     def __enter__(self) -> Rig:
         return self
@@ -148,6 +149,15 @@ class Rig:
         """How many entries there are of an event."""
         return sum(entry.event == event for entry in self.entries())
 
+    def slowest_start(self) -> float:
+        """Seconds that a pool took at most from its start until a worker of it was ready."""
+        ready: dict[int, float] = {}
+        for entry in self.entries():   # in order of time
+            if entry.event == journal.READY and entry.detail.isdecimal():
+                ready.setdefault(int(entry.detail), entry.time)
+        return max((moment - self.started[pid] for pid, moment in ready.items()
+                    if pid in self.started), default=0.0)
+
     def finish(self, *producers: subprocess.Popen[bytes], limit: float = 600) -> None:
         """Wait for producers; RuntimeError, with the log, if one has failed."""
         for producer in producers:
@@ -206,6 +216,7 @@ class Pool:
         """Start it (again); it is not waited for."""
         self.program = self.rig.run('pool_script.py', self.options)
         self.pid = self.program.pid
+        self.rig.started[self.pid] = time.monotonic()
 
     def await_ready(self) -> None:
         """Wait until its workers are ready; RuntimeError, with the log, if they are not."""
