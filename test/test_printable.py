@@ -14,7 +14,9 @@ import redis as client_of
 import worq
 from test import support
 from test.support import eq_
-from worq import DecodeError, QueueError, TaskExpired, TaskFailure, explain, printable
+from worq import (
+    DecodeError, QueueError, Task, TaskExpired, TaskFailure, explain, printable, retry, testing,
+)
 from worq.pool import run
 from worq.pool.thread import pool as thread
 from worq.progress import Progress
@@ -38,6 +40,17 @@ class Words(unittest.TestCase):
     def test_lines(self) -> None:
         """Of several lines each stays a line, and tabs stay."""
         eq_(printable.lines('a\n\tb\x1b\n'), 'a\n\tb\\x1b\n')
+
+    def test_long(self) -> None:
+        """Of millions of characters that cannot be printed some are shown: each costs time."""
+        for function in printable.line, printable.lines:
+            text = function('b' + '\x00' * 10 ** 6 + 'e')
+            self.assertLess(len(text), 5 * printable.LONG)
+            self.assertTrue(text.startswith('b') and text.endswith('e') and text.isprintable())
+            left_out = 10 ** 6 + 2 - printable.LONG
+            self.assertTrue(f'{left_out:,} characters left out' in text)   # it is long itself
+        for text in 'x' * 10 ** 6, '\n' * 10 ** 6:   # nothing has to be looked at one by one
+            self.assertIs(printable.lines(text), text)
 
 
 class Errors(unittest.TestCase):
@@ -107,6 +120,40 @@ class Logs(unittest.TestCase):
         self.assertTrue(first.isprintable())
         self.assertTrue(repr(deferred).isprintable())
 
+    def test_many(self) -> None:
+        """Of a huge group or chain of exceptions, or a deep one, the first few are shown."""
+        logging.disable(logging.CRITICAL)
+        self.addCleanup(logging.disable, logging.NOTSET)
+
+        def wide() -> None:
+            raise ExceptionGroup('wide', [ValueError(n) for n in range(5_000)])
+
+        def deep() -> None:
+            error: Exception = ValueError('the innermost')
+            for n in range(5_000):
+                error = ExceptionGroup(str(n), [error])
+            raise error
+
+        def chain() -> None:
+            error = None
+            for n in range(5_000):
+                other = ValueError(n)
+                other.__cause__, error = error, other
+            assert error is not None
+            raise error
+        with testing.Bench(wide, deep, chain) as bench, \
+                mock.patch.object(retry, 'name_of', wraps=retry.name_of) as named:
+            for name, word in ('wide', 'a member'), ('deep', 'a member'), ('chain', 'the cause'):
+                d = Task(getattr(bench.queue, name), retries=2, retry_on=ValueError, backoff=0)()
+                bench.run()
+                error = d.exception(0)
+                assert error is not None
+                self.assertIn('attempt 3 of 3', error.error)
+                self.assertIn(f'{word}:\nTraceback', error.traceback)
+                self.assertTrue(error.traceback.endswith('too many to be shown\n'))
+                self.assertLess(len(error.traceback), 5_000)
+            self.assertLess(named.call_count, 100)
+
     @staticmethod
     def fail_so() -> None:
         raise ValueError(RAW)
@@ -155,7 +202,7 @@ class Readers(unittest.TestCase):
         """A record of another type, and one without a state, are told of as damaged."""
         one = self.broker.queue().len('x' * 100)
         key = f'worq:{{{self.name}}}:'
-        with mock.patch.object(self.broker.backend._mender, 'alarm') as alarm:
+        with mock.patch.object(self.broker.backend._repairer, 'alarm') as alarm:
             self.client.hdel(key + f't:{one.id}', 's')
             self.assertIn('makes no sense', one.explain())
             self.client.delete(key + 'm')

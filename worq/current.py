@@ -64,8 +64,13 @@ class CurrentTask:
 
         The pool sends the last word with its next heartbeat. So it costs next to nothing,
         however often it is called.
+
+        :param done: a number from 0, as `total`; None: nobody knows of how many.
+        :param text: a long one is cut.
+        :raises ValueError: for anything else as a number, NaN and infinities among it.
+        :raises TypeError: for a text that is no string.
         """
-        self.reported = Progress(done, total, text)
+        self.reported = Progress.checked(done, total, text)
 
     def stop(self, word: str, error: str = '') -> BaseException:
         """For the pool: note that it is to stop, and get the exception to raise in it.

@@ -6,19 +6,25 @@ import logging
 __all__ = ['line', 'lines', 'logger', 'shortened']
 
 SHORT = 300     # characters of what is shown in short
+LONG = 100_000  # ... of what is looked at one by one, where some cannot be printed
 SPACES = '\u00a0\u2002\u2003\u2007\u2009\u200a\u202f\u3000'   # that texts of people have
 
 
 def line(text: object, most: int = 0) -> str:
     """The text on one line, with an escape for each character that cannot be printed.
 
+    A very long one with such characters loses its middle.
+
     :param most: characters, after which it is cut; 0: it is not.
     """
     text = str(text)
     if most and len(text) > most:
         text = text[:most] + '...'
-    if text.isprintable():
-        return text
+    return text if text.isprintable() else escaped(bounded(text))
+
+
+def escaped(text: str) -> str:
+    """With an escape for each character that cannot be printed."""
     return ''.join(c if c.isprintable() or c in SPACES else c.encode('unicode_escape').decode()
                    for c in text)
 
@@ -30,7 +36,18 @@ def shortened(text: str, most: int = SHORT) -> str:
 
 def lines(text: str) -> str:
     """The same, for a text of several lines."""
-    return '\n'.join('\t'.join(map(line, part.split('\t'))) for part in text.split('\n'))
+    if text.replace('\n', '').replace('\t', '').isprintable():
+        return text
+    return '\n'.join('\t'.join(map(escaped, part.split('\t')))
+                     for part in bounded(text).split('\n'))
+
+
+def bounded(text: str) -> str:
+    """A text of at most so many characters: who writes millions must not cost others seconds."""
+    if len(text) <= LONG:
+        return text
+    half = LONG // 2
+    return f'{text[:half]} ... {len(text) - 2 * half:,} characters left out ... {text[-half:]}'
 
 
 def logger(name: str) -> logging.Logger:

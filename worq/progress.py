@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from worq import const
+from worq.printable import line
 
 __all__ = ['Progress']
 
-MOST = 10 ** 300    # of a number; one that no float can hold is none of a task
+SHORT = 100    # characters that an error shows of what is no progress
+MOST = 1e300    # of a number; one that no float can hold is none of a task
 
 
 class Progress(NamedTuple):
@@ -17,6 +19,21 @@ class Progress(NamedTuple):
     done: float
     total: float | None = None
     text: str = ''
+
+    @classmethod
+    def checked(cls, done: Any, total: Any, text: Any) -> Progress:
+        """What a task says, refused where it says it if nobody could be told.
+
+        :raises ValueError: for what is no number, or none from 0 that is finite.
+        :raises TypeError: for a text that is no string.
+        """
+        if type(done) not in (int, float) or not 0 <= done <= MOST:
+            done = number('done', done)
+        if total is not None and (type(total) not in (int, float) or not 0 <= total <= MOST):
+            total = number('total', total)
+        if not isinstance(text, str):
+            raise TypeError(f'the text of a progress is a string, not {line(repr(text), SHORT)}')
+        return cls(done, total, text[:const.PROGRESS])
 
     def encode(self) -> bytes:
         """As it travels with a heartbeat; a long text is cut.
@@ -39,9 +56,16 @@ class Progress(NamedTuple):
             done, total, text = json.loads(raw)
         except (ValueError, TypeError, RecursionError):
             return None
-        if not isinstance(done, int | float) or not isinstance(text, str) \
-                or not isinstance(total, int | float | None):
+        try:
+            return cls.checked(done, total, text)
+        except (ValueError, TypeError):
             return None
-        if any(isinstance(n, int) and abs(n) > MOST for n in (done, total)):
-            return None
-        return cls(done, total, text)
+
+
+def number(name: str, value: Any) -> int | float:
+    """ValueError unless it is a number from 0 that a float can hold; it is returned as Python's."""
+    found = const.plain_number(value)
+    if found is None or not 0 <= found <= MOST:   # nan is neither
+        shown = line(const.shown(found) if isinstance(found, int) else repr(value), SHORT)
+        raise ValueError(f'invalid {name} of a progress: {shown}; it is a finite number from 0')
+    return found

@@ -20,6 +20,7 @@ import worq
 from worq import Task, TaskSpace, const, retry, testing
 from worq.pool.process import pool as process
 from worq.pool.thread import pool as thread
+from worq.progress import Progress
 from worq.queue.base import Argument, Outcome, TaskQueue
 from worq.queue.memory import queue as memory
 from worq.queue.redis import queue as redis
@@ -174,6 +175,40 @@ class Refused(unittest.TestCase):
         self.check(bench.run, COUNTS, 'limit')
         self.check(lambda value: worq.Retry(delay=value), SPANS, 'delay')
         self.check(lambda value: worq.map(self.q.f, [1], chunksize=value), COUNTS, 'chunksize')
+
+    def test_progress(self) -> None:
+        """What a task says of how far it has come; it may count beyond ten years."""
+        seen: list[Any] = []
+        values = [value for value in SPANS if isinstance(value, bool) or value not in (
+            sys.maxsize, 1e300, 1e10, const.SPAN + 1)] + ['x' * 10 ** 6, -0.5]
+
+        def report() -> None:
+            task = worq.current_task()
+            self.check(task.progress, values, 'done')
+            self.check(lambda value: task.progress(1, value), values, 'total')
+            for text in None, b'x', 1, ['x']:
+                with self.assertRaises(TypeError):
+                    task.progress(1, 2, text)
+            for fine in 0, 0.5, sys.maxsize, 1e300, -0.0, Narrow(), Word.THREE:
+                task.progress(fine, fine, 'x' * 10 ** 6)
+                seen.append(task.reported)
+                eq_(Progress.decode(seen[-1].encode())[:2], seen[-1][:2])
+        with testing.Bench(report) as bench:
+            d = bench.queue.report()
+            bench.run()
+            self.assertIsNone(d.exception(0))
+        eq_(len(seen), 7)
+        eq_({type(number) for told in seen for number in told[:2]}, {int, float})
+        for raw in b'[NaN, 1, ""]', b'[1, Infinity, ""]', b'[1, -1, ""]', b'[true, 1, ""]':
+            self.assertIsNone(Progress.decode(raw), raw)
+
+    def test_takes(self) -> None:
+        """How many tasks are taken, on every engine."""
+        for q in memory.TaskQueue('memory://'), redis.TaskQueue('redis://localhost:1'):
+            self.addCleanup(q.close)
+            for call in [lambda value, q=q: q.take('p', value),
+                         lambda value, q=q: q.edges('g', 'a', 'n' * 12, value, [])]:
+                self.check(call, [math.nan, -1, True, 1.5, '1'], 'count')
 
     def test_addresses(self) -> None:
         """Options of a queue, and those of its URL."""

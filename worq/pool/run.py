@@ -7,11 +7,12 @@ answers an `Outcome`, so a pool's loop has no special cases.
 from __future__ import annotations
 
 from contextvars import copy_context
+from itertools import islice
 import logging
 import time
 import traceback
 from types import CoroutineType, TracebackType
-from typing import Any, Callable, Iterable
+from typing import Any, Callable, Iterable, Iterator
 
 from worq import const, retry, seals
 from worq.core import Broker
@@ -31,6 +32,8 @@ __all__ = ['run', 'runner']
 log = logger(__name__)
 
 UNKNOWN = 'no such task'   # and no more, as in WorQ 1.x, whose programs compare it: a note has it
+MANY = 1_000   # exceptions in groups and chains, beyond which Python is not asked to format them
+SHOWN = 10     # ... of these
 BESIDE = 3   # members of a group of exceptions that an error names, besides the one that decides
 
 
@@ -331,6 +334,51 @@ def _describe(err: BaseException) -> str:
 def _trace(err: BaseException, begin: TracebackType | None = None) -> str:
     """The traceback as text, from the task's own frame on."""
     try:
-        return ''.join(traceback.format_exception(type(err), err, begin))
+        if not _is_many(err):
+            return ''.join(traceback.format_exception(type(err), err, begin))
+    except BaseException:   # a few that are too deep for Python's stack, say
+        pass
+    try:
+        return _trace_of_many(err, begin)
     except BaseException:
         return ''
+
+
+def _connected(err: BaseException) -> Iterator[tuple[BaseException, str]]:
+    """An exception, its members, and what was before it; and what that is to the one before.
+
+    Each once, and not all at once: there may be a hundred thousand.
+    """
+    open: list[tuple[BaseException, str]] = [(err, '')]
+    seen = set()
+    while open:
+        one, word = open.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one, word
+        if isinstance(one, BaseExceptionGroup):
+            open += [(each, 'a member') for each in reversed(one.exceptions)]
+        if one.__cause__ is not None:
+            open.append((one.__cause__, 'the cause'))
+        elif one.__context__ is not None and not one.__suppress_context__:
+            open.append((one.__context__, 'what was handled'))
+
+
+def _is_many(err: BaseException) -> bool:
+    """Whether Python would take seconds to format all that hangs together with an exception."""
+    if err.__cause__ is None and err.__context__ is None \
+            and not isinstance(err, BaseExceptionGroup):
+        return False
+    return next(islice(_connected(err), MANY, None), None) is not None
+
+
+def _trace_of_many(err: BaseException, begin: TracebackType | None) -> str:
+    """The same in short: the first few of them, each alone."""
+    text = []
+    for one, word in islice(_connected(err), SHOWN):
+        text += [f'{word}:\n'] if word else []
+        text += ['Traceback (most recent call last):\n',
+                 *traceback.format_tb(begin if one is err else one.__traceback__),
+                 f'{_describe(one)}\n']
+    return ''.join([*text, 'and more exceptions, too many to be shown\n'])

@@ -70,8 +70,8 @@ def _check_gate(message: Message, count: int, gate: str) -> None:
 
 def check_edges(id: str, start: int, arguments: Sequence[Argument]) -> None:
     """ValueError if these cannot become arguments of that task."""
-    if start < 0:
-        raise ValueError(f'{id!r}: it cannot have {start} arguments')
+    if type(start) is not int or start < 0:
+        raise ValueError(f'{id!r}: it cannot have {start!r} arguments')
     _check_arguments(id, arguments)
 
 
@@ -118,8 +118,8 @@ def check_held(held: Iterable[Held], lease: int = const.LEASE) -> list[Held]:
 
 def check_limit(limit: int, timeout: float = 0, lease: int = const.LEASE) -> None:
     """ValueError if so many cannot be taken, or not so."""
-    if limit < 1:
-        raise ValueError(f'limit is {limit}; it must be at least 1')
+    if type(limit) is not int or limit < 1:
+        raise ValueError(f'limit is {limit!r}; it must be a whole number from 1')
     if not timeout <= const.SPAN or not 0 <= lease <= SPAN:   # a negative one has passed already
         raise ValueError(f'a take cannot wait for {timeout} seconds, or lease for {lease} ms')
 
