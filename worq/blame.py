@@ -1,4 +1,4 @@
-"""Which part of an object cannot be encoded: asked only when encoding has failed.
+"""Which part of an object cannot be encoded, and what to do: asked only when encoding has failed.
 
 An encoder's error says what it could not do, and never where. ``find`` tries the parts of
 the object one by one and descends into the first that fails alone.
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, MappingView
+from io import IOBase
+from typing import Any, Never, Self
 
-__all__ = ['find', 'failure_of', 'parts', 'plain_parts', 'describe']
+__all__ = ['Unsendable', 'find', 'failure_of', 'parts', 'plain_parts', 'plain_error', 'describe',
+           'script']
 
 Attempt = Callable[[object], object]
 Parts = Iterator[tuple[str, object]]
@@ -21,11 +23,30 @@ DEPTH = 50
 SECONDS = 2.0
 
 
-def find(obj: object, error: Exception, attempt: Attempt,
-         parts: Callable[[object], Parts]) -> tuple[str, Exception]:
+class Unsendable:
+    """Base of what stands for more than a message can hold: a queue, a broker.
+
+    It says what to send in its place, to whoever pickles it.
+    """
+
+    __slots__ = ()
+    __instead__ = ''
+
+    def __reduce_ex__(self, protocol: object) -> Never:
+        raise TypeError(f'{self!r} cannot be sent: {self.__instead__}')
+
+    def __copy__(self) -> Self:
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+
+def find(obj: object, error: Exception, attempt: Attempt, parts: Callable[[object], Parts],
+         verb: str = 'pass') -> tuple[str, Exception]:
     """Where in `obj` the trouble is, and what it is.
 
     :param error: what encoding `obj` raised.
+    :param verb: what somebody wants to do with it, who is told what to do in its place.
     :param attempt: encodes an object, or raises.
     :param parts: ``parts`` or ``plain_parts``, as the encoder goes into objects or does not.
     :returns: a path such as ``['key'][0].lock``, empty for `obj` itself; and the error
@@ -37,7 +58,7 @@ def find(obj: object, error: Exception, attempt: Attempt,
                path: str) -> tuple[str, Exception] | None:
         # Each level of too deep a nesting fails: the path would say nothing.
         if too_deep(error) or isinstance(error, MemoryError) or len(above) == DEPTH:
-            return path, error
+            return path, helped(obj, error, verb)
         dead_end = False
         for step, part in parts(obj):
             if any(part is seen for seen in above):
@@ -49,9 +70,26 @@ def find(obj: object, error: Exception, attempt: Attempt,
                 if found is not None:
                     return found
                 dead_end = True
-        return None if dead_end else (path, error)
+        return None if dead_end else (path, helped(obj, error, verb))
 
     return search(obj, error, [obj], '') or ('', error)
+
+
+def helped(obj: object, error: Exception, verb: str) -> Exception:
+    """The error, with what to do if that is known."""
+    if isinstance(obj, Unsendable | IOBase) or too_deep(error):
+        advice = '' if not isinstance(obj, IOBase) else f'{verb} its path, or what is in it'
+    elif isinstance(obj, Coroutine):
+        advice = 'await it'
+    elif isinstance(obj, AsyncIterator):
+        advice = f'{verb} [each async for each in ...]'
+    elif isinstance(obj, Iterator | MappingView):
+        advice = f'{verb} list(...)'
+    elif '<locals>' in (text := describe(error)) or '<lambda>' in text:
+        advice = 'define it at the top level of a module'
+    else:
+        advice = ''
+    return TypeError(f'{describe(error)}; {advice}') if advice else error
 
 
 def failure_of(obj: object, attempt: Attempt) -> Exception | None:
@@ -112,6 +150,24 @@ def too_deep(error: BaseException) -> bool:
     if isinstance(error, RecursionError):
         return True
     return type(error) is ValueError and 'recursion limit' in str(error)  # msgpack's
+
+
+def plain_error(obj: object, format: str) -> TypeError:
+    """Why a format of plain data cannot hold `obj`."""
+    if isinstance(obj, Unsendable) and isinstance(why := failure_of(obj, pickle.dumps), TypeError):
+        return why
+    return TypeError(f'{format} cannot hold an object of type {type(obj).__name__}')
+
+
+def script(error: Exception, of: str) -> str:
+    """What to add to an error of loading: a pickle that names what is in another's main script.
+
+    :param of: whose.
+    """
+    if isinstance(error, (AttributeError, ImportError)) and (
+            "'__main__'" in str(error) or "'__mp_main__'" in str(error)):
+        return f'; it is defined in the script of whoever {of}: move it to a module'
+    return ''
 
 
 def name(key: object) -> str:

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from worq import blame, const, errors
 from worq.errors import DecodeError, EncodeError, TaskFailure, UntrustedMessage, WorqError
+from worq.printable import middle_out
 from worq.trust import (
     CALL, FAILURE, KINDS, MEMO, UNSIGNED, VALUE, Key, Keyring, hmac_halves, keyring_for,
 )
@@ -129,7 +130,7 @@ def plain_reference(obj: object, format: str) -> tuple[str, str]:
             return _here.reference(obj)
     except TypeError:
         pass  # no Deferred
-    raise TypeError(f'{format} cannot hold an object of type {type(obj).__name__}')
+    raise blame.plain_error(obj, format)
 
 
 # -- formats -------------------------------------------------------------------------
@@ -338,7 +339,8 @@ class Codec:
         except WorqError:
             raise
         except Exception as err:
-            path, cause = self._blame(value, err, lambda part: self._dump_with(None, part))
+            path, cause = self._blame(value, err, lambda part: self._dump_with(None, part),
+                                      'return')
             raise EncodeError(f'the result{path}: {blame.describe(cause)}') from err
         if len(payload) > self.max_payload:
             self._too_large('the result', payload)
@@ -355,14 +357,14 @@ class Codec:
         one that it does. It is signed for the task ``failure.task_id``.
         """
         kind = next(base for base in type(failure).__mro__ if base.__name__ in FAILURES)
-        notes = [shorten(str(note), NOTE_LIMIT) for note in getattr(failure, '__notes__', ())]
+        notes = [middle_out(str(note), NOTE_LIMIT) for note in getattr(failure, '__notes__', ())]
         payload = json.dumps({
             'type': kind.__name__,
             'name': str(failure.task_name),
             'queue': str(failure.queue),
             'id': str(failure.task_id),
-            'error': shorten(str(failure.error), ERROR_LIMIT),
-            'traceback': shorten(str(failure.traceback), TRACEBACK_LIMIT),
+            'error': middle_out(str(failure.error), ERROR_LIMIT),
+            'traceback': middle_out(str(failure.traceback), TRACEBACK_LIMIT),
             **({'notes': notes[:NOTES]} if notes else {}),
         }, separators=(',', ':')).encode('ascii')
         return self.seal(self._failure_head, failure.task_id, nonce, b'', payload)
@@ -419,8 +421,9 @@ class Codec:
         except WorqError:
             raise
         except Exception as err:
+            whose = blame.script(err, 'calls' if header else 'runs the task')
             raise DecodeError(f'{self._what(id, header)} cannot be loaded here: '
-                              f'{blame.describe(err)}') from err
+                              f'{blame.describe(err)}{whose}') from err
         finally:
             _here.resolve = outer
 
@@ -445,10 +448,10 @@ class Codec:
         raise EncodeError(f'the arguments of {task_name(header)}: '
                           f'{blame.describe(error)}') from error
 
-    def _blame(self, obj: object, error: Exception,
-               attempt: blame.Attempt) -> tuple[str, Exception]:
+    def _blame(self, obj: object, error: Exception, attempt: blame.Attempt,
+               verb: str = 'pass') -> tuple[str, Exception]:
         parts = blame.parts if self.format == 'pickle' else blame.plain_parts
-        return blame.find(obj, error, attempt, parts)
+        return blame.find(obj, error, attempt, parts, verb)
 
     def _too_large(self, what: str, payload: bytes) -> NoReturn:
         raise EncodeError(f'{what}: {len(payload):,} bytes are more than the '
@@ -509,12 +512,3 @@ class Codec:
 def task_name(header: bytes) -> str:
     """The first line of a header."""
     return header.partition(b'\n')[0].decode('utf-8', 'replace') or 'a task'
-
-
-def shorten(text: str, limit: int) -> str:
-    """`text` with at most about `limit` characters: its head and its tail."""
-    if len(text) <= limit:
-        return text
-    half = limit // 2
-    left_out = f'{len(text) - 2 * half:,} characters left out'
-    return f'{text[:half]}\n... {left_out} ...\n{text[-half:]}'

@@ -186,4 +186,5 @@ MEMO = 16 << 10             #: bytes that a retry leaves for the next delivery
 LOOK = 10                   #: open arguments that ``inspect`` names
 AHEAD = 10_000              #: places in a ready list that ``inspect`` looks at
 INBOX_TTL = 10 * MINUTE     #: seconds that an inbox outlives its last reader
+SILENT = 60_000             #: ms after which a pool that was not heard of counts no more
 POOL_TTL = HOUR             #: seconds that a silent pool is remembered

@@ -6,9 +6,10 @@ from functools import lru_cache, partial
 import logging
 from typing import Any, Callable, Iterable, Self, Sequence, TypeVar, overload
 
-from worq import builder, seals
+from worq import builder, mistakes, seals
+from worq.blame import Unsendable
 from worq.codec import ByValue, Codec
-from worq.const import PUT_BYTES, check_timeout
+from worq.const import PUT_BYTES, SILENT, check_timeout
 from worq.errors import (
     DecodeError, DuplicateTask, EncodeError, QueueError, TaskCancelled, TaskExpired, TaskFailure,
 )
@@ -32,10 +33,11 @@ log = logger(__name__)
 
 T = TypeVar('T')
 
+NAMES = 10_000       # of tasks whose first call has been looked at; the names of others each time
 HAND_LEASE = 60_000  # ms that a task taken by hand is leased; a thread pool renews it
 
 
-class Broker:
+class Broker(Unsendable):
     """Owns one task queue, the codec of its messages, and the tasks that are exposed.
 
     ``worq.get_broker(url)`` makes one. A program that only calls tasks needs no more than
@@ -48,12 +50,15 @@ class Broker:
     :param codec: turns calls and outcomes into bytes and back.
     """
 
+    __instead__ = 'call a task, or pass a Deferred; a task has current_task().queue'
+
     def __init__(self, backend: TaskQueue, codec: Codec) -> None:
         self.backend = backend
         self.codec = codec
         self.inbox = Inbox(backend)
         self.tasks: dict[str, Callable[..., Any]] = {}
         self.defaults: dict[str, Policy] = {}    # what tasks were defined with
+        self._called: set[str] = set()           # names of calls that have been looked at
         self.name = backend.name
         self.hand = f'hand:{new_nonce()}'
 
@@ -132,6 +137,8 @@ class Broker:
         :raises TaskFailure: if the outcome of an argument is not known any more.
         :raises QueueError: if the queue cannot be reached, or can store nothing more.
         """
+        if name not in self._called:
+            self._look_at(name)
         collector = collector_of(self)
         entry = self._entry(name, args, kw, options, b'', collector)
         if collector is not None:
@@ -154,6 +161,8 @@ class Broker:
         :raises: what ``enqueue`` does. The calls before the one that is refused, or some
             of them, have been put then.
         """
+        if name not in self._called:
+            self._look_at(name)
         collector = collector_of(self)
         if collector is not None:
             return [collector.add(self._entry(name, args, {}, options, extra, collector))
@@ -175,6 +184,22 @@ class Broker:
                 step.append(entry)
         self._begin_step(step, made)()
         return made
+
+    def _look_at(self, name: str) -> None:
+        """Before the first call of a task: warn if its name can hardly be that of one."""
+        if len(self._called) < NAMES:
+            self._called.add(name)
+        meant = mistakes.other_than_a_task(name)
+        if not meant or name in self.tasks:
+            return
+        try:
+            known = [info.get('tasks', '').split('\n') for info in self.backend.pools().values()
+                     if int(info['seen']) <= SILENT]
+        except QueueError:   # the call itself will say so
+            return
+        if not any(name in names for names in known):
+            log.warning('%s [%s] is put as a task, and no pool that is known now has one of this '
+                        'name; was something else meant? %s', name, self.name, meant)
 
     def put_all(self, entries: list[Entry]) -> None:
         """Put calls that belong together: all of them, or none."""

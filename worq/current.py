@@ -4,6 +4,7 @@ from __future__ import annotations
 from types import CoroutineType
 from typing import Any, Protocol, cast
 
+from worq.blame import Unsendable
 from worq.core import Broker
 from worq.errors import Cancelled, TaskTimeout
 from worq.printable import line
@@ -15,7 +16,7 @@ from worq.task import Queue
 __all__ = ['CurrentTask', 'Control', 'current_task', 'overtime']
 
 
-class CurrentTask:
+class CurrentTask(Unsendable):
     """One delivery of a task, while it runs.
 
     :ivar id: the task's id.
@@ -27,6 +28,7 @@ class CurrentTask:
 
     __slots__ = ('id', 'name', 'attempt', 'deadline', 'reported', 'shield',
                  '_broker', '_delivery', '_stopped')
+    __instead__ = 'send what is wanted of it, as its id'
 
     def __init__(self, broker: Broker, delivery: Delivery, name: str, attempt: int = 1) -> None:
         self.id = delivery.id
@@ -88,7 +90,12 @@ class CurrentTask:
 
 class Control(Protocol):
     """A pool's hold on what its worker runs: between the first and the last of these calls it
-    may raise a `Cancelled` or a `TaskTimeout` there, once, at any place."""
+    may raise a `Cancelled` or a `TaskTimeout` there, once, at any place.
+
+    :ivar exposes: where its tasks are exposed, if that is not where the pool was made.
+    """
+
+    exposes: str = ''
 
     def begin(self, task: CurrentTask, limit: float | None, will: Outcome | None) -> None:
         """The task's function is about to be called, in this thread.

@@ -22,7 +22,6 @@ __all__ = ['explain']
 TASKS = 24        # that are told of, at most ...
 SHOWN = 4         # ... and open arguments of each of them
 NAME = 200        # characters of a name
-SILENT = 60_000   # ms after which a pool that was not heard of counts no more
 
 
 def explain(broker: Any, id: str, name: str, outcome: Callable[[str], Any]) -> str:
@@ -136,7 +135,7 @@ class Explanation:
                  + (f', which is process {pool["pid"]} on {pool["host"]}'
                     if pool and 'pid' in pool and 'host' in pool else '')
                  + (f'; this is delivery {found.deliveries}' if found.deliveries > 1 else '') + '.']
-        if pool and int(pool['seen']) > SILENT:
+        if pool and int(pool['seen']) > const.SILENT:
             lines.append(f'  That pool was last heard of {span(int(pool["seen"]))} ago.')
         if progress is not None:
             lines.append('  ' + report(progress))
@@ -184,7 +183,7 @@ class Explanation:
 
     def _who(self, name: str) -> str:
         """Which pools could take it."""
-        live = [pool for pool in self.pools.values() if int(pool['seen']) <= SILENT]
+        live = [pool for pool in self.pools.values() if int(pool['seen']) <= const.SILENT]
         if not live:
             return 'No pool works on this queue.'
         many = '1 pool works' if len(live) == 1 else f'{len(live)} pools work'

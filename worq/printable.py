@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import logging
 
-__all__ = ['line', 'lines', 'logger', 'shortened']
+__all__ = ['line', 'lines', 'logger', 'middle_out', 'shortened']
 
 SHORT = 300     # characters of what is shown in short
 LONG = 100_000  # ... of what is looked at one by one, where some cannot be printed
@@ -32,6 +32,15 @@ def escaped(text: str) -> str:
 def shortened(text: str, most: int = SHORT) -> str:
     """Any text, of several lines perhaps, as one line of at most so many characters."""
     return line(' '.join(text.split()), most)
+
+
+def middle_out(text: str, limit: int) -> str:
+    """`text` with at most about `limit` characters: its head and its tail."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    left_out = f'{len(text) - 2 * half:,} characters left out'
+    return f'{text[:half]}\n... {left_out} ...\n{text[-half:]}'
 
 
 def lines(text: str) -> str:

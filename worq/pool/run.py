@@ -14,7 +14,7 @@ import traceback
 from types import CoroutineType, TracebackType
 from typing import Any, Callable, Iterable, Iterator
 
-from worq import const, retry, seals
+from worq import const, mistakes, retry, seals
 from worq.core import Broker
 from worq.current import Control, CurrentTask, overtime
 from worq.errors import (
@@ -113,7 +113,8 @@ class Run:
             return self._sign_anew()
         function = self.broker.tasks.get(self.name)
         if function is None:
-            return self.failure(UNKNOWN, 'refuse', note=_known(self.broker.tasks))
+            return self.failure(UNKNOWN, 'refuse',
+                                note=_known(self.broker.tasks) + control.exposes)
         try:
             args, kw = self._read()
         except BaseException as err:
@@ -139,7 +140,8 @@ class Run:
             control.end()   # again: what interrupts the task may have hit the first before it began
             # two frames are our own: this one and that of _call
             begin = err.__traceback__ and err.__traceback__.tb_next
-            return self._after(err, _trace(err, begin and begin.tb_next))
+            return self._after(err, _trace(err, begin and begin.tb_next),
+                               hint=mistakes.option_among(err, kw, self.name) if kw else '')
         finally:
             running.reset(here)
         return self._encode(value)
@@ -234,13 +236,17 @@ class Run:
 
     # 4. -- after an error ----------------------------------------------------
 
-    def _after(self, err: BaseException, trace: str, quiet: bool = False) -> Outcome:
-        """What an error in the task comes to: another attempt, or the task's failure."""
+    def _after(self, err: BaseException, trace: str, quiet: bool = False,
+               hint: str = '') -> Outcome:
+        """What an error in the task comes to: another attempt, or the task's failure.
+
+        :param hint: what to add to its text.
+        """
         policy, attempt = self.policy, self.memo.attempts + 1
         err, beside = self._leader(err)
         late = self._is_late(err)
         error = (f'TaskTimeout: {err.error}' if isinstance(err, TaskTimeout) and late
-                 else _describe(err)) + beside
+                 else _describe(err)) + hint + beside
         asked = isinstance(err, Retry)
         if not isinstance(err, Cancelled) and (asked or retry.wanted(policy, err)) \
                 and retry.again(policy, attempt, asked):

@@ -50,6 +50,8 @@ __all__ = ['main', 'main_script', 'preparation', 'prepare']
 
 log = logger(__name__)
 
+CALLED = ('init_func is called with the address of the queue, as '
+          'init_func(url, *init_args, **init_kwargs)')
 FLUSH = 0.002       # seconds that an outcome waits for those of the tasks behind it
 SELDOM = 0.1        # seconds, when a task takes long
 NEWS = 0.5          # seconds between two looks at a task's progress
@@ -156,7 +158,12 @@ def begin(data: bytes, queue: str, asks: bool) -> Broker:
     if not asks:
         lazy.postpone(SCHEMES, call['url'], call['place'])
     init, args, kw = unpickle(call['init'])
-    broker = init(call['url'], *args, **kw)
+    try:
+        broker = init(call['url'], *args, **kw)
+    except TypeError as error:
+        if error.__traceback__ and error.__traceback__.tb_next is None:   # of the call itself
+            error.add_note(CALLED)
+        raise
     if not isinstance(broker, Broker):
         raise TypeError(f'init_func must return a broker, and returned {broker!r}')
     if broker.name != queue:
@@ -170,6 +177,8 @@ def begin(data: bytes, queue: str, asks: bool) -> Broker:
 
 class ChildGrip(Grip):
     """The child's grip on its task: the manager gives the order by the page and a signal."""
+
+    exposes = '; in a process pool they are exposed by init_func, which each child calls'
 
     def __init__(self, child: Child) -> None:
         super().__init__()

@@ -35,6 +35,7 @@ _pools: WeakSet[WorkerPool] = WeakSet()
 
 log = logger(__name__)
 
+CO_VARARGS = 4             # of a function's code: it takes any number of arguments
 GRACE = 30.0               # seconds that running tasks have when the pool stops
 STALL = 120.0              # seconds; a queue that is out of reach takes it some ten
 WATCH, SOON = 1.0, 0.02    # seconds between two looks at the managers; while they stop
@@ -81,6 +82,10 @@ class WorkerPool:
         check_broker(broker)
         if not callable(init_func):
             raise TypeError(f'init_func must be callable, not {init_func!r}')
+        if isinstance(init_func, FunctionType) and not init_func.__code__.co_argcount \
+                and not init_func.__code__.co_flags & CO_VARARGS:
+            raise TypeError(f'init_func gets the address of the queue as its first argument, as '
+                            f'def {init_func.__name__}(url): ..., and this one takes none')
         if isinstance(init_args, (str, bytes)):   # its letters would be the arguments
             raise TypeError(f'init_args is a sequence of arguments, as [{init_args!r}], '
                             f'not {init_args!r}')

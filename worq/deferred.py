@@ -1,0 +1,278 @@
+"""The result of a call, seen by the one who calls: Deferred."""
+from __future__ import annotations
+
+from typing import Any, Generator, NamedTuple
+
+from worq import codec, const
+from worq.anchor import kept_by
+from worq.errors import QueueError, TaskExpired, TaskFailure
+from worq.options import UNSET, Options
+from worq.printable import line
+from worq.progress import Progress
+from worq.protocols import CallBroker
+from worq.queue import base
+
+__all__ = ['Call', 'Deferred']
+
+NUMBERS = frozenset((int, float))   # types that need no longer look
+
+
+class Call(NamedTuple):
+    """What a Deferred is the result of.
+
+    `args` and `kw` are None once the Deferred is an argument of another call: else the
+    last link of a chain would keep all the earlier ones in memory.
+    """
+
+    id: str
+    name: str
+    args: tuple[Any, ...] | None
+    kw: dict[str, Any] | None
+    options: Options
+
+    def __repr__(self) -> str:
+        return line(f'<Call {self.name} {self.id}>')
+
+
+class Deferred:
+    """The result of a call, wherever and whenever it arrives.
+
+    Wait for it (``wait``, ``result``), ``await`` it, ``cancel`` it, or pass it as an
+    argument of another call, nested anywhere in its arguments: that task then runs when the
+    value is there, and gets the value. Any number of Deferreds, tasks and processes may read
+    one result until its ``result_timeout`` is over. A Deferred may be used by many threads.
+
+    Brokers make them: by a call, and ``broker.deferred(id)`` for a task of any process.
+    """
+
+    __slots__ = ('broker', 'id', 'name', '_args', '_kw', '_options', '_nonce', '_raw', '_value',
+                 '_batch', '__weakref__')
+
+    def __init__(self, broker: CallBroker, id: str, name: str, args: tuple[Any, ...] | None,
+                 kw: dict[str, Any] | None, options: Options, nonce: str = '') -> None:
+        self.broker = broker
+        self.id = id                        #: the task's id
+        self.name = name                    #: the task's dotted name; '?' if taken up by its id
+        self._args = args
+        self._kw = kw                       # None also for none, which is so in most calls
+        self._options = options
+        self._nonce = nonce
+        self._raw: bytes | None = None      # the outcome on record, once it has arrived
+        self._value: Any = UNSET            # what that means, once somebody has asked
+        self._batch: Any = None             # which will put the task; None: it is put
+
+    @property
+    def task(self) -> Call:
+        """The call: ``.id .name .args .kw .options``.
+
+        ``args`` and ``kw`` are None once this Deferred is an argument of another call that has
+        been put, for else the last of a long chain would keep all arguments of all that
+        were before it; and where it was taken up by its id.
+        """
+        kw = self._kw if self._args is None else self._kw or {}
+        return Call(self.id, self.name, self._args, kw, self._options)
+
+    def has_value(self) -> bool:
+        """Whether the outcome (value or failure) has arrived here already; asks nobody."""
+        return self._raw is not None or self._value is not UNSET
+
+    def __bool__(self) -> bool:
+        """Whether the outcome has arrived; asks the queue unless it is known here."""
+        return self._batch is None and self.wait(0)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the outcome.
+
+        A task should not wait for another one, for that holds its worker: take the
+        other as an argument instead.
+
+        :param timeout: seconds, at most; None: as long as it takes. If the queue is out of
+            reach, it may be two seconds more: any server is given those to answer.
+        :returns: whether the outcome is there.
+        :raises QueueError: if the queue cannot be reached within the timeout.
+        :raises RuntimeError: if the task belongs to a `worq.batch` that is not put yet.
+        :raises ValueError: for a timeout that is negative, no number, or more than ten years.
+        """
+        if timeout is not None and not (type(timeout) in NUMBERS and 0 <= timeout <= const.SPAN):
+            timeout = const.check_timeout(timeout)
+        if self._batch is not None:
+            raise self._batch.refuse(self)
+        return self.has_value() or self.broker.inbox.wait(self, timeout)
+
+    @property
+    def value(self) -> Any:
+        """What the task returned.
+
+        :raises AttributeError: while there is no outcome; it does not wait.
+        :raises TaskFailure: if the task failed.
+        """
+        if not self.wait(0):
+            raise AttributeError('Deferred value not available')
+        return self._outcome()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for what the task returns, and return it. Raises what ``wait`` does, and:
+
+        :raises TimeoutError: if there is no outcome within `timeout` seconds. If these are one or
+            more, it says how the task stands, as ``explain`` does in its first line.
+        :raises TaskFailure: if the task failed.
+        """
+        if not self.wait(timeout):
+            raise TimeoutError(self._late(timeout or 0))
+        return self._outcome()
+
+    def _late(self, seconds: float) -> str:
+        """What to say after waiting in vain; if that was for long, with the reason."""
+        label = f'{self.name} [{self.broker.name}:{self.id}]'
+        if seconds >= 1:
+            try:
+                with self.broker.backend.within(0):
+                    label = self.explain().partition('\n')[0]
+                return f'no result after {seconds:g} seconds: {label} (explain() says more)'
+            except Exception:   # the queue is out of reach by now, or was interrupted in a verb
+                pass
+        return line(f'{label} has no result after {seconds:g} seconds; explain() says why')
+
+    def exception(self, timeout: float | None = None) -> TaskFailure | None:
+        """Wait for it to end: the failure if it failed, else None. Raises as ``wait``, and:
+
+        :raises TimeoutError: if there is no outcome within `timeout` seconds.
+        """
+        try:
+            self.result(timeout)
+        except TaskFailure as failure:
+            return failure
+        return None
+
+    def cancel(self) -> bool:
+        """Do not run the task, nor anything that depends on it, if it is not too late.
+
+        In a task that runs `Cancelled` is raised, within a second or so, and what it returns
+        in spite of it is dropped. Who waits for any of them gets `TaskCancelled` at once.
+
+        :returns: whether it was cancelled; False if it had completed.
+        :raises QueueError: if the queue cannot be reached.
+        """
+        if self._batch is not None:
+            raise self._batch.refuse(self)
+        return self.broker.cancel(self.id)
+
+    def arrive(self, raw: bytes | None) -> None:
+        """Take the outcome on record; for the inbox. None: there is none any more."""
+        if raw is None or not self.accepts(raw):
+            self.fail(TaskExpired(self.name, self.broker.name, self.id,
+                                  'task expired before a result was returned; '
+                                  'the queue does not know it, or not any more'))
+        elif self._value is UNSET:
+            self._raw = raw
+
+    def accepts(self, raw: bytes) -> bool:
+        """Whether an outcome on record is of the life of the task that is meant."""
+        return not self._nonce or raw.startswith(self._nonce.encode())
+
+    def fail(self, failure: TaskFailure) -> None:
+        """Take `failure` as the outcome, unless there is one already."""
+        if not self.has_value():
+            self._value = failure
+
+    def _outcome(self) -> Any:
+        value = self._value
+        if value is UNSET:
+            raw = self._raw
+            # no raw outcome means that another thread has decoded it since the line above
+            value = self._value if raw is None else self.broker.outcome(self, raw)
+            self._value, self._raw = value, None
+        if isinstance(value, TaskFailure):
+            # Each reader raises it anew, so the frames of the last one must not pile up.
+            raise value.with_traceback(None)
+        return value
+
+    @property
+    def status(self) -> str | None:
+        """'success' or 'failed'; before that the task's state, see `worq.const`.
+
+        None before its batch is put. A task that the queue does not know has failed.
+        """
+        if self._batch is not None:
+            return None
+        if not self.wait(0):
+            return self.broker.status(self)
+        raw = self._raw
+        if raw is None:
+            failed = isinstance(self._value, TaskFailure)
+        else:
+            try:
+                failed = base.unpack(raw).kind != base.VALUE
+            except ValueError:   # it is damaged, and so its value will raise a TaskFailure
+                failed = True
+        return const.FAILED if failed else const.SUCCESS
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the task that runs has come, as it told last (``current_task().progress``).
+
+        None if it has told nothing, or does not run. It asks the queue; what is told arrives
+        there with the next heartbeat of the pool, within a second or two.
+        """
+        return self.broker.progress(self.id)
+
+    def explain(self) -> str:
+        """Why it is not done yet, or how it ended: several lines of text, for people.
+
+        What it waits for and why that is not done; until when it is scheduled, and after which
+        error; at which place it is in the queue, and whether a pool knows it; where it runs, since
+        when, and how far it has come. It asks the queue a few times, and changes nothing.
+        """
+        if self._batch is not None:
+            return str(self._batch.refuse(self))
+        return self.broker.explain(self)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """The task's value in a coroutine of asyncio; raises TaskFailure if it failed."""
+        if self._batch is not None:
+            raise self._batch.refuse(self)
+        if not self.has_value():
+            import asyncio   # who awaits has it; for all others it is a third of what WorQ imports
+            loop = asyncio.get_running_loop()
+            future: asyncio.Future[None] = loop.create_future()
+
+            def arrived(error: Exception | None) -> None:  # in the loop's thread
+                if future.done():
+                    pass
+                elif error is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(error)
+
+            def announce(error: Exception | None = None) -> None:  # in some other thread
+                try:
+                    loop.call_soon_threadsafe(arrived, error)
+                except RuntimeError:
+                    pass  # the loop has been closed: nobody is left to tell
+
+            kept = kept_by(loop)
+            try:
+                kept.add(announce)   # the inbox does not keep it
+                self.broker.inbox.subscribe(self, announce, announce)
+                yield from future
+            finally:
+                self.broker.inbox.unsubscribe(self, announce)
+                kept.discard(announce)
+        return self._outcome()
+
+    def __reduce__(self) -> Any:
+        # Only the codec may pickle a Deferred, as a reference: see Broker.enqueue.
+        return codec.reduce_reference(self)
+
+    def __copy__(self) -> Deferred:
+        return self  # it stands for one task, and so would a copy
+
+    def __deepcopy__(self, memo: object) -> Deferred:
+        return self
+
+    def __repr__(self) -> str:
+        try:
+            status = self._batch.word if self._batch else self.status or 'incomplete'
+        except QueueError:  # it must be possible to show anything, at any time
+            status = 'out of reach'
+        return line(f'<Deferred {self.name} [{self.broker.name}:{self.id}] {status}>')
