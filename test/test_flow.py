@@ -251,6 +251,59 @@ class FlowContract(BrokerCase):
         self.assertEqual(box._subscribed, set())
         eventually(lambda: (box._tidy(), box._waiting), (None, {}))
 
+    # -- arguments that failed ------------------------------------------------
+
+    def test_skip(self):
+        """With Task.SKIP what failed is left out of lists; the log says how many, and why."""
+        numbers = worq.map(self.q.picky, range(6))
+        total = Task(self.q.sum, on_error=Task.SKIP)(numbers)
+        nested = Task(self.q.join, on_error=Task.SKIP)([numbers], {'all': numbers[2:4]})
+        later = self.q.picky(total)
+        with self.assertLogs('worq.pool.run', 'INFO') as logs:
+            self.work(self.b)
+        self.assertEqual(total.result(30), 12)
+        self.assertEqual(later.result(30), 12)
+        self.assertEqual(nested.result(30), "([[0, 1, 2, 4, 5]]{'all': [2]})")
+        self.assertRegex('\n'.join(logs.output), r'sum .* runs without 1 of its arguments, which '
+                         r'failed: picky .* not three')
+
+    def test_skip_elsewhere(self):
+        """What failed and stands in no list fails the task, which does not run."""
+        called = []
+        self.b.expose(called.append)
+        failed = self.q.picky(3)
+        task = Task(self.q.append, on_error=Task.SKIP)
+        made = [task(failed), task((1, failed)), task({'a': failed})]
+        cancelled = self.q.picky(1)
+        cancelled.cancel()
+        made += [task(cancelled)]
+        self.work(self.b)
+        for deferred in made[:3]:
+            self.assertEqual(deferred.exception(30).error, 'ValueError: not three')
+        self.assertIn('cancelled', str(made[3].exception(30)))
+        self.assertEqual(called, [])
+
+    def test_skip_at_the_queue(self):
+        """It may be an option of a queue, and all may have failed."""
+        q = self.b.queue(on_error='skip')
+        total = q.sum([q.picky(3), q.picky(3)])
+        self.work(self.b)
+        self.assertEqual(total.result(30), 0)
+        with self.assertRaisesRegex(ValueError, 'Task.SKIP'):
+            Task(q.sum, on_error='skipp')
+
+    def test_reduce_skips(self):
+        """In a reduction the one that is left is handed on; with none it fails."""
+        task = Task(self.q.join, on_error=Task.SKIP)
+        for items, expect in [([3, 'b', 'c'], '(bc)'), (['a', 3, 3, 'd', 3], '(ad)'),
+                              ([3, 3, 3, 'd'], 'd'), (['a', 'b', 'c'], '((ab)c)')]:
+            top = worq.reduce(task, worq.map(self.q.picky, items))
+            self.work(self.b)
+            self.assertEqual(top.result(30), expect)
+        top = worq.reduce(task, worq.map(self.q.picky, [3, 3, 3]))
+        self.work(self.b)
+        self.assertEqual(top.exception(30).error, 'ValueError: not three')
+
     # -- when a task runs -----------------------------------------------------
 
     def test_priority(self):

@@ -88,7 +88,10 @@ GATE = 4                    #: no task: it holds back what is put with it
 
 # -- lines of a header, after the task's name ------------------------------------
 CHUNK = b'\nchunk'          # each positional argument is the arguments of a call
-PASSES = b'\non_error pass'   # signed, as the flag is not: it may get failures as arguments
+# signed, as the flag is not: it may get failures as arguments
+PASSES = b'\non_error pass'
+SKIPS = b'\non_error skip'   # and leaves them out
+PAIR = b'\npair'   # a node of `reduce`: of two arguments one that failed is left out
 
 # -- bounds -----------------------------------------------------------------------
 # What a call may ask for is checked once, by the two functions below; so whatever is in a queue and

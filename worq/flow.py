@@ -13,7 +13,8 @@ import time
 from typing import Any, Iterable, Iterator, NamedTuple, overload
 
 from worq.batch import Batch, batch
-from worq.const import CHUNK, check_count, check_timeout
+from worq.const import CHUNK, PAIR, check_count, check_timeout
+from worq.options import SKIP
 from worq.shield import unbroken
 from worq.stream import Stream
 from worq.task import Deferred, Queue, Task, parts
@@ -82,7 +83,9 @@ def reduce(target: Queue | Task, items: Iterable[Any]) -> Any:
     The order of the items is kept, so the task has to be associative, but need not be
     commutative: the tree is as deep as the logarithm of their number.
 
-    :param target: the task, called with two neighbours or what they came to.
+    :param target: the task, called with two neighbours or what they came to. With
+        ``on_error=Task.SKIP`` one that failed is left out: it is not called then, but hands on
+        what the other one came to, and fails only if both have.
     :param items: Deferreds and plain values.
     :returns: the Deferred at the top of the tree. A single item comes back as it is.
     :raises ValueError: if there are no items.
@@ -90,12 +93,13 @@ def reduce(target: Queue | Task, items: Iterable[Any]) -> Any:
     broker, name, options = parts(target)
     if options.ignore_result:
         raise ValueError('reduce needs the results that ignore_result would drop')
+    extra = PAIR if options.on_error == SKIP else b''
     level = list(items)
     if not level:
         raise ValueError('reduce of no items has no result')
     while len(level) > 1:
         odd = level[-1:] if len(level) % 2 else []
-        level = [*broker.enqueue_all(name, zip(level[::2], level[1::2]), options), *odd]
+        level = [*broker.enqueue_all(name, zip(level[::2], level[1::2]), options, extra), *odd]
     return level[0]
 
 

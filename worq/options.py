@@ -7,10 +7,12 @@ from typing import Any, Callable, NamedTuple
 
 from worq import const, retry
 
-__all__ = ['FAIL', 'PASS', 'UNSET', 'Options']
+__all__ = ['FAIL', 'PASS', 'SKIP', 'UNSET', 'Options']
 
 FAIL = 'fail'
 PASS = 'pass'
+SKIP = 'skip'
+LINES = {FAIL: b'', PASS: const.PASSES, SKIP: const.SKIPS}   # of a header
 
 
 class _Unset:
@@ -76,9 +78,9 @@ class Options(_Options):
                 and not callable(options.id):
             raise ValueError(f'invalid id: {options.id!r}; '
                              'it is a string, or a function of the arguments that returns one')
-        if options.on_error not in (FAIL, PASS):
+        if options.on_error not in (FAIL, PASS, SKIP):
             raise ValueError(f'invalid on_error: {options.on_error!r}; '
-                             'it is Task.FAIL or Task.PASS')
+                             'it is Task.FAIL, Task.PASS or Task.SKIP')
         options = options._replace(
             result_timeout=const.check_span('result_timeout', options.result_timeout, above=True),
             max_deliveries=const.check_count('max_deliveries', options.max_deliveries),
@@ -110,7 +112,7 @@ class Options(_Options):
     def flags(self) -> int:
         """As the queue knows them."""
         return (const.IGNORE_RESULT if self.ignore_result else 0) \
-            | (const.PASS if self.on_error == PASS else 0)
+            | (0 if self.on_error == FAIL else const.PASS)
 
     def stamp(self) -> Stamp:
         """What the message of a call gets of them.
@@ -129,8 +131,7 @@ class Options(_Options):
         lines = retry.lines(retry.checked(self.retries, self.backoff, self.retry_on, self.timeout))
         if self.lease:  # the pool must know how often to beat for it
             lines = b'\nlease %d' % self.lease + lines
-        if self.on_error == PASS:
-            lines = const.PASSES + lines
+        lines = LINES[self.on_error] + lines
         delay, expires = self.spans()
         return lines, (self.flags, const.PRIORITIES[self.priority], delay,
                        int(self.result_timeout * 1000), self.lease, self.max_deliveries, expires)

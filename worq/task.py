@@ -12,7 +12,7 @@ from typing import Any, Callable, Never, Sequence
 from worq.blame import Unsendable
 from worq.deferred import Deferred
 from worq.errors import DuplicateTask, TaskExpired, TaskFailure
-from worq.options import FAIL, PASS, UNSET, Options
+from worq.options import FAIL, PASS, SKIP, UNSET, Options
 from worq.printable import line
 from worq.protocols import CallBroker
 from worq.space import TaskSpace
@@ -104,7 +104,8 @@ class Task(Unsendable):
         an id of its own.
     :param on_error: what happens when an argument that is a Deferred fails. `Task.FAIL`
         (default): the task fails with that failure, and does not run. `Task.PASS`: the
-        `TaskFailure` is handed over in place of the value.
+        `TaskFailure` is handed over in place of the value. `Task.SKIP`: it is left out of the
+        list that it stands in, at any depth; one that stands elsewhere is as with `FAIL`.
     :param ignore_result: keep neither result nor failure; the call returns None.
     :param result_timeout: seconds that the outcome is kept after the task has completed and
         everything that depends on it has run; an hour by default. Of a call that a task has made
@@ -145,6 +146,7 @@ class Task(Unsendable):
 
     PASS = PASS
     FAIL = FAIL
+    SKIP = SKIP
     __instead__ = 'call it, or pass a Deferred'
 
     def __init__(self, queue: Queue, id: str | Callable[..., str] | None = UNSET,
@@ -187,7 +189,7 @@ class Task(Unsendable):
 
     @property
     def on_error(self) -> str:
-        """`Task.FAIL` or `Task.PASS`."""
+        """`Task.FAIL`, `Task.PASS` or `Task.SKIP`."""
         return self._options.on_error
 
     @property

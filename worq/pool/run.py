@@ -22,6 +22,7 @@ from worq.errors import (
 )
 from worq.printable import line, logger
 from worq.pool import forks
+from worq.pool.skip import leave_out, one_of_two
 from worq.queue.base import Argument, Delivery, Outcome
 from worq.retry import Memo, Policy
 from worq.shield import running
@@ -101,6 +102,7 @@ class Run:
     memo = Memo()
     policy = Policy()
     given: dict[str, bytes] | None = None   # arguments by id, once they are asked for
+    values: list[object] | None = None      # what they came to, if some may be left out
 
     def __init__(self, broker: Broker, delivery: Delivery) -> None:
         self.broker = broker
@@ -121,6 +123,10 @@ class Run:
             # Another pool may have the secret, and then runs it.
             refused = isinstance(err, UntrustedMessage) and err.unknown_key
             return self.failure(_describe(err), 'refuse' if refused else 'failure')
+        if const.SKIPS in self.delivery.header:
+            without = self._skip(args, kw)
+            if without is not None:
+                return without
 
         task = CurrentTask(self.broker, self.delivery, self.name, self.memo.attempts + 1)
         limit = self.policy.timeout
@@ -173,10 +179,30 @@ class Run:
             raise DecodeError(f'its argument [{broker.name}:{id}] is of another life')
         value = broker.decode(id, raw)
         if isinstance(value, TaskFailure) and broker.codec.keys is not None \
-                and const.PASSES not in self.delivery.header:
+                and const.PASSES not in self.delivery.header \
+                and const.SKIPS not in self.delivery.header:
             raise UntrustedMessage(f'its argument [{broker.name}:{id}] has failed, and no '
                                    "signature says that it should run then (on_error='pass')")
+        if const.SKIPS in self.delivery.header:
+            self.values = self.values or []
+            self.values.append(value)
         return value
+
+    def _skip(self, args: tuple[Any, ...], kw: dict[str, Any]) -> Outcome | None:
+        """Leave out the arguments that failed; what it comes to if it is not called for that."""
+        pair = const.PAIR in self.delivery.header
+        other = None
+        if pair:
+            skipped, other = one_of_two(args)
+        else:
+            skipped = leave_out([*args, kw], self.values or ())
+        if skipped.fatal is not None:
+            return self._encode(skipped.fatal)
+        if not skipped.number:
+            return None
+        log.info('%s [%s:%s] runs without %d of its arguments, which failed: %s', self.name,
+                 self.broker.name, line(self.delivery.id), skipped.number, skipped.first)
+        return self._encode(other) if pair else None
 
     def _sign_anew(self) -> Outcome:
         """Its value has come along many tail calls, and is not signed yet as its own."""
