@@ -147,8 +147,12 @@ class Broker(Unsendable):
         if entry.message.arguments:
             self.put_all([entry])
         else:
-            for refusal in self.backend.put([entry.message]):   # there is nothing to mend
-                raise self._refused(name, refusal)
+            client = '' if options.id or options.ignore_result \
+                else self.inbox.foresee(entry.deferred)
+            for refusal in self.backend.put([entry.message], '', client):
+                raise self._refused(name, refusal)   # there is nothing to mend
+            if client:
+                return self._promise([entry.deferred], True)[0]
         return self._promise([entry.deferred])[0]
 
     def enqueue_all(self, name: str, calls: Iterable[tuple[Any, ...]], options: Options,
@@ -254,14 +258,18 @@ class Broker(Unsendable):
         entry.by_value |= {refusal.argument}
         self._encode(entry)
 
-    def _promise(self, deferreds: list[Deferred]) -> Sequence[Deferred | None]:
-        """What the caller gets of calls that are put, all with the same options."""
+    def _promise(self, deferreds: list[Deferred],
+                 watched: bool = False) -> Sequence[Deferred | None]:
+        """What the caller gets of calls that are put, all with the same options.
+
+        :param watched: by the very put, so that nobody has to ask for them.
+        """
         if log.isEnabledFor(logging.DEBUG):
             for deferred in deferreds:
                 log.debug('put %s [%s:%s]', deferred.name, self.name, deferred.id)
         if deferreds and deferreds[0]._options.ignore_result:
             return [None] * len(deferreds)
-        self.inbox.note(deferreds)
+        self.inbox.note(() if watched else deferreds)
         return deferreds
 
     def _own_id(self, id: object, args: tuple[Any, ...] = (),

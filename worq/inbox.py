@@ -27,10 +27,11 @@ from worq.errors import QueueError, Unfinished
 from worq.ids import new_nonce
 from worq.latch import Latch
 from worq.lock import beneath, look_within
+from worq.noted import Noted
 from worq.printable import logger
 from worq.queue.base import TaskQueue
 from worq.shield import unbroken
-from worq.waiters import Waiter, Waiters
+from worq.waiters import Waiter
 
 if TYPE_CHECKING:  # an inbox works on Deferreds, but makes none
     from worq.task import Deferred
@@ -48,8 +49,8 @@ SAY_AGAIN = 30.0    # seconds between two log lines about a queue that stays awa
 _inboxes: WeakSet[Inbox] = WeakSet()
 
 
-class Inbox(Waiters):
-    """Duties: 1. know what is open; 2. look; 3. wait, lead and follow; 4. await.
+class Inbox(Noted):
+    """Duties: 1. look; 2. wait, lead and follow; 3. await. What is open is `Noted`.
 
     :param backend: the queue whose tasks are waited for.
     """
@@ -67,9 +68,7 @@ class Inbox(Waiters):
         # client name would take away its news.
         self.client = new_nonce()
         self._nobody()
-        self._fresh: dict[str, ref[Deferred]] = {}    # never asked for yet
-        self._asked: dict[str, ref[Deferred]] = {}    # watched along with others
-        self._crowd = 1024                            # sweep when there are more
+        self._nothing()
         self._ahead = 1
         self._rewatch_at = 0.0
         self._sure = True                             # no news has been taken and not handed out
@@ -79,27 +78,7 @@ class Inbox(Waiters):
         self._more = Latch()                          # there is something unasked
         self._say_at = 0.0                            # when to complain of a lost queue
 
-    # 1. -- what is open ------------------------------------------------------
-
-    def note(self, deferreds: Iterable[Deferred]) -> None:
-        """Remember new Deferreds, so that a look for another one can ask for them too."""
-        for deferred in deferreds:
-            id = deferred.id
-            self._fresh[id] = ref(deferred)
-            self._asked.pop(id, None)  # that was an earlier life of the id
-        if len(self._fresh) + len(self._asked) > self._crowd and not self._lock._is_owned():
-            try:
-                self._sweep()
-            finally:
-                self._let_go()
-
-    def _sweep(self) -> None:
-        with self._lock:
-            self._fresh = {id: r for id, r in list(self._fresh.items()) if r() is not None}
-            self._asked = {id: r for id, r in list(self._asked.items()) if r() is not None}
-            self._crowd = 2 * (len(self._fresh) + len(self._asked)) + 1024
-
-    # 2. -- look --------------------------------------------------------------
+    # 1. -- look --------------------------------------------------------------
 
     def look(self, deferred: Deferred) -> bool:
         """Ask the queue for a Deferred, and for more that may be wanted next.
@@ -211,7 +190,7 @@ class Inbox(Waiters):
                 self._drop(waiter)
         return waiters if told else None
 
-    # 3. -- wait, lead and follow ---------------------------------------------
+    # 2. -- wait, lead and follow ---------------------------------------------
 
     def wait(self, deferred: Deferred, timeout: float | None) -> bool:
         """Wait until the outcome of a Deferred has arrived there.
@@ -245,6 +224,7 @@ class Inbox(Waiters):
         if timeout == 0:
             with self.backend.within(0):
                 return self.look(deferred)
+        self._habit.waited(deferred.id, deferred.id in self._fresh)
         if self._leader is not None:
             self._not_led_beneath()
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -341,18 +321,6 @@ class Inbox(Waiters):
         self._take_hints(self.backend.wait(self.client, timeout))
         self._sure = True
 
-    def _doubt(self) -> None:
-        """There was news that had not come, so no other that is to come can be relied on.
-
-        Else ten thousand whose news is lost would be found one by one, each after `REWATCH`.
-        """
-        with self._lock:
-            doubtful = {id: r for id, r in self._asked.items() if id not in self._waiting}
-            for id in doubtful:
-                del self._asked[id]
-        for id, deferred in doubtful.items():
-            self._fresh.setdefault(id, deferred)
-
     def _insist(self, step: Callable[[], object], done: Callable[[], bool],
                 deadline: float | None) -> None:
         """Do a step, again and again while the queue cannot be reached, to the deadline.
@@ -379,7 +347,7 @@ class Inbox(Waiters):
             time.sleep(pause)
             pause = min(2 * pause, last)
 
-    # 4. -- await -------------------------------------------------------------
+    # 3. -- await -------------------------------------------------------------
 
     def subscribe(self, deferred: Deferred, announce: Callable[[], None],
                   failed: Callable[[Exception], None] | None = None) -> None:
@@ -404,6 +372,7 @@ class Inbox(Waiters):
 
     def _subscribe(self, deferred: Deferred, announce: Callable[[], None],
                    failed: Callable[[Exception], None] | None) -> None:
+        self._habit.waited(deferred.id, deferred.id in self._fresh)
         if self._leader is not None:
             self._not_led_beneath()
         waiter = Waiter(announce, deferred, self._gone.append)

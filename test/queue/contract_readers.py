@@ -209,6 +209,58 @@ class Readers(Contract):
                          dict(zip('bd', self.q.results(['b', 'd']), strict=True)))
         self.assertEqual(self.q.wait('c', 0), [])
 
+    def test_put_that_watches(self) -> None:
+        """Who will wait for what it puts is told, whatever it is, and also if that ends at once."""
+        self.put(message('a'))
+        self.complete('a', b'because', 'failure')
+        shapes = {'plain': {}, 'long': {'body': bytes(100)}, 'low': {'priority': 2},
+                  'ignored': {'flags': base.IGNORE_RESULT}, 'later': {'delay': 9_999}}
+        self.assertEqual(self.q.put([message('plain0')], '', 'c'), [])
+        self.assertEqual(self.q.put([message(id, **more) for id, more in shapes.items()], '', 'c'),
+                         [])
+        self.assertEqual(self.q.put([message('w', 'plain'), message('f', 'a')], '', 'c'), [])
+        raw, = self.q.results(['f'])
+        self.assertEqual(self.q.wait('c', 0), [('f', raw)])
+        self.assertEqual(self.q.purge(), 7)
+        self.drain()
+        told = dict(self.q.wait('c', 0.5))
+        self.assertEqual(set(told), {'plain0', 'w', *shapes})
+        self.assertIsNone(told['ignored'])
+        self.assertEqual(self.q.wait('c', 0), [])
+        self.assertEqual(self.q.audit(), [])
+
+    def test_put_that_watches_behind_a_gate(self) -> None:
+        """It does so behind a gate, too, and a gate can be watched by its own put."""
+        gate = message('gate', flags=base.GATE)
+        self.assertEqual(self.q.put([gate], '', 'c'), [])
+        self.assertEqual(self.q.put([message('a')], 'gate', 'c'), [])
+        self.q.cancel(['gate'])
+        self.assertEqual(sorted(id for id, _ in self.q.wait('c', 0.5)), ['a', 'gate'])
+
+    def test_put_that_watches_twice(self) -> None:
+        """What has been put before is watched if it is live; its end is no news a second time."""
+        for other in [], [message('more')], [message('long', body=bytes(100))]:
+            one = message('a')
+            self.put(one)
+            for client in ['c1', 'c1', 'c2', 'c2']:
+                self.assertEqual(self.q.put([*other, one], '', client), [])
+            self.q.cancel(['a'])
+            for client in ['c1', 'c2']:
+                self.assertEqual([id for id, _ in self.q.wait(client, 0.5)], ['a'])
+            self.assertEqual(self.q.put([one], '', 'c1'), [])
+            self.assertEqual(self.q.wait('c1', 0), [])
+            self.assertEqual(self.q.forget(['a']), ['forgotten'])
+        self.assertEqual(self.q.audit(), [])
+
+    def test_put_that_is_refused(self) -> None:
+        """What is refused is not watched, nor what was put before and is named beside it."""
+        one = message('a')
+        self.put(one, message('b'))
+        self.assertEqual(self.q.put([one, message('c'), message('b')], '', 'c')[0].word,
+                         'duplicate')
+        self.q.cancel(['a', 'b'])
+        self.assertEqual(self.q.wait('c', 0), [])
+
     def test_watch_large(self) -> None:
         """An outcome that is large is announced, and to be had from results."""
         large = bytes(const.SMALL + 1)

@@ -94,13 +94,14 @@ class Users(RuleBasedStateMachine):
 
     # -- producers ------------------------------------------------------------
 
-    def put(self, plans: list[dict[str, Any]], twice: bool, gate: str = '') -> None:
+    def put(self, plans: list[dict[str, Any]], twice: bool, gate: str = '',
+            client: str = '') -> None:
         messages: list[Message] = []
         for plan in plans:
             messages.append(self.message({**self.lives, **{m.id: m for m in messages}}, **plan))
         if any(one.flags & base.IGNORE_RESULT for one in messages):
             twice = False   # it may end at once, and would then begin anew
-        answers = [self.q('put', messages, gate) for _ in range(1 + twice)]
+        answers = [self.q('put', messages, gate, client) for _ in range(1 + twice)]
         # What was pinned for what is left over is not so for ever.
         assert answers[0] == answers[-1] or self.lagging and answers[0][0].word == 'pinned'
         if not answers[-1]:
@@ -111,7 +112,8 @@ class Users(RuleBasedStateMachine):
                     self.behind[one.nonce] = gate
             self.messages += messages
 
-    some_put = {'plans': st.lists(plans, min_size=1, max_size=3), 'twice': st.booleans()}
+    some_put = {'plans': st.lists(plans, min_size=1, max_size=3), 'twice': st.booleans(),
+                'client': st.sampled_from(['', '', *CLIENTS])}
     put_some = rule(**some_put)(put)
     put_more = rule(**some_put)(put)
 
@@ -143,12 +145,12 @@ class Users(RuleBasedStateMachine):
         return [ids[pick % len(ids)] for pick in picks]
 
     @precondition(lambda self: self.messages)
-    @rule(pick=picks)
-    def put_again(self, pick: int) -> None:
+    @rule(pick=picks, client=st.sampled_from(['', *CLIENTS]))
+    def put_again(self, pick: int, client: str) -> None:
         """A resend that comes late: its life may be over, or another one may have begun."""
         for one in self.latest(self.messages, pick):
             if self.lives[one.id] is one and self.q('status', [one.id]) != [None]:
-                assert self.q('put', [one]) == []
+                assert self.q('put', [one], '', client) == []
 
     @rule(picks=some_ids, twice=st.booleans())
     def cancel(self, picks: list[int], twice: bool) -> None:

@@ -109,13 +109,14 @@ class RemoteDetails(unittest.TestCase):
         good = [['i', 'n' * 12, {'': 0}, {'': 1}, [['x', '']], 0, 1, 0, 10, 0, 3, 0]]
         bad = [None, True, -1, 1.5, 1 << 60, 'x', '\ud800', [], {}, {'': 9}, {'': 0}, [[]]]
         for verb in [*remote.VERBS, 'take', 'close', '__init__', '_store', 'clock']:
-            for args in ([], [None], [[]], [[{}]], ['p', [['a', {'': 0}, {'': 0}]], 1], [good, '']):
+            for args in ([], [None], [[]], [[{}]], ['p', [['a', {'': 0}, {'': 0}]], 1],
+                         [good, '', '']):
                 answer = self.ask(verb.encode(), *args, blobs=[b'head', b'body'])
                 self.assertIn(answer[0], (b'ok', b'value'), (verb, args, answer))
         for _ in range(2000):
             args = json.loads(json.dumps(good))
             args[0][rand.randrange(len(args[0]))] = rand.choice(bad)
-            answer = self.ask(b'put', args, '', blobs=[b'head', b'body'])
+            answer = self.ask(b'put', args, '', 'c', blobs=[b'head', b'body'])
             self.assertIn(answer[0], (b'ok', b'value'), answer)
         for text in (b'', b'[', b'\xff', b'[' * 100_000, b'{"": "x"}', b'{"": []}', b'1'):
             self.assertEqual(remote.answer(self.queue, [b'put', text])[0], b'value')

@@ -86,18 +86,16 @@ from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
 from worq import const
 from worq.queue.records import (
-    Argument, Bell, Delivery, Held, Hop, Inspection, Late, Lost, Outcome, Record, Refusal, Turn,
+    CANCELLED, EXPIRED, FAILURE, KINDS, VALUE, Argument, Bell, Delivery, Held, Hop, Inspection,
+    Late, Lost, Outcome, Record, Refusal, Turn, path, unpack,
 )
 from worq.trust import without_password
 
 __all__ = [
     'TaskQueue', 'Message', 'Argument', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Late', 'Lost',
     'Turn', 'Inspection', 'Bell', 'Hop', 'Record', 'unpack', 'path',
+    'VALUE', 'FAILURE', 'EXPIRED', 'CANCELLED', 'KINDS', 'IGNORE_RESULT', 'PASS', 'GATE',
 ]
-
-# kinds of an outcome on record
-VALUE, FAILURE, EXPIRED, CANCELLED = b'v', b'f', b'x', b'c'
-KINDS = frozenset([VALUE, FAILURE, EXPIRED, CANCELLED])
 
 # flags of a message
 IGNORE_RESULT, PASS, GATE = const.IGNORE_RESULT, const.PASS, const.GATE
@@ -118,54 +116,6 @@ class Message(NamedTuple):
     lease: int = 0                         #: ms; 0: as the pool takes it
     max_deliveries: int = const.MAX_DELIVERIES
     expires: int = 0                       #: ms until it is too late to begin; 0: it never is
-
-
-def unpack(raw: bytes) -> Record:
-    """Read an outcome on record; ValueError if it is none."""
-    head = const.NONCE
-    nonce, kind = raw[:head], raw[head:head + 1]
-    if kind in KINDS:
-        return Record(nonce.decode('ascii'), kind, raw[head + 1:], None)
-    if kind.lower() not in KINDS:
-        raise ValueError('not an outcome on record')
-    hops, at = _hops(raw)
-    return Record(nonce.decode('ascii'), kind.lower(), raw[at:], (hops[-1].id, hops[-1].nonce))
-
-
-def path(raw: bytes) -> list[Hop]:
-    """The edges that an outcome on record came along; ValueError if it is none."""
-    return [] if raw[const.NONCE:const.NONCE + 1] in KINDS else _hops(raw)[0]
-
-
-def _hops(raw: bytes) -> tuple[list[Hop], int]:
-    """The hops, and where the data begins, which may be long."""
-    hops = []
-    at = const.NONCE + 1
-    if b':' not in raw[at:at + const.NONCE]:   # the origin alone
-        size, start = _number(raw, at + const.NONCE)
-        end = start + size
-        if end > len(raw):
-            raise ValueError('not an outcome on record')
-        return [Hop(raw[start:end].decode(), raw[at:at + const.NONCE].decode('ascii'), b'')], end
-    count, at = _number(raw, at)
-    for _ in range(count if count <= const.LINKS else 0):
-        nonce = raw[at:at + const.NONCE]
-        size, at = _number(raw, at + const.NONCE)
-        id = raw[at:at + size]
-        length, at = _number(raw, at + size)
-        hops.append(Hop(id.decode(), nonce.decode('ascii'), raw[at:at + length]))
-        at += length
-    if not hops or at > len(raw):
-        raise ValueError('not an outcome on record')
-    return hops, at
-
-
-def _number(raw: bytes, at: int) -> tuple[int, int]:
-    """A decimal number before a colon, and where that ends."""
-    end = raw.find(b':', at, at + 9)
-    if not raw[at:end].isdigit():
-        raise ValueError('not an outcome on record')
-    return int(raw[at:end]), end + 1
 
 
 class TaskQueue:
@@ -199,7 +149,8 @@ class TaskQueue:
 
     # -- producers ------------------------------------------------------------
 
-    def put(self, messages: Sequence[Message], gate: str = '') -> list[Refusal]:
+    def put(self, messages: Sequence[Message], gate: str = '',
+            client: str = '') -> list[Refusal]:
         """Store tasks with their dependencies: all of them, or none.
 
         A message may name earlier messages of the same put among its arguments. A message
@@ -241,6 +192,9 @@ class TaskQueue:
         :param gate: the id of a gate that is being held; ValueError if `messages` has
             a gate too. If it has ended, the first message is refused as 'unknown' with the
             gate as argument.
+        :param client: who will wait for them. If they are stored it is as if it had watched each
+            from its first moment on, so what this very put completes is news, too. Of what has
+            been put before it watches what is live still.
         :returns: empty if all are stored; else at least the first refusal, and
             nothing is stored.
         """

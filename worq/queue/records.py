@@ -3,10 +3,16 @@ from __future__ import annotations
 
 from typing import Callable, NamedTuple, Protocol
 
+from worq import const
+
 __all__ = [
     'Argument', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Lost', 'Turn', 'Inspection', 'Hop',
-    'Record', 'Bell', 'Late',
+    'Record', 'Bell', 'Late', 'unpack', 'path', 'VALUE', 'FAILURE', 'EXPIRED', 'CANCELLED', 'KINDS',
 ]
+
+# kinds of an outcome on record
+VALUE, FAILURE, EXPIRED, CANCELLED = b'v', b'f', b'x', b'c'
+KINDS = frozenset([VALUE, FAILURE, EXPIRED, CANCELLED])
 
 
 class Argument(NamedTuple):
@@ -182,3 +188,51 @@ class Bell(Protocol):
 
     def close(self) -> None:
         """Stop listening. May be called twice."""
+
+
+def unpack(raw: bytes) -> Record:
+    """Read an outcome on record; ValueError if it is none."""
+    head = const.NONCE
+    nonce, kind = raw[:head], raw[head:head + 1]
+    if kind in KINDS:
+        return Record(nonce.decode('ascii'), kind, raw[head + 1:], None)
+    if kind.lower() not in KINDS:
+        raise ValueError('not an outcome on record')
+    hops, at = _hops(raw)
+    return Record(nonce.decode('ascii'), kind.lower(), raw[at:], (hops[-1].id, hops[-1].nonce))
+
+
+def path(raw: bytes) -> list[Hop]:
+    """The edges that an outcome on record came along; ValueError if it is none."""
+    return [] if raw[const.NONCE:const.NONCE + 1] in KINDS else _hops(raw)[0]
+
+
+def _hops(raw: bytes) -> tuple[list[Hop], int]:
+    """The hops, and where the data begins, which may be long."""
+    hops = []
+    at = const.NONCE + 1
+    if b':' not in raw[at:at + const.NONCE]:   # the origin alone
+        size, start = _number(raw, at + const.NONCE)
+        end = start + size
+        if end > len(raw):
+            raise ValueError('not an outcome on record')
+        return [Hop(raw[start:end].decode(), raw[at:at + const.NONCE].decode('ascii'), b'')], end
+    count, at = _number(raw, at)
+    for _ in range(count if count <= const.LINKS else 0):
+        nonce = raw[at:at + const.NONCE]
+        size, at = _number(raw, at + const.NONCE)
+        id = raw[at:at + size]
+        length, at = _number(raw, at + size)
+        hops.append(Hop(id.decode(), nonce.decode('ascii'), raw[at:at + length]))
+        at += length
+    if not hops or at > len(raw):
+        raise ValueError('not an outcome on record')
+    return hops, at
+
+
+def _number(raw: bytes, at: int) -> tuple[int, int]:
+    """A decimal number before a colon, and where that ends."""
+    end = raw.find(b':', at, at + 9)
+    if not raw[at:end].isdigit():
+        raise ValueError('not an outcome on record')
+    return int(raw[at:end]), end + 1

@@ -122,7 +122,7 @@ held = record(Held, text, data, data)
 
 #: What a child may ask, and of what its arguments are made. All else is for pools.
 VERBS: dict[str, list[Reader]] = {
-    'put': [many(message), text],
+    'put': [many(message), text, text],
     'edges': [text, text, nonce, number, many(argument)],
     'cancel': [ids], 'purge': [], 'status': [ids], 'inspect': [ids], 'results': [ids],
     'watch': [text, ids], 'wait': [text], 'forget': [ids],
@@ -204,8 +204,10 @@ class TaskQueue(base.TaskQueue):
 
     # -- producers ------------------------------------------------------------
 
-    def put(self, messages: Sequence[Message], gate: str = '') -> list[Refusal]:
-        return [Refusal(*refusal) for refusal in self._ask('put', list(messages), gate)]
+    def put(self, messages: Sequence[Message], gate: str = '',
+            client: str = '') -> list[Refusal]:
+        refusals = self._ask('put', list(messages), gate, client)
+        return [Refusal(*refusal) for refusal in refusals]
 
     def edges(self, gate: str, id: str, nonce: str, start: int,
               arguments: Sequence[Argument]) -> list[Refusal]:

@@ -333,7 +333,7 @@ class Broken(Case):
                 if more:
                     self.client.hset(self.key('m'), 'more', 1)
                 argv = [part for id in ids for part in (id, 'n' * const.NONCE, b'h', b'b', '')]
-                eq_(self.q._run('put', '', *argv), None)
+                eq_(self.q._run('put', '', '', *argv), None)
                 stored += [self.client.hgetall(self.key(f't:{id}')) for id in ids]
             eq_(stored, [{b's': b'e', b'n': b'n' * const.NONCE, b'h': b'h', b'b': b'b',
                           **({b'g': b'%d' % purges} if purges else {})}] * 4)

@@ -66,6 +66,13 @@ class Life:
         else:
             self.dependents = [dependent]
 
+    def watch(self, client: str) -> None:
+        """Tell this client of its end, too."""
+        if self.watchers is None:
+            self.watchers = {client}
+        else:
+            self.watchers.add(client)
+
     def deliver(self, now: int) -> None:
         """Begin its next delivery."""
         token = b'%b%d' % (self.nonce.encode(), self.epoch + 1)

@@ -74,7 +74,7 @@ class Store(Graph):
 
     # -- what callers ask for -------------------------------------------------
 
-    def put(self, messages: Sequence[Message], gate: str) -> list[Refusal]:
+    def put(self, messages: Sequence[Message], gate: str, client: str = '') -> list[Refusal]:
         holder = self.find(gate) if gate else None
         if gate and not self._holds(holder):
             return [Refusal(message.id, 'unknown', gate) for message in messages[:1]]
@@ -84,6 +84,10 @@ class Store(Graph):
             refusal = self._admit(message, fresh, pinned)
             if refusal is not None:
                 return [refusal]
+        for message in messages if client else ():
+            life = fresh.get(message.id) or self.lives[message.id]
+            if life.state != COMPLETED:   # what ends in here has not done so yet
+                life.watch(client)
         self.holder, self.fresh = holder, fresh
         for life in fresh.values():
             self._add(life, holder)

@@ -171,12 +171,15 @@ class TaskQueue(base.TaskQueue):
     # -- producers ------------------------------------------------------------
 
     @whole
-    def put(self, messages: Sequence[Message], gate: str = '') -> list[Refusal]:
+    def put(self, messages: Sequence[Message], gate: str = '',
+            client: str = '') -> list[Refusal]:
         if self._forked:
             raise QueueError('this process was forked; the memory queue lives in its parent')
         check_messages(messages, gate)
         self._store.begin(self.clock(), len(messages))
-        refusals = self._store.put(messages, gate)
+        if client:
+            self._inbox(client, self._store.now)
+        refusals = self._store.put(messages, gate, client)
         self._defer()
         return refusals
 
@@ -236,10 +239,8 @@ class TaskQueue(base.TaskQueue):
             life = self._store.find(id)
             if life is None or life.state == COMPLETED:
                 ended.append((id, life.news() if life else None))
-            elif life.watchers is None:
-                life.watchers = {client}
             else:
-                life.watchers.add(client)
+                life.watch(client)
         self._defer()
         return ended
 

@@ -55,7 +55,6 @@ WAIT = 100          # ms that replicas have at a time to confirm; it is tried ag
 LINE = b'\n'        # ends the name of a task in its header
 PATIENCE = 1.0      # seconds that a take without a time-out goes on while a script has more
 
-
 log = logger(__name__)
 
 
@@ -110,11 +109,12 @@ class TaskQueue(base.TaskQueue):
 
     # -- producers ------------------------------------------------------------
 
-    def put(self, messages: Sequence[Message], gate: str = '') -> list[Refusal]:
+    def put(self, messages: Sequence[Message], gate: str = '',
+            client: str = '') -> list[Refusal]:
         check_messages(messages, gate)
         argv = flat_messages(messages)
         try:
-            return refusals(self._run('put', gate, *argv, durable=True) if argv else [])
+            return refusals(self._run('put', gate, client, *argv, durable=True) if argv else [])
         except TooLarge as error:
             longest = max(messages, key=lambda one: len(one.body))
             raise TooLarge(
@@ -126,7 +126,7 @@ class TaskQueue(base.TaskQueue):
         check_messages(messages, '')
         answer = None
         if messages and not self._durable:
-            answer = self._link.post('EVALSHA', self._scripts['put'].sha, '1', self._key, '',
+            answer = self._link.post('EVALSHA', self._scripts['put'].sha, '1', self._key, '', '',
                                      *flat_messages(messages))
         if answer is None:
             return super().begin_put(messages)

@@ -7,14 +7,19 @@ do
   local meta = call('HMGET', KEYS[1], 'version', 'purges')   -- a table of three costs much more
   local purges, plain = meta[2], ARGV[1] == '' and meta[1] == STAMP
   -- One alone, as most are called: the loops and tables that many need would take a fifth of all.
-  if plain and #ARGV == 6 then
-    local id, nonce, header, body = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+  if plain and #ARGV == 7 then
+    local client, id, nonce, header, body = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
     local key = P .. 't:' .. id
-    if ARGV[6] == '' and #header <= FIELD and #body <= FIELD and call('EXISTS', key) == 0 then
+    if ARGV[7] == '' and #header <= FIELD and #body <= FIELD and call('EXISTS', key) == 0 then
       if purges then
         call('HSET', key, 's', ENQUEUED, 'n', nonce, 'h', header, 'b', body, 'g', purges)
-      else
+        if client ~= '' then
+          call('HSET', key, 'w', client)
+        end
+      elseif client == '' then
         call('HSET', key, 's', ENQUEUED, 'n', nonce, 'h', header, 'b', body)
+      else
+        call('HSET', key, 's', ENQUEUED, 'n', nonce, 'h', header, 'b', body, 'w', client)
       end
       call('RPUSH', P .. 'q:1', nonce .. id)
       if call('LLEN', P .. 'wake') < WAKES then
@@ -24,8 +29,9 @@ do
     end
     plain = false
   end
+  plain = plain and ARGV[2] == ''
   local ready, seen = {}, {}
-  for i = 2, plain and #ARGV or 0, 5 do
+  for i = 3, plain and #ARGV or 0, 5 do
     local id = ARGV[i]
     plain = ARGV[i + 4] == '' and #ARGV[i + 2] <= FIELD and #ARGV[i + 3] <= FIELD
       and not seen[id] and call('EXISTS', P .. 't:' .. id) == 0
@@ -36,7 +42,7 @@ do
     ready[#ready + 1] = ARGV[i + 1] .. id
   end
   if plain then
-    for i = 2, #ARGV, 5 do
+    for i = 3, #ARGV, 5 do
       local key = P .. 't:' .. ARGV[i]
       if purges then
         call('HSET', key, 's', ENQUEUED, 'n', ARGV[i + 1], 'h', ARGV[i + 2], 'b', ARGV[i + 3],

@@ -1,13 +1,13 @@
--- put(P; gate, {id, nonce, header, body, options}, ...) -> nil or {id, word, argument}
+-- put(P; gate, client, {id, nonce, header, body, options}, ...) -> nil or {id, word, argument}
 -- (new) -> enqueued | scheduled | pending | completed, or nothing at all. A gate: processing.
 -- Options are empty, or `delay expires k n`; then come k fields of the task, as name and value,
 -- and n arguments, as id and nonce. Judged first and written then: the judging writes nothing.
-local stored, pinned, messages, behind = {}, {}, {}, {}
+local stored, pinned, messages, again, behind = {}, {}, {}, {}, {}
 local waiting, scheduled, moment = {}, {}, text(now)
 
 local function parse(i)
   local M = {id = ARGV[i], n = ARGV[i + 1], head = ARGV[i + 2], body = ARGV[i + 3], u = 0,
-             arguments = {}, from = i + 5, to = i + 4, delay = 0}
+             w = client ~= '' and client or nil, arguments = {}, from = i + 5, to = i + 4, delay = 0}
   local delay, expires, k, n = ARGV[i + 4]:match('(%d+) (%d+) (%d+) (%d+)')
   if not delay then
     return M, i + 5
@@ -29,6 +29,9 @@ local function admit(M)
   old = task(M.id)
   if old and old.n == M.n then
     known[M.id], stored[M.id] = old, old
+    if M.w and old.s ~= COMPLETED then
+      again[M.id] = old
+    end
     return
   elseif old and old.s ~= COMPLETED then
     return {M.id, 'duplicate', ''}
@@ -63,7 +66,7 @@ local function store(M)
   end
   if M.s == COMPLETED then
     call('HSET', key, 's', M.s, 'n', M.n, 'f', M.f or 0, 't', M.t or RESULT_TTL)
-    return finish(id, {s = 'new', n = M.n, f = M.f, t = M.t, b = ''}, M.r)
+    return finish(id, {s = 'new', n = M.n, f = M.f, t = M.t, w = M.w, b = ''}, M.r)
   end
   local fields = {'s', M.s, 'n', M.n, unpack(ARGV, M.from, M.to)}
   local long = #M.head > FIELD
@@ -75,6 +78,9 @@ local function store(M)
   end
   if purges > 0 then
     set(fields, 'g', purges)
+  end
+  if M.w then
+    set(fields, 'w', M.w)
   end
   if M.z then
     set(fields, 'z', M.z)
@@ -125,6 +131,12 @@ if not refusal then
   end
   for _, M in ipairs(messages) do
     store(M)
+  end
+  if next(again) and not messages[1] then
+    insist()   -- what is stored already can be put again where nothing more can be
+  end
+  for id, T in pairs(again) do
+    add_watcher(id, T, client)
   end
   flush_edges()
   push('ZADD', P .. 'wait', waiting)

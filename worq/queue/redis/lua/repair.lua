@@ -1,4 +1,4 @@
--- mend(P; {kind, name, number}, ...) -> n
+-- repair(P; {kind, name, number}, ...) -> n
 -- any -> as it should be; a task whose record is damaged -> completed, or forgotten
 -- Each is looked at again here, for who found it may have read while it changed. Without any it
 -- answers 1 if programs of a newer revision use the queue: then what we do not know stays.

@@ -1,17 +1,12 @@
 -- watch(P; client, {id}, ...) -> {id, outcome, '' or nil, ...}
 -- (no change) Of each live task the client gets news; the others are the answer.
--- The first client of a task is in its hash, for most tasks have no other.
 insist()   -- a full Redis is no reason to leave those in the dark who wait for it to be worked off
 local answers = {}
 for i = rest, #ARGV do
   local id = ARGV[i]
   local T = task(id)
   if T and T.s ~= COMPLETED then
-    if not T.w then
-      call('HSET', P .. 't:' .. id, 'w', client)
-    elseif T.w ~= client then
-      call('SADD', P .. 'w:' .. id, client)
-    end
+    add_watcher(id, T, client)
   else
     table.insert(answers, id)
     table.insert(answers, short_outcome(id, T))

@@ -1,0 +1,67 @@
+"""Which Deferreds are open in a process, and of which of them the queue will send news."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Iterable
+from weakref import ref
+
+from worq.habit import Habit
+from worq.waiters import Waiters
+
+if TYPE_CHECKING:  # they are only referred to
+    from worq.deferred import Deferred
+
+__all__ = ['Noted']
+
+
+class Noted(Waiters):
+    """The tables of them, by the id of their task. Who drops a Deferred need not say so."""
+
+    client: str   #: by which the queue knows this process
+
+    def _nothing(self) -> None:
+        """Begin with none."""
+        self._fresh: dict[str, ref[Deferred]] = {}    # never asked for yet
+        self._asked: dict[str, ref[Deferred]] = {}    # watched, along with others or by their put
+        self._crowd = 1024                            # sweep when there are more
+        self._habit = Habit()
+
+    def foresee(self, deferred: Deferred) -> str:
+        """Before a new Deferred's task is put: the client that should watch it; '' if none should.
+
+        From now on it counts as asked for, for its news may come before the put has returned. If
+        that fails nobody will have it, so nobody will rely on this.
+        """
+        if not self._habit.guess(deferred.id):
+            return ''
+        self._asked[deferred.id] = ref(deferred)
+        return self.client
+
+    def note(self, deferreds: Iterable[Deferred]) -> None:
+        """Remember new Deferreds, so that a look for another one can ask for them too."""
+        for deferred in deferreds:
+            id = deferred.id
+            self._fresh[id] = ref(deferred)
+            self._asked.pop(id, None)  # that was an earlier life of the id
+        if len(self._fresh) + len(self._asked) > self._crowd and not self._lock._is_owned():
+            try:
+                self._sweep()
+            finally:
+                self._let_go()
+
+    def _sweep(self) -> None:
+        with self._lock:
+            self._fresh = {id: r for id, r in list(self._fresh.items()) if r() is not None}
+            self._asked = {id: r for id, r in list(self._asked.items()) if r() is not None}
+            self._crowd = 2 * (len(self._fresh) + len(self._asked)) + 1024
+
+    def _doubt(self) -> None:
+        """There was news that had not come, so no other that is to come can be relied on.
+
+        Else ten thousand whose news is lost would be found one by one, each after `REWATCH`.
+        """
+        with self._lock:
+            doubtful = {id: r for id, r in self._asked.items() if id not in self._waiting}
+            for id in doubtful:
+                del self._asked[id]
+        for id, deferred in doubtful.items():
+            self._fresh.setdefault(id, deferred)
