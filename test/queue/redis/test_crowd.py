@@ -132,11 +132,12 @@ class Crowd(unittest.TestCase):
 
     def test_a_call_costs_two_turns(self) -> None:
         """A pool that has done the only task there was hears so along with its outcome, and has
-        nothing to ask until its bell rings; and such turns are short ones."""
+        nothing to ask until its bell rings; and such turns are short ones. Nor has who calls and
+        waits anything to ask: it has said so with the put."""
         desk, = self.join(1)
-        self.q.put([message('a')])
-        self.q.watch('client', ['a'])
+        self.client.script_load(self.q._scripts['put'].source)   # a first call would be two
         scripts, looks = self.calls('evalsha'), self.calls('lrange')
+        self.q.put([message('a')], '', 'client')
         taken, _ = desk.turn([], 1)
         eq_([one.id for one in taken], ['a'])
         eq_(desk.turn([Outcome('a', taken[0].token, 'value', b'x')], 1), ([], []))
@@ -144,5 +145,6 @@ class Crowd(unittest.TestCase):
         self.assertTrue(bell.keeps)
         eq_(bell._patience(), 2.0)
         eq_(self.client.llen(f'{self.q.prefix}wake'), 0)
-        eq_(self.calls('evalsha') - scripts, 2)
+        eq_([id for id, _ in self.q.wait('client', 1)], ['a'])
+        eq_(self.calls('evalsha') - scripts, 3)
         eq_(self.calls('lrange') - looks, 2)   # one that were not short would look into each lane

@@ -329,20 +329,22 @@ class Broken(Case):
         what is not refused has no answer."""
         for purges in 0, 1:
             stored = []
-            for ids, more in [('a', 0), ('bc', 0), ('d', 1)]:
+            for ids, more, who in [('a', 0, ''), ('bc', 0, ''), ('d', 1, ''), ('e', 0, 'w'),
+                                   ('f', 1, 'w')]:
                 if more:
                     self.client.hset(self.key('m'), 'more', 1)
                 argv = [part for id in ids for part in (id, 'n' * const.NONCE, b'h', b'b', '')]
-                eq_(self.q._run('put', '', '', *argv), None)
+                eq_(self.q._run('put', '', who, *argv), None)
                 stored += [self.client.hgetall(self.key(f't:{id}')) for id in ids]
-            eq_(stored, [{b's': b'e', b'n': b'n' * const.NONCE, b'h': b'h', b'b': b'b',
-                          **({b'g': b'%d' % purges} if purges else {})}] * 4)
+            plain = {b's': b'e', b'n': b'n' * const.NONCE, b'h': b'h', b'b': b'b',
+                     **({b'g': b'%d' % purges} if purges else {})}
+            eq_(stored, [plain] * 4 + [{**plain, b'w': b'w'}] * 2)
             eq_(self.client.lrange(self.key('q:1'), 0, -1),
-                [b'n' * const.NONCE + id for id in (b'a', b'b', b'c', b'd')])
-            eq_(self.client.llen(self.key('wake')), 4)
+                [b'n' * const.NONCE + id for id in (b'a', b'b', b'c', b'd', b'e', b'f')])
+            eq_(self.client.llen(self.key('wake')), 6)
             self.q.purge()
             self.client.delete(self.key('q:1'), self.key('wake'), self.key('trash'),
-                               *[self.key(f't:{id}') for id in 'abcd'])
+                               *[self.key(f't:{id}') for id in 'abcdef'])
             self.client.hdel(self.key('m'), 'more')
 
     def test_bell(self) -> None:

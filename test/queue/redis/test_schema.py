@@ -74,6 +74,7 @@ class Other(Case):
         """Each verb of the contract, of tasks that there are."""
         return {
             'put': lambda: q.put([message('new')]),
+            'put that watches': lambda: q.put([message('new')], '', 'client'),
             'put of many': lambda: q.put([message('new'), message('new2')]),
             'put with an argument': lambda: q.put([message('new', 'held')]),
             'put of what there is': lambda: q.put([message('plain')]),

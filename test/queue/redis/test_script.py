@@ -187,6 +187,19 @@ class PutFirst(unittest.TestCase):
         eq_(self.q.status(['a', 'b', 'c']), ['enqueued', None, None])
         eq_(self.q.audit(), [])
 
+    def test_full_and_sent_again(self) -> None:
+        """What it has is put again all the same, also by who will wait for it."""
+        one = message('a')
+        self.q.put([one])
+        self.client.config_set('maxmemory', 1)
+        try:
+            for client in '', 'c':
+                eq_(self.q.put([one], '', client), [])
+        finally:
+            self.client.config_set('maxmemory', 0)
+        self.q.cancel(['a'])
+        eq_([id for id, _ in self.q.wait('c', 1)], ['a'])
+
 
 class TurnPlain(unittest.TestCase):
     """What `turn.plain.lua` does alone is what `turn.lua` would have done."""
