@@ -223,7 +223,7 @@ class Inits(unittest.TestCase):
     def test_where_tasks_are_exposed(self):
         """In a child, "no such task" says which broker it is that exposes them."""
         control = Free()
-        control.exposes = child.ChildGrip.exposes
+        control.exposes = child.ChildInterrupter.exposes
         d = self.broker.queue().nobody()
         delivery, = self.broker.backend.take('test-pool', 1)
         outcome = run(self.broker, delivery, control)

@@ -150,7 +150,7 @@ class Beats(unittest.TestCase):
         desk = Desk(queue, 15_000, wake=woken.set)
         desk.turn([], 2)
         with mock.patch.object(heartbeat, 'SLACK', 0.01):
-            beating = heartbeat.Pacemaker(desk)
+            beating = heartbeat.Heartbeat(desk)
             self.addCleanup(beating.close)
             time.sleep(0.7)   # more than two leases, in which nothing else is done
             eq_(queue.status(['a', 'b']), ['processing'] * 2)

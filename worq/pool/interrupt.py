@@ -1,4 +1,4 @@
-"""A pool's grip on the task that a worker runs: where it may be interrupted, and how.
+"""A pool's hold on the task that a worker runs: where it may be interrupted, and how.
 
 An interruption is an exception that is raised in the task's own thread, at most once in each
 task, and never outside of it. Once is enough: code that cleans up must not be hit again. What
@@ -21,15 +21,15 @@ from worq.shield import Shield, unbroken
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ['GRACE', 'Grip', 'rouse']
+__all__ = ['GRACE', 'Interrupter', 'rouse']
 
 log = logger(__name__)
 
 GRACE = 2.0   # seconds that a task has to let go, before it is given up
 
 
-class Grip(Control, Shield):
-    """On a task in this very thread: a signal handler interrupts it.
+class Interrupter(Control, Shield):
+    """Of a task in this very thread: a signal handler interrupts it.
 
     Duties: 1. the task begins, is interrupted, ends; 2. put it off where the task must not be
     interrupted; 3. coroutines.

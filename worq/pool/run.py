@@ -45,7 +45,7 @@ class Free(Control):
         pass
 
     def complete(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
-        import asyncio   # see Grip.complete
+        import asyncio   # see Interrupter.complete
         return asyncio.run(forks.only_here(coroutine))
 
     def end(self) -> None:

@@ -20,7 +20,7 @@ from worq import Task, TaskExpired, get_broker
 from worq.errors import QueueError
 from worq.pool.process import frames
 from worq.pool.process import Error, WorkerPool, run_in_subprocess, start_pools
-from worq.pool.process.respawn import Births
+from worq.pool.process.respawn import Respawn
 from worq.pool.process.frames import pack
 
 __all__ = ['ProcessesOnMemory', 'ProcessesOnRedis', 'EndsOnMemory', 'EndsOnRedis',
@@ -306,13 +306,13 @@ class ProcessDetails(MemoryMixin, Processes):
 
     def test_init_exits(self):
         """A child that ends while it begins is tried again, and sooner if it was killed."""
-        put_off, killed = Births.put_off, []
+        put_off, killed = Respawn.put_off, []
 
         def record(births, now, by_signal):
             killed.append(by_signal)
             put_off(births, now, by_signal)
 
-        with mock.patch.object(Births, 'put_off', record):
+        with mock.patch.object(Respawn, 'put_off', record):
             self.start(1, init=init_exits, more=(self.path('begun'),))
             self.assertEqual(self.q.same(1).result(WAIT), 1)
         self.assertEqual(killed, [False, True])

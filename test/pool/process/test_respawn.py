@@ -9,7 +9,7 @@ from test.pool.contract import WAIT
 from test.pool.process.test_pool import Processes
 from test.pool.tasks import Evil, init_meets_an_end, init_when
 from test.support import eventually
-from worq.pool.process.respawn import Births, one_line
+from worq.pool.process.respawn import Respawn, one_line
 
 __all__ = ['WhenAndWhat', 'BirthsOnMemory', 'BirthsOnRedis']
 
@@ -19,44 +19,44 @@ class WhenAndWhat(unittest.TestCase):
 
     def test_pause(self):
         """It follows from how long none has begun, however many were killed since."""
-        births = Births('a pool', 1000.0)
+        respawn = Respawn('a pool', 1000.0)
         for _ in range(10):   # ten were killed half a second after one had begun
-            births.put_off(1000.5)
-        self.assertLessEqual(births.again_at, 1000.75)
-        births.put_off(1008)
-        self.assertEqual(births.again_at, 1012)
-        births.put_off(1100)
-        self.assertEqual(births.again_at, 1110)
-        births.put_off(1100, killed=True)   # not by its own doing
-        self.assertEqual(births.again_at, 1101)
+            respawn.put_off(1000.5)
+        self.assertLessEqual(respawn.again_at, 1000.75)
+        respawn.put_off(1008)
+        self.assertEqual(respawn.again_at, 1012)
+        respawn.put_off(1100)
+        self.assertEqual(respawn.again_at, 1110)
+        respawn.put_off(1100, killed=True)   # not by its own doing
+        self.assertEqual(respawn.again_at, 1101)
 
-    def said(self, births, failures):
+    def said(self, respawn, failures):
         """What is logged of failures, by the second."""
         with self.assertLogs('worq.pool.process.respawn', 'ERROR') as logs:
             for now, why in failures:
                 before = len(logs.output)
-                births.failed(now, why, 'Traceback ...\n')
+                respawn.failed(now, why, 'Traceback ...\n')
                 yield from ((now, line.partition(': ')[2]) for line in logs.output[before:])
 
     def test_said_at_growing_intervals(self):
         """Why none can begin is logged at once, the reason first, and then ever more seldom."""
-        births = Births('a pool', 0.0)
-        said = list(self.said(births, [(now, f'E: pid {now}') for now in range(1000)]))
+        respawn = Respawn('a pool', 0.0)
+        said = list(self.said(respawn, [(now, f'E: pid {now}') for now in range(1000)]))
         self.assertEqual([now for now, _ in said], [0, 10, 30, 70, 150, 310, 630])
         begin = 'a worker process could not begin, and another is tried'
         self.assertEqual(said[0][1], f'{begin}: E: pid 0\nTraceback ...')
         self.assertEqual(said[2][1], f'{begin} (20 times since the last line): E: pid 30\n'
                                      'Traceback ...')
         # what fails a day later is news again
-        said = self.said(births, [(now, 'E: 1') for now in (90_000, 90_005, 90_010)])
+        said = self.said(respawn, [(now, 'E: 1') for now in (90_000, 90_005, 90_010)])
         self.assertEqual([now for now, _ in said], [90_000, 90_010])
 
     def test_another_reason(self):
         """Another reason is news, but not more often than each second."""
-        births = Births('a pool', 0.0)
+        respawn = Respawn('a pool', 0.0)
         failures = [(0, 'A: 1'), (0.1, 'B: 1'), (0.9, 'B: 1'), (1.0, 'B: 2'), (2.5, 'B: 3'),
                     (2.6, 'A: 1'), (2.7, 'C: 1')]
-        self.assertEqual([now for now, _ in self.said(births, failures)], [0, 1.0, 2.6])
+        self.assertEqual([now for now, _ in self.said(respawn, failures)], [0, 1.0, 2.6])
 
     def test_one_line(self):
         """A reason is one line, whatever the error is: its text, then its notes, not for ever."""
@@ -82,7 +82,7 @@ class BirthsInPools(Processes):
                    [None])
         os.unlink(self.path('go'))
         pool.reload()   # the new ones cannot begin, the old ones go on: that is no news for others
-        eventually(lambda: pool._manager._births._failed_at > pool._manager._births.begun_at)
+        eventually(lambda: pool._manager._respawn._failed_at > pool._manager._respawn.begun_at)
         self.assertEqual(self.q.same(2).result(WAIT), 2)
         self.assertNotIn('broken', pool._manager.desk.info)
 

@@ -30,7 +30,7 @@ class LostThreads(MemoryMixin, Threads):
         super().setUp()
         self.go = threading.Event()
         self.addCleanup(self.go.set)     # before the pool is stopped, and leaks are counted
-        for name in 'thread.grip.GRACE', 'thread.pool.GRACE', 'base.BEAT', 'thread.pool.WATCH':
+        for name in 'thread.interrupt.GRACE', 'thread.pool.GRACE', 'base.BEAT', 'thread.pool.WATCH':
             self.enterContext(mock.patch(f'worq.pool.{name}', 0.1))
         self.broker.expose(tasks)
         self.begun = []
@@ -123,7 +123,7 @@ class LostThreads(MemoryMixin, Threads):
         pool = self.start()
         with mock.patch('worq.pool.thread.interrupt.GRACE', WAIT):
             self.stuck().cancel()
-            eventually(lambda: pool._team[0].grip.patience is not None, timeout=WAIT)
+            eventually(lambda: pool._team[0].interrupter.patience is not None, timeout=WAIT)
             self.go.set()
             self.assertEqual(self.q.same(1).result(WAIT), 1)
         self.assertEqual((self.given_up(), pool.threads), ([], self.begun))

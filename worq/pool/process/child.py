@@ -34,7 +34,7 @@ from worq.latch import Latch
 from worq.printable import logger
 from worq.pool import forks
 from worq.pool.forks import Handlers
-from worq.pool.interrupt import Grip, rouse
+from worq.pool.interrupt import Interrupter, rouse
 from worq.pool.process import watchdog
 from worq.pool.process.respawn import one_line
 from worq.pool.process.frames import CHUNK, FrameError, Reader, pack
@@ -175,8 +175,8 @@ def begin(data: bytes, queue: str, asks: bool) -> Broker:
 
 # 2. -- work ----------------------------------------------------------------------
 
-class ChildGrip(Grip):
-    """The child's grip on its task: the manager gives the order by the page and a signal."""
+class ChildInterrupter(Interrupter):
+    """Interrupts the child's task: the manager gives the order by the page and a signal."""
 
     exposes = '; in a process pool they are exposed by init_func, which each child calls'
 
@@ -227,7 +227,7 @@ class Child:
         # Around _done and the pipe out. The main thread takes it only where nothing can be raised
         # in it: half a frame would be the end.
         self._lock = threading.Lock()
-        self.grip = ChildGrip(self)
+        self.interrupter = ChildInterrupter(self)
         self._told: Progress | None = None  # the last progress that was sent
         self._numbers = count(1)
         self._asked: dict[bytes, Question] = {}   # by number
@@ -275,7 +275,7 @@ class Child:
     def work(self, broker: Broker) -> None:
         """Run what comes, until no more comes."""
         number = 0
-        run_one = runner(broker, self.grip)
+        run_one = runner(broker, self.interrupter)
         while True:
             self._watching = self._working = False
             try:
@@ -372,7 +372,7 @@ class Child:
             if self._busy in found:
                 os.read(self._busy, 4096)
                 pause = FLUSH
-                rouse(self.grip.wake())
+                rouse(self.interrupter.wake())
             elif self._watching:
                 self.flush()
             while self._posts:
@@ -387,7 +387,7 @@ class Child:
 
     def _report(self) -> None:
         """Send the progress of the task that runs, if there is news."""
-        task = self.grip.task
+        task = self.interrupter.task
         news = task.reported if task is not None else None
         if task is None or news is None or news is self._told:
             return
@@ -453,7 +453,7 @@ def main(argv: list[str]) -> int:
         if signal.getsignal(number) != signal.SIG_IGN:   # as nohup has it: programs inherit that
             handlers.set(number, ignore)
     child = Child(tasks_in, outcomes_out, Page(page), answers_in)
-    handlers.set(signal.SIGUSR1, child.grip.obey)
+    handlers.set(signal.SIGUSR1, child.interrupter.obey)
     watchdog.show(page)
     child.guard(parent)
     asks = answers_in >= 0

@@ -6,14 +6,14 @@ from threading import Event, Thread
 from worq.printable import logger
 from worq.pool.base import Desk
 
-__all__ = ['Pacemaker']
+__all__ = ['Heartbeat']
 
 log = logger(__name__)
 
 SLACK = 0.5     # seconds after a beat was due before it is made here: mostly it has been
 
 
-class Pacemaker:
+class Heartbeat:
     """A thread that makes the beats that are overdue, as while a long answer comes slowly.
 
     :param desk: whose beats they are.

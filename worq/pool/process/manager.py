@@ -18,10 +18,10 @@ from worq.lock import Lock
 from worq.printable import logger
 from worq.pool.base import PATIENCE, Desk
 from worq.pool.prefetch import HORIZON, batch_size, smooth
-from worq.pool.process.respawn import Births
+from worq.pool.process.respawn import Respawn
 from worq.pool.process.frames import MOST, Outlet
 from worq.pool.process.watchdog import Heads
-from worq.pool.process.heartbeat import Pacemaker
+from worq.pool.process.heartbeat import Heartbeat
 from worq.pool.process.worker import Worker, too_long, weight
 from worq.queue.base import Delivery, Outcome, TaskQueue
 from worq.queue.remote import answer
@@ -72,7 +72,7 @@ class Manager:
         self._generation = 0            # of the children that are to stay
         self._elders = 0                # how many were there when it began
         self._watch_at: float | None = None  # monotonic: when a limit or a grace time ends
-        self._births = Births(label, self.turned)
+        self._respawn = Respawn(label, self.turned)
         self._heads = Heads()
         self._stop_at: float | None = None   # monotonic: when those that still run are killed
         self._waking = Lock()
@@ -92,7 +92,7 @@ class Manager:
     def run(self) -> None:
         """Manage until stopped."""
         log.info('%s started', self.label)
-        pacemaker = Pacemaker(self.desk)
+        heartbeat = Heartbeat(self.desk)
         try:
             while not (self._stop_at is not None and self._finished()):
                 now = self.turned = time.monotonic()
@@ -105,7 +105,7 @@ class Manager:
             log.critical('%s crashed', self.label, exc_info=True)
             raise
         finally:
-            pacemaker.close()
+            heartbeat.close()
             self._end()
             log.info('%s stopped', self.label)
 
@@ -125,8 +125,8 @@ class Manager:
                 until = min(until, now + HORIZON)
         if self._backlog:
             until = min(until, self._backlog[0][1] + PATIENCE)
-        if self._births.again_at > self.turned and self._missing():  # else they have been hired
-            until = min(until, self._births.again_at)
+        if self._respawn.again_at > self.turned and self._missing():  # else they have been hired
+            until = min(until, self._respawn.again_at)
         if self._watch_at is not None:
             until = min(until, self._watch_at)
         if self._stop_at is not None:
@@ -166,7 +166,7 @@ class Manager:
         was_ready, before = worker.ready, len(worker.sent)
         outcomes = worker.receive()
         if worker.ready and not was_ready:
-            self._births.well(time.monotonic())
+            self._respawn.well(time.monotonic())
             self.desk.tell('broken', '')
             log.debug('%s: worker %d is ready', self.label, worker.pid)
             if not worker.leaving:
@@ -244,7 +244,7 @@ class Manager:
                 worker.active = now
                 self._unclog(worker.tasks)
                 worker.retire()
-        if self._stop_at is None and now >= self._births.again_at:
+        if self._stop_at is None and now >= self._respawn.again_at:
             for _ in range(self._missing()):
                 self._hire(now)
 
@@ -265,7 +265,7 @@ class Manager:
         self._register(worker)
 
     def _failed(self, now: float, why: str, more: str = '', killed: bool = False) -> None:
-        self._births.failed(now, why, more, killed)
+        self._respawn.failed(now, why, more, killed)
         if not any(worker.ready for worker in self.workers):
             self.desk.tell('broken', why)   # to whoever asks why nothing is done
 
@@ -322,7 +322,7 @@ class Manager:
             begin()
             self._generation += 1
             self._elders = sum(worker.ready for worker in self.workers)
-            self._births.again_at = now
+            self._respawn.again_at = now
             for worker in self.workers:
                 worker.leaving |= not worker.ready   # of those before, and not even begun
         if self._elders:

@@ -5,7 +5,7 @@ import re
 
 from worq.printable import logger, shortened
 
-__all__ = ['Births', 'one_line']
+__all__ = ['Respawn', 'one_line']
 
 log = logger(__name__)
 
@@ -15,7 +15,7 @@ SAY = 10.0, 600.0     # seconds between two log lines about that: first and last
 CHANGED = 1.0         # seconds before another reason is logged
 
 
-class Births:
+class Respawn:
     """Knows how long none has begun, and why.
 
     :param label: names the pool in the log.
@@ -33,7 +33,7 @@ class Births:
         self._pause = SAY[0]
 
     def __repr__(self) -> str:
-        return f'<Births of {self.label}, {self._failures} failed>'
+        return f'<Respawn of {self.label}, {self._failures} failed>'
 
     def well(self, now: float) -> None:
         """A child has begun."""

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any, Callable
 from worq.current import CurrentTask
 from worq.lock import Lock
 from worq.printable import logger
-from worq.pool.interrupt import GRACE, Grip, rouse
+from worq.pool.interrupt import GRACE, Interrupter, rouse
 from worq.progress import Progress
 from worq.queue.base import Outcome
 
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ['ThreadGrip']
+__all__ = ['ThreadInterrupter']
 
 log = logger(__name__)
 
 
-class ThreadGrip(Grip):
-    """A grip on a task in another thread, by ``PyThreadState_SetAsyncExc``.
+class ThreadInterrupter(Interrupter):
+    """Interrupts a task in another thread, by ``PyThreadState_SetAsyncExc``.
 
     The interpreter raises such an exception some time later, when the thread runs Python code.
     So under the lock either the task has ended and nothing is raised, or ``end``, which waits for

@@ -22,7 +22,6 @@ from worq.pool.courier import settle_alone
 from worq.pool.interrupt import GRACE
 from worq.pool.prefetch import HORIZON, batch_size, smooth
 from worq.pool.run import runner
-from worq.pool.thread.interrupt import ThreadGrip
 from worq.pool.thread.workers import Worker, wait_for, why
 from worq.queue.base import Bell, Delivery, Held, Lost, Outcome
 from worq.streams import pipe
@@ -110,7 +109,7 @@ class WorkerPool:
             self._by_hand: dict[bytes, str] = {}
             self._desk.tell_names(self.broker.tasks)
             self._keeper_wakes = 0.0
-            self._team = [Worker(n, ThreadGrip(self._wake_keeper)) for n in range(self.workers)]
+            self._team = [Worker(n, self._wake_keeper) for n in range(self.workers)]
             # All are daemons, so that a program which forgets its pool can end: _at_exit.
             self._keeper = JoinableThread(target=self._keep, name='worq-keeper', daemon=True)
             self._open = True   # not before: an interruption leaves nothing to close
@@ -232,8 +231,8 @@ class WorkerPool:
     # -- a worker -------------------------------------------------------------
 
     def _work(self, worker: Worker) -> None:
-        run_one = runner(self.broker, worker.grip)
-        while not worker.grip.given_up:
+        run_one = runner(self.broker, worker.interrupter)
+        while not worker.interrupter.given_up:
             try:
                 deliveries = self._next(worker)
                 if not deliveries:
@@ -342,7 +341,7 @@ class WorkerPool:
                     continue  # cancelled, or another pool's, before it has begun
                 worker.since = begin
                 outcome = run_one(delivery)
-                if worker.grip.cancelled != token:
+                if worker.interrupter.cancelled != token:
                     worker.done.append(outcome)
                 now = time.monotonic()
                 self._seconds = smooth(self._seconds, now - begin, 0.1)
@@ -356,8 +355,8 @@ class WorkerPool:
         worker.since = None
 
     def _work_by_hand(self, worker: Worker) -> None:
-        run_one = runner(self.broker, worker.grip)
-        while not self._stopping.is_set() and not worker.grip.given_up:
+        run_one = runner(self.broker, worker.interrupter)
+        while not self._stopping.is_set() and not worker.interrupter.given_up:
             try:
                 delivery = self.broker.next_task(timeout=self._timeout)
                 if delivery is None:
@@ -367,7 +366,7 @@ class WorkerPool:
                     outcome = run_one(delivery)
                 finally:
                     self._by_hand.pop(delivery.token, None)
-                if worker.grip.cancelled != delivery.token:
+                if worker.interrupter.cancelled != delivery.token:
                     settle_alone(self.broker.backend, self.broker.hand, outcome)
             except Exception:
                 if not self._stopping.is_set():
@@ -414,10 +413,10 @@ class WorkerPool:
         waits = [WATCH, self._desk.beat_in + 0.001]
         now = time.monotonic()
         for worker in self._team:
-            due = worker.grip.due
+            due = worker.interrupter.due
             if due is not None:
                 waits.append(max(due - now if now < due else due + GRACE - now, 0.001))
-            until = worker.grip.patience
+            until = worker.interrupter.patience
             if until is not None and until > now:
                 waits.append(until - now)
         return min(waits)
@@ -429,11 +428,11 @@ class WorkerPool:
 
     def _keep_limits(self) -> None:
         for worker in self._team:
-            grip = worker.grip
-            if grip.due is None:
+            interrupter = worker.interrupter
+            if interrupter.due is None:
                 continue
-            grip.stop('timeout')
-            will = grip.give_up()
+            interrupter.stop('timeout')
+            will = interrupter.give_up()
             if will is None:
                 continue
             if will.token in self._by_hand:
@@ -444,9 +443,9 @@ class WorkerPool:
     def _give_up(self) -> None:
         """Put others in the place of threads whose tasks do not let go, and may never."""
         for worker in list(self._team):
-            if worker.grip.patience is None or self._is_crowded():
+            if worker.interrupter.patience is None or self._is_crowded():
                 continue
-            found = worker.grip.give_up_thread()
+            found = worker.interrupter.give_up_thread()
             if found is None:
                 continue
             task, word = found
@@ -460,7 +459,7 @@ class WorkerPool:
         while self._vacant:
             old = self._vacant[0]
             if not self._stopping.is_set():
-                worker = Worker(old.number, ThreadGrip(self._wake_keeper))
+                worker = Worker(old.number, self._wake_keeper)
                 self._start(worker)   # if there are no more to be had, it is tried again
                 self._team.append(worker)
             self.threads.remove(old.thread)   # not before: while there are none, nobody waits
@@ -480,7 +479,7 @@ class WorkerPool:
         """Before each beat, whichever thread it comes from."""
         self._desk.tell_names(self.broker.tasks)
         for worker in self._team:
-            news = worker.grip.news()
+            news = worker.interrupter.news()
             if news is not None and news[0] in self._desk.held:
                 self._desk.progress.update([news])
 
@@ -490,9 +489,9 @@ class WorkerPool:
             told = False
             try:
                 told = one.word == 'cancelled' and any(
-                    worker.grip.stop('cancelled', one.token) for worker in self._team)
+                    worker.interrupter.stop('cancelled', one.token) for worker in self._team)
                 if not told:
-                    any(worker.grip.disown(one.token, one.word) for worker in self._team)
+                    any(worker.interrupter.disown(one.token, one.word) for worker in self._team)
             except Exception:   # who has just taken tasks must not lose them for that
                 log.exception('%s could not be interrupted', one.id)
             log.log(logging.INFO if told else logging.WARNING,

@@ -3,10 +3,10 @@ from __future__ import annotations
 
 from collections import deque
 import time
-from typing import Any
+from typing import Any, Callable
 
 from worq.printable import logger
-from worq.pool.thread.interrupt import ThreadGrip
+from worq.pool.thread.interrupt import ThreadInterrupter
 from worq.queue.base import Delivery, Outcome
 
 __all__ = ['Worker', 'wait_for', 'why']
@@ -18,11 +18,14 @@ SOON = 0.01  # ... when it must not join
 
 
 class Worker:
-    """A thread of the pool, with what it has before it and behind it."""
+    """A thread of the pool, with what it has before it and behind it.
 
-    def __init__(self, number: int, grip: ThreadGrip) -> None:
+    :param wake: see `ThreadInterrupter`.
+    """
+
+    def __init__(self, number: int, wake: Callable[[float], None]) -> None:
         self.number = number
-        self.grip = grip
+        self.interrupter = ThreadInterrupter(wake)
         self.thread: Any = None
         self.buffer: deque[Delivery] = deque()   # taken, not begun
         self.done: deque[Outcome] = deque()      # run, not settled
@@ -54,7 +57,7 @@ class Worker:
 
     def abandon(self) -> list[Outcome]:
         """What gives back the task that it runs, if any, since the program ends."""
-        task = self.grip.task
+        task = self.interrupter.task
         if task is None:
             return []
         log.warning('%s [%s] had to end, since the program does', task.name, task.id)

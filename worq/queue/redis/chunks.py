@@ -17,7 +17,7 @@ from worq import const
 from worq.errors import Unfinished
 from worq.queue.redis.connect import HONEST, Link, read
 
-__all__ = ['Pieces']
+__all__ = ['Chunks']
 
 PIECE = 256 << 10    # bytes
 AHEAD = 3            # pieces that are asked for at a time, at most
@@ -27,7 +27,7 @@ KEPT = 64 << 20      # bytes of what was begun and not finished
 Work = Callable[[AbstractConnection], Any]
 
 
-class Pieces:
+class Chunks:
     """Reads values of one server.
 
     :param link: to it.

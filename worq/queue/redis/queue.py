@@ -38,7 +38,7 @@ from worq.queue.redis.encoding import (
 from worq.queue.redis.listen import Bell
 from worq.queue.redis.discovery import Cluster
 from worq.queue.redis.repair import Repairer, audit, is_newer, repaired
-from worq.queue.redis.chunks import Pieces
+from worq.queue.redis.chunks import Chunks
 from worq.queue.redis.acl import is_vague
 
 __all__ = ['TaskQueue', 'Bell']
@@ -92,7 +92,7 @@ class TaskQueue(base.TaskQueue):
         self._durable = const.check_count(
             'durable', self._link.address.durable if durable is None else durable, 0)
         self._scripts = scripts(clock_key)
-        self._pieces = Pieces(self._link, partial(self._guarded, again=True))
+        self._pieces = Chunks(self._link, partial(self._guarded, again=True))
         self._bells: weakref.WeakValueDictionary[str, Bell] = weakref.WeakValueDictionary()
         self._patrol_at = time.monotonic() + PATROL / 1000
         self._repairer = Repairer(partial(self.audit, repair=True), self._claim)
