@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 import sys
 import tomllib
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Iterable, Iterator, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HERE = Path(__file__).resolve().parent
@@ -50,35 +51,53 @@ def settings() -> dict[str, Any]:
     return tomllib.loads((HERE / 'mutants.toml').read_text('utf-8'))
 
 
-def all_mutants() -> list[Mutant]:
-    """Those that are drawn of each Python file, and all edits; in the order of their lots.
+class Draw(NamedTuple):
+    """A mutant that is not made yet, as that takes half a second."""
 
-    An edit whose text is not in its file any more, or stands there twice, is told and left out.
-    """
+    lot: str                       #: by which they are ordered: as good as chance, always the same
+    tests: tuple[str, ...]
+    entry: dict[str, Any]          #: of ``mutants.toml``
+    nth: int                       #: of the places of a Python file; for an edit 0
+
+
+def draws() -> list[Draw]:
+    """All there are, in the order of their lots."""
     told = settings()
     suites = {name: tuple(tests) for name, tests in told['suites'].items()}
-    found = []
-    for entry in told['python']:
-        found += python_mutants(entry['file'], entry['count'], suites[entry['suite']])
-    for entry in told['edit']:
+    found = [Draw(lot(f'{entry["file"]} {nth}'), suites[entry['suite']], entry, nth)
+             for entry in told['python'] for nth in range(entry['count'])]
+    found += [Draw(lot(f'{edit["file"]} {edit["was"]} {edit["becomes"]}'),
+                   suites[edit['suite']], edit, 0) for edit in told['edit']]
+    return sorted(found, key=lambda draw: draw.lot)
+
+
+def mutants(chosen: Iterable[Draw]) -> list[Mutant]:
+    """These mutants, made.
+
+    An edit whose text is not in its file any more, or stands there twice, is told and left out. So
+    is what is no Python, but that is not worth a word.
+    """
+    found: list[Mutant] = []
+    for draw in chosen:
         try:
-            found.append(edited(entry, suites[entry['suite']]))
+            made = edited(draw) if 'was' in draw.entry else of_python(draw)
         except ValueError as error:
             print(f'mutants.toml: {error}', file=sys.stderr)
-    return sorted(found, key=lambda mutant: lot(mutant.name))
+            continue
+        found += [made] if made else []
+    return found
 
 
-def edited(edit: dict[str, Any], tests: tuple[str, ...]) -> Mutant:
-    """The mutant of an entry: in `file`, `was` becomes `becomes`.
+def edited(draw: Draw) -> Mutant:
+    """The mutant of an edit: in `file`, `was` becomes `becomes`.
 
     :raises ValueError: if that cannot be.
     """
-    source = (ROOT / edit['file']).read_text('utf-8')
-    was, becomes = edit['was'], edit['becomes']
+    file, was, becomes = (draw.entry[name] for name in ('file', 'was', 'becomes'))
+    source = (ROOT / file).read_text('utf-8')
     if source.count(was) != 1:
-        raise ValueError(f'{edit["file"]}: {was!r} is there {source.count(was)} times, not once')
-    return Mutant(edit['file'], shown(was), shown(becomes), source.replace(was, becomes),
-                  tests)
+        raise ValueError(f'{file}: {was!r} is there {source.count(was)} times, not once')
+    return Mutant(file, shown(was), shown(becomes), source.replace(was, becomes), draw.tests)
 
 
 def shown(text: str) -> str:
@@ -86,30 +105,47 @@ def shown(text: str) -> str:
     return ' '.join(text.split()) or '(nothing)'
 
 
-def python_mutants(file: str, count: int, tests: tuple[str, ...]) -> list[Mutant]:
-    """Those that are drawn of what cosmic-ray makes of the functions of a file."""
-    from cosmic_ray.ast import get_ast
+class Place(NamedTuple):
+    """Where an operator of cosmic-ray changes something."""
+
+    lot: str
+    operator: str
+    occurrence: int    #: as the operator counts
+    line: int          #: its number
+    twins: int         #: how many of the operator's are before it on lines of the same text
+
+
+def of_python(draw: Draw) -> Mutant | None:
+    """What cosmic-ray makes of a function in a file; None if it is no Python, or there is none."""
     from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator
+
+    file = draw.entry['file']
+    source, found = places(file)
+    if draw.nth >= len(found):
+        return None
+    place = found[draw.nth]
+    changed = mutate_code(source, get_operator(place.operator)(), place.occurrence)
+    if changed is None or not compiles(changed):
+        return None
+    line, change = (shown(text.splitlines()[place.line - 1]) for text in (source, changed))
+    change += f' ({place.twins + 1})' * (place.twins > 0)
+    return Mutant(file, line, change, changed, draw.tests)
+
+
+@cache
+def places(file: str) -> tuple[str, list[Place]]:
+    """A file, and the places in its functions in the order of their lots."""
+    from cosmic_ray.ast import get_ast
     from cosmic_ray.plugins import get_operator
 
     source = (ROOT / file).read_text('utf-8')
     lines, inside, tree = source.splitlines(), function_lines(source), get_ast(source)
-    operators = {name: get_operator(name)() for name in OPERATORS}
-    places = [(lot(f'{file} {lines[line - 1]} {name} {nth}'), line, name, occurrence)
-              for name, operator in operators.items()
-              for occurrence, (line, nth) in enumerate(positions(tree, lines, operator))
-              if line in inside]
-    found: list[Mutant] = []
-    for _, line, name, occurrence in sorted(places):
-        if len(found) == count:
-            break
-        changed = mutate_code(source, operators[name], occurrence)
-        if changed is not None and compiles(changed):
-            change = shown(changed.splitlines()[line - 1])
-            twins = sum(mutant[1:3] == (shown(lines[line - 1]), change) for mutant in found)
-            change += f' ({twins + 1})' * (twins > 0)
-            found.append(Mutant(file, shown(lines[line - 1]), change, changed, tests))
-    return found
+    return source, sorted(
+        Place(lot(f'{file} {lines[line - 1]} {name} {twins}'), name, occurrence, line, twins)
+        for name in OPERATORS
+        for occurrence, (line, twins) in enumerate(positions(tree, lines, get_operator(name)()))
+        if line in inside)
 
 
 def positions(tree: Any, lines: list[str], operator: Any) -> Iterator[tuple[int, int]]:
@@ -127,7 +163,7 @@ def positions(tree: Any, lines: list[str], operator: Any) -> Iterator[tuple[int,
 
 
 def lot(name: str) -> str:
-    """By which mutants are drawn: as good as chance, and always the same."""
+    """By which mutants are drawn, and are ordered: as good as chance, and always the same."""
     return sha256(name.encode()).hexdigest()
 
 

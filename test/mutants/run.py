@@ -23,7 +23,7 @@ import time
 import tomllib
 from typing import Sequence
 
-from test.mutants.make import HERE, ROOT, Mutant, all_mutants
+from test.mutants.make import HERE, ROOT, Mutant, draws, mutants
 from test.support import die_with_parent
 
 LIMIT = 300     # seconds that the tests of one mutant may take ...
@@ -192,23 +192,24 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, metavar='N')
     options = parser.parse_args(argv)
     until = time.monotonic() + 60 * options.minutes
-    mutants = all_mutants()
-    if options.only:
-        mutants = [mutant for mutant in mutants if options.only in mutant.name]
+    chosen = draws()
     if options.some:
-        start = date.today().toordinal() * options.some % len(mutants)
-        mutants = (mutants + mutants)[start:start + options.some]
+        start = date.today().toordinal() * options.some % len(chosen)
+        chosen = (chosen + chosen)[start:start + options.some]
+    made = mutants(chosen)
+    if options.only:
+        made = [mutant for mutant in made if options.only in mutant.name]
     if options.list:
-        print(*(mutant.name for mutant in mutants), sep='\n')
+        print(*(mutant.name for mutant in made), sep='\n')
         return 0
     with tempfile.TemporaryDirectory() as root:
-        found = Trial(Path(root), options.workers, until, not options.passed).run(mutants)
+        found = Trial(Path(root), options.workers, until, not options.passed).run(made)
     living = [mutant.name for mutant, lives in found.items() if lives]
     if not (options.only or options.some):
-        (HERE / 'results.rst').write_text(table(mutants, found, date.today()), 'utf-8')
+        (HERE / 'results.rst').write_text(table(made, found, date.today()), 'utf-8')
     bad = [name for name in living if name not in excuses()]
-    print(f'{len(mutants)} mutants: {len(found) - len(living)} killed, {len(bad)} living, '
-          f'{len(living) - len(bad)} equivalent, {len(mutants) - len(found)} not tried in time')
+    print(f'{len(made)} mutants: {len(found) - len(living)} killed, {len(bad)} living, '
+          f'{len(living) - len(bad)} equivalent, {len(made) - len(found)} not tried in time')
     for name in bad:
         print(f'  {name}')
     return bool(bad) and not options.tell
