@@ -1,6 +1,7 @@
 """The inbox is only a hint: whoever waits gets an end though the news of it was lost."""
 from __future__ import annotations
 
+from contextlib import suppress
 import threading
 from unittest import mock
 
@@ -8,7 +9,7 @@ from test.broker_case import BrokerCase, on_every_queue
 from test.support import eventually
 from test.test_inbox import Counting, identity
 from worq import inbox
-from worq.errors import QueueError
+from worq.errors import QueueError, Unfinished
 
 WAIT = 30
 
@@ -32,16 +33,25 @@ class LostNewsContract(BrokerCase):
         self.real = self.b.backend
 
     def stand_before(self, **verbs):
-        """Have some verbs of the backend done otherwise, for the inbox alone."""
+        """Have some verbs of the backend done otherwise, for the inbox alone.
+
+        To have tasks verified is for those who have waited for long: here nobody does.
+        """
         stand_in = Counting(self.real)
         vars(stand_in).update(verbs)
         self.b.inbox.backend = stand_in
+        self.addCleanup(lambda: self.assertNotIn('verify', stand_in.calls))
         return stand_in
 
     def waiter(self, deferred, timeout=None):
         """A thread that waits; and where its answer comes to."""
         got = []
-        thread = threading.Thread(target=lambda: got.append(deferred.wait(timeout)), daemon=True)
+
+        def wait():
+            with suppress(KeyboardInterrupt):
+                got.append(deferred.wait(timeout))
+
+        thread = threading.Thread(target=wait, daemon=True)
         thread.start()
         return thread, got
 
@@ -61,6 +71,29 @@ class LostNewsContract(BrokerCase):
         with self.assertRaisesRegex(QueueError, 'away'):
             self.b.inbox.subscribe(deferred, announce)
         announce.assert_not_called()
+
+    def test_asked_for_in_part(self):
+        """Who subscribes and got a part of the answer in time leaves the rest to who listens."""
+        listening, watched = threading.Event(), []
+
+        def watch(client, ids):
+            if threading.current_thread() is threading.main_thread():
+                listening.wait(WAIT)
+                raise Unfinished('there is more')
+            watched.append(ids)
+            return self.real.watch(client, ids)
+
+        def wait(client, timeout):
+            listening.set()
+            return self.real.wait(client, timeout)
+
+        deferred, announce = self.q.identity(1), mock.Mock()
+        self.stand_before(watch=watch, wait=wait)
+        self.addCleanup(self.b.inbox.unsubscribe, deferred, announce)
+        self.b.inbox.subscribe(deferred, announce)
+        eventually(lambda: watched, 2 * [[deferred.id]])
+        self.work(self.worker)
+        eventually(lambda: announce.called)
 
     def test_news_lost_with_the_connection(self):
         """Who listened when the connection broke asks again at once: the news may be gone."""
@@ -127,6 +160,33 @@ class LostNewsContract(BrokerCase):
         for each in thread, relying:
             each.join(WAIT)
         self.assertEqual((got, got_third), ([True], [True]))
+
+    def test_interrupted_with_news(self):
+        """Who leads after one that was interrupted, and may have had news, asks for them anew."""
+        first, second = self.q.identity(1), self.q.identity(2)
+        listening, ended = threading.Event(), threading.Event()
+
+        def wait(client, timeout):
+            if not ended.is_set():
+                listening.set()
+                ended.wait(WAIT)
+                self.lose_news()
+                raise KeyboardInterrupt
+            return self.real.wait(client, min(timeout, 0.05))
+
+        calls = self.stand_before(wait=wait).calls
+        thread, none = self.waiter(first)
+        self.assertTrue(listening.wait(WAIT))
+        relying, got = self.waiter(second)
+        eventually(lambda: second.id in self.b.inbox._waiting and second.id in self.b.inbox._asked)
+        self.work(self.worker)
+        calls.clear()
+        ended.set()
+        relying.join(WAIT)
+        self.assertEqual(got, [True])
+        self.assertEqual(calls, ['watch'])
+        thread.join(WAIT)
+        self.assertEqual(none, [])
 
     def test_last_look(self):
         """Who waits in vain looks once more in the end: what has completed is never 'not done'."""

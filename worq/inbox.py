@@ -303,18 +303,14 @@ class Inbox(Noted):
             # The inbox is only a hint: it may have been lost with the server's memory.
             first, self._rewatch_at = not self._rewatch_at, now + REWATCH
             ids = list(self._waiting)
-            try:
-                if not first:
-                    # With no pool alive nobody else sees what has expired, and who fails by it.
-                    self.backend.beat(self.client)
-                    self.backend.verify(ids)
-                news = self.backend.watch(self.client, ids)
-                if news:
-                    self._doubt()
-                self._hand_out(news)
-            except QueueError:
-                self._rewatch_at = 0.0
-                raise
+            if not first:
+                # With no pool alive nobody else sees what has expired, and who fails by it.
+                self.backend.beat(self.client)
+                self.backend.verify(ids)
+            news = self.backend.watch(self.client, ids)
+            if news:
+                self._doubt()
+            self._hand_out(news)
             if not all(id in self._waiting for id in ids):
                 self._sure = True
                 return  # somebody, maybe we, got news
@@ -337,7 +333,7 @@ class Inbox(Noted):
                         step()
                 return
             except QueueError as error:
-                self._rewatch_at = 0.0
+                self._rewatch_at = 0.0   # what was to be told us may be gone
                 now = time.monotonic()
                 if error.denied or error.schemas or deadline is not None and now + pause > deadline:
                     raise

@@ -36,6 +36,7 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.told = ''   #: the end of what the tests printed that failed last
         for name in COPIED:
             source = ROOT / name
             if source.is_dir():
@@ -69,7 +70,11 @@ class Folder:
                 stdin=subprocess.DEVNULL, start_new_session=True,
                 preexec_fn=die_with_parent if sys.platform == 'linux' else None)
             try:
-                return process.wait(limit) == 0
+                if process.wait(limit) == 0:
+                    return True
+                output.seek(0)
+                self.told = output.read()[-3000:].decode(errors='replace')
+                return False
             except subprocess.TimeoutExpired:
                 raise TimeoutError from None
             finally:   # with all that it has started and not ended; servers end with it
@@ -120,7 +125,7 @@ class Trial:
         finally:
             self.folders.put(folder)
         if not passed:
-            raise RuntimeError(f'{" ".join(tests)}: fails without any mutant')
+            raise RuntimeError(f'{" ".join(tests)}: fails without any mutant\n{folder.told}')
         self.limits[tests] = LONGER * (time.monotonic() - begin)
         return True
 
