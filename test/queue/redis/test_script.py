@@ -175,7 +175,10 @@ class PutFirst(unittest.TestCase):
         for n, tokens in [(1, 1), (3, 4), (100, 32), (2, 32)]:
             self.q.put([message(f'{n} {i}') for i in range(n)])
             eq_(self.client.llen('worq:{default}:wake'), tokens)
-        eq_(len(self.q.take('p', 1_000)), 106)
+        self.client.delete('worq:{default}:wake')
+        self.q.put([message('behind many')])   # nobody is idle then, or has been told already
+        eq_(self.client.llen('worq:{default}:wake'), 0)
+        eq_(len(self.q.take('p', 1_000)), 107)
 
     def test_full(self) -> None:
         """A Redis that is full refuses it whole."""

@@ -21,8 +21,8 @@ do
       else
         call('HSET', key, 's', ENQUEUED, 'n', nonce, 'h', header, 'b', body, 'w', client)
       end
-      call('RPUSH', P .. 'q:1', nonce .. id)
-      if call('LLEN', P .. 'wake') < WAKES then
+      -- Behind so many there is nobody to wake: each of them has brought a token, or found enough.
+      if call('RPUSH', P .. 'q:1', nonce .. id) <= WAKES and call('LLEN', P .. 'wake') < WAKES then
         call('RPUSH', P .. 'wake', '')
       end
       return nil   -- not {}: see put.lua

@@ -46,7 +46,11 @@ if limit > 0 then
   end
 end
 
-if D or T or held then
+-- The tokens are stale if nothing is left. To drop them needs no memory, and so does for `insist`.
+local last = limit > 0 and not (T and limit == 1)
+if last then
+  drop(P .. 'wake')
+elseif D or T or held then
   insist()
 end
 if D then
@@ -80,9 +84,7 @@ if D then
 end
 if limit < 1 then
   return {{}, {}, {}}
-elseif not (T and limit == 1) then
-  drop(P .. 'wake')   -- nothing is left, so these tokens are stale
-elseif found[2] and call('EXISTS', P .. 'wake') == 0 then
+elseif not last and found[2] and call('EXISTS', P .. 'wake') == 0 then
   call('RPUSH', P .. 'wake', '')   -- the baton
 end
 if not T then
