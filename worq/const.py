@@ -31,6 +31,8 @@ STATUS_VALUES = [PENDING, SCHEDULED, ENQUEUED, PROCESSING, COMPLETED]
 # -- how a completed task ended, as ``Deferred.status`` answers it --------------
 SUCCESS = 'success'
 FAILED = 'failed'
+CANCELLED = 'cancelled'
+EXPIRED = 'expired'
 
 
 class TASK_EXPIRED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import re
 import shutil
 import tempfile
 import threading
@@ -15,6 +16,7 @@ from test.pool.tasks import lines
 from test.support import eventually
 from worq import Progress, Task, TaskFailure, get_broker, wait
 from worq.pool.base import Error
+from worq.pool.worklog import WorkLog
 
 WAIT = 60
 
@@ -341,3 +343,35 @@ class PoolContract(PoolCase):
         self.assertEqual(running.exception(WAIT).error, 'cancelled')
         self.assertEqual(self.q.same(1).result(WAIT), 1)
         self.assertEqual(running.exception(WAIT).error, 'cancelled')
+
+    # -- the log --------------------------------------------------------------------
+
+    def test_log_of_the_work(self):
+        """At INFO there is a line when a task begins and one when it has ended; else nothing of it
+        is even put into words."""
+        logging.disable(logging.NOTSET)
+        self.addCleanup(logging.disable, logging.root.manager.disable)
+        logging.getLogger('worq').setLevel(logging.CRITICAL)
+        self.addCleanup(logging.getLogger('worq').setLevel, logging.NOTSET)
+        self.start(1)
+        with mock.patch.object(WorkLog, '_named', side_effect=AssertionError):
+            self.assertEqual(self.q.same(1).result(WAIT), 1)
+        with self.assertLogs('worq.pool.worklog', 'INFO') as logs:
+            def told(deferred, *patterns):
+                pattern = '|'.join(
+                    rf'INFO:worq.pool.worklog:{deferred.name} \[{self.name}:{deferred.id}\] '
+                    rf'{text}[,;:] .*Pool-\d+-{self.name}, worker \d+, attempt {attempt}'
+                    for text, attempt in patterns)
+                eventually(lambda: len([line for line in logs.output
+                                        if re.fullmatch(pattern, line)]), len(patterns))
+            held = self.held()
+            told(held, ('begins', 1))
+            self.open('go')
+            told(held, ('begins', 1), (r'ended: success, after \d+\.\d+ s', 1))
+            bad = Task(self.q.fail, retries=1, backoff=0)('too low')
+            told(bad, ('begins', 1), (r'ended: scheduled, to run again in 0 s, after \d\..* s', 1),
+                 ('begins', 2), (r'ended: failed, after \d\.\d+ s', 2))
+            gone = self.q.hold(self.path('begun-2'), self.path('never'))
+            told(gone, ('begins', 1))
+            gone.cancel()
+            told(gone, ('begins', 1), ('ended: cancelled.*', 1))

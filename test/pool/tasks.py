@@ -262,7 +262,8 @@ def lie(path, word, extra):
     touch(path)
     if len(lines(path)) == 1:
         task = current_task()
-        tell_manager(pack([OUTCOMES, task.id.encode(), task.token.encode(), word, b'', extra]))
+        tell_manager(pack([OUTCOMES, task.id.encode(), task.token.encode(), word, b'', extra,
+                           b'1 2']))
         time.sleep(PATIENCE)
     return 'well'
 

@@ -11,6 +11,7 @@ from test.pool.tasks import await_file
 from test.queue.contract import message
 from test.support import eventually
 from worq import get_broker
+from worq.codec import Codec
 from worq.errors import QueueError
 from worq.pool.base import Desk, started
 from worq.pool.process import watchdog, worker
@@ -363,7 +364,8 @@ class CancelTest(unittest.TestCase):
 
     def test_begins_just_now(self):
         """A cancelled task that the child begins just before it is revoked is interrupted."""
-        manager = Manager(TaskQueue('memory://', 'cancel'), None, 1, None, 1.0, 'a pool')
+        manager = Manager(TaskQueue('memory://', 'cancel'), None, 1, None, 1.0, 'a pool',
+                          Codec('cancel'))
         self.addCleanup(manager._end)
         self.addCleanup(manager.workers.clear)
         manager.workers.append(self.worker)

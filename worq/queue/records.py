@@ -78,6 +78,8 @@ class Outcome(NamedTuple):
     data: bytes = b''
     delay: int = 0
     target: Argument | None = None
+    begun: int = 0       #: when its code was begun, in µs on a clock of the pool's; 0: not known
+    ended: int = 0       #: ... and when it had ended
 
 
 class Held(NamedTuple):

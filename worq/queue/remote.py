@@ -117,7 +117,7 @@ def arguments(value: Any) -> tuple[Argument, ...]:
 
 
 message = record(Message, text, nonce, data, data, arguments, *[number] * 7)
-outcome = record(Outcome, text, data, text, data, number, nothing)
+outcome = record(Outcome, text, data, text, data, number, nothing, number, number)
 held = record(Held, text, data, data)
 
 #: What a child may ask, and of what its arguments are made. All else is for pools.

@@ -138,7 +138,7 @@ class Ends(Processes):
         logging.disable(logging.NOTSET)
         with self.assertLogs('worq', logging.ERROR) as logs:
             pool.stop()
-        self.assertIn(f', running {hangs.id}: it had to end, since the pool stops',
+        self.assertIn(f', running deaf [{hangs.id}]: it had to end, since the pool stops',
                       logs.output[-1])
         self.assertEqual(hangs.status, 'enqueued')
         delivery, = self.broker.backend.take('another', 1)

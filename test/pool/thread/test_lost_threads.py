@@ -16,7 +16,7 @@ from test.pool.thread.test_pool import Threads
 from test.support import eventually
 from worq import Task, TaskCancelled, TaskTimeout
 from worq.pool import run
-from worq.pool.thread import pool as thread
+from worq.pool.thread import pool as thread, workers
 
 __all__ = ['LostThreads', 'OwnFaults']
 
@@ -130,7 +130,7 @@ class LostThreads(MemoryMixin, Threads):
 
     def test_there_is_an_end_to_it(self):
         """When very many threads are stuck no more are added, until some come back."""
-        self.enterContext(mock.patch.object(thread, 'LOST', 2))
+        self.enterContext(mock.patch.object(workers, 'LOST', 2))
         pool = self.start()
         for _ in range(3):
             self.stuck().cancel()

@@ -8,24 +8,23 @@ trip makes up the next batch.
 from __future__ import annotations
 
 from collections import deque
-import os
-import select
 import time
-from typing import Callable
+from typing import Callable, Iterable
 
+from worq.codec import Codec
 from worq.errors import QueueError
-from worq.lock import Lock
 from worq.printable import logger
 from worq.pool.base import PATIENCE, Desk
 from worq.pool.prefetch import HORIZON, batch_size, smooth
 from worq.pool.process.respawn import Respawn
-from worq.pool.process.frames import MOST, Outlet
+from worq.pool.process.ears import Ears
+from worq.pool.process.frames import MOST
 from worq.pool.process.watchdog import Heads
 from worq.pool.process.heartbeat import Heartbeat
-from worq.pool.process.worker import Worker, too_long, weight
+from worq.pool.process.worker import Done, Worker, too_long, weight
+from worq.pool.worklog import WorkLog, named
 from worq.queue.base import Delivery, Outcome, TaskQueue
 from worq.queue.remote import answer
-from worq.streams import pipe
 
 __all__ = ['Manager']
 
@@ -35,6 +34,7 @@ LEASE = 15_000            # ms
 FAREWELL = 5.0            # seconds that a child has to end after its last task
 YOUNG = 1.0               # seconds; a child that dies sooner without a task has not begun
 SOON, LATER = 0.001, 0.05  # seconds in which a short task may be done, and another one
+UNSAID = 0.005            # seconds between two looks for what has begun, to log it
 SILENCE = 3.0             # seconds; an armed bell rings within two, or nobody listens to it
 
 
@@ -47,16 +47,18 @@ class Manager:
     :param max_tasks: after how many tasks a child is replaced; None: never.
     :param grace: seconds that running tasks have to end when the pool stops.
     :param label: names the pool in the log.
+    :param codec: of the broker's.
     """
 
     def __init__(self, backend: TaskQueue, spawn: Callable[[], Worker], workers: int,
-                 max_tasks: int | None, grace: float, label: str) -> None:
+                 max_tasks: int | None, grace: float, label: str, codec: Codec) -> None:
         self.desk = Desk(backend, LEASE, wake=self.wake)
         self.spawn = spawn
         self.target = workers
         self.max_tasks = max_tasks
         self.grace = grace
         self.label = label
+        self._log = WorkLog(codec, label)
         self.turned = time.monotonic()  # when the last round began, for who watches us
         self.workers: list[Worker] = []
         self._bell = backend.bell(self.desk.pool)
@@ -75,14 +77,7 @@ class Manager:
         self._respawn = Respawn(label, self.turned)
         self._heads = Heads()
         self._stop_at: float | None = None   # monotonic: when those that still run are killed
-        self._waking = Lock()
-        self._wake_out, self._wake_in = pipe()
-        os.set_blocking(self._wake_in, False)
-        os.set_blocking(self._wake_out, False)
-        self._poll = select.poll()
-        self._poll.register(self._wake_out, select.POLLIN)
-        self._heard: dict[int, Worker] = {}   # pipes and pidfds
-        self._clogged: dict[int, Outlet] = {}  # pipes to children that are full
+        self._ears = Ears()
 
     def __repr__(self) -> str:
         return f'<Manager {self.label}: {self.workers}, {len(self._backlog)} come back>'
@@ -125,6 +120,9 @@ class Manager:
                 until = min(until, now + HORIZON)
         if self._backlog:
             until = min(until, self._backlog[0][1] + PATIENCE)
+        if self._log.on and any(worker.sent and worker.said < worker.sent[0][0]
+                                for worker in self.workers):
+            until = min(until, now + UNSAID)   # it begins just now
         if self._respawn.again_at > self.turned and self._missing():  # else they have been hired
             until = min(until, self._respawn.again_at)
         if self._watch_at is not None:
@@ -136,15 +134,12 @@ class Manager:
     # 2. -- hear --------------------------------------------------------------
 
     def _hear(self, patience: float) -> None:
-        for worker in self.workers:
-            for outlet in worker.outlets:
-                if outlet.pending and outlet.fd is not None and outlet.fd not in self._clogged:
-                    self._clogged[outlet.fd] = outlet
-                    self._poll.register(outlet.fd, select.POLLOUT)
-        # rounded up: to wake a little early would turn the round for nothing
-        for fd, _ in self._poll.poll(1000 * patience + (0.9 if patience else 0)):
-            if fd == self._wake_out:
-                os.read(fd, 4096)
+        self._ears.find_clogged(self.workers)
+        for fd in self._ears.wait(patience):
+            if fd in self._ears.heard:
+                worker = self._ears.heard[fd]
+                worker.ended |= fd == worker.pidfd
+                self._listen(worker)
             elif fd == self._bell_fd:
                 rang = self._bell.clear()
                 self._disarm()
@@ -152,19 +147,16 @@ class Manager:
                     self._more, self._look_at = True, 0
                 if not rang:  # then one look is enough
                     self._arm()
-            elif fd in self._heard:
-                worker = self._heard[fd]
-                worker.ended |= fd == worker.pidfd
-                self._listen(worker)
-            elif fd in self._clogged:
-                outlet = self._clogged[fd]
-                outlet.pump()
-                if not outlet.pending:
-                    self._unclog(outlet)
+            elif fd in self._ears.clogged:
+                self._ears.pump(fd)
 
     def _listen(self, worker: Worker) -> None:
         was_ready, before = worker.ready, len(worker.sent)
+        worker.done = [] if self._log.on else None
         outcomes = worker.receive()
+        if worker.done is not None:
+            self._say(worker, worker.done)
+            worker.done = None
         if worker.ready and not was_ready:
             self._respawn.well(time.monotonic())
             self.desk.tell('broken', '')
@@ -190,24 +182,20 @@ class Manager:
         if worker.fault or worker.hung_up:
             worker.kill()  # it has nobody to talk to any more, whether it has ended or not
 
-    def _unclog(self, outlet: Outlet | None) -> None:
-        fd = outlet.fd if outlet is not None else None
-        if fd is not None and self._clogged.pop(fd, None) is not None:
-            self._poll.unregister(fd)
-
-    def _register(self, worker: Worker) -> None:
-        for fd in (worker.outcomes, worker.pidfd):
-            if fd is not None:
-                self._heard[fd] = worker
-                self._poll.register(fd, select.POLLIN)
-
-    def _unregister(self, worker: Worker) -> None:
-        self._unclog(worker.tasks)
-        self._unclog(worker.answers)
-        for fd in (worker.outcomes, worker.pidfd):
-            if fd is not None:
-                self._poll.unregister(fd)
-                del self._heard[fd]
+    def _say(self, worker: Worker, done: Iterable[Done] = ()) -> None:
+        """Log what it has ended, and what it has begun since then."""
+        for number, delivery, outcome, seconds in done:
+            if number > worker.said:
+                self._log.begun(delivery, worker.pid)
+            worker.said = max(worker.said, number)
+            self._log.ended(delivery, worker.pid, seconds, outcome)
+        begun = worker.page.started
+        for number, delivery in worker.sent:
+            if worker.said < number <= begun:
+                self._log.begun(delivery, worker.pid)
+                worker.said = number
+            elif number > begun:
+                break
 
     # 3. -- mend --------------------------------------------------------------
 
@@ -221,6 +209,8 @@ class Manager:
                     continue
             if worker.leaving:
                 self._hold_back(worker, now)
+            if worker.sent and worker.said < worker.sent[0][0] and self._log.on:
+                self._say(worker)
             if worker.limit is not None or worker.order is not None:
                 look = worker.watch_over(now)
                 if look is not None:
@@ -242,7 +232,7 @@ class Manager:
             elif not worker.sent and (
                     self._stop_at is not None or worker.leaving or self._quota(worker) == 0):
                 worker.active = now
-                self._unclog(worker.tasks)
+                self._ears.unclog(worker.tasks)
                 worker.retire()
         if self._stop_at is None and now >= self._respawn.again_at:
             for _ in range(self._missing()):
@@ -262,7 +252,7 @@ class Manager:
             return
         worker.generation = self._generation
         self.workers.append(worker)
-        self._register(worker)
+        self._ears.register(worker)
 
     def _failed(self, now: float, why: str, more: str = '', killed: bool = False) -> None:
         self._respawn.failed(now, why, more, killed)
@@ -272,7 +262,7 @@ class Manager:
     def _bury(self, worker: Worker, cause: str, now: float) -> None:
         """A child has ended: tell what it was doing, and find others for the rest."""
         self._listen(worker)  # what it had still written
-        self._unregister(worker)
+        self._ears.unregister(worker)
         self.workers.remove(worker)
         late = self._stop_at is not None and now >= self._stop_at
         running = worker.blamed()
@@ -288,7 +278,7 @@ class Manager:
                          killed=(worker.process.returncode or 0) < 0)
         elif running is not None or not worker.retiring:
             log.error('%s: %s%s%s', self.label, cause,
-                      f', running {running.id}' if running else '',
+                      f', running {named(running.header, running.id)}' if running else '',
                       ': it had to end, since the pool stops' if late else '')
         if running is not None and running.token in self.desk.held:
             # A child that we killed for one task may just have begun another.
@@ -435,8 +425,9 @@ class Manager:
         for worker in self.workers:
             running = worker.running()
             if running is not None and running.token == token:
-                log.info('%s: %s was %s, and worker %d is %s', self.label, running.id, word,
-                         worker.pid, 'told' if word == 'cancelled' else 'killed')
+                log.info('%s: %s was %s, and worker %d is %s', self.label,
+                         named(running.header, running.id), word, worker.pid,
+                         'told' if word == 'cancelled' else 'killed')
                 if word == 'cancelled':
                     worker.interrupt(word, token, now)
                     self._watch_at = now
@@ -455,24 +446,19 @@ class Manager:
             log.debug('no bell: %s', error)
             return False
         self._armed_at = time.monotonic()
-        self._poll.register(self._bell_fd, select.POLLIN)
+        self._ears.add(self._bell_fd)
         return True
 
     def _disarm(self) -> None:
         if self._bell_fd >= 0:
-            self._poll.unregister(self._bell_fd)
+            self._ears.remove(self._bell_fd)
             self._bell_fd = -1
 
     # 6. -- stop --------------------------------------------------------------
 
     def wake(self) -> None:
         """Have the manager look around; from any thread."""
-        with self._waking:
-            if self._wake_in >= 0:
-                try:
-                    os.write(self._wake_in, b'!')
-                except BlockingIOError:
-                    pass  # it is awake more than enough
+        self._ears.wake()
 
     def stop(self, grace: float | None = None) -> None:
         """Take no more, let what runs end within the grace time, give the rest back."""
@@ -508,7 +494,4 @@ class Manager:
         self.desk.leave()
         self._disarm()
         self._bell.close()
-        with self._waking:  # or a byte of ours might end up in somebody's file
-            os.close(self._wake_in)
-            self._wake_in = -1
-        os.close(self._wake_out)
+        self._ears.close()

@@ -153,7 +153,7 @@ class WorkerPool:
             check_schema(self.broker.backend)
             self._manager = Manager(
                 self.broker.backend, self._spawner(), self.workers,
-                self.max_worker_tasks, self.grace, str(self))
+                self.max_worker_tasks, self.grace, str(self), self.broker.codec)
             # A daemon, so that a program which forgets its pool can end; see _at_exit.
             thread = JoinableThread(target=self._manager.run, name=f'worq-{self}', daemon=True)
             try:

@@ -54,11 +54,14 @@ def unpack_tasks(parts: Sequence[bytes]) -> Iterator[Delivery]:
         yield Delivery(id.decode(), token, number, header, body, arguments, memo)
 
 
-def pack_outcome(outcome: Outcome) -> tuple[bytes, ...]:
-    """An outcome as five of the strings of an OUTCOMES frame."""
-    id, token, word, data, delay, target = outcome
+def pack_outcome(outcome: Outcome, begun: int = 0, ended: int = 0) -> tuple[bytes, ...]:
+    """An outcome as six of the strings of an OUTCOMES frame.
+
+    :param begun: when, in µs; and so for `ended`. They take the place of those in the outcome.
+    """
+    id, token, word, data, delay, target, *_ = outcome
     extra = b'%d' % delay if target is None else f'{target.nonce} {target.id}'.encode()
-    return id.encode(), token, word.encode(), data, extra
+    return id.encode(), token, word.encode(), data, extra, b'%d %d' % (begun, ended)
 
 
 def unpack_outcomes(parts: Sequence[bytes]) -> Iterator[Outcome]:
@@ -66,12 +69,12 @@ def unpack_outcomes(parts: Sequence[bytes]) -> Iterator[Outcome]:
 
     :raises FrameError: if it is none.
     """
-    if len(parts) % 5 != 1:
+    if len(parts) % 6 != 1:
         raise FrameError('a frame of outcomes that is none')
     try:
         strings = iter(parts)
         next(strings)
-        for id, token, word, data, extra in zip(*[strings] * 5):
+        for id, token, word, data, extra, times in zip(*[strings] * 6):
             target, delay = None, 0
             if word == b'delegate':
                 nonce, _, name = extra.decode().partition(' ')
@@ -82,7 +85,10 @@ def unpack_outcomes(parts: Sequence[bytes]) -> Iterator[Outcome]:
                 delay = int(extra)
                 if not 0 <= delay <= const.SPAN * 1000 or len(data) > const.MEMO:
                     raise ValueError('not a retry')
-            yield Outcome(id.decode(), token, WORDS[word], data, delay, target)
+            begun, ended = map(int, times.split())
+            if not 0 <= begun <= ended < 1 << 62:
+                raise ValueError('not the times of a task')
+            yield Outcome(id.decode(), token, WORDS[word], data, delay, target, begun, ended)
     except (ValueError, KeyError) as error:
         raise FrameError('a frame of outcomes that is none') from error
 
@@ -92,7 +98,7 @@ def unpack_limit(parts: Sequence[bytes]) -> tuple[float, Outcome]:
 
     :raises FrameError: if it is none.
     """
-    if len(parts) != 7 or not parts[1].isdigit() or len(parts[1]) > 12:
+    if len(parts) != 8 or not parts[1].isdigit() or len(parts[1]) > 12:
         raise FrameError('a limit that is none')
     will, = unpack_outcomes(parts[1:])
     return int(parts[1]) / 1000, will

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from worq import const
 from worq.printable import logger
+from worq.pool.worklog import named
 from worq.queue.records import Delivery
 
 if TYPE_CHECKING:
@@ -150,12 +151,6 @@ class Heads:
         deaths = self._deaths[life] = self._deaths.get(life, 0) + 1
         alone = len(worker.sent) == 1   # else another of them may have done it
         return head if alone and (deaths > 1 or not worker.page.sealed) or deaths > 2 else None
-
-
-def named(header: bytes, id: str) -> str:
-    """A task as the log has it."""
-    name, _, _ = header.partition(b'\n')
-    return f'{name.decode("utf-8", "replace")} [{id}]'
 
 
 def is_stopped(pid: int) -> bool:

@@ -97,6 +97,15 @@ class Order(NamedTuple):
     until: float     # ... and when it is killed
 
 
+class Done(NamedTuple):
+    """A task that it has run."""
+
+    number: int
+    delivery: Delivery
+    outcome: Outcome | None   # None: it was cancelled
+    seconds: float
+
+
 class Watcher(Protocol):
     """Tells a child that is frozen from a busy one: ``frozen.Watch``."""
 
@@ -135,6 +144,9 @@ class Worker:
         self.sent: deque[tuple[int, Delivery]] = deque()  # by number; not yet reported
         self.number = 0                  # of the last task that was sent
         self.last: tuple[bytes, str] | None = None  # header and id of what it told of last
+        self.said = 0                    # the number of the last task whose begin was logged
+        #: What it has run, since this was emptied; None if nobody wants to know
+        self.done: list[Done] | None = None
         self.returned = 0                # of these, how many were taken back
         self.born = time.monotonic()
         self.active = self.born          # when it last got its first task, or reported
@@ -261,8 +273,12 @@ class Worker:
                 if not self.sent or self.sent[0][1][:2] != outcome[:2]:   # id and token
                     raise FrameError('the outcome of a task that it was not running')
                 number, delivery = self.sent.popleft()
-                if self.order is None or self.order[:2] != (number, 'cancelled'):
+                wanted = self.order is None or self.order[:2] != (number, 'cancelled')
+                if wanted:
                     outcomes.append(outcome)  # of a cancelled one nobody wants to know it
+                if self.done is not None:
+                    self.done.append(Done(number, delivery, outcome if wanted else None,
+                                          (outcome.ended - outcome.begun) / 1e6))
             if delivery is not None:
                 self.last = delivery.header, delivery.id
         elif kind == LIMIT:

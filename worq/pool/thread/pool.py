@@ -22,7 +22,8 @@ from worq.pool.courier import settle_alone
 from worq.pool.interrupt import GRACE
 from worq.pool.prefetch import HORIZON, batch_size, smooth
 from worq.pool.run import runner
-from worq.pool.thread.workers import Worker, wait_for, why
+from worq.pool.thread.workers import GivenUp, Worker, wait_for, why
+from worq.pool.worklog import WorkLog
 from worq.queue.base import Bell, Delivery, Held, Lost, Outcome
 from worq.streams import pipe
 
@@ -37,7 +38,6 @@ SILENCE = 2.75      # seconds; an armed bell rings within little more than two, 
 FAREWELL = 5.0      # seconds that a pool which ends waits for a queue that is out of reach
 EXIT = 30.0         # seconds that running tasks have when the program ends
 WATCH = 1.0         # seconds between two looks at workers that run one task each
-LOST = 1000         # threads that have been given up, and still run: there must be some end to it
 
 
 class WorkerPool:
@@ -97,9 +97,8 @@ class WorkerPool:
             self._join()
             self.threads, self._timeout = [], timeout
             self._stopping.clear()
-            self._lost: list[Any] = []       # threads that were given up
-            self._vacant: list[Worker] = []  # of these, those that no other has replaced yet
-            self._said = False               # that there are too many of them
+            self._lost = GivenUp()
+            self._vacant: list[Worker] = []  # given up, and no other has replaced them yet
             self._desk = Desk(self.broker.backend, LEASE, self._look_for_news)
             self._bell: Bell = self.broker.backend.bell(self._desk.pool)
             self._wake = pipe()
@@ -108,6 +107,7 @@ class WorkerPool:
             self._seconds: float | None = None
             self._by_hand: dict[bytes, str] = {}
             self._desk.tell_names(self.broker.tasks)
+            self._log = WorkLog(self.broker.codec, f'ThreadPool-{os.getpid()}-{self.broker.name}')
             self._keeper_wakes = 0.0
             self._team = [Worker(n, self._wake_keeper) for n in range(self.workers)]
             # All are daemons, so that a program which forgets its pool can end: _at_exit.
@@ -230,8 +230,12 @@ class WorkerPool:
 
     # -- a worker -------------------------------------------------------------
 
+    def _runner(self, worker: Worker) -> Callable[[Delivery], Outcome]:
+        return self._log.around(runner(self.broker, worker.interrupter), worker.number,
+                                lambda delivery: worker.interrupter.cancelled == delivery.token)
+
     def _work(self, worker: Worker) -> None:
-        run_one = runner(self.broker, worker.interrupter)
+        run_one = self._runner(worker)
         while not worker.interrupter.given_up:
             try:
                 deliveries = self._next(worker)
@@ -355,7 +359,7 @@ class WorkerPool:
         worker.since = None
 
     def _work_by_hand(self, worker: Worker) -> None:
-        run_one = runner(self.broker, worker.interrupter)
+        run_one = self._runner(worker)
         while not self._stopping.is_set() and not worker.interrupter.given_up:
             try:
                 delivery = self.broker.next_task(timeout=self._timeout)
@@ -443,7 +447,7 @@ class WorkerPool:
     def _give_up(self) -> None:
         """Put others in the place of threads whose tasks do not let go, and may never."""
         for worker in list(self._team):
-            if worker.interrupter.patience is None or self._is_crowded():
+            if worker.interrupter.patience is None or self._lost.crowded:
                 continue
             found = worker.interrupter.give_up_thread()
             if found is None:
@@ -451,11 +455,11 @@ class WorkerPool:
             task, word = found
             self._desk.settle(worker.back())   # nothing: it was given back long ago
             self._team.remove(worker)
-            self._lost.append(worker.thread)
+            self._lost.threads.append(worker.thread)
             self._vacant.append(worker)
             log.error('%s [%s] %s, and does not let go: its thread is given up, and another takes '
                       'its place; %d such threads still run', task.name, task.id,
-                      why(word), len(self._lost))
+                      why(word), len(self._lost.threads))
         while self._vacant:
             old = self._vacant[0]
             if not self._stopping.is_set():
@@ -464,16 +468,6 @@ class WorkerPool:
                 self._team.append(worker)
             self.threads.remove(old.thread)   # not before: while there are none, nobody waits
             self._vacant.pop(0)
-
-    def _is_crowded(self) -> bool:
-        """Whether too many threads that were given up are still there."""
-        self._lost = [thread for thread in self._lost if thread.is_alive()]
-        if len(self._lost) < LOST:
-            self._said = False
-        elif not self._said:
-            self._said = True
-            log.critical('%d threads do not let go of their tasks: no more are given up', LOST)
-        return self._said
 
     def _look_for_news(self) -> None:
         """Before each beat, whichever thread it comes from."""

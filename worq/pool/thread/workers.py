@@ -9,11 +9,12 @@ from worq.printable import logger
 from worq.pool.thread.interrupt import ThreadInterrupter
 from worq.queue.base import Delivery, Outcome
 
-__all__ = ['Worker', 'wait_for', 'why']
+__all__ = ['GivenUp', 'Worker', 'wait_for', 'why']
 
 log = logger(__name__)
 
 LOOK = 0.1   # seconds between two looks at whom `wait_for` waits for ...
+LOST = 1000  # threads that have been given up, and still run: there must be some end to it
 SOON = 0.01  # ... when it must not join
 
 
@@ -62,6 +63,28 @@ class Worker:
             return []
         log.warning('%s [%s] had to end, since the program does', task.name, task.id)
         return [Outcome(task.id, task.token.encode('ascii'), 'release')]
+
+
+class GivenUp:
+    """Threads that were given up."""
+
+    def __init__(self) -> None:
+        self.threads: list[Any] = []
+        self._said = False
+
+    def __repr__(self) -> str:
+        return f'<GivenUp: {len(self.threads)}>'
+
+    @property
+    def crowded(self) -> bool:
+        """Whether too many of them still run."""
+        self.threads = [thread for thread in self.threads if thread.is_alive()]
+        if len(self.threads) < LOST:
+            self._said = False
+        elif not self._said:
+            self._said = True
+            log.critical('%d threads do not let go of their tasks: no more are given up', LOST)
+        return self._said
 
 
 def wait_for(threads: list[Any], seconds: float | None = None) -> None:

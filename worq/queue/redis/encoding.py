@@ -64,7 +64,7 @@ def flat_outcomes(outcomes: Sequence[Outcome]) -> list[Any]:
     """
     check_outcomes(outcomes)
     argv: list[Any] = []
-    for id, token, word, data, delay, target in outcomes:
+    for id, token, word, data, delay, target, *_ in outcomes:
         if word in RECORDED:
             data = b'%b%b%b' % (token[:const.NONCE], RECORDED[word], data)
         elif word == 'retry':
