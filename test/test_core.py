@@ -9,6 +9,7 @@ from typing import Any
 
 import worq
 from test.broker_case import BrokerCase, on_every_queue
+from test.support import eventually
 from worq import Task, TaskFailure, TaskSpace, const
 
 
@@ -172,14 +173,33 @@ class ResultContract(TestingCalls, BrokerCase):
         self.assertEqual([r.result(10) for r in readers + [d]], [[1]] * 4)
 
     def test_unknown_id(self):
-        """A Deferred of an id that nobody knows has expired, at once; the broker has no state."""
+        """A Deferred of an id that nobody knows has expired, at once; its status says more."""
         d = self.b.deferred('nobody')
-        self.assertIsNone(self.b.status(d))
-        self.assertEqual(d.status, const.FAILED)
+        self.assertEqual((self.b.status(d), self.b.status('nobody')), ('unknown', 'unknown'))
+        self.assertEqual(d.status, 'unknown')
+        self.assertIn('unknown>', repr(d))
         self.assertTrue(d.wait(10))
         self.assertIsInstance(d.exception(), worq.TaskExpired)
         self.assertIn('task expired before a result was returned; the queue does not know it',
                       str(d.exception()))
+
+    def test_words_of_an_end(self):
+        """How a task ended is told by the same word everywhere, before its value is asked for and
+        after it, and of what depended on it too."""
+        gone, late = self.q.identity(1), Task(self.q.identity, expires=0.001)(1)
+        good, bad, after = self.q.identity(1), self.q.fail(1), self.q.identity(gone)
+        gone.cancel()
+        eventually(lambda: late.status, 'expired')
+        self.work(self.b)
+        for d, word in [(good, 'success'), (bad, 'failed'), (gone, 'cancelled'),
+                        (after, 'cancelled'), (late, 'expired')]:
+            again = self.b.deferred(d.id)
+            for _ in 'ab':
+                self.assertEqual([d.status, self.b.status(d), again.status], [word] * 3)
+                self.assertTrue(repr(d).endswith(f' {word}>'), repr(d))
+                self.assertIn(word, d.explain())
+                d.exception(10)
+            self.assertIn(word, const.STATES)
 
     def test_no_such_task(self):
         """A task that nobody exposes fails with the text of 1.x; a note says what there is."""
@@ -270,11 +290,11 @@ class IdContract(TestingCalls, BrokerCase):
 
     def test_in_doubt(self):
         """The broker tells whether a call with an id of one's own has been stored."""
-        self.assertIs(self.b.status(self.b.deferred('mine')), None)
+        self.assertEqual(self.b.status(self.b.deferred('mine')), 'unknown')
         worq.Task(self.q.identity, id='mine')(1)
         self.assertEqual(self.b.status(self.b.deferred('mine')), 'enqueued')
         self.work(self.b)
-        self.assertEqual(self.b.status(self.b.deferred('mine')), 'completed')
+        self.assertEqual(self.b.status('mine'), 'success')
 
     def check(self, id):
         task = Task(self.q.identity, id=id)

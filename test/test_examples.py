@@ -63,14 +63,14 @@ class Examples(unittest.TestCase):
     def test_progress(self):
         """Progress is seen while the task runs, and each state is explained."""
         before, progress, running_, after = python('examples/progress.py').split('\n\n')
-        self.assertRegex(before, r'^eat \[default:.*\] waits for an argument:\n'
-                                 r'  bake \[default:.*\] is ready, and waits for a worker: it is '
-                                 r'the next to be taken\.\n    No pool works on this queue\.$')
+        self.assertRegex(before, r'^eat \[default:.*\] is pending: it waits for an argument:\n'
+                                 r'  bake \[default:.*\] is enqueued, and waits for a worker: it '
+                                 r'is the next to be taken\.\n    No pool works on this queue\.$')
         done = int(re.fullmatch(r'(\d+) of 50: loaf (\d+) is in the oven', progress)[1])
         self.assertLess(done, 50)
-        self.assertIn('is running: it was taken ', running_)
+        self.assertIn('is processing: it runs, and was taken ', running_)
         self.assertRegex(running_, r'It is at \d+ of 50 \(\d+ %\): loaf \d+ is in the oven$')
-        self.assertRegex(after, r'^ate 50 loaves\neat .* is done: it has its value\.$')
+        self.assertRegex(after, r'^ate 50 loaves\neat .* ended with success: it has its value\.$')
 
     def test_coroutines(self):
         """Deferreds are awaited, one by one, many together, and for a limited time."""

@@ -52,7 +52,7 @@ class ExplainContract(BrokerCase):
         """A ready task has a place in the queue, and pools that know it or do not."""
         made = [self.q.double(n) for n in range(3)]
         high = Task(self.q.double, priority='high')(1)
-        self.said(high, r'ID is ready, and waits for a worker: it is the next to be taken\.',
+        self.said(high, r'ID is enqueued, and waits for a worker: it is the next to be taken\.',
                   r'  No pool works on this queue\.')
         self.said(made[0], r'ID is .*: 1 task is to be taken before it\.', '.*')
         self.said(made[2], r'ID is .*: 3 tasks are to be taken before it\.', '.*')
@@ -82,7 +82,7 @@ class ExplainContract(BrokerCase):
     def test_expires(self):
         """Of a task that expires it is told how long there is."""
         d = Task(self.q.double, expires=7200)(1)
-        self.said(d, 'ID is ready.*', r'  It will be too late to begin in (2 h|1 h 59 min), and '
+        self.said(d, 'ID is enqueued.*', r'  It will be too late to begin in (2 h|1 h 59 min), and '
                                       r'then it will fail\.', '.*')
 
     def test_scheduled(self):
@@ -118,17 +118,18 @@ class ExplainContract(BrokerCase):
         a, b = self.q.double(late), self.q.total([late])
         top = self.q.total([a, b, 5, self.q.double(6)])
         self.said(
-            top, 'ID waits for 3 arguments:',
-            r'  double \[NAME:.*\] waits for an argument:',
+            top, 'ID is pending: it waits for 3 arguments:',
+            r'  double \[NAME:.*\] is pending: it waits for an argument:',
             r'    double \[NAME:.*\] is scheduled, and due in .*',
-            r'  total \[NAME:.*\] waits for an argument:',
+            r'  total \[NAME:.*\] is pending: it waits for an argument:',
             r'    \[NAME:.*\], see above\.',
-            r'  double \[NAME:.*\] is ready, .*', r'    No pool works .*')
+            r'  double \[NAME:.*\] is enqueued, .*', r'    No pool works .*')
         both = Task(self.q.double, delay=7200)(late)
-        self.said(both, 'ID waits for an argument:', r'  double \[NAME:.*\] is scheduled, .*',
+        self.said(both, 'ID is pending: it waits for an argument:',
+                  r'  double \[NAME:.*\] is scheduled, .*',
                   r'  And it is due in (2 h|1 h 59 min) \(at .*\), at the earliest\.')
         wide = self.q.total(worq.map(self.q.double, [late] * 1500))
-        self.assertRegex(wide.explain(), r'waits for 1,500 arguments:\n')
+        self.assertRegex(wide.explain(), r'it waits for 1,500 arguments:\n')
         self.assertRegex(wide.explain(), r'\n  \.\.\. and 1,496 more\.$')
         level = [late]
         for _ in range(4):
@@ -144,7 +145,7 @@ class ExplainContract(BrokerCase):
         self.b.tasks['tail'] = lambda: Task(current_task().queue.double, delay=3600)(1)
         d = self.q.tail()
         self.work(self.b)
-        self.said(d, 'ID has returned another task, and waits for what that comes to:',
+        self.said(d, 'ID is pending: it has returned another task, and waits for .* comes to:',
                   r'  double \[NAME:.*\] is scheduled, and due .*')
 
     def test_running(self):
@@ -159,7 +160,7 @@ class ExplainContract(BrokerCase):
         progress = Progress(30, 1200, 'in the hall')
         backend.beat('pool-1', [Held(d.id, delivery.token, progress.encode())])
         self.assertEqual(d.progress, progress)
-        self.said(d, r'ID is running: it was taken \d\.\d s ago\.',
+        self.said(d, r'ID is processing: it runs, and was taken \d\.\d s ago\.',
                   r'  Pool pool-1 has it, which is process 42 on earth\.',
                   r'  It is at 30 of 1,200 \(2 %\): in the hall',
                   '  This is attempt 2; the one before ended with ValueError: too low')
@@ -181,26 +182,26 @@ class ExplainContract(BrokerCase):
         gone.cancel()
         never = self.q.total([gone])
         self.work(self.b)
-        self.said(good, r'ID is done: it has its value\.')
+        self.said(good, r'ID ended with success: it has its value\.')
         self.said(bad, 'ID failed: ValueError: too low')
-        self.said(after, r'ID has no value, since fail \[NAME:.*\], which it depended on, failed: '
+        self.said(after, r'ID failed, since fail \[NAME:.*\], which it depended on, failed: '
                          'ValueError: too low')
-        self.said(tail, r'ID has no value, since fail \[NAME:.*\], which it depended on, failed: '
+        self.said(tail, r'ID failed, since fail \[NAME:.*\], which it depended on, failed: '
                         'ValueError: too low')
         self.said(gone, 'ID was cancelled')
-        self.said(never, 'ID has no value, since double .*, which it depended on, was cancelled')
+        self.said(never, 'ID was cancelled, since double .*, which it depended on, was cancelled')
         again = self.b.deferred(bad.id)
         self.assertIn('failed: ValueError', again.explain())
 
     def test_unknown(self):
         """An id that nobody knows is told of; but not of what has arrived here before."""
         self.assertRegex(self.b.deferred('nobody').explain(),
-                         r'\[.*:nobody\] is not known to the queue: it was never put, or')
+                         r'\[.*:nobody\] is unknown to the queue: it was never put, or')
         d = self.q.double(1)
         self.work(self.b)
         self.assertEqual(d.result(30), 2)
         self.b.backend.forget([d.id])
-        self.said(d, r'ID is done: it has its value\.')
+        self.said(d, r'ID ended with success: it has its value\.')
         self.assertIsNone(d.progress)
 
     def test_in_a_batch(self):
@@ -261,7 +262,7 @@ def test_lost():
         '(delivery 1).']
     assert told({'a': Inspection('processing', b'f', pool='p', taken=200_000, deliveries=2)},
                 {'p': silent}) == [
-        'f [q:a] is running, or about to: it was taken 3 min 20 s ago.',
+        'f [q:a] is processing: it runs, or is about to, and was taken 3 min 20 s ago.',
         '  Pool p has it, which is process 42 on earth; this is delivery 2.',
         '  That pool was last heard of 3 min ago.']
     assert 'more than 10,000 tasks' in told({'a': Inspection('enqueued', b'f')})[0]
@@ -270,10 +271,12 @@ def test_lost():
 def test_behind_a_gate():
     """What is held back by a batch is told of, with what it waits for besides."""
     held = '  It is part of a batch that is not complete yet, which holds it back.'
-    assert told({'a': Inspection('pending', b'f', gate='g')}) == ['f [q:a] is held back.', held]
+    assert told({'a': Inspection('pending', b'f', gate='g')}) == [
+        'f [q:a] is pending: it is held back.', held]
     lines = told({'a': Inspection('pending', b'f', gate='g', open=1, arguments=('b',)),
                   'b': Inspection('pending', b'g', gate='g')})
-    assert lines == ['f [q:a] waits for an argument:', held, '  g [q:b] is held back.', '  ' + held]
+    assert lines == ['f [q:a] is pending: it waits for an argument:', held,
+                     '  g [q:b] is pending: it is held back.', '  ' + held]
 
 
 def test_spans():

@@ -244,7 +244,7 @@ class Benches(unittest.TestCase):
         for wait in [d.result, lambda: d.wait(5), lambda: worq.wait([d], timeout=5),
                      lambda: list(worq.as_completed([d])), lambda: asyncio.run(wait_for(d))]:
             with self.assertRaisesRegex(
-                    RuntimeError, r'nothing runs while you wait.*\nlab\.add \[.*\] is ready'):
+                    RuntimeError, r'nothing runs while you wait.*\nlab\.add \[.*\] is enqueued'):
                 wait()
         self.assertFalse(d.wait(0))
         bench.run()

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 __all__ = [
     'MINUTE', 'HOUR', 'DAY', 'DEFAULT', 'PENDING', 'SCHEDULED', 'ENQUEUED',
-    'PROCESSING', 'COMPLETED', 'STATUS_VALUES', 'TASK_EXPIRED', 'TRANSITIONS',
+    'PROCESSING', 'SUCCESS', 'FAILED', 'CANCELLED', 'EXPIRED', 'UNKNOWN', 'STATES', 'ENDS',
+    'COMPLETED', 'STATUS_VALUES', 'TASK_EXPIRED', 'TRANSITIONS',
     'Transition', 'SPAN', 'COUNT', 'WORKERS', 'REACH', 'check_span', 'check_count', 'check_timeout',
 ]
 
@@ -19,20 +20,27 @@ DAY = HOUR * 24
 #: Name of the queue that is meant when none is given.
 DEFAULT = 'default'
 
-# -- states, as ``Deferred.status`` and ``TaskQueue.status`` answer them --------
+# -- the words for how a task stands, wherever that is told: ``Deferred.status``, ``Broker.status``,
+#    ``TaskQueue.status``, reprs, explain(), the log ------------------------------------------
 PENDING = 'pending'        # some argument is open, or a tail call is under way
 SCHEDULED = 'scheduled'    # due later: a delay, or the pause before a redelivery
 ENQUEUED = 'enqueued'      # ready: a pool may take it
-PROCESSING = 'processing'  # leased to a pool
+PROCESSING = 'processing'  # leased to a pool, which runs it, or has it wait behind others
+SUCCESS = 'success'        # it has its value
+FAILED = 'failed'          # it has a failure: its own, or that of an argument
+CANCELLED = 'cancelled'    # somebody did not want it any more, or an argument of it
+EXPIRED = 'expired'        # too late to begin, or lost with its workers; or an argument was
+UNKNOWN = 'unknown'        # the queue does not know the id, or not any more
+
+STATES = [PENDING, SCHEDULED, ENQUEUED, PROCESSING, SUCCESS, FAILED, CANCELLED, EXPIRED, UNKNOWN]
+
+#: How a task ended, by the kind of its outcome on record.
+ENDS = {b'v': SUCCESS, b'f': FAILED, b'c': CANCELLED, b'x': EXPIRED}
+
+# -- the states of a task within a queue, to which all ends are one -----------------
 COMPLETED = 'completed'    # has an outcome
 
 STATUS_VALUES = [PENDING, SCHEDULED, ENQUEUED, PROCESSING, COMPLETED]
-
-# -- how a completed task ended, as ``Deferred.status`` answers it --------------
-SUCCESS = 'success'
-FAILED = 'failed'
-CANCELLED = 'cancelled'
-EXPIRED = 'expired'
 
 
 class TASK_EXPIRED:

@@ -9,7 +9,7 @@ from typing import Any, Callable, Iterable, Self, Sequence, TypeVar, overload
 from worq import builder, mistakes, seals
 from worq.blame import Unsendable
 from worq.codec import ByValue, Codec
-from worq.const import PUT_BYTES, SILENT, check_timeout
+from worq.const import PUT_BYTES, SILENT, UNKNOWN, check_timeout
 from worq.errors import (
     DecodeError, DuplicateTask, EncodeError, QueueError, TaskCancelled, TaskExpired, TaskFailure,
 )
@@ -413,9 +413,13 @@ class Broker(Unsendable):
             return TaskFailure(deferred.name, self.name, deferred.id,
                                f'{type(error).__name__}: {error}')
 
-    def status(self, deferred: Deferred) -> str | None:
-        """The state of a task, a word of ``worq.const.STATUS_VALUES``; None if unknown."""
-        return self.backend.status([deferred.id])[0]
+    def status(self, task: Deferred | str) -> str:
+        """How it stands with a task, a word of ``worq.const.STATES``; it asks the queue.
+
+        :param task: a Deferred, or an id. The task that has this id now is meant.
+        """
+        id = task if isinstance(task, str) else task.id
+        return self.backend.status([id])[0] or UNKNOWN
 
     def progress(self, task_id: str) -> Progress | None:
         """What a running task told last of how far it has come; None if nothing."""

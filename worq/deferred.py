@@ -5,7 +5,7 @@ from typing import Any, Generator, NamedTuple
 
 from worq import codec, const
 from worq.anchor import kept_by
-from worq.errors import QueueError, TaskExpired, TaskFailure
+from worq.errors import QueueError, TaskCancelled, TaskExpired, TaskFailure
 from worq.options import UNSET, Options
 from worq.printable import line
 from worq.progress import Progress
@@ -14,6 +14,7 @@ from worq.queue import base
 
 __all__ = ['Call', 'Deferred']
 
+GONE = 'task expired before a result was returned; the queue does not know it, or not any more'
 NUMBERS = frozenset((int, float))   # types that need no longer look
 
 
@@ -160,9 +161,7 @@ class Deferred:
     def arrive(self, raw: bytes | None) -> None:
         """Take the outcome on record; for the inbox. None: there is none any more."""
         if raw is None or not self.accepts(raw):
-            self.fail(TaskExpired(self.name, self.broker.name, self.id,
-                                  'task expired before a result was returned; '
-                                  'the queue does not know it, or not any more'))
+            self.fail(TaskExpired(self.name, self.broker.name, self.id, GONE))
         elif self._value is UNSET:
             self._raw = raw
 
@@ -189,23 +188,27 @@ class Deferred:
 
     @property
     def status(self) -> str | None:
-        """'success' or 'failed'; before that the task's state, see `worq.const`.
+        """How it stands with the task: a word of ``worq.const.STATES``.
 
-        None before its batch is put. A task that the queue does not know has failed.
+        ``'pending'``, ``'scheduled'``, ``'enqueued'``, ``'processing'``; or how it ended:
+        ``'success'``, ``'failed'``, ``'cancelled'``, ``'expired'``; or ``'unknown'`` if the queue
+        does not know it, or not any more. None before its batch is put.
         """
         if self._batch is not None:
             return None
         if not self.wait(0):
             return self.broker.status(self)
-        raw = self._raw
-        if raw is None:
-            failed = isinstance(self._value, TaskFailure)
-        else:
+        raw, value = self._raw, self._value
+        if raw is not None:
             try:
-                failed = base.unpack(raw).kind != base.VALUE
+                return const.ENDS[base.unpack(raw).kind]
             except ValueError:   # it is damaged, and so its value will raise a TaskFailure
-                failed = True
-        return const.FAILED if failed else const.SUCCESS
+                return const.FAILED
+        if isinstance(value, TaskCancelled):
+            return const.CANCELLED
+        if isinstance(value, TaskExpired):
+            return const.UNKNOWN if value.error == GONE else const.EXPIRED
+        return const.FAILED if isinstance(value, TaskFailure) else const.SUCCESS
 
     @property
     def progress(self) -> Progress | None:

@@ -9,9 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Callable, Sequence
 
 from worq import const
-from worq.errors import (
-    DecodeError, QueueError, TaskCancelled, TaskExpired, TaskFailure, TaskTimeout,
-)
+from worq.errors import DecodeError, QueueError, TaskCancelled, TaskExpired, TaskFailure
 from worq.printable import line, shortened
 from worq.progress import Progress
 from worq.queue.base import Inspection
@@ -63,8 +61,8 @@ class Explanation:
         if found and found.header:
             name = line(found.header.partition(b'\n')[0].decode('utf-8', 'replace'), NAME)
         label = f'{name or "the task"} [{self.broker.name}:{id}]'
-        if found is None or found.state == const.COMPLETED:
-            return [f'{label} {self._ended(id)}']
+        if found is None or found.state in const.ENDS.values():
+            return [f'{label} {self._ended(id, found.state if found else const.UNKNOWN)}']
         if found.lost:
             return [f'{label} is {found.state}, but {found.lost}: keys of the queue were deleted '
                     'or changed by others. They are repaired now.']
@@ -80,13 +78,14 @@ class Explanation:
 
     def _pending(self, id: str, name: str, found: Inspection) -> list[str]:
         if found.target:
-            return ['has returned another task, and waits for what that comes to:',
+            return ['is pending: it has returned another task, and waits for what that comes to:',
                     *self._others([found.target], 1)]
         if found.open:
             many = 'an argument' if found.open == 1 else f'{found.open:,} arguments'
-            lines = [f'waits for {many}:', *self._others(found.arguments, found.open)]
+            lines = [f'is pending: it waits for {many}:',
+                     *self._others(found.arguments, found.open)]
         else:
-            lines = ['is held back.']
+            lines = ['is pending: it is held back.']
         if found.due:
             lines.append(f'  And it is due {moment(found.due)}, at the earliest.')
         if found.gate:
@@ -118,7 +117,7 @@ class Explanation:
         else:
             place = ('1 task is' if found.ahead == 1 else f'{found.ahead:,} tasks are') \
                 + ' to be taken before it'
-        lines = [f'is ready, and waits for a worker: {place}.', f'  {self._who(name)}']
+        lines = [f'is enqueued, and waits for a worker: {place}.', f'  {self._who(name)}']
         if found.target:
             lines[1] = '  It has returned another task, whose value a worker is to sign as its own.'
         if found.deliveries:
@@ -128,8 +127,8 @@ class Explanation:
 
     def _processing(self, id: str, name: str, found: Inspection) -> list[str]:
         progress = Progress.decode(found.progress) if found.progress else None
-        how = 'is running' if progress else 'is running, or about to'
-        since = '' if found.taken is None else f': it was taken {span(found.taken)} ago'
+        how = 'is processing: it runs' if progress else 'is processing: it runs, or is about to'
+        since = '' if found.taken is None else f', and was taken {span(found.taken)} ago'
         pool = self.pools.get(found.pool)
         lines = [f'{how}{since}.', f'  Pool {found.pool} has it'
                  + (f', which is process {pool["pid"]} on {pool["host"]}'
@@ -141,25 +140,26 @@ class Explanation:
             lines.append('  ' + report(progress))
         return lines + self._past(id, found)
 
-    def _ended(self, id: str) -> str:
+    def _ended(self, id: str, end: str) -> str:
         try:
             value = self.outcome(id)
         except LookupError:
-            return ('is not known to the queue: it was never put, or nothing was to be kept of '
+            return ('is unknown to the queue: it was never put, or nothing was to be kept of '
                     'it, or its result_timeout is over.')
         except DecodeError as error:
-            return f'is done, but its outcome cannot be read here: {error}'
+            return f'is over ({end}), but its outcome cannot be read here: {error}'
         if not isinstance(value, TaskFailure):
-            return 'is done: it has its value.'
-        whose = '' if value.task_id == id else \
-            f' {value.task_name} [{value.queue}:{value.task_id}], which it depended on,'
+            return 'ended with success: it has its value.'
         for kind, word in [(TaskCancelled, 'was cancelled'), (TaskExpired, 'expired'),
-                           (TaskTimeout, 'took too long'), (TaskFailure, 'failed')]:
+                           (TaskFailure, 'failed')]:
             if isinstance(value, kind):
                 break
         how = word if value.error == 'cancelled' else f'{word}: {value.error}'
         how = '; '.join([how, *getattr(value, '__notes__', ())])
-        return f'has no value, since{whose} {how}' if whose else how
+        if value.task_id == id:
+            return how
+        return f'{word}, since {value.task_name} [{value.queue}:{value.task_id}], which it ' \
+               f'depended on, {how}'
 
     # -- parts --
 

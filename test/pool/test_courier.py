@@ -67,11 +67,11 @@ class Company(unittest.TestCase):
             eq_(self.queue.status([*'abcd']), ['processing'] * 4)
             self.turns()
             eventually(lambda: self.queue.status([*'abcd']),
-                       ['completed', 'processing', 'completed', 'completed'])
+                       ['success', 'processing', 'success', 'success'])
             eventually(lambda: self.queue.sent.count(['b']) > 1)
         self.assertEqual(set(self.desk.held.values()), {'b'})
         self.queue.refused.clear()
-        eventually(lambda: self.queue.status(['b']), ['completed'])
+        eventually(lambda: self.queue.status(['b']), ['success'])
         eventually(lambda: self.desk.owes, False)
 
     def test_too_large(self) -> None:
@@ -79,7 +79,8 @@ class Company(unittest.TestCase):
         self.queue.refused['b'] = TooLarge('no more than 5 bytes', 9, 5)
         with self.assertLogs('worq.pool', 'WARNING') as logs:
             self.desk.turn(self.outcomes, 0)
-            eventually(lambda: self.queue.status([*'abcd']), ['completed'] * 4)
+            eventually(lambda: self.queue.status([*'abcd']),
+                       ['success', 'expired', 'success', 'success'])
         line, = logs.output
         self.assertIn('its result, 1 bytes, cannot be stored: no more than 5 bytes', line)
         record = self.queue.results(['b'])[0] or b''
@@ -100,12 +101,12 @@ class Company(unittest.TestCase):
                 self.desk.turn([a, b._replace(data=bytes(1000)), c, d._replace(data=bytes(1000))],
                                0)
                 eq_(self.queue.status([*'abcd']),
-                    ['completed', 'processing', 'completed', 'processing'])
+                    ['success', 'processing', 'success', 'processing'])
                 self.queue.put([message('e')])
                 eq_(self.desk.turn([], 1), ([], []))   # more comes than goes
                 self.assertTrue(self.desk.owes)
                 held.set()
-                eventually(lambda: self.queue.status([*'bd']), ['completed'] * 2)
+                eventually(lambda: self.queue.status([*'bd']), ['success'] * 2)
         eventually(lambda: self.desk.owes, False)
         eq_([one.id for one in self.desk.turn([], 1)[0]], ['e'])
         self.desk.settle([Outcome('e', [*self.desk.held][0], 'value')])

@@ -117,7 +117,7 @@ class DeskTest(unittest.TestCase):
             self.assertEqual(self.queue.status(['a']), ['processing'])
             self.desk._retry_at = 0
             self.desk.turn([], 1)
-        self.assertEqual(self.queue.status(['a', 'b']), ['completed', 'processing'])
+        self.assertEqual(self.queue.status(['a', 'b']), ['success', 'processing'])
         self.assertEqual(list(self.desk.held), [self.b.token])
 
     def test_lost_reply(self):

@@ -16,6 +16,7 @@ from worq import const
 from worq.queue import base
 from worq.queue.base import Argument, Delivery, Held, Message, Outcome, TaskQueue, unpack
 
+ENDS = const.ENDS.values()
 HEADER = b'mod.func\n{"more": "of the header"}'
 _nonces = itertools.count(1)
 
@@ -104,7 +105,13 @@ class Contract:
         self.assertEqual(self.settle(outcome(delivery, word, data)), ['ok'])
 
     def status(self, *ids: str) -> list[str | None]:
-        return self.q.status(ids)
+        """As ``status``, with one word for all ends. It is told how each has ended."""
+        words = self.q.status(ids)
+        for word, raw in zip(words, self.q.results(ids)):
+            self.assertEqual(word in ENDS, raw is not None)
+            if raw is not None:
+                self.assertEqual(word, const.ENDS[unpack(raw).kind])
+        return ['completed' if word in ENDS else word for word in words]
 
     def record(self, id: str) -> base.Record | None:
         raw, = self.q.results([id])

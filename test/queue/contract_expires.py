@@ -108,7 +108,7 @@ class Expires(Contract):
                 lambda id: self.assertEqual(self.outcome_of(id), TOO_LATE),
                 lambda id: self.assertEqual(
                     self.q.watch('c', [id]), [(id, *self.q.results([id]))]),
-                lambda id: self.assertEqual(self.q.inspect([id])[0].state, 'completed'),
+                lambda id: self.assertEqual(self.q.inspect([id])[0].state, 'expired'),
                 lambda id: self.assertEqual(self.q.cancel([id]), ['completed']),
                 lambda id: self.assertEqual(self.q.forget([id]), ['forgotten'])]):
             for delay in [0, 9_000]:

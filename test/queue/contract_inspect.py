@@ -38,7 +38,7 @@ class Inspect(Contract):
         self.put(a)
         self.complete('a', b'x')
         self.assertEqual(self.q.inspect(['none', 'a', 'none']),
-                         [None, Inspection('completed', nonce=a.nonce), None])
+                         [None, Inspection('success', nonce=a.nonce), None])
         self.assertEqual(self.q.inspect([]), [])
 
     def test_inspect_many(self) -> None:
@@ -121,7 +121,7 @@ class Inspect(Contract):
         self.q.beat('p1', held(a))
         self.assertEqual(self.see('a').progress, bytes(const.PROGRESS))
         self.settle(outcome(a))
-        self.assertEqual(self.see('a'), Inspection('completed'))
+        self.assertEqual(self.see('a'), Inspection('success'))
 
     def test_progress_of_a_delivery(self) -> None:
         """Progress is that of one delivery: not of the next, nor of one that is not in force."""

@@ -139,6 +139,24 @@ class Readers(Contract):
         self.assertEqual(self.status(), [])
         self.assertEqual(self.status(*['a'] * 2_500), ['enqueued'] * 2_500)
 
+    def test_status_of_an_end(self) -> None:
+        """A task that is over tells how it ended, and so does what ended by its argument."""
+        long = bytes(2 * const.SMALL)
+        for n, data in enumerate([b'x', long]):
+            kinds = {'success': 'value', 'failed': 'failure', 'cancelled': '', 'expired': 'expire'}
+            for end, word in kinds.items():
+                id, after = f'{end}{n}', f'after-{end}{n}'
+                self.put(message(id), message(after, id))
+                if word:
+                    self.complete(id, data, word)
+                else:
+                    self.q.cancel([id])
+                expected = 'enqueued' if end == 'success' else end
+                self.assertEqual(self.q.status([id, after]), [end, expected])
+                self.assertEqual([seen and seen.state for seen in self.q.inspect([id, after])],
+                                 [end, expected])
+                self.q.purge()
+
     def test_results(self) -> None:
         """The record of an outcome is its nonce, its kind and its data, byte for byte."""
         a, b = message('a'), message('b', 'a')

@@ -19,6 +19,8 @@ from worq.queue import base
 from worq.queue.base import Argument, Delivery, Held, Message, Outcome, unpack
 
 IDS = ['a', 'b:', 'c c', 'd\n', 'é', 'f', '{g}', '%h']
+ENDED = set(const.ENDS.values())
+OVER = {None, *ENDED}
 POOLS = ['p1', 'p2', 'p3']
 CLIENTS = ['c1', 'c2']
 LINKS = 2         # hops that a record tells, in here
@@ -124,7 +126,7 @@ class Users(RuleBasedStateMachine):
         put = set(lives) - set(self.lives)
         if not duplicate:
             free = [name for name, state in states.items()
-                    if state in (None, 'completed') and name not in put]
+                    if state in OVER and name not in put]
             id = free[IDS.index(id) % len(free)] if free else id
         edges: dict[str, tuple[str, bytes]] = {}
         known = [name for name, one in lives.items() if name != id and (duplicate or (
@@ -187,7 +189,7 @@ class Users(RuleBasedStateMachine):
             assert self.q('watch', client, ids) == ended
         states = dict(zip(ids, self.q('status', ids), strict=True))
         for id, _ in ended:
-            assert states[id] in (None, 'completed')
+            assert states[id] in OVER
 
     @rule(client=clients)
     def wait(self, client: str) -> None:
@@ -425,10 +427,11 @@ class Users(RuleBasedStateMachine):
         self.q('pools')
         states = self.states = dict(zip(IDS, self.q('status', IDS), strict=True))
         for id, raw in zip(IDS, self.q('results', IDS), strict=True):
-            assert (raw is not None) == (states[id] == 'completed'), (id, raw)
+            assert (raw is not None) == (states[id] in ENDED), (id, raw)
             if raw is not None:
                 life = unpack(raw).nonce
                 assert life == self.lives[id].nonce
+                assert states[id] == const.ENDS[unpack(raw).kind]
                 assert self.records.setdefault(life, raw) == raw, 'an outcome has changed'
         self.check_edges(states)
         self.check_inspections()
@@ -436,10 +439,10 @@ class Users(RuleBasedStateMachine):
     def check_edges(self, states: dict[str, str | None]) -> None:
         """What is ready has all its arguments; what is pending lacks some, or has called."""
         for id, state in states.items():
-            if state in (None, 'completed'):
+            if state in OVER:
                 continue
             one = self.lives[id]
-            lacks = [a.id for a in one.arguments if states[a.id] != 'completed']
+            lacks = [a.id for a in one.arguments if states[a.id] not in ENDED]
             if state == 'pending':
                 assert lacks or one.nonce in self.delegated or self.untold(one) \
                     or one.nonce in self.behind, id
@@ -465,7 +468,7 @@ class Users(RuleBasedStateMachine):
             assert (seen.nonce, seen.lost) == (one.nonce, '')
             if state in ('enqueued', 'processing', 'scheduled') and one.nonce in self.delegated:
                 self.is_anew(one.nonce)
-            if state == 'completed':
+            if state in ENDED:
                 continue
             assert seen.header == one.header
             assert seen.memo == self.memos.get(one.nonce, b'')
@@ -473,7 +476,7 @@ class Users(RuleBasedStateMachine):
                 assert seen.progress == self.told[one.nonce]
                 assert seen.pool in [*POOLS, 'drain']
             elif state == 'pending' and not seen.target and not self.untold(one):
-                lacks = [a.id for a in one.arguments if self.states[a.id] != 'completed']
+                lacks = [a.id for a in one.arguments if self.states[a.id] not in ENDED]
                 assert (seen.open, list(seen.arguments)) == (len(lacks), lacks)
 
     def drain(self) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from test.queue.contract import message
-from test.queue.model import FINAL, IDS, LONG, Users, picks, plans, pools
+from test.queue.model import ENDED, FINAL, IDS, LONG, OVER, Users, picks, plans, pools
 from worq import const
 from worq.queue import base
 from worq.queue.base import Argument, Delivery, Held, Message, Outcome
@@ -109,10 +109,10 @@ class Builders(Users):
         self.q('results', GATES)
         self.q('inspect', GATES)
         for id, state in zip(GATES, self.q('status', GATES), strict=True):
-            assert state in (None, 'processing', 'completed')
+            assert state in {*OVER, 'processing'}
         for one in self.lives.values():
             seen, = self.q('inspect', [one.id])
-            if seen and seen.state != 'completed' and not self.lagging:
+            if seen and seen.state not in ENDED and not self.lagging:
                 gate = self.lives_of.get(one.nonce)
                 waits = gate is not None and gate not in self.opened
                 assert seen.gate == (self.behind[one.nonce] if waits else ''), (seen, gate)
@@ -127,7 +127,7 @@ class Builders(Users):
     @rule(pool=pools, n=st.integers(2, 6), word=st.sampled_from(FINAL), wait=st.booleans())
     def tail_calls(self, pool: str, n: int, word: str, wait: bool) -> None:
         """New tasks of which each returns the next one; the last one ends, first or last."""
-        free = [id for id in IDS if self.states.get(id) in (None, 'completed')][:n]
+        free = [id for id in IDS if self.states.get(id) in OVER][:n]
         for id in free:
             self.put([{**PLAIN, 'id': id}], False)
         deliveries = self.q('take', pool, n)

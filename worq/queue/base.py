@@ -254,7 +254,11 @@ class TaskQueue:
     # -- readers --------------------------------------------------------------
 
     def status(self, ids: Sequence[str]) -> list[str | None]:
-        """The state of each task, a word of ``const.STATUS_VALUES``; None if unknown."""
+        """How each task stands, a word of ``const.STATES``; None if unknown.
+
+        Of a completed one it is how it ended, by the kind of its outcome on record
+        (``const.ENDS``; of one that is damaged, 'failed').
+        """
         raise NotImplementedError
 
     def inspect(self, ids: Sequence[str]) -> list[Inspection | None]:

@@ -120,7 +120,7 @@ class Turn(NamedTuple):
 class Inspection(NamedTuple):
     """What there is to know of a task, for people. What does not apply is 0, empty or None."""
 
-    state: str               #: a word of ``const.STATUS_VALUES``
+    state: str               #: as ``status`` answers it
     header: bytes = b''
     due: int | None = None   #: ms until it is due, if that is later
     expires: int | None = None              #: ms until it is too late to begin

@@ -127,7 +127,7 @@ class StepsTest(unittest.TestCase):
         eq_(self.q.beat('p', [Held('tail', tail.token)])[0].word, 'cancelled')
         eq_(self.q.settle('p', [call]), ['stale'])
         eq_(self.q.cancel(['x33', 'dx33']), ['completed'] * 2)
-        eq_(self.q.status(['tail', 'dx32', 'sx32']), ['completed'] * 3)
+        eq_(self.q.status(['tail', 'dx32', 'sx32']), ['cancelled'] * 3)
         eq_(unpack(self.q.results(['dx31'])[0] or b'').data,
             b'mod.func\ncancelled: the queue was purged')
         self.put(message('sx30'), message('dx30', 'sx30'))

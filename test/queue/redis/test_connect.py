@@ -293,5 +293,5 @@ class Lost(Case):
         proxy.lose()
         eq_(desk.turn([outcome(delivery, 'value', b'x')], 0), ([], []))
         eq_(self.sent() - before, 2)
-        eq_((desk.untold, self.q.status(['a'])), ([], ['completed']))
+        eq_((desk.untold, self.q.status(['a'])), ([], ['success']))
         eq_(self.q.stats()['succeeded'], 1)

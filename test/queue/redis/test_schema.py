@@ -261,7 +261,7 @@ class Beside(Case):
                 eq_([id for id, _ in one.wait('client', 1)], [f'b{n}'])
                 eq_(other.cancel([f'c{n}']), ['cancelled'])
                 for q in one, other:
-                    eq_(q.status([f'a{n}', f'b{n}']), [const.COMPLETED] * 2)
+                    eq_(q.status([f'a{n}', f'b{n}']), [const.SUCCESS] * 2)
                     eq_(q.audit(), [])
             eq_(self.version, b'1.3')   # whoever was the newest; the older one leaves it
 

@@ -224,7 +224,7 @@ class Steps(Case):
         eq_(self.q.purge(), 2700)
         eq_((self.q.size(), self.q.purge()), (0, 0))
         eq_(self.q.take('p', 10), [])
-        eq_(set(self.q.status([*ids, 'p899', 's899'])), {'completed'})
+        eq_(set(self.q.status([*ids, 'p899', 's899'])), {'cancelled'})
         eq_(self.q.cancel(['899', 'p899']), ['completed', 'completed'])
         eq_(base.unpack(self.q.results(['s899'])[0] or b'').data,
             b'mod.func\ncancelled: the queue was purged')

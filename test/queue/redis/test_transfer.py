@@ -364,7 +364,7 @@ class Slow(Case):
             big = near.queue().make(f'{self.folder}/begun', self.SIZE)
             big.wait(PATIENCE)
         far = broker.deferred(big.id)
-        eq_(broker.status(far), 'completed')   # and so there is a connection
+        eq_(broker.status(far), 'success')   # and so there is a connection
         link.rate, link.replied = 2 * self.RATE, 0
         with mock.patch.object(chunks, 'HONEST', 0):
             begin = time.monotonic()

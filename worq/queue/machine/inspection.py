@@ -10,14 +10,14 @@ from worq.queue.base import Inspection
 from worq.queue.machine.graph import PURGED, Graph
 from worq.queue.machine.life import Life
 
-__all__ = ['inspect', 'audit']
+__all__ = ['inspect', 'status', 'audit']
 
 
 def inspect(graph: Graph, life: Life) -> Inspection:
     """What there is to know of a task, see ``worq.queue.base``."""
     state, now = life.state, graph.now
     if state == COMPLETED:
-        return Inspection(state, nonce=life.nonce)
+        return Inspection(status(life), nonce=life.nonce)
     here = state == PROCESSING
     due = max(life.due - now, 0) if state == SCHEDULED \
         else life.due - now if state == PENDING and not life.target and life.due > now else None
@@ -31,6 +31,11 @@ def inspect(graph: Graph, life: Life) -> Inspection:
         life.owner or '' if here else '', now - life.taken if here else None,
         life.deliveries, life.progress if here else b'', life.memo,
         life.gate.id if life.gate else '', life.nonce)
+
+
+def status(life: Life) -> str:
+    """How it stands with a task, or how it ended."""
+    return const.ENDS[life.kind] if life.state == COMPLETED else life.state
 
 
 def open_ones(arguments: tuple[Life, ...]) -> list[str]:

@@ -27,7 +27,7 @@ from worq.queue.validation import (
 )
 from worq.queue.machine.recovery import redo
 from worq.queue.machine.store import Store
-from worq.queue.machine.inspection import audit, inspect
+from worq.queue.machine.inspection import audit, inspect, status
 from worq.queue.memory.bell import Bell, Bells
 from worq.shield import running, shield_here
 
@@ -211,7 +211,7 @@ class TaskQueue(base.TaskQueue):
     @whole
     def status(self, ids: Sequence[str]) -> list[str | None]:
         self._store.begin(self.clock())
-        states = [life.state if life else None for life in map(self._store.find, ids)]
+        states = [status(life) if life else None for life in map(self._store.find, ids)]
         self._defer()
         return states
 

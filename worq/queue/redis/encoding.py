@@ -17,7 +17,8 @@ SETTLE_BYTES = 64 << 20  # of outcomes in one command, unless a single one is lo
 HEAVY = 512 << 10   # bytes that go, and come, by themselves: less than any limit of a server
 
 STATES = {b'p': const.PENDING, b's': const.SCHEDULED, b'e': const.ENQUEUED,
-          b'a': const.PROCESSING, b'c': const.COMPLETED}
+          b'a': const.PROCESSING, b'c': const.FAILED,   # its outcome is damaged
+          **{kind.upper(): end for kind, end in const.ENDS.items()}}
 RECORDED = {'value': base.VALUE, 'failure': base.FAILURE, 'refuse': base.FAILURE}
 PLAIN = Message('', '', b'', b'')[4:]
 USUAL = [PLAIN[1], PLAIN[2], PLAIN[4], PLAIN[5], PLAIN[6]]

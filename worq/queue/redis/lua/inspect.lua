@@ -1,5 +1,6 @@
 -- inspect(P; {id}, ...) -> {{state, nonce, header, due, expires, open, arguments, target, ahead, pool, taken,
--- deliveries, progress, memo, gate, lost} or nil, ...}. (no change) Moments are ms from now.
+-- deliveries, progress, memo, gate, lost} or nil, ...}. (no change) Moments are ms from now. The state of a
+-- completed task is that of its end.
 local function span(moment)
   return moment and math.max(moment - now, 0) or false
 end
@@ -35,7 +36,7 @@ end
 
 local function look(id, T)
   if T.s == COMPLETED then
-    return {T.s, T.n}
+    return {ending(id, T), T.n}
   end
   local lost = astray(id, T)
   if lost then

@@ -1,4 +1,4 @@
--- status(P; {id}, ...) -> {letter or nil, ...}
+-- status(P; {id}, ...) -> {letter or nil, ...}: of a state; of a completed task that of its end
 -- (no change)
 local letters = {}
 for i, id in ipairs(ARGV) do
@@ -7,7 +7,7 @@ for i, id in ipairs(ARGV) do
     local T = task(id)
     s = T and T.s or false
   end
-  letters[i] = s
+  letters[i] = s == COMPLETED and ending(id, {}) or s
 end
 defer()
 return letters

@@ -100,6 +100,12 @@ local function kind(id, T)
   return T.r and T.r:sub(at + 1, at + 1) or call('GETRANGE', P .. 'r:' .. id, at, at)
 end
 
+-- How a completed task ended: the kind of its outcome, in upper case; COMPLETED if that is damaged.
+local function ending(id, T)
+  local r = T.r or call('HGET', P .. 't:' .. id, 'r')
+  return kind(id, {r = r or nil}):upper():match('^[VFXC]$') or COMPLETED
+end
+
 -- An outcome that the queue makes itself.
 local function verdict(id, T, letter, text)
   return T.n .. letter .. header(id, T):match('^[^\n]*') .. '\n' .. text
