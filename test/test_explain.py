@@ -10,7 +10,7 @@ from unittest import mock
 import worq
 from test.broker_case import BrokerCase, on_every_queue
 from test.support import eventually
-from worq import Progress, Task, const, current_task
+from worq import Progress, Task, const, current_task, pools
 from worq.codec import Codec, Keyring
 from worq.explain import explain, moment, report, span
 from worq.pool.run import run
@@ -240,10 +240,14 @@ class ExplainContract(BrokerCase):
             d.result(30)
 
 
-def told(inspections, pools=None):
-    """What is said of task a, of a queue that answers so."""
+def told(inspections, here=None, others=()):
+    """What is said of task a, of a queue that answers so.
+
+    :param others: the pools of each queue, if there are others.
+    """
     backend = mock.Mock(inspect=lambda ids: [inspections.get(id) for id in ids],
-                        pools=lambda: pools or {})
+                        pools=lambda: here or {}, queues=lambda: list(others), options={})
+    backend.open = lambda url, name: mock.Mock(pools=lambda: others[name])
     broker = mock.Mock(backend=backend, codec=Codec('q'))
     broker.name = 'q'
     return explain(broker, 'a', 'f', None).splitlines()
@@ -266,6 +270,67 @@ def test_lost():
         '  Pool p has it, which is process 42 on earth; this is delivery 2.',
         '  That pool was last heard of 3 min ago.']
     assert 'more than 10,000 tasks' in told({'a': Inspection('enqueued', b'f')})[0]
+
+
+def test_pools_that_do_nothing():
+    """Pools that are still starting, or all of whose workers wait, are told of; so are others."""
+    ready = {'a': Inspection('enqueued', b'f', ahead=0)}
+    starting = pools.told([pools.Worker(n, pools.STARTING) for n in (1, 2)])
+    waiting = pools.told([pools.Worker(1, pools.WAITING, 'w', 'g', 2.0, 'a')])
+    known = {'seen': '0', 'tasks': 'f', 'size': '1'}
+    for found, says in [
+            ({'p': {'seen': '0', 'workers': starting}},
+             '1 pool works on this queue, and is still starting.'),
+            ({'p': {'seen': '0', 'workers': starting}, 'q': known},
+             '2 pools work on this queue; 1 of them knows a task of this name.'),
+            ({'p': {**known, 'workers': waiting}},
+             '1 pool works on this queue; it knows a task of this name. But all of its workers run '
+             'tasks that wait for others, as g [q:w] does: let a task return the Deferred, or take '
+             'it as an argument.'),
+            ({'p': {**known, 'size': '2', 'workers': waiting}},
+             '1 pool works on this queue; it knows a task of this name.')]:
+        assert told(ready, found)[1] == '  ' + says, told(ready, found)
+    others = {'q': {}, 'x': {'p': known}, 'y': {'p': {'seen': '99999'}}, 'z': {'p': known}}
+    for names, says in [('q', ''), ('qx', "; there are pools on 'x'"), ('qy', ''),
+                        ('qxyz', "; there are pools on 'x' and 'z'")]:
+        assert told(ready, {}, {name: others[name] for name in names})[1] == \
+            f'  No pool works on this queue{says}.'
+
+
+def test_behind_another():
+    """What waits behind another task that its worker runs is told of; and if that waits too."""
+    def of(state, waits_for=''):
+        worker = pools.Worker(7, state, 'b', 'g', 2.0, waits_for, ('x', 'a'))
+        seen = {'a': Inspection('processing', b'f', pool='p', taken=3000),
+                'c': Inspection('scheduled', b'h', due=5000)}
+        return told(seen, {'p': {'seen': '500', 'workers': pools.told([worker])}})
+    lines = ['f [q:a] is processing: it waits behind another task that its worker runs, and was '
+             'taken 3.0 s ago.', '  Pool p has it.',
+             '  Worker 7 has run g [q:b] for 2.5 s, and 1 more are before it.']
+    assert of(pools.RUNNING) == lines, of(pools.RUNNING)
+    assert of(pools.WAITING, 'c')[:-1] == [
+        *lines, '  That one waits for another task, and holds its worker meanwhile:']
+    assert of(pools.WAITING, 'c')[-1].startswith('    h [q:c] is scheduled')
+
+
+def test_what_pools_tell():
+    """What a pool tells of its workers comes back; it has its bounds, and nonsense is nothing."""
+    workers = [pools.Worker(1, pools.IDLE),
+               pools.Worker(2, pools.RUNNING, 'a', 'é', 1.5, '', ('b',)),
+               pools.Worker(3, pools.WAITING, 'c', 'f', 0.25, 'd')]
+    info = {'workers': pools.told(workers), 'seen': '500', 'pid': '7', 'tasks': 'f\ng', 'size': '3'}
+    pool = pools.read('p', info, 'redis+sentinel://h')
+    assert pool.workers == (workers[2]._replace(seconds=0.75), workers[1]._replace(seconds=2.0),
+                            workers[0])
+    assert (pool.pid, pool.tasks, pool.engine, pool.seen) == (7, ('f', 'g'), 'redis', 0.5)
+    many = [pools.Worker(n, pools.RUNNING, f'{n}', 'x' * 500) for n in range(9999)]
+    text = pools.told(many)
+    assert len(text) < 33 << 10 and len(pools.read('p', {'workers': text}).workers) > 50
+    for text in ['', '7', '[[]]', '[[1]]', '[["x", 1]]', '[[1, 9]]', '[[1, 1, "a"]]', '{', 'null',
+                 '[[1, 1, "a", "b", "c", "d"]]', '[[1, [], 2]]']:
+        assert pools.read('p', {'workers': text}).workers == (), text
+    assert pools.read('p', {'seen': 'x', 'pid': '-'}).pid == 0
+    assert pools.told([]) == ''
 
 
 def test_behind_a_gate():

@@ -36,7 +36,8 @@ from worq.trust import without_password
 __version__ = '2.0.0'
 
 __all__ = [
-    'get_broker', 'get_queue', 'Broker', 'Deferred', 'Queue', 'Task', 'TaskSpace', 'TaskQueue',
+    'get_broker', 'get_queue', 'queues', 'Broker', 'Deferred', 'Queue', 'Task', 'TaskSpace',
+    'TaskQueue',
     'TaskFailure', 'TaskExpired', 'TaskCancelled', 'TaskTimeout', 'DuplicateTask',
     'batch', 'map', 'reduce', 'wait', 'as_completed', 'ALL_COMPLETED', 'FIRST_COMPLETED',
     'FIRST_EXCEPTION',
@@ -102,6 +103,15 @@ def get_queue(url: str, name: str = DEFAULT, target: str = '', *, secret: Any = 
     """
     broker = get_broker(url, name, secret=secret, codec=codec, max_payload=max_payload)
     return broker.queue(target, **task_options)
+
+
+def queues(url: str, **options: Any) -> list[str]:
+    """The names of the queues at an address that pools have worked on, as far as that is known.
+
+    :param url: see `get_broker`, and so for `options`, those of the backend.
+    :raises: what `get_broker` does for mistakes in them.
+    """
+    return _backend(url, DEFAULT)(url, DEFAULT, **options).queues()
 
 
 def _backend(url: str, name: str) -> Callable[..., TaskQueue]:

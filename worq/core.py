@@ -9,7 +9,7 @@ from typing import Any, Callable, Iterable, Self, Sequence, TypeVar, overload
 from worq import builder, mistakes, seals
 from worq.blame import Unsendable
 from worq.codec import ByValue, Codec
-from worq.const import PUT_BYTES, SILENT, UNKNOWN, check_timeout
+from worq.const import PUT_BYTES, UNKNOWN, check_timeout
 from worq.errors import (
     DecodeError, DuplicateTask, EncodeError, QueueError, TaskCancelled, TaskExpired, TaskFailure,
 )
@@ -19,6 +19,7 @@ from worq.ids import new_nonce
 from worq.inbox import Inbox
 from worq.options import UNSET, Options
 from worq.printable import line, logger
+from worq.pools import Pool, live
 from worq.progress import Progress
 from worq.queue import base
 from worq.queue.base import Argument, Delivery, Hop, Message, TaskQueue
@@ -197,11 +198,10 @@ class Broker(Unsendable):
         if not meant or name in self.tasks:
             return
         try:
-            known = [info.get('tasks', '').split('\n') for info in self.backend.pools().values()
-                     if int(info['seen']) <= SILENT]
+            pools = self.pools()
         except QueueError:   # the call itself will say so
             return
-        if not any(name in names for names in known):
+        if not any(name in (pool.tasks or ()) for pool in pools):
             log.warning('%s [%s] is put as a task, and no pool that is known now has one of this '
                         'name; was something else meant? %s', name, self.name, meant)
 
@@ -451,6 +451,14 @@ class Broker(Unsendable):
         return self.backend.cancel([self._own_id(task_id)])[0] == 'cancelled'
 
     # 4. -- keep the queue ----------------------------------------------------
+
+    def pools(self) -> list[Pool]:
+        """The pools of this queue that are alive, and what their workers do.
+
+        A pool tells that with its heartbeats, once a second while it runs something. So of a task
+        shorter than that it may know nothing.
+        """
+        return live(self.backend.pools(), self.url)
 
     def __len__(self) -> int:
         """How many tasks of the queue are not done yet, pending ones among them."""

@@ -27,6 +27,7 @@ class CurrentTask(Unsendable):
     """
 
     __slots__ = ('id', 'name', 'attempt', 'deadline', 'reported', 'shield',
+                 'waits_for',
                  '_broker', '_delivery', '_stopped')
     __instead__ = 'send what is wanted of it, as its id'
 
@@ -37,6 +38,7 @@ class CurrentTask(Unsendable):
         self.deadline: float | None = None
         self.reported: Progress | None = None   #: the last progress; for the pool, which sends it
         self.shield: Shield | None = None       #: of the pool that may interrupt it
+        self.waits_for = ''                     #: id of another task, while it waits for that
         self._broker = broker
         self._delivery = delivery
         self._stopped = ''

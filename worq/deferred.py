@@ -11,6 +11,7 @@ from worq.printable import line
 from worq.progress import Progress
 from worq.protocols import CallBroker
 from worq.queue import base
+from worq.shield import waiting
 
 __all__ = ['Call', 'Deferred']
 
@@ -98,7 +99,12 @@ class Deferred:
             timeout = const.check_timeout(timeout)
         if self._batch is not None:
             raise self._batch.refuse(self)
-        return self.has_value() or self.broker.inbox.wait(self, timeout)
+        if self.has_value():
+            return True
+        if timeout == 0:
+            return self.broker.inbox.wait(self, 0)
+        with waiting(self.id):
+            return self.broker.inbox.wait(self, timeout)
 
     @property
     def value(self) -> Any:
@@ -257,7 +263,8 @@ class Deferred:
             try:
                 kept.add(announce)   # the inbox does not keep it
                 self.broker.inbox.subscribe(self, announce, announce)
-                yield from future
+                with waiting(self.id):
+                    yield from future
             finally:
                 self.broker.inbox.unsubscribe(self, announce)
                 kept.discard(announce)

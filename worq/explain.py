@@ -11,6 +11,7 @@ from typing import Any, Callable, Sequence
 from worq import const
 from worq.errors import DecodeError, QueueError, TaskCancelled, TaskExpired, TaskFailure
 from worq.printable import line, shortened
+from worq.pools import WAITING, Pool, Worker, live, read
 from worq.progress import Progress
 from worq.queue.base import Inspection
 from worq.retry import Memo, merged, parse
@@ -19,6 +20,7 @@ __all__ = ['explain']
 
 TASKS = 24        # that are told of, at most ...
 SHOWN = 4         # ... and open arguments of each of them
+QUEUES = 50       # other queues that are looked at for pools
 NAME = 200        # characters of a name
 
 
@@ -47,12 +49,12 @@ class Explanation:
         self.broker = broker
         self.outcome = outcome
         self.told: set[str] = set()
-        self._pools: dict[str, dict[str, str]] | None = None
+        self._pools: dict[str, Pool] | None = None
 
     @property
-    def pools(self) -> dict[str, dict[str, str]]:
+    def pools(self) -> dict[str, Pool]:
         if self._pools is None:
-            self._pools = self.broker.backend.pools()
+            self._pools = {id: read(id, info) for id, info in self.broker.backend.pools().items()}
         return self._pools
 
     def of(self, id: str, found: Inspection | None, name: str = '') -> list[str]:
@@ -127,18 +129,39 @@ class Explanation:
 
     def _processing(self, id: str, name: str, found: Inspection) -> list[str]:
         progress = Progress.decode(found.progress) if found.progress else None
-        how = 'is processing: it runs' if progress else 'is processing: it runs, or is about to'
-        since = '' if found.taken is None else f', and was taken {span(found.taken)} ago'
         pool = self.pools.get(found.pool)
-        lines = [f'{how}{since}.', f'  Pool {found.pool} has it'
-                 + (f', which is process {pool["pid"]} on {pool["host"]}'
-                    if pool and 'pid' in pool and 'host' in pool else '')
+        worker = pool.running(id) if pool else None
+        if worker is not None and worker.id != id:
+            how = 'it waits behind another task that its worker runs'
+        else:
+            how = 'it runs' if progress or worker is not None else 'it runs, or is about to'
+        since = '' if found.taken is None else f', and was taken {span(found.taken)} ago'
+        lines = [f'is processing: {how}{since}.', f'  Pool {found.pool} has it'
+                 + (f', which is process {pool.pid} on {pool.host}' if pool and pool.host else '')
                  + (f'; this is delivery {found.deliveries}' if found.deliveries > 1 else '') + '.']
-        if pool and int(pool['seen']) > const.SILENT:
-            lines.append(f'  That pool was last heard of {span(int(pool["seen"]))} ago.')
+        if pool and not pool.alive:
+            lines.append(f'  That pool was last heard of {span(int(pool.seen * 1000))} ago.')
+        elif worker is not None:
+            lines += self._worker(id, worker)
         if progress is not None:
             lines.append('  ' + report(progress))
         return lines + self._past(id, found)
+
+    def _worker(self, id: str, worker: Worker) -> list[str]:
+        """What the worker does that has a task."""
+        seconds = span(int(worker.seconds * 1000))
+        if worker.id != id:
+            before = worker.behind.index(id)
+            more = f', and {before:,} more are before it' if before else ''
+            lines = [f'  Worker {worker.number} has run {worker.name} '
+                     f'[{self.broker.name}:{worker.id}] for {seconds}{more}.']
+        else:
+            lines = [f'  Worker {worker.number} has run it for {seconds}.']
+        if worker.state == WAITING:
+            whose = 'It' if worker.id == id else 'That one'
+            lines += [f'  {whose} waits for another task, and holds its worker meanwhile:',
+                      *('  ' + line for line in self._others([worker.waits_for], 1))]
+        return lines
 
     def _ended(self, id: str, end: str) -> str:
         try:
@@ -183,25 +206,49 @@ class Explanation:
 
     def _who(self, name: str) -> str:
         """Which pools could take it."""
-        live = [pool for pool in self.pools.values() if int(pool['seen']) <= const.SILENT]
-        if not live:
-            return 'No pool works on this queue.'
-        many = '1 pool works' if len(live) == 1 else f'{len(live)} pools work'
-        told = [pool['tasks'].split('\n') for pool in live if 'tasks' in pool]
+        alive = [pool for pool in self.pools.values() if pool.alive]
+        if not alive:
+            return f'No pool works on this queue{self._elsewhere()}.'
+        one = len(alive) == 1
+        many = '1 pool works' if one else f'{len(alive)} pools work'
+        told = [pool.tasks for pool in alive if pool.tasks is not None]
         known = sum(name in names for names in told)
-        broken = [shortened(pool['broken']) for pool in live if pool.get('broken')]
-        if broken and len(broken) == len(live):
-            whose = 'its' if len(live) == 1 else 'their'
+        broken = [shortened(pool.broken) for pool in alive if pool.broken]
+        if broken and len(broken) == len(alive):
+            whose = 'its' if one else 'their'
             return f'{many} on this queue, but none of {whose} workers could begin: {broken[-1]}'
         more = f' None of the workers of {len(broken)} of them could begin: {broken[-1]}' \
             if broken else ''
+        if all(pool.starting for pool in alive):
+            return f'{many} on this queue, and {"is" if one else "are"} still starting.'
+        if all(pool.stuck for pool in alive):
+            first = alive[0].workers[0]
+            more += (f' But all of {"its" if one else "their"} workers run tasks that wait for '
+                     f'others, as {first.name} [{self.broker.name}:{first.id}] does: let a task '
+                     'return the Deferred, or take it as an argument.')
         if known:
-            who = 'it knows' if len(live) == 1 else f'{known} of them know{"s" * (known == 1)}'
-        elif len(told) < len(live):
+            who = 'it knows' if one else f'{known} of them know{"s" * (known == 1)}'
+        elif len(told) < len(alive):
             return f'{many} on this queue.{more}'
         else:
-            who = 'it does not know' if len(live) == 1 else 'none of them knows'
+            who = 'it does not know' if one else 'none of them knows'
         return f'{many} on this queue; {who} a task of this name.{more}'
+
+    def _elsewhere(self) -> str:
+        """Other queues at this address on which pools work."""
+        backend = self.broker.backend
+        names: list[str] = []
+        try:
+            for name in backend.queues()[:QUEUES]:
+                if name != self.broker.name and len(names) < SHOWN:
+                    other = backend.open(backend.url, name, **backend.options)
+                    names += [repr(name)] if live(other.pools()) else []
+        except Exception:   # it may be one that this program may not, or cannot, ask
+            pass
+        if not names:
+            return ''
+        *first, last = names
+        return f'; there are pools on {", ".join(first)}{" and " if first else ""}{last}'
 
     def _memo(self, id: str, found: Inspection) -> Memo | None:
         if not found.memo:

@@ -15,7 +15,7 @@ from typing import Any, Iterable, Iterator, NamedTuple, overload
 from worq.batch import Batch, batch
 from worq.const import CHUNK, PAIR, check_count, check_timeout
 from worq.options import SKIP
-from worq.shield import unbroken
+from worq.shield import unbroken, waiting
 from worq.stream import Stream
 from worq.task import Deferred, Queue, Task, parts
 
@@ -250,7 +250,8 @@ class Arrivals:
             except Empty:
                 left = self._left()
                 try:
-                    with unbroken(partial(self._news.put, None)) as whole:
+                    with waiting(next(iter(self.open)).id), \
+                            unbroken(partial(self._news.put, None)) as whole:
                         deferred = None if whole.interrupted else self._news.get(timeout=left)
                 except Empty:
                     return

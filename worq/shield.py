@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from threading import get_ident
 from typing import Callable, Protocol, Self
 
-__all__ = ['Running', 'Shield', 'running', 'shield_here', 'unbroken']
+__all__ = ['Running', 'Shield', 'running', 'shield_here', 'unbroken', 'waiting']
 
 
 class Shield(Protocol):
@@ -29,6 +29,7 @@ class Running(Protocol):
     """The task that runs here."""
 
     shield: Shield | None   #: of the pool that may interrupt it
+    waits_for: str          #: the id of another task that it waits for; empty: none
 
 
 running: ContextVar[Running] = ContextVar('worq.running')
@@ -41,6 +42,27 @@ def shield_here() -> Shield | None:
         return None
     shield = task.shield
     return shield if shield is not None and shield.ident == get_ident() else None
+
+
+class waiting:
+    """A ``with`` in which the task that runs here, if any, waits for another one.
+
+    :param id: of that one.
+    """
+
+    __slots__ = ('_id', '_task')
+
+    def __init__(self, id: str) -> None:
+        self._id = id
+        self._task = running.get(None)
+
+    def __enter__(self) -> None:
+        if self._task is not None:
+            self._task.waits_for = self._id
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._task is not None:
+            self._task.waits_for = ''
 
 
 class unbroken:

@@ -8,13 +8,14 @@ import re
 import shutil
 import tempfile
 import threading
+import time
 import unittest
 from unittest import mock
 
 from test import leaks
 from test.pool.tasks import lines
 from test.support import eventually
-from worq import Progress, Task, TaskFailure, get_broker, wait
+from worq import Progress, Task, TaskFailure, get_broker, queues, wait
 from worq.pool.base import Error
 from worq.pool.worklog import WorkLog
 
@@ -343,6 +344,49 @@ class PoolContract(PoolCase):
         self.assertEqual(running.exception(WAIT).error, 'cancelled')
         self.assertEqual(self.q.same(1).result(WAIT), 1)
         self.assertEqual(running.exception(WAIT).error, 'cancelled')
+
+    def test_what_workers_do(self):
+        """Others can see what its workers run, and since when; and that they do nothing."""
+        self.enterContext(mock.patch('worq.pool.base.BEAT', 0.05))
+        self.start(2)
+
+        def workers():
+            pool, = self.broker.pools() or [None]
+            return pool and [(one.state, one.id, one.name) for one in pool.workers]
+        eventually(workers, [('idle', '', '')] * 2, timeout=WAIT)
+        held = self.held()
+        eventually(workers, [('running', held.id, 'hold'), ('idle', '', '')], timeout=WAIT)
+        pool, = self.broker.pools()
+        self.assertEqual((pool.pid, pool.size, pool.alive, pool.broken, pool.engine),
+                         (os.getpid(), 2, True, '', self.url().partition(':')[0]))
+        self.assertIn('hold', pool.tasks)
+        self.assertLess(abs(time.time() - pool.workers[0].since), WAIT)
+        self.assertRegex(held.explain(), r'is processing: it runs, and was taken .*\n.*\n'
+                                         rf'  Worker {pool.workers[0].number} has run it for \d')
+        self.open('go')
+        eventually(workers, [('idle', '', '')] * 2, timeout=WAIT)
+        self.assertIn(self.name, queues(self.url()))
+
+    def test_all_workers_wait(self):
+        """A worker whose task waits for another one is told of; and in the log if all do that."""
+        logging.disable(logging.NOTSET)
+        self.addCleanup(logging.disable, logging.root.manager.disable)
+        self.enterContext(mock.patch('worq.pool.base.BEAT', 0.05))
+        with self.assertLogs('worq.pool.report', 'WARNING') as logs:
+            self.start(1)
+            waits = self.q.wait_within('for ever')
+            eventually(lambda: [pool.stuck for pool in self.broker.pools()], [True], timeout=WAIT)
+            worker, = self.broker.pools()[0].workers
+            self.assertEqual((worker.state, worker.id), ('waiting', waits.id))
+            self.assertRegex(waits.explain(), r'\n  It waits for another task, and holds its '
+                             rf'worker meanwhile:\n    same \[.*:{worker.waits_for}\] is enqueued')
+            self.assertIn('But all of its workers run tasks that wait for others, as wait_within [',
+                          self.q.same(1).explain())
+            waits.cancel()
+            eventually(lambda: len(self.q), 0, timeout=WAIT)
+        self.assertEqual(len(logs.output), 1)
+        self.assertIn(f'all workers (1) run tasks that wait for other tasks, as wait_within '
+                      f'[{waits.id}] does for [{worker.waits_for}]', logs.output[0])
 
     # -- the log --------------------------------------------------------------------
 

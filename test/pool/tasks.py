@@ -97,6 +97,12 @@ def hold(begun, go, value=None):
 
 
 @tasks.task
+def wait_within(text):
+    """Call another task, and wait for it: what one should not do."""
+    return current_task().queue.same(text).result()
+
+
+@tasks.task
 def report(begun, go, times):
     """Tell of the progress, so often."""
     current = current_task()

@@ -346,6 +346,34 @@ class Keepers(Contract):
         self.q.beat('p1')
         self.assertEqual(list(self.q.pools()), ['p 2'])
 
+    def test_tell(self) -> None:
+        """What is known of a pool is changed word by word, and not when it was seen."""
+        self.assertIs(self.q.tell('p1', {'kind': 'x'}), False)
+        self.assertEqual(self.q.pools(), {})
+        self.q.join('p1', {'host': 'h', 'broken': 'it cannot begin'})
+        self.advance(300)
+        for _ in range(2):
+            self.assertIs(self.q.tell('p1', {'broken': '', 'kind': 'x', 'gone': ''}), True)
+        self.assertEqual(self.q.pools(), {'p1': {'host': 'h', 'kind': 'x', 'seen': '300'}})
+        self.q.join('p2', {})
+        self.assertIs(self.q.tell('p2', {'kind': 'y'}), True)
+        self.assertEqual(self.q.pools()['p2'], {'kind': 'y', 'seen': '0'})
+        self.q.leave('p1')
+        self.assertIs(self.q.tell('p1', {'kind': 'x'}), False)
+        self.assertEqual(list(self.q.pools()), ['p2'])
+
+    def test_queues(self) -> None:
+        """The names of queues that pools have joined are told of."""
+        self.put(message('a'))
+        self.q.join('p1', {})
+        self.assertIn(self.q.name, self.q.queues())
+        other = self.q.open(self.q.url, f'{self.q.name}-other', **self.q.options)
+        self.addCleanup(other.close)
+        self.assertNotIn(other.name, self.q.queues())
+        other.join('p', {})
+        self.assertEqual(other.queues(), self.q.queues())
+        self.assertIn(other.name, self.q.queues())
+
     def test_pools_beside(self) -> None:
         """Pools of one place share one look at each other a tick, and it is a short one."""
         here = {'host': 'h', 'boot': 'b', 'pid': '7', 'started': '1', 'tasks': 'one'}

@@ -369,7 +369,8 @@ class Users(RuleBasedStateMachine):
             held = [Held(d.id, d.token, progress)]
             self.beaten(pool, held, self.q('beat', pool, held))
 
-    @rule(pool=pools, event=st.sampled_from(['restart', 'abandon', 'join', 'join', 'leave']))
+    @rule(pool=pools, event=st.sampled_from(['restart', 'abandon', 'join', 'join', 'tell', 'leave']
+                                            ))
     def pool_comes_or_goes(self, pool: str, event: str) -> None:
         if event == 'restart':   # a pool of this name that knows nothing of what it had
             self.q('reconcile', pool, [])
@@ -380,6 +381,10 @@ class Users(RuleBasedStateMachine):
         elif event == 'join':
             for _ in range(2):
                 self.q('join', pool, {'host': pool})
+            return
+        elif event == 'tell':
+            for _ in range(2):
+                self.q('tell', pool, {'kind': 'x', 'host': ''})
             return
         else:
             for _ in range(2):

@@ -106,7 +106,8 @@ class Life(Contract):
             (named('turn', lambda: q.q.turn('p1', [], held(), 0)), set()),
             (named('turn that takes', lambda: q.q.turn('p1', [], held(), 9)), {ENQUEUED}),
             (named('watch, wait', lambda: (q.q.watch('c', ['x']), q.q.wait('c', 0))), set()),
-            (named('join, leave', lambda: (q.q.join('p1', {}), q.q.leave('p1'))), set()),
+            (named('join, leave', lambda: (q.q.join('p1', {}), q.q.tell('p1', {'a': 'b'}),
+                                           q.q.leave('p1'))), set()),
             (named('read', lambda: (q.q.pools(), q.q.size(), q.q.stats(), q.q.inspect(['x']),
                                     q.q.audit())), set()),
             *[(named(f'settle {word}', lambda word=word: q.give(word)), {PROCESSING})

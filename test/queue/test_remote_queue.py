@@ -58,8 +58,9 @@ class RemoteDetails(unittest.TestCase):
 
     def test_verbs_of_pools(self):
         """What only pools do is refused, and says so."""
-        for verb, args in [('join', ('p', {})), ('take', ('p', 1)), ('turn', ('p',)),
-                           ('bell', ('p',)), ('leave', ('p',)), ('reconcile', ('p', []))]:
+        for verb, args in [('join', ('p', {})), ('tell', ('p', {})), ('take', ('p', 1)),
+                           ('turn', ('p',)), ('bell', ('p',)), ('leave', ('p',)),
+                           ('reconcile', ('p', []))]:
             with self.assertRaisesRegex(QueueError, 'child of a pool'):
                 getattr(self.proxy, verb)(*args)
 

@@ -6,19 +6,17 @@ from __future__ import annotations
 
 from collections import deque
 import os
-import platform
 from threading import Lock
 import time
 from typing import Callable, Container, Iterable
 
-from worq import __version__
 from worq.core import Broker
 from worq.errors import QueueError, TooLarge, WorqError
 from worq.ids import new_nonce
 from worq.printable import logger
 from worq.pool.courier import Courier, settle_alone
 from worq.pool.prefetch import task_lease
-from worq.pool.liveness import cause_of_death, link_of, read, started
+from worq.pool.liveness import cause_of_death, describe, started
 from worq.queue.base import Delivery, Held, Late, Lost, Outcome, TaskQueue, Turn
 
 __all__ = ['Desk', 'Error', 'describe', 'cause_of_death', 'check_broker', 'check_schema',
@@ -59,20 +57,6 @@ def check_schema(backend: TaskQueue) -> None:
             raise
 
 
-# -- who a pool is ------------------------------------------------------------------
-
-def describe() -> dict[str, str]:
-    """What a pool tells of itself when it joins: enough to prove it dead, later."""
-    return {
-        'host': platform.node(),
-        # containers of one machine may share its name, and have pids of their own
-        'boot': ' '.join([read('/proc/sys/kernel/random/boot_id'), link_of('/proc/self/ns/pid')]),
-        'pid': str(os.getpid()),
-        'started': started(os.getpid()),
-        'version': __version__,
-    }
-
-
 # -- the queue, as a pool sees it ---------------------------------------------------
 
 class Desk:
@@ -90,15 +74,16 @@ class Desk:
     :param look: called before each beat; it may enter what is new in `progress`.
     :param wake: called, in another thread, when something has come that the next turn brings;
         None: what is long is fetched by who asks for it, see ``fetched``.
+    :param kind: of the pool, see `describe`; and so for `size`.
     """
 
     def __init__(self, backend: TaskQueue, lease: int,
                  look: Callable[[], None] = lambda: None,
-                 wake: Callable[[], object] | None = None) -> None:
+                 wake: Callable[[], object] | None = None, kind: str = '', size: int = 0) -> None:
         self.backend = backend
         self.lease = lease
         self.look = look
-        self.info = describe()
+        self.info = describe(kind, size)
         self.pool = f'{self.info["host"]}:{os.getpid()}:{new_nonce()}'
         self.held: dict[bytes, str] = {}        # token to id: leased, and not yet settled
         self.short: dict[bytes, int] = {}       # token to ms, for shorter leases
@@ -114,7 +99,7 @@ class Desk:
         self._missed: deque[Lost] = deque()     # so do these
         self._lock = Lock()                     # around untold, never around the queue
         self._joined = False
-        self._renamed = False
+        self._news: dict[str, str] = {}         # what is to be told of the pool
         self._away_since: float | None = None   # monotonic, as all times here
         self._retry_at = 0.0
         self._pause = PAUSE[0]
@@ -271,7 +256,7 @@ class Desk:
             self._bury_at = now + self.lease / 3000
             self._bury()
         self.beat_at = min(self.beat_at, self._bury_at)
-        if self._renamed:
+        if self._news:
             self._rejoin()
         return lost
 
@@ -311,21 +296,27 @@ class Desk:
         # a part of them would mislead
         self.tell('tasks', text if len(text.encode('utf-8', 'replace')) <= NAMES else '')
 
-    def tell(self, word: str, text: str) -> None:
-        """Let the queue know something else of the pool, with the next beat; empty: no more."""
+    def tell(self, word: str, text: str, soon: bool = True) -> None:
+        """Let the queue know something else of the pool, with the next beat; empty: no more.
+
+        :param soon: have that beat at once.
+        """
         if text != self.info.get(word, ''):
             self.info.pop(word, None)
             if text:
                 self.info[word] = text
-            self._renamed = True
-            self.beat_at = 0.0
+            self._news[word] = text
+            if soon:
+                self.beat_at = 0.0
 
     def _rejoin(self) -> None:
+        news, self._news = self._news, {}
         try:
-            self.backend.join(self.pool, self.info)
-            self._renamed = False
+            if not self.backend.tell(self.pool, news):
+                self.backend.join(self.pool, self.info)
         except QueueError as error:  # then the next beat, or whoever comes back, does it
             log.debug('could not tell what is new of the pool: %s', error)
+            self._news = {**news, **self._news}
 
     # 2. -- an outage ---------------------------------------------------------
 
@@ -334,7 +325,7 @@ class Desk:
         if not self._joined:
             self.backend.join(self.pool, self.info)
             self._joined = True
-            self._renamed = False
+            self._news = {}
             # Again soon: another may have looked just before our forerunner died.
             self._bury_at = time.monotonic() + BEAT
             self._bury()

@@ -2,9 +2,12 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 
-__all__ = ['cause_of_death', 'link_of', 'read', 'started']
+from worq import __version__
+
+__all__ = ['cause_of_death', 'describe', 'link_of', 'read', 'started']
 
 
 def started(pid: int) -> str:
@@ -33,6 +36,23 @@ def link_of(path: str) -> str:
         return os.readlink(path)
     except OSError:
         return ''
+
+
+def describe(kind: str = '', size: int = 0) -> dict[str, str]:
+    """What a pool tells of itself when it joins: enough to prove it dead, later.
+
+    :param kind: 'thread' or 'process'.
+    :param size: how many workers it has.
+    """
+    return {
+        **({'kind': kind, 'size': str(size)} if kind else {}),
+        'host': platform.node(),
+        # containers of one machine may share its name, and have pids of their own
+        'boot': ' '.join([read('/proc/sys/kernel/random/boot_id'), link_of('/proc/self/ns/pid')]),
+        'pid': str(os.getpid()),
+        'started': started(os.getpid()),
+        'version': __version__,
+    }
 
 
 def cause_of_death(info: dict[str, str], ours: dict[str, str]) -> str:

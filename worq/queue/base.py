@@ -325,9 +325,17 @@ class TaskQueue:
         """Make a pool known: `info` has its host, boot id, pid, start time, version.
 
         And 'tasks' once that is known: the names that it can run, a line each. And 'broken',
-        one line, as long as none of its workers could begin: why.
+        one line, as long as none of its workers could begin: why. And 'kind', 'size' and
+        'workers', see `worq.pools`.
         """
         raise NotImplementedError
+
+    def tell(self, pool: str, info: Mapping[str, str]) -> bool:
+        """Change some of what is known of a pool, see ``join``: an empty text is known no more.
+
+        :returns: whether that is done; otherwise the pool is not known, and may join again.
+        """
+        return False
 
     def leave(self, pool: str) -> None:
         """Forget a pool that has settled or released all it had."""
@@ -425,6 +433,13 @@ class TaskQueue:
         """
         self.stats()
         return True
+
+    def queues(self) -> list[str]:
+        """The names of the queues at this address that pools have joined, as far as that is known.
+
+        For people: a backend may know fewer, or none, or some that are gone.
+        """
+        return []
 
     def size(self) -> int:
         """How many tasks are not completed: pending, scheduled, enqueued, processing."""

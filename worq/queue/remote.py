@@ -127,7 +127,7 @@ VERBS: dict[str, list[Reader]] = {
     'cancel': [ids], 'purge': [], 'status': [ids], 'inspect': [ids], 'results': [ids],
     'watch': [text, ids], 'wait': [text], 'forget': [ids],
     'beat': [text, many(held), number], 'settle': [text, many(outcome)],
-    'pools': [text], 'size': [], 'stats': [], 'audit': [],
+    'pools': [text], 'queues': [], 'size': [], 'stats': [], 'audit': [],
 }
 
 
@@ -266,6 +266,10 @@ class TaskQueue(base.TaskQueue):
         pools: dict[str, dict[str, str]] = self._ask('pools', beside)
         return pools
 
+    def queues(self) -> list[str]:
+        names: list[str] = self._ask('queues')
+        return names
+
     def beat(self, pool: str, held: Iterable[Held] = (),
              lease: int = const.LEASE) -> list[Lost]:
         return [Lost(*lost) for lost in self._ask('beat', pool, list(held), lease)]
@@ -278,7 +282,7 @@ class TaskQueue(base.TaskQueue):
         raise QueueError('this process is the child of a pool, which has the memory queue: '
                          'tasks can be put and waited for here, but pools must be there')
 
-    join = leave = take = turn = reconcile = abandon = bell = _refuse
+    join = tell = leave = take = turn = reconcile = abandon = bell = _refuse
 
     # -- keepers --------------------------------------------------------------
 

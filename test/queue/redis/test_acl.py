@@ -116,6 +116,8 @@ class Case(unittest.TestCase):
         q._run('patrol', 0, 100)
         self.spoil(q, admin, key)
         q.abandon('p', 'gone')
+        q.join('p', {'kind': 'x'})
+        q.tell('p', {'kind': '', 'size': '1'})
         q.leave('p')
         q.stats()
 

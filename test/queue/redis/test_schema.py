@@ -87,6 +87,7 @@ class Other(Case):
             'watch of what is done': lambda: q.watch('other', ['done']),
             'ring': lambda: q.ring('client'), 'forget': lambda: q.forget(['done']),
             'join': lambda: q.join('p2', {'host': 'h'}), 'leave': lambda: q.leave('p'),
+            'tell': lambda: q.tell('p', {'kind': 'x'}),
             'pools': q.pools, 'pools beside': lambda: q.pools('p'),
             'take': lambda: q.take('p', 9), 'take and wait': lambda: q.take('p', 9, 60),
             'beat': lambda: q.beat('p', held(taken)),

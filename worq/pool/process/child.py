@@ -40,7 +40,7 @@ from worq.pool.process import watchdog
 from worq.pool.process.respawn import one_line
 from worq.pool.process.frames import CHUNK, FrameError, Reader, pack
 from worq.pool.process.protocol import (
-    ASK, BROKEN, INIT, LIMIT, OUTCOMES, PROGRESS, READY, Page, pack_outcome, unpack_tasks,
+    ASK, BROKEN, INIT, LIMIT, OUTCOMES, PROGRESS, READY, WAITS, Page, pack_outcome, unpack_tasks,
 )
 from worq.pool.run import runner
 from worq.progress import Progress
@@ -231,6 +231,7 @@ class Child:
         self._lock = threading.Lock()
         self.interrupter = ChildInterrupter(self)
         self._told: Progress | None = None  # the last progress that was sent
+        self._waits = '', ''                # token and id that it was last said to wait for
         self._numbers = count(1)
         self._asked: dict[bytes, Question] = {}   # by number
         self._posts: deque[bytes] = deque()   # frames for the watcher to send
@@ -393,6 +394,10 @@ class Child:
     def _report(self) -> None:
         """Send the progress of the task that runs, if there is news."""
         task = self.interrupter.task
+        if task is not None and (task.token, task.waits_for) != self._waits \
+                and (task.waits_for or task.token == self._waits[0]):
+            self._waits = task.token, task.waits_for
+            self.say([WAITS, task.token.encode('ascii'), self._waits[1].encode()])
         news = task.reported if task is not None else None
         if task is None or news is None or news is self._told:
             return

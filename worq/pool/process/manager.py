@@ -16,6 +16,7 @@ from worq.errors import QueueError
 from worq.printable import logger
 from worq.pool.base import PATIENCE, Desk
 from worq.pool.prefetch import HORIZON, batch_size, smooth
+from worq.pool.report import Report
 from worq.pool.process.respawn import Respawn
 from worq.pool.process.ears import Ears
 from worq.pool.process.frames import MOST
@@ -52,7 +53,7 @@ class Manager:
 
     def __init__(self, backend: TaskQueue, spawn: Callable[[], Worker], workers: int,
                  max_tasks: int | None, grace: float, label: str, codec: Codec) -> None:
-        self.desk = Desk(backend, LEASE, wake=self.wake)
+        self.desk = Desk(backend, LEASE, self._look, self.wake, 'process', workers)
         self.spawn = spawn
         self.target = workers
         self.max_tasks = max_tasks
@@ -78,6 +79,7 @@ class Manager:
         self._heads = Heads()
         self._stop_at: float | None = None   # monotonic: when those that still run are killed
         self._ears = Ears()
+        self._report = Report(self.desk.tell, label)
 
     def __repr__(self) -> str:
         return f'<Manager {self.label}: {self.workers}, {len(self._backlog)} come back>'
@@ -197,6 +199,11 @@ class Manager:
             elif number > begun:
                 break
 
+    def _look(self) -> None:
+        """Before each beat, whichever thread it comes from."""
+        now = time.monotonic()
+        self._report.look([worker.doing(now) for worker in list(self.workers)])
+
     # 3. -- mend --------------------------------------------------------------
 
     def _mend(self, now: float) -> None:
@@ -310,6 +317,7 @@ class Manager:
         if self._renewal is not None:
             begin, self._renewal = self._renewal, None
             begin()
+            self.desk.tell('size', str(self.target))
             self._generation += 1
             self._elders = sum(worker.ready for worker in self.workers)
             self._respawn.again_at = now

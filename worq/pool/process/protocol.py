@@ -15,14 +15,14 @@ from worq.pool.process.frames import FrameError
 from worq.queue.base import Argument, Delivery, Outcome
 
 __all__ = [
-    'INIT', 'TASKS', 'READY', 'BROKEN', 'OUTCOMES', 'LIMIT', 'PROGRESS',
+    'INIT', 'TASKS', 'READY', 'BROKEN', 'OUTCOMES', 'LIMIT', 'PROGRESS', 'WAITS',
     'ASK', 'ANSWER', 'Page',
     'pack_tasks', 'unpack_tasks', 'pack_outcome', 'unpack_outcomes', 'unpack_limit',
 ]
 
 INIT, TASKS = b'i', b't'                       # to a child
 READY, BROKEN, OUTCOMES = b'r', b'b', b'o'     # to the manager
-LIMIT, PROGRESS = b'l', b'p'
+LIMIT, PROGRESS, WAITS = b'l', b'p', b'w'
 ASK, ANSWER = b'q', b'a'                       # the one to the manager, the other back
 
 #: What a child may say that a task came to; the other words are the manager's.

@@ -14,15 +14,16 @@ import time
 from typing import Any, Iterable, Iterator, NamedTuple, Protocol
 from weakref import WeakSet
 
-from worq import const, streams
+from worq import const, pools, streams
 from worq.printable import shortened
 from worq.pool.interrupt import GRACE
 from worq.pool.process.frames import CHUNK, MOST, FrameError, Outlet, Reader, pack
 from worq.pool.process.protocol import (
-    ANSWER, ASK, BROKEN, LIMIT, OUTCOMES, PROGRESS, READY, Page, pack_tasks, unpack_limit,
+    ANSWER, ASK, BROKEN, LIMIT, OUTCOMES, PROGRESS, READY, WAITS, Page, pack_tasks, unpack_limit,
     unpack_outcomes,
 )
 from worq.queue.base import Delivery, Outcome
+from worq.queue.validation import ID_BYTES
 
 __all__ = ['Worker', 'start_child']
 
@@ -130,6 +131,7 @@ class Worker:
         self.ready = False
         self.names: list[str] = []       # of the tasks that it can run
         self.progress: dict[bytes, bytes] = {}  # by token; for the manager to take
+        self.waits = b'', ''             # token and id: what this task waits for
         self.asked: list[list[bytes]] = []      # number, verb and value; for it to answer
         self.broken = ''                 # the traceback, if it could not begin ...
         self.why = ''                    # ... and its last line
@@ -293,6 +295,8 @@ class Worker:
             if len(self.answers.pending) > UNREAD:
                 raise FrameError('questions, and it does not read the answers')
             self.asked.append(parts[1:])
+        elif kind == WAITS and len(parts) == 3 and len(parts[2]) <= ID_BYTES:
+            self.waits = parts[1], parts[2].decode('utf-8', 'replace')
         elif kind == PROGRESS and len(parts) == 3 and len(parts[2]) <= const.PROGRESS:
             self.progress[parts[1]] = parts[2]
         else:
@@ -344,6 +348,18 @@ class Worker:
         return sum(weight(delivery) for _, delivery in self.sent)
 
     # 5. -- interrupt ---------------------------------------------------------
+
+    def doing(self, now: float) -> pools.Worker:
+        """What it does, for people; from any thread."""
+        sent = list(self.sent)
+        if not sent:
+            return pools.Worker(self.pid, pools.IDLE if self.ready else pools.STARTING)
+        first = sent[0][1]
+        waits_for = self.waits[1] if self.waits[0] == first.token else ''
+        return pools.Worker(
+            self.pid, pools.WAITING if waits_for else pools.RUNNING, first.id,
+            first.header.partition(b'\n')[0].decode('utf-8', 'replace'), now - self.active,
+            waits_for, tuple(one.id for _, one in sent[1:pools.BEHIND + 1]))
 
     def running(self) -> Delivery | None:
         """The task that it runs, or ran when it died."""

@@ -21,6 +21,7 @@ from worq.pool.base import PATIENCE, Desk, Error, check_broker, check_schema
 from worq.pool.courier import settle_alone
 from worq.pool.interrupt import GRACE
 from worq.pool.prefetch import HORIZON, batch_size, smooth
+from worq.pool.report import Report
 from worq.pool.run import runner
 from worq.pool.thread.workers import GivenUp, Worker, wait_for, why
 from worq.pool.worklog import WorkLog
@@ -99,7 +100,9 @@ class WorkerPool:
             self._stopping.clear()
             self._lost = GivenUp()
             self._vacant: list[Worker] = []  # given up, and no other has replaced them yet
-            self._desk = Desk(self.broker.backend, LEASE, self._look_for_news)
+            self._desk = Desk(self.broker.backend, LEASE, self._look_for_news, kind='thread',
+                              size=self.workers)
+            self._report = Report(self._desk.tell, repr(self))
             self._bell: Bell = self.broker.backend.bell(self._desk.pool)
             self._wake = pipe()
             self._door = threading.Lock()    # one worker at a time takes, or waits to
@@ -472,6 +475,8 @@ class WorkerPool:
     def _look_for_news(self) -> None:
         """Before each beat, whichever thread it comes from."""
         self._desk.tell_names(self.broker.tasks)
+        now = time.monotonic()
+        self._report.look([worker.doing(now) for worker in self._team])
         for worker in self._team:
             news = worker.interrupter.news()
             if news is not None and news[0] in self._desk.held:

@@ -5,6 +5,7 @@ from collections import deque
 import time
 from typing import Any, Callable
 
+from worq import pools
 from worq.printable import logger
 from worq.pool.thread.interrupt import ThreadInterrupter
 from worq.queue.base import Delivery, Outcome
@@ -55,6 +56,16 @@ class Worker:
                 break
             outcomes.append(Outcome(delivery.id, delivery.token, 'release'))
         return outcomes
+
+    def doing(self, now: float) -> pools.Worker:
+        """What it does, for people; from any thread."""
+        task, since = self.interrupter.task, self.since
+        if task is None:
+            return pools.Worker(self.number, pools.IDLE)
+        return pools.Worker(
+            self.number, pools.WAITING if task.waits_for else pools.RUNNING, task.id, task.name,
+            0.0 if since is None else now - since, task.waits_for,
+            tuple(one.id for one in list(self.buffer)))
 
     def abandon(self) -> list[Outcome]:
         """What gives back the task that it runs, if any, since the program ends."""

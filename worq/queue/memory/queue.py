@@ -107,6 +107,7 @@ class TaskQueue(base.TaskQueue):
         super().__init__(url, name)
         self.clock = clock
         self._forked = False
+        self._joined = False    # a pool has, ever
         self._set_up()
 
     def _set_up(self) -> None:
@@ -313,6 +314,16 @@ class TaskQueue(base.TaskQueue):
     def join(self, pool: str, info: Mapping[str, str]) -> None:
         self._store.begin(self.clock())
         self._store.pools[pool] = dict(info), self._store.now
+        self._joined = True
+
+    @whole
+    def tell(self, pool: str, info: Mapping[str, str]) -> bool:
+        pools = self._store.pools
+        if pool not in pools:
+            return False
+        known, seen = pools[pool]
+        pools[pool] = {name: text for name, text in {**known, **info}.items() if text}, seen
+        return True
 
     @whole
     def leave(self, pool: str) -> None:
@@ -425,6 +436,10 @@ class TaskQueue(base.TaskQueue):
         return self._bells.bell()
 
     # -- keepers --------------------------------------------------------------
+
+    def queues(self) -> list[str]:
+        return sorted(name for (url, name), queue in list(self._opened.items())
+                      if url == self.url and queue._joined)
 
     @whole
     def size(self) -> int:

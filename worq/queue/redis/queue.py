@@ -12,7 +12,7 @@ import os
 import random
 import time
 import weakref
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
@@ -22,27 +22,27 @@ from redis.connection import AbstractConnection
 from worq import const
 from worq.errors import QueueError, TooLarge, Unfinished
 from worq.ids import new_nonce
-from worq.lock import Lock
 from worq.printable import logger
 from worq.queue import base
 from worq.queue.base import (
     Argument, Delivery, Held, Inspection, Late, Lost, Message, Outcome, Refusal, Turn,
 )
 from worq.queue.validation import check_edges, check_held, check_limit, check_messages, check_wait
-from worq.queue.redis import script
-from worq.queue.redis.connect import BLOCK, Link, Unreplicated, is_damage, parse, read, sender
+from worq.queue.redis.connect import BLOCK, Unreplicated, is_damage, read, sender
 from worq.queue.redis.encoding import (
     HEAVY, STATES, News, affordable, all_words, flat_arguments, flat_messages, flat_outcomes,
     inspection, is_heavy, losses, news, refusals, text,
 )
 from worq.queue.redis.listen import Bell
-from worq.queue.redis.discovery import Cluster
+from worq.queue.redis.sharing import link, scripts
 from worq.queue.redis.repair import Repairer, audit, is_newer, repaired
 from worq.queue.redis.chunks import Chunks
 from worq.queue.redis.acl import is_vague
 
 __all__ = ['TaskQueue', 'Bell']
 
+QUEUES = 'worq:queues'   # a set of the names of queues that pools have joined, as far as possible
+NAMED = 1000        # of them that are told of
 CHUNK = 1000        # of what is read or told, in one call
 IDS = 500           # tasks that one call asks for
 ENDS = 150          # ids in one cancel, each of which has dependents to be told
@@ -210,6 +210,11 @@ class TaskQueue(base.TaskQueue):
 
     def join(self, pool: str, info: Mapping[str, str]) -> None:
         self._run('join', pool, *(part for item in info.items() for part in item))
+        with suppress(Exception):   # another node of a cluster has it, or this user may not
+            self._link.call('SADD', QUEUES, self.name)
+
+    def tell(self, pool: str, info: Mapping[str, str]) -> bool:
+        return bool(self._run('tell', pool, *(part for item in info.items() for part in item)))
 
     def leave(self, pool: str) -> None:
         self._run('leave', pool)
@@ -283,6 +288,15 @@ class TaskQueue(base.TaskQueue):
         return bell
 
     # -- keepers --------------------------------------------------------------
+
+    def queues(self) -> list[str]:
+        try:
+            names = sorted(text(name) for name in self._link.call('SMEMBERS', QUEUES))
+            # only put and join write it, so it tells of a queue that was deleted, or moved
+            known = self._link.calls([['EXISTS', f'worq:{{{name}}}:m'] for name in names[:NAMED]])
+        except Exception:
+            return []
+        return [name for name, there in zip(names, known) if there == 1]
 
     def size(self) -> int:
         stats = self.stats()
@@ -449,40 +463,6 @@ class TaskQueue(base.TaskQueue):
         return None if None in records else tuple(zip(names, records))
 
 
-_links: weakref.WeakValueDictionary[tuple[str, int, float, bool], Link] = \
-    weakref.WeakValueDictionary()
-
-
-def link(url: str, key: str, retry_for: float, strict: bool) -> Link:
-    """The connections with a server, shared by all that use it: queues are made by the call.
-
-    :param key: one of the queue's keys. Queues of a cluster share if they are in one slot.
-    """
-    address = parse(url, key)
-    slot = -1
-    if isinstance(address.finder, Cluster):
-        slot = address.finder.slot
-        if '{}' in key:
-            raise ValueError(f'the name of a queue in a cluster cannot begin with a brace: {key}')
-    with _scripts_lock:
-        found = _links.get((url, slot, retry_for, strict))
-        if found is None:
-            found = _links[url, slot, retry_for, strict] = Link(address, retry_for, strict)
-        return found
-
-
-_scripts: dict[bool, dict[str, script.Script]] = {}
-_scripts_lock = Lock()   # what a signal handler does again within it does no harm
-
-
-def scripts(clock_key: bool) -> dict[str, script.Script]:
-    """The verbs; the files are read once in a process."""
-    with _scripts_lock:
-        if clock_key not in _scripts:
-            _scripts[clock_key] = script.load(clock_key)
-        return _scripts[clock_key]
-
-
 def blocking(seconds: float) -> str:
     """For how long a command blocks that may do so for these seconds; 0 would be for ever."""
     return f'{max(0.01, min(seconds, BLOCK)):.3f}'
@@ -509,8 +489,6 @@ _bells: weakref.WeakSet[Bell] = weakref.WeakSet()
 
 
 def _forked() -> None:
-    global _scripts_lock
-    _scripts_lock = Lock()
     for queue in list(_queues):
         queue._link.forked()
     for bell in list(_bells):
