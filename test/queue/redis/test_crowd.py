@@ -108,6 +108,17 @@ class Crowd(unittest.TestCase):
         self.assertLessEqual(costs[60][1], costs[10][1], costs)
         self.assertLessEqual(costs[60][0], costs[10][0], costs)
 
+    def test_walks(self) -> None:
+        """One step of a walk through all keys is due for all pools together, and the more there
+        are, the less often each of them asks for it."""
+        for n, pause in [(1, 4_000), (4, 4_000), (8, 10_000), (60, 60_000)]:
+            self.client.flushall()
+            self.join(n)
+            self.q._run('patrol', 5_000, 500)
+            self.now += 1
+            self.tell()
+            eq_(self.q._run('patrol', 5_000, 500), [pause])
+
     def test_ten_thousand(self) -> None:
         """Each of 150 pools gets some of ten thousand tasks, before any of them is done: who takes
         wakes another. And one task wakes one pool."""

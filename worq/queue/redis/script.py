@@ -62,6 +62,7 @@ CONSTANTS.update(
     RECORD=100,     # names and values in the hash of a task at most
     DAMAGED='its record in the queue was damaged',
     MADE='m',       # by the one task that waits for it, to return it
+    MOST=12,        # steps of a walk through all keys that a pool of a crowd leaves to others
     EDGES=10,       # of one task that are followed before the other search has its turn
     SCHEMA=1,       # of what is stored, see "Changing what is stored" in doc/architecture.rst ...
     REVISION=0)     # ... and how often something was added since, that others may leave alone

@@ -5,7 +5,9 @@ insist()
 local looked, cursor = unpack(call('HMGET', KEYS[1], 'looked', 'cursor'))
 local due = (tonumber(looked) or 0) + every
 if due > now and due <= now + every then
-  return {due - now}
+  -- Of a crowd each asks less often, and not all of them at that moment.
+  local pools = call('ZCARD', P .. 'pools')
+  return {pools > CROWD and math.floor(math.min(pools / CROWD, MOST) * every) or due - now}
 end
 local owners = {u = 'unpin', x = 'trash'}
 
