@@ -167,7 +167,7 @@ class PutFirst(unittest.TestCase):
         for _ in range(10):
             self.q.reconcile('nobody', [])
         eq_(self.alone(message('m'), message('n')), True)
-        eq_(self.q.status(['a', 'l', 'm', 'n']), ['success'] + ['enqueued'] * 3)
+        eq_(self.q.status(['a', 'l', 'm', 'n']), ['cancelled'] + ['enqueued'] * 3)
         eq_(self.q.audit(), [])
 
     def test_wakes(self) -> None:
