@@ -28,8 +28,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 __all__ = ['Server', 'redis_url', 'start_redis', 'unique', 'clean', 'eventually', 'eq_',
-           'forked']
+           'folder', 'forked']
 
+#: Where files are in memory; None if nothing is known of such a place.
+FAST = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
 START_LIMIT = 15  # seconds that a server may take until it answers
 PDEATHSIG = 1     # of prctl(2)
 
@@ -61,6 +63,14 @@ def clean(url: str, name: str) -> None:
         keys = list(client.scan_iter('worq:{%s*' % escaped, count=10_000))
         for start in range(0, len(keys), 1000):
             client.unlink(*keys[start:start + 1000])
+
+
+def folder(test):
+    """A folder for files with queues, which is there until the test is over; in memory, if it can
+    be, for what is synced has to reach no disk there."""
+    made = tempfile.mkdtemp(prefix='worq-', dir=FAST)
+    test.addCleanup(shutil.rmtree, made, ignore_errors=True)
+    return made
 
 
 def forked(call):

@@ -79,7 +79,8 @@ class Layout(unittest.TestCase):
     def test_light(self):
         """To import worq and its pools loads nothing dear that few programs need."""
         dear = ['asyncio', 'ctypes', 'dataclasses', 'inspect', 'multiprocessing', 'random', 'redis',
-                'secrets', 'socket', 'ssl', 'tempfile', 'worq.queue.memory', 'worq.testing']
+                'secrets', 'socket', 'sqlite3', 'ssl', 'tempfile', 'worq.queue.memory',
+                'worq.testing']
         code = ('import sys; before = set(sys.modules); import worq.pool.process.child, '
                 'worq.pool.process.pool, worq.pool.thread; '
                 f'print(sorted({set(dear)} & sys.modules.keys() - before))')

@@ -49,6 +49,7 @@ __all__ = [
 #: The module of each backend, by the scheme of its url; imported when it is first needed.
 SCHEMES = {
     'memory': 'worq.queue.memory',
+    'sqlite': 'worq.queue.sqlite',
     'redis': 'worq.queue.redis',
     'rediss': 'worq.queue.redis',
     'unix': 'worq.queue.redis',
@@ -64,28 +65,32 @@ def get_broker(url: str, name: str = DEFAULT, *, secret: Any = None, codec: str 
     """Make a broker.
 
     :param url: where the queue is: ``memory://`` (in this process; the same url and name
-        is the same queue anywhere in it), ``redis://host:6379/0``, ``rediss://`` (TLS),
-        ``unix:///path/to/redis.sock``, ``redis+sentinel://host:26379,host:26379/service/0``
+        is the same queue anywhere in it), ``sqlite:///path/queue.db`` (a file, shared by the
+        processes of this machine; four slashes begin an absolute path),
+        ``redis://host:6379/0``, ``rediss://`` (TLS), ``unix:///path/to/redis.sock``,
+        ``redis+sentinel://host:26379,host:26379/service/0``
         or ``redis+cluster://host:6379,host:6379/``.
     :param name: which queue there; queues of different names share nothing.
     :param secret: signs messages, and verifies them; a string or bytes of at least 16
         bytes, or a list of them, of which the first signs. By default ``WORQ_SECRET``, or
-        for a Redis on this machine a key file of the user. `UNSIGNED` does without. In
+        for a file, or a Redis on this machine, a key file of the user. `UNSIGNED` does without. In
         memory nothing is signed, with a secret or without.
     :param codec: 'pickle' (any Python object), 'json' or 'msgpack'.
     :param max_payload: bytes of a call or a result, at most.
     :param options: of the backend. On Redis `retry_for` (seconds for which an operation is
         tried while Redis is out of reach, 5 by default), `strict` (refuse a server that
-        may lose tasks) and `durable` (replicas that must have a call); in memory none.
-    :raises ValueError: for a url that no backend understands, or a bad option; and for a
-        Redis on another machine without a secret.
+        may lose tasks) and `durable` (replicas that must have a call); of a file `retry_for` and
+        `sync` (``second``, ``full``, ``off``: how soon a loss of power can undo nothing of what
+        has been put); in memory none.
+    :raises ValueError: for a url that no backend understands, or a bad option; and without a
+        secret for a Redis on another machine, or a file that other users may write.
     :raises TypeError: for an option that the backend does not have.
     :raises ImportError: if a package is missing; it says which to install.
     """
     queue = _backend(url, name)(url, name, **options)   # first: it knows mistakes in a url
     if not url.startswith('memory:'):
         fill()   # there may be a key file to be made
-    keys = keyring_for(url, secret, place=queue.place)
+    keys = keyring_for(url, secret, place=queue.place, shared=queue.shared)
     return Broker(queue, Codec(name, format=codec, keys=keys, max_payload=max_payload))
 
 
@@ -122,7 +127,7 @@ def _backend(url: str, name: str) -> Callable[..., TaskQueue]:
     scheme, separator, _ = url.partition('://')
     if not separator or scheme not in SCHEMES:
         raise ValueError(f'invalid broker URL: {without_password(url)!r}; '
-                         'write memory://, redis://HOST:PORT/DB, '
+                         'write memory://, sqlite:///PATH, redis://HOST:PORT/DB, '
                          'rediss://HOST:PORT/DB, unix:///PATH, '
                          'redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB or '
                          'redis+cluster://HOST:PORT')

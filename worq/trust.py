@@ -9,7 +9,10 @@ makes keys of it; ``worq.codec`` signs and verifies.
 address                  secret, unless ``secret=`` is given
 ======================== =======================================================
 ``memory://``            none is needed: nothing leaves the process and its children
-loopback, unix socket    ``WORQ_SECRET``, else the user's key file, made when missing
+loopback, unix socket,   ``WORQ_SECRET``, else the user's key file, made when missing
+a file of this user
+a file that others own   ``WORQ_SECRET``, else an error that says how to set it
+or may write
 any other host           ``WORQ_SECRET``, else an error that says how to set it
 ``secret=UNSIGNED``      none: anything in the queue is believed, after one warning
 ======================== =======================================================
@@ -132,13 +135,15 @@ def hmac_halves(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
 
 
 def keyring_for(url: str, secret: Secrets | None = None,
-                environ: Mapping[str, str] = os.environ, place: str = '') -> Keyring | None:
+                environ: Mapping[str, str] = os.environ, place: str = '',
+                shared: bool = False) -> Keyring | None:
     """The keyring for the queues at an address, by the table above.
 
     :param secret: text or bytes; or several of them, of which the first signs; or
         `UNSIGNED`. It counts before ``WORQ_SECRET``, which separates several by commas.
     :param environ: where ``WORQ_SECRET``, ``XDG_STATE_HOME`` and ``HOME`` are looked up.
     :param place: see `Keyring`.
+    :param shared: whether other users of this machine may write there, who have another key file.
     :returns: None if messages are not to be signed.
     :raises ValueError: if no secret can be had, saying what to do.
     """
@@ -156,13 +161,15 @@ def keyring_for(url: str, secret: Secrets | None = None,
     given = [part.strip() for part in environ.get(VARIABLE, '').split(',')]
     if any(given):
         return Keyring((part for part in given if part), place)
-    if is_local(url):
+    if is_local(url) and not shared:
         return Keyring([read_key_file(key_path(environ))], place)
+    whose = 'is another machine' if not shared else \
+        'belongs to another user, or can be written by others'
     raise ValueError(
-        f'{without_password(url)} is another machine, so its messages must be signed.\n'
+        f'{without_password(url)} {whose}, so its messages must be signed.\n'
         f'Set {VARIABLE} (or secret=) to the same secret wherever this queue is used; '
         f'make one with: {MAKE_ONE}\n'
-        f'If whoever can write to that server may run code here, opt out: secret=worq.UNSIGNED')
+        f'If whoever can write there may run code here, opt out: secret=worq.UNSIGNED')
 
 
 _warned = False
@@ -196,7 +203,7 @@ def is_local(url: str) -> bool:
     parts = split(url)
     if parts is None:
         return False
-    if parts.scheme == 'unix':
+    if parts.scheme in ('unix', 'sqlite'):
         return True
     hosts = [without_port(host) for host in parts.netloc.rpartition('@')[2].split(',')]
     if hosts == ['']:  # then Redis clients read it from the query
@@ -221,7 +228,7 @@ def without_port(host: str) -> str:
     return host if host.count(':') > 1 else host.partition(':')[0]
 
 
-PARTS = 'memory', 'redis', 'rediss', 'unix', 'sentinel', 'cluster'   # of schemes
+PARTS = 'memory', 'sqlite', 'redis', 'rediss', 'unix', 'sentinel', 'cluster'   # of schemes
 HIDDEN = '...'   #: stands for the rest of an address that may not be shown
 SCHEME = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://')
 HOST = r'(?:[\w.-]*|\[[\da-fA-F]*:[\w.:%]*\])(?::\d*)?'

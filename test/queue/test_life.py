@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import Any
 import unittest
 
+from test import support
 from test.queue.contract import Contract, message, outcome
 from test.queue.memory.test_queue import MemoryQueueTest
 from test.queue.redis.test_queue import RedisQueueTest
+from test.queue.sqlite.test_queue import SqliteQueueTest
 from worq import const
 from worq.const import COMPLETED, ENQUEUED, NEW, PENDING, PROCESSING, SCHEDULED
 from worq.queue.base import Argument, Delivery, Held, Message
@@ -303,4 +305,12 @@ class RedisLifeTest(Life, unittest.TestCase):
     advance = RedisQueueTest.advance
 
 
-del MemoryQueueTest, RedisQueueTest   # they are tests of another file
+class SqliteLifeTest(Life, unittest.TestCase):
+
+    now = 1_000_000
+    folder = property(support.folder)
+    open = SqliteQueueTest.open
+    advance = SqliteQueueTest.advance
+
+
+del MemoryQueueTest, RedisQueueTest, SqliteQueueTest   # they are tests of another file

@@ -1,7 +1,9 @@
-"""The memory queue, and the queue on Redis beside it, under random use."""
+"""The memory queue, and those on Redis and in a file beside it, under random use."""
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from unittest import mock
 
 from hypothesis import HealthCheck, Phase, settings
@@ -14,6 +16,7 @@ from test.queue.rows import RowQueue
 from test.queue.sides import Sides
 from worq.queue.base import TaskQueue
 from worq.queue.redis import queue as redis, script
+from worq.queue.sqlite import queue as sqlite
 
 #: More of them find more: WORQ_MODEL_EXAMPLES=5000.
 EXAMPLES = int(os.environ.get('WORQ_MODEL_EXAMPLES', 60))
@@ -30,18 +33,46 @@ def few_links(**others: int) -> dict[str, script.Script]:
         return script.verbs(script.prelude(test_clock=True))
 
 
+class FileSides(Sides):
+    """Memory, and a file beside it."""
+
+    def open(self) -> list[TaskQueue]:
+        return [*super().open(), self.open_file()]
+
+    def open_file(self) -> sqlite.TaskQueue:
+        self.folder = tempfile.mkdtemp(dir=support.FAST)
+        return sqlite.TaskQueue(f'sqlite:///{self.folder}/queue.db?sync=off', self.name,
+                                clock=lambda: self.now)
+
+    def close(self) -> None:
+        super().close()
+        shutil.rmtree(self.folder)
+
+
+class FileSlowly(FileSides):
+    """A file alone, in small steps."""
+
+    def open(self) -> list[TaskQueue]:
+        queue = self.open_file()
+        queue._store.budget = queue._looker.budget = 2
+        return [queue]
+
+
 class RedisSides(Sides):
     """Memory, and Redis beside it."""
 
     scripts = few_links()
 
     def open(self) -> list[TaskQueue]:
+        return [*super().open(), self.open_redis()]
+
+    def open_redis(self) -> redis.TaskQueue:
         url = support.redis_url()
         self.client = client.Redis.from_url(url)
         self.advance(0)
         queue = redis.TaskQueue(url, self.name, clock_key=True)
         queue._scripts = self.scripts
-        return [*super().open(), queue]
+        return queue
 
     def advance(self, ms: int) -> None:
         super().advance(ms)
@@ -60,9 +91,11 @@ class RedisSlowly(RedisSides):
     scripts = few_links(BUDGET=2, TICK_LIMIT=2, EDGES=1)
 
     def open(self) -> list[TaskQueue]:
-        _, queue = super().open()
-        queue._scripts = self.scripts
-        return [queue]
+        return [self.open_redis()]
+
+
+class AllSides(RedisSides, FileSides):
+    """Memory, and beside it Redis and a file."""
 
 
 class MachineSlowly(Sides):
@@ -81,11 +114,11 @@ class MemoryUsers(Builders):
     """Random use of the memory queue alone."""
 
 
-class BothUsers(Builders):
-    """Random use of memory and Redis, which must answer alike."""
+class AllUsers(Builders):
+    """Random use of memory, a file and Redis, which must answer alike."""
 
     def sides(self) -> Sides:
-        return RedisSides()
+        return AllSides()
 
 
 class SlowUsers(Builders):
@@ -106,6 +139,15 @@ class SlowMachineUsers(Builders):
         return MachineSlowly()
 
 
+class SlowFileUsers(Builders):
+    """Random use of a file while work is left over all the time."""
+
+    lagging = True
+
+    def sides(self) -> Sides:
+        return FileSlowly()
+
+
 class WithRedis:
 
     @classmethod
@@ -121,8 +163,12 @@ class SlowMachineModelTest(SlowMachineUsers.TestCase):
     settings = settings(SETTINGS, max_examples=EXAMPLES // 2)
 
 
-class BothModelTest(WithRedis, BothUsers.TestCase):
-    settings = SETTINGS
+class SlowFileModelTest(SlowFileUsers.TestCase):
+    settings = settings(SETTINGS, max_examples=EXAMPLES // 3)
+
+
+class AllModelTest(WithRedis, AllUsers.TestCase):
+    settings = settings(SETTINGS, max_examples=EXAMPLES * 2 // 3)
 
 
 class SlowModelTest(WithRedis, SlowUsers.TestCase):

@@ -1,8 +1,8 @@
 """The contract of a task queue. These docstrings are the law; a backend obeys them.
 
 A queue stores ids, numbers and bytes. It knows nothing of functions, pickles or secrets.
-``worq.queue.memory`` and ``worq.queue.redis`` both implement it, answer alike to the last
-word, and are held to it by one suite of tests and one model.
+``worq.queue.memory``, ``worq.queue.sqlite`` and ``worq.queue.redis`` implement it, answer alike to
+the last word, and are held to it by one suite of tests and one model.
 
 **Life and nonce.** An id may be used again once its task is done with. Each use is a *life*
 and has a nonce of its own, `const.NONCE` characters that the caller makes. Edges, pins and
@@ -127,6 +127,7 @@ class TaskQueue:
 
     handful = 1_000     #: tasks that a pool should take in one turn, at most
     place = ''          #: which part of a backend it is in, for signatures to tell them apart
+    shared = False      #: whether other users of this machine may write there
     heavy = 0           #: bytes of an outcome that a pool should settle by itself; 0: of none
 
     def __init__(self, url: str, name: str = const.DEFAULT) -> None:

@@ -1,0 +1,4 @@
+"""The engine in a file: the machine over rows, a transaction for each verb."""
+from worq.queue.sqlite.queue import TaskQueue
+
+__all__ = ['TaskQueue']

@@ -1,0 +1,434 @@
+"""The queue in a file: durable, with nothing to install or to start.
+
+Any number of processes of one machine share it. Each verb is one transaction, see
+``worq.queue.sqlite.store``; who only looks waits for nobody.
+"""
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, TypeVar
+
+from worq import const
+from worq.const import COMPLETED
+from worq.lock import look_within
+from worq.queue import base
+from worq.queue.base import (
+    Argument, Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn,
+)
+from worq.queue.machine.inspection import audit, inspect, status
+from worq.queue.sqlite.address import parse
+from worq.queue.sqlite.bell import Alarm, Bell
+from worq.queue.sqlite.check import check
+from worq.queue.sqlite.doorbell import Doorbell, ring
+from worq.queue.sqlite.file import File
+from worq.queue.sqlite.store import Rows, Writes
+from worq.queue.sqlite.waiting import Waiting
+from worq.queue.validation import (
+    check_edges, check_held, check_limit, check_messages, check_outcomes, check_wait,
+)
+from worq.shield import unbroken
+
+__all__ = ['TaskQueue']
+
+BUDGET = 2 * const.BUDGET   # to let go of an argument counts as much as to tell of it
+PAUSE = 2.0         # seconds that a take sleeps at most: others' leases run out meanwhile
+T = TypeVar('T')
+News = list[tuple[str, bytes | None]]
+
+
+def wall() -> int:
+    """The clock, in ms. What is in a file outlives the machine's own time."""
+    return time.time_ns() // 1_000_000
+
+
+class TaskQueue(base.TaskQueue):
+    """A queue in a file.
+
+    :param url: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``.
+    :param name: which of the queues in it this is.
+    :param sync: when what was committed is written to the disk: ``full``, before a call returns;
+        ``second``, within a second; ``off``, when the system likes, as for tests. Only a loss of
+        power, or of the system, makes a difference; none of them leaves a damaged file. By
+        default that of the URL, else ``second``.
+    :param retry_for: seconds to wait for others who write.
+    :param anywhere: also on a disk that other machines may write to; that is not safe.
+    :param clock: tells ms; tests move it.
+    :raises ValueError: if there is a mistake in the URL. Nothing is opened yet.
+    """
+
+    handful = 64        # no more, for nobody else writes during a turn
+
+    def __init__(self, url: str, name: str = const.DEFAULT, *, sync: str | None = None,
+                 retry_for: float | None = None, anywhere: bool = False,
+                 clock: Callable[[], int] = wall) -> None:
+        address = parse(url, sync, retry_for)
+        super().__init__(address.url, name)
+        self.options = {'sync': sync, 'retry_for': retry_for, 'anywhere': anywhere}
+        self.clock = clock
+        self._key = name.encode()
+        self._file = File(address, anywhere)
+        self._set_up()
+
+    def _set_up(self) -> None:
+        self._pid = os.getpid()
+        self._store = Rows(self._tell, BUDGET)
+        self._looker = Rows(self._tell, BUDGET)
+        self._looker.looking = True
+        self._waiting = Waiting(self._store)
+        self._bells: dict[str, Bell] = {}
+        self._alarm = Alarm()
+        self._free: list[Doorbell] = []    # to be used again
+        self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._sender.setblocking(False)
+
+    @classmethod
+    def open(cls, url: str, name: str = const.DEFAULT, **options: Any) -> TaskQueue:
+        """A queue for this URL and name; `options` are those of the class."""
+        unknown = options.keys() - {'sync', 'retry_for', 'anywhere'}
+        if unknown:
+            raise TypeError(f'a queue in a file has no option {min(unknown)!r}; '
+                            'there are sync, retry_for, anywhere')
+        return cls(url, name, **options)
+
+    @property
+    def shared(self) -> bool:   # type: ignore[override]
+        return self._file.shared()
+
+    # -- a verb -----------------------------------------------------------------
+
+    def _write(self, verb: Callable[[Rows], T], ids: Iterable[str] = (), puts: int = 0,
+               end: Callable[[Rows], None] | None = Rows.end) -> T:
+        """Do a verb as a whole, and wake who may go on.
+
+        :param ids: of tasks that it looks at.
+        :param end: what follows from it.
+        """
+        store, waiting = self._store, self._waiting
+
+        def work(db: sqlite3.Connection, q: int, meta: str | None) -> tuple[T, list[str]]:
+            store.open(db, q, meta)
+            store.begin(self.clock(), puts)
+            waiting.open()
+            if ids:
+                store.lives.load(ids)   # type: ignore[attr-defined]
+            answer = verb(store)
+            if end is not None:
+                end(store)
+            store.save()
+            return answer, waiting.awaken()
+        answer, awake = self._locked(work)
+        for address in awake:
+            if not ring(self._sender, address):
+                self._ring_another()
+        return answer
+
+    def _locked(self, work: Callable[[sqlite3.Connection, int, str | None], T]) -> T:
+        if self._pid != os.getpid():
+            self._set_up()
+        lock = self._file.lock
+        if lock._is_owned():
+            look_within(lock, __file__, self)
+        with unbroken(), lock:
+            return self._file.write(self._key, work)
+
+    def _ring_another(self) -> None:
+        """Who was entered has gone without a word: wake somebody else."""
+        def work(db: sqlite3.Connection, q: int, meta: str | None) -> list[str]:
+            self._store.open(db, q, meta)
+            self._waiting.open()
+            self._store.woken = 1
+            return self._waiting.awaken()
+        while (address := next(iter(self._locked(work)), None)) is not None:
+            if ring(self._sender, address):
+                return
+
+    def _look(self, verb: Callable[[Rows], T], ids: Iterable[str] = ()) -> T:
+        """Do a verb that only looks, unless what it meets is too late to begin."""
+        store = self._looker
+
+        def work(db: sqlite3.Connection, q: int, meta: str | None) -> T:
+            store.open(db, q, meta)
+            store.begin(self.clock())
+            if ids:
+                store.lives.load(ids)   # type: ignore[attr-defined]
+            return verb(store)
+        if self._pid != os.getpid():
+            self._set_up()
+        lock = self._file.reading
+        if lock._is_owned():
+            look_within(lock, __file__, self)
+        try:
+            with unbroken(), lock:
+                return self._file.read(self._key, work)
+        except Writes:
+            return self._write(verb, ids, end=Rows.defer)
+
+    # -- producers ------------------------------------------------------------
+
+    def put(self, messages: Sequence[Message], gate: str = '',
+            client: str = '') -> list[Refusal]:
+        check_messages(messages, gate)
+        self._file.check_room()
+        ids = [one.id for one in messages]
+        ids += [argument.id for one in messages for argument in one.arguments]
+
+        def verb(store: Rows) -> list[Refusal]:
+            if client:
+                self._waiting.inbox(client)
+            return store.put(messages, gate, client)
+        return self._write(verb, ids, len(messages), Rows.defer)
+
+    def edges(self, gate: str, id: str, nonce: str, start: int,
+              arguments: Sequence[Argument]) -> list[Refusal]:
+        check_edges(id, start, arguments)
+        self._file.check_room()
+        return self._write(lambda store: store.edges(gate, id, nonce, start, arguments),
+                           [gate, id, *(argument.id for argument in arguments)], end=Rows.defer)
+
+    def cancel(self, ids: Sequence[str]) -> list[str]:
+        return self._write(lambda store: [store.cancel(id) for id in ids], ids)
+
+    def purge(self) -> int:
+        return self._write(Rows.purge)
+
+    # -- readers --------------------------------------------------------------
+
+    def status(self, ids: Sequence[str]) -> list[str | None]:
+        return self._look(lambda store: [
+            status(life) if life else None for life in map(store.find, ids)], ids)
+
+    def inspect(self, ids: Sequence[str]) -> list[Inspection | None]:
+        return self._look(lambda store: [
+            inspect(store, life) if life else None for life in map(store.find, ids)], ids)
+
+    def results(self, ids: Sequence[str]) -> list[bytes | None]:
+        return self._look(lambda store: [
+            life.record() if life else None for life in map(store.find, ids)], ids)
+
+    def watch(self, client: str, ids: Sequence[str]) -> News:
+        def verb(store: Rows) -> News:
+            self._waiting.inbox(client)
+            ended: News = []
+            for id in ids:
+                life = store.find(id)
+                if life is None or life.state == COMPLETED:
+                    ended.append((id, life.news() if life else None))
+                else:
+                    life.watch(client)
+            return ended
+        return self._write(verb, ids, end=Rows.defer)
+
+    def wait(self, client: str, timeout: float) -> News:
+        check_wait(timeout)
+        until = time.monotonic() + timeout
+        doorbell = None
+        try:
+            while True:
+                left = until - time.monotonic()
+                if left > 0 and doorbell is None:
+                    doorbell = self._doorbell()
+                address = doorbell.address if doorbell is not None and left > 0 else ''
+                news = self._locked(partial(self._collect, client, address))
+                if news is not None or doorbell is None:
+                    return news or []
+                doorbell.wait(min(left, const.INBOX_TTL / 2))
+        finally:
+            self._put_back(doorbell)
+
+    def _collect(self, client: str, address: str, db: sqlite3.Connection, q: int,
+                 meta: str | None) -> News | None:
+        """The news of a client; None, and it is entered as one who waits, if there is none."""
+        self._store.open(db, q, meta)
+        self._store.now = self._store.date(self.clock())
+        self._waiting.open()
+        news = self._waiting.collect(client, address)
+        self._store.save()
+        return news
+
+    def ring(self, client: str) -> None:
+        self._write(lambda store: self._waiting.ring(client), end=None)
+
+    def _tell(self, client: str, id: str, news: bytes | None) -> None:
+        self._waiting.tell(client, id, news)
+
+    def forget(self, ids: Sequence[str]) -> list[str]:
+        return self._write(lambda store: [store.forget(id) for id in ids], ids, end=Rows.defer)
+
+    # -- pools ----------------------------------------------------------------
+
+    def join(self, pool: str, info: Mapping[str, str]) -> None:
+        def verb(store: Rows) -> None:
+            store.pools[pool] = dict(info), store.now
+        self._write(verb, end=None)
+
+    def leave(self, pool: str) -> None:
+        self._write(lambda store: store.pools.pop(pool, None), end=None)
+
+    def pools(self, beside: str = '') -> dict[str, dict[str, str]]:
+        def verb(store: Rows) -> dict[str, dict[str, str]]:
+            now, pools = store.now, dict(store.pools.items())
+            for pool, (_, seen) in [*pools.items()]:
+                if now - seen >= const.POOL_TTL * 1_000:
+                    del pools[pool]
+                    store.pools.pop(pool, None)
+            found = store.beside(beside, now) if beside else \
+                {pool: info for pool, (info, _) in pools.items()}
+            return {pool: {**info, 'seen': str(now - pools[pool][1])}
+                    for pool, info in found.items()}
+        return self._write(verb, end=None)
+
+    def take(self, pool: str, limit: int, timeout: float = 0,
+             lease: int = const.LEASE) -> list[Delivery]:
+        check_limit(limit, timeout, lease)
+        until = time.monotonic() + timeout
+        doorbell: Doorbell | None = None
+        try:
+            while True:
+                if doorbell is None and until > time.monotonic():
+                    doorbell = self._doorbell()
+                taken, pause = self._write(
+                    partial(self._try, pool, limit, lease, until, doorbell), end=None)
+                if taken or doorbell is None or pause is None:
+                    return taken
+                doorbell.wait(pause)
+        finally:
+            self._put_back(doorbell)
+
+    def _try(self, pool: str, limit: int, lease: int, until: float, doorbell: Doorbell | None,
+             store: Rows) -> tuple[list[Delivery], float | None]:
+        """What there is to take; or there is nothing, and for how long to wait."""
+        store.hint = limit
+        while True:
+            store.tick()
+            taken = store.take(pool, limit, lease)
+            store.end()
+            # else what it found had expired, and something has followed from that
+            if taken or not any(store.lanes):
+                break
+        left = until - time.monotonic()
+        if taken or left <= 0 or doorbell is None:
+            if doorbell is not None:
+                self._waiting.leave(doorbell.address)
+            return taken, None
+        pause = min(left, PAUSE, self._next_tick(store) or PAUSE)
+        self._waiting.enter(doorbell.address, pause)
+        return taken, pause
+
+    def _next_tick(self, store: Rows) -> float | None:
+        """In how many seconds something may come due, or is to be done."""
+        if store.lags or store.left_over:
+            return 0.001
+        at = store.next_tick()
+        return None if at is None else max(at - store.now, 1) / 1_000
+
+    def beat(self, pool: str, held: Iterable[Held] = (),
+             lease: int = const.LEASE) -> list[Lost]:
+        held = check_held(held, lease)
+
+        def verb(store: Rows) -> list[Lost]:
+            # Renewed first: a pool's own late beat loses it nothing.
+            lost = store.beat(pool, held, lease)
+            store.tick()
+            return lost
+        return self._write(verb, [one.id for one in held])
+
+    def settle(self, pool: str, outcomes: Sequence[Outcome]) -> list[str]:
+        check_outcomes(outcomes)
+        if not outcomes:
+            return []
+        return self._write(lambda store: [store.settle(pool, outcome) for outcome in outcomes],
+                           [outcome.id for outcome in outcomes])
+
+    def turn(self, pool: str, outcomes: Sequence[Outcome] = (),
+             held: Iterable[Held] | None = None, limit: int = 0,
+             lease: int = const.LEASE) -> Turn:
+        check_outcomes(outcomes)
+        beats = None if held is None else check_held(held, lease)
+        bell = self._bells.get(pool)
+
+        def verb(store: Rows) -> Turn:
+            words = [store.settle(pool, outcome) for outcome in outcomes]
+            lost = [] if beats is None else store.beat(pool, beats, lease)
+            store.tick()
+            store.hint = max(limit, 1)
+            taken = store.take(pool, limit, lease) if limit > 0 else []
+            store.end()
+            if bell is not None and limit > 0 and not taken:
+                self._expect(store, bell)
+            return Turn(words, lost, taken)
+        return self._write(verb, [one.id for one in (*outcomes, *(beats or ()))], end=None)
+
+    def reconcile(self, pool: str, known: Iterable[bytes]) -> int:
+        tokens = set(known)
+        return self._write(lambda store: store.reconcile(pool, tokens))
+
+    def abandon(self, pool: str, cause: str) -> int:
+        return self._write(lambda store: store.abandon(pool, cause))
+
+    def bell(self, pool: str) -> Bell:
+        bell = self._bells[pool] = Bell(pool, self._arm, self._disarm)
+        return bell
+
+    def _expect(self, store: Rows, bell: Bell) -> None:
+        """Enter a bell as one that waits, in the transaction that has found nothing for it."""
+        pause = min(PAUSE, self._next_tick(store) or PAUSE)
+        self._waiting.enter(bell.doorbell.address, pause)
+        bell.expect(pause)
+
+    def _arm(self, bell: Bell) -> None:
+        if not bell.expected:
+            def verb(store: Rows) -> bool:
+                self._expect(store, bell)
+                return any(store.lanes)
+            if self._write(verb, end=None):
+                ring(self._sender, bell.doorbell.address)
+        self._alarm.set(bell)
+
+    def _disarm(self, bell: Bell) -> None:
+        """It listens no more."""
+        self._alarm.drop(bell)
+        if self._bells.get(bell.pool) is bell:
+            del self._bells[bell.pool]
+        if bell.expected:
+            self._write(lambda store: self._waiting.leave(bell.doorbell.address), end=None)
+
+    def _doorbell(self) -> Doorbell:
+        if self._pid != os.getpid():
+            self._set_up()
+        try:
+            doorbell = self._free.pop()   # in one step, whoever else does so
+        except IndexError:
+            return Doorbell()
+        doorbell.clear()
+        return doorbell
+
+    def _put_back(self, doorbell: Doorbell | None) -> None:
+        if doorbell is not None:
+            self._free.append(doorbell)
+
+    # -- keepers --------------------------------------------------------------
+
+    def size(self) -> int:
+        return self._look(lambda store: store.size)
+
+    def stats(self) -> dict[str, int]:
+        return self._look(lambda store: {
+            **{state: n for state, n in store.counts.items() if state != COMPLETED},
+            **store.counters})
+
+    def audit(self, repair: bool = False) -> list[str]:
+        return self._look(lambda store: [*audit(store), *check(store)])
+
+    def within(self, seconds: float) -> AbstractContextManager[None]:
+        return self._file.within(seconds)
+
+    def close(self) -> None:
+        while self._free:
+            self._free.pop().close()
+        self._file.close()

@@ -1,0 +1,302 @@
+"""The machine over the rows of a file: one unit of work for each verb, in a transaction.
+
+What a verb meets is read, by an index, and known until its end; then what differs is written. So
+the logic of a queue is told once, in ``worq.queue.machine``, and nothing here has a rule of it.
+"""
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import compress
+from operator import ne
+from typing import Any
+
+from worq import const
+from worq.const import COMPLETED, PROCESSING
+from worq.queue.base import Message
+from worq.queue.machine.life import Life
+from worq.queue.machine.store import Store
+from worq.queue.sqlite.rows import Row, varied
+from worq.queue.sqlite.schema import COLUMNS, SPAN, VARIED
+from worq.queue.sqlite.tables import (
+    COLS, Agenda, Edges, Ended, Lane, Leased, Lives, Longs, Looks, Pools,
+)
+
+__all__ = ['Rows', 'Writes']
+
+INSERT = f'INSERT INTO worq_task({COLS}) VALUES({",".join("?" * len(COLUMNS))})'
+#: What the machine keeps in numbers, by the name that it has in the file.
+KEPT = {name.strip('_'): name for name in (
+    'completed', 'scheduled', 'counters', 'purged', '_soonest', '_ticked', '_clock_at', '_skew',
+    '_calm', 'lags', 'total', 'ready', 'leases', 'back', 'front', 'seq', 'last', 'left_over_n',
+    'lives_n', 'longs_n', 'generation', 'soon')}
+
+
+class Writes(Exception):
+    """What was to be looked at has to be changed first, see `Rows.looking`."""
+
+
+class Rows(Store):
+    """The machine over rows.
+
+    :param tell: see `Store`.
+    :param budget: see `Store`.
+    """
+
+    db: sqlite3.Connection
+    q = 0
+    looking = False     # nothing may be written: it is a reader's
+
+    def __init__(self, tell: Callable[[str, str, bytes | None], None], budget: int) -> None:
+        super().__init__(tell, self._row, budget)
+        self.total = 0                  # tasks
+        self.ready = [0] * len(const.PRIORITIES)
+        self.leases = 0
+        self.back = self.front = 0      # the places that lanes have given
+        self.seq = 0                    # edges ever
+        self.last = self.left_over_n = 0     # places in the line of `Ended`; how many are in it
+        self.lives_n = self.longs_n = 0      # ever
+        self.generation = 0             # purges ever
+        self.soon: dict[str, int | None] = {}   # by column: no moment of an `Agenda` is before
+        self.hint = const.BUDGET        # how many somebody is about to take
+        self._blank = json.dumps({name: vars(self)[attr] for name, attr in KEPT.items()})
+        self._meta = ''                 # the numbers below as text, if they are what it says
+        self._read_meta: str | None = ''
+        self._known: dict[str, Any] = {}    # with those of a newer program
+
+        tables: Any = self   # they have the manners of what they stand for, as far as it is used
+        tables.lives = Lives(self)
+        tables.lanes = [Lane(self, priority) for priority in range(len(self.ready))]
+        tables.leased = Leased(self)
+        tables.schedule = Agenda(self, 'due', "state='scheduled'", 'worq_scheduled')
+        tables._late = Agenda(
+            self, 'late', "late>0 AND state IN ('pending','scheduled','enqueued') "
+            'AND target IS NULL', 'worq_late')
+        tables._expiry = Agenda(self, 'expires', 'expires>0', 'worq_over', gen=False)
+        tables._ended = Ended(self)
+        tables.pools = Pools(self)
+        tables._looked = Looks(self)
+        self.links = Edges(self)
+        self.longs = Longs(self)
+        self._clear()
+
+    # -- a unit of work ---------------------------------------------------------
+
+    def _clear(self) -> None:
+        self.inboxes: dict[str, int] = {}    # numbers of clients
+        self.met: dict[int, Row] = {}        # by number: an object for each
+        self.fresh_rows: list[Row] = []      # to be inserted
+        self.dead: list[Row] = []            # to be deleted
+        self._aside: deque[Row] = deque()    # purged, and about to end
+        self.fresh, self.holder, self.doomed = {}, None, []
+        self._first.clear()
+        lives: Any = self.lives
+        lives.met = {}
+        lanes: Any = self.lanes
+        for lane in lanes:
+            lane.first.clear()
+        ended: Any = self._ended
+        ended.first.clear()
+        ended.came.clear()
+        self.links.clear()
+        self.longs.clear()
+
+    def open(self, db: sqlite3.Connection, q: int, meta: str | None) -> None:
+        """Begin a unit of work.
+
+        :param q: the queue's number.
+        :param meta: what it keeps in numbers; None if it is new.
+        """
+        self._clear()
+        self.db, self.q, self._read_meta = db, q, meta
+        if meta and meta == self._meta:
+            self._meta = ''   # until it is known what comes of this unit
+            return
+        self._meta = ''
+        self._known = known = json.loads(meta or self._blank)
+        values = vars(self)
+        for name, attr in KEPT.items():
+            values[attr] = known[name] if name in known else json.loads(self._blank)[name]
+
+    def save(self) -> None:
+        """Write what the unit has changed."""
+        self.flush()
+        values = vars(self)
+        self._known.update({name: values[attr] for name, attr in KEPT.items()})
+        meta = json.dumps(self._known)
+        if meta != self._read_meta:
+            self.db.execute('UPDATE worq_queue SET meta=? WHERE q=?', (meta, self.q))
+        self._meta = meta
+
+    def flush_new(self) -> None:
+        """Write what relations need: rows that are new or gone, and edges."""
+        if self.looking:
+            return
+        if self.dead:
+            self._bury()
+        if self.fresh_rows:
+            rows, self.fresh_rows = self.fresh_rows, []
+            made = []
+            for life in rows:
+                if not life.gone:
+                    life.part()
+                    life.loaded = varied(life)
+                    made.append(life.fixed() + life.loaded)
+            self.db.executemany(INSERT, made)
+        if self.links.changed:
+            self.links.flush()
+
+    def _bury(self) -> None:
+        """Take out what is forgotten. What it has left over keeps its row, without an id."""
+        dead, self.dead = self.dead, []
+        self.db.executemany('DELETE FROM worq_task WHERE n=?',
+                            [(life.n,) for life in dead if not life.nargs and not life.ndeps])
+        self.db.executemany('UPDATE worq_task SET id=NULL WHERE n=?',
+                            [(life.n,) for life in dead if life.nargs or life.ndeps])
+
+    def flush(self) -> None:
+        """Write all that differs from what is stored."""
+        if self.looking:
+            return
+        self.flush_new()
+        changed: dict[tuple[bool, ...], list[list[Any]]] = {}
+        over = []
+        for life in self.met.values():
+            now, old = varied(life), life.loaded
+            if now != old and old is not None:
+                if life.gone and not life.nargs and not life.ndeps:
+                    over.append((life.n,))
+                    continue
+                which = tuple(map(ne, now, old))
+                changed.setdefault(which, []).append([*compress(now, which), life.n])
+                life.loaded = now
+        for which, rows in changed.items():
+            names = ', '.join(name + '=?' for name in compress(VARIED, which))
+            self.db.executemany(f'UPDATE worq_task SET {names} WHERE n=?', rows)
+        if over:
+            self.db.executemany('DELETE FROM worq_task WHERE n=?', over)
+        if self.longs.refs:
+            self.longs.flush()
+
+    # -- rows ---------------------------------------------------------------------
+
+    def adopt(self, row: tuple[Any, ...]) -> Row:
+        """The life of a row that was read; always the same one in a unit of work."""
+        life = self.met.get(row[0])
+        if life is None:
+            life = self.met[row[0]] = Row.load(self, row)
+            if not life.gone:
+                lives: Any = self.lives
+                lives.met[life.id] = life
+        return life
+
+    def adopted(self, rows: Iterable[tuple[Any, ...]]) -> list[Row]:
+        return [self.adopt(row) for row in list(rows)]
+
+    def select(self, where: str, *values: Any, by: str = '') -> list[Row]:
+        index = f'INDEXED BY {by} ' if by else ''
+        return self.adopted(self.db.execute(
+            f'SELECT {COLS} FROM worq_task {index}WHERE {where}', values))
+
+    def by_number(self, n: int) -> Row | None:
+        life = self.met.get(n)
+        if life is None:
+            self.flush_new()
+            found = self.select('n=?', n)
+            life = found[0] if found else None
+        return life
+
+    def _row(self, message: Message, arguments: tuple[Life, ...], now: int) -> Life:
+        """Make the row of a message; it is stored when it is entered in `lives`."""
+        life = Row.__new__(Row)
+        self.lives_n += 1
+        life.store, life.q, life.n = self, self.q, self.q * SPAN + self.lives_n
+        life.gen = self.generation
+        life.place = life.ended = life.nargs = life.ndeps = life.watched = 0
+        life.target_n = life.gate_n = life.loaded = None
+        life.body_ = life.memo_ = life.data_ = b''
+        life.made = life.gone = life.leased = False
+        Life.__init__(life, message, (), now)
+        life.args, life.nargs = arguments, len(arguments)
+        return life
+
+    # -- what the machine asks of a storage ------------------------------------------
+
+    def width(self, life: Life) -> int:
+        assert isinstance(life, Row)
+        return life.nargs
+
+    def argue(self, life: Life, more: Iterable[Life]) -> None:
+        assert isinstance(life, Row)
+        some = tuple(more)
+        self.links.add(life, life.nargs, some)
+        life.nargs += len(some)
+        life.args = None
+
+    def shed(self, life: Life, most: int) -> Iterable[Life]:
+        assert isinstance(life, Row)
+        return self.links.shed(life, most)
+
+    def heirs(self, life: Life, most: int) -> Iterable[Life]:
+        assert isinstance(life, Row)
+        return self.links.heirs(life, most)
+
+    # -- by an index, what memory looks for among all -----------------------------------
+
+    def _move(self, life: Life, state: str) -> None:
+        if state != PROCESSING and state != COMPLETED:
+            life.gen = self.generation   # type: ignore[attr-defined]
+        super()._move(life, state)
+
+    def _end_late(self, life: Life) -> bool:
+        if self.looking and life.late and life.late <= self.now and life.target is None \
+                and life.state not in (PROCESSING, COMPLETED):
+            raise Writes
+        return super()._end_late(life)
+
+    def leases_of(self, where: str = '', *values: Any, limit: int = -1) -> list[Row]:
+        """What is leased, by when that ends."""
+        self.flush()
+        return self.select(
+            f"q=? AND state='processing'{where} ORDER BY deadline, id LIMIT ?",
+            self.q, *values, limit, by='worq_leased')
+
+    def _leases(self, pool: str) -> list[Life]:
+        return [*self.leases_of(' AND owner=?', pool)]
+
+    def _give_time(self, ms: int) -> None:
+        leased: Any = self.leased
+        leased.most = -1
+        try:
+            super()._give_time(ms)
+        finally:
+            del leased.most
+
+    def purge(self) -> int:
+        """All that has not begun is of a generation before this from now on: no row is written."""
+        counts = self.counts
+        doomed = sum(counts.values()) - counts[PROCESSING] - counts[COMPLETED]
+        if doomed:
+            self.flush()
+            self.purged += doomed
+            self.scheduled = 0
+            self.ready = [0] * len(self.ready)
+            self.generation += 1
+            self.met.clear()
+            lives: Any = self.lives
+            lives.met.clear()
+        return doomed
+
+    def purged_one(self) -> Row:
+        """The next of those that were purged and have not ended yet."""
+        if not self._aside:
+            self.flush()
+            for state in 'pending', 'scheduled', 'enqueued':
+                self._aside.extend(self.select(
+                    f"q=? AND gen<? AND state='{state}' LIMIT ?", self.q, self.generation,
+                    max(self.left, 1), by=f'worq_{"ready" if state == "enqueued" else state}'))
+                if self._aside:
+                    break
+        return self._aside.popleft()
