@@ -26,7 +26,8 @@ setup(
     python_requires='>=3.11',
     packages=find_packages(include=['worq', 'worq.*']),
     package_data={'worq': ['py.typed', 'queue/redis/lua/*.lua', 'queue/redis/lua/*/*.lua']},
-    extras_require={'redis': ['redis>=5', 'hiredis>=2'], 'msgpack': ['msgpack>=1']},
+    extras_require={'redis': ['redis>=5', 'hiredis>=2'], 'msgpack': ['msgpack>=1'],
+                    'cloudpickle': ['cloudpickle>=3']},
     zip_safe=False,
     classifiers=[
         'Development Status :: 4 - Beta',

@@ -39,7 +39,7 @@ __all__ = [
     'get_broker', 'get_queue', 'queues', 'Broker', 'Deferred', 'Queue', 'Task', 'TaskSpace',
     'TaskQueue',
     'TaskFailure', 'TaskExpired', 'TaskCancelled', 'TaskTimeout', 'DuplicateTask',
-    'batch', 'map', 'reduce', 'wait', 'as_completed', 'ALL_COMPLETED', 'FIRST_COMPLETED',
+    'local', 'batch', 'map', 'reduce', 'wait', 'as_completed', 'ALL_COMPLETED', 'FIRST_COMPLETED',
     'FIRST_EXCEPTION',
     'current_task', 'CurrentTask', 'Progress', 'Cancelled', 'Retry',
     'WorqError', 'QueueError', 'TooLarge', 'EncodeError', 'DecodeError', 'UntrustedMessage',
@@ -75,7 +75,8 @@ def get_broker(url: str, name: str = DEFAULT, *, secret: Any = None, codec: str 
         bytes, or a list of them, of which the first signs. By default ``WORQ_SECRET``, or
         for a file, or a Redis on this machine, a key file of the user. `UNSIGNED` does without. In
         memory nothing is signed, with a secret or without.
-    :param codec: 'pickle' (any Python object), 'json' or 'msgpack'.
+    :param codec: 'pickle' (any Python object), 'cloudpickle' (functions and classes too that
+        cannot be imported), 'json' or 'msgpack'.
     :param max_payload: bytes of a call or a result, at most.
     :param options: of the backend. On Redis `retry_for` (seconds for which an operation is
         tried while Redis is out of reach, 5 by default), `strict` (refuse a server that
@@ -117,6 +118,23 @@ def queues(url: str, **options: Any) -> list[str]:
     :raises: what `get_broker` does for mistakes in them.
     """
     return _backend(url, DEFAULT)(url, DEFAULT, **options).queues()
+
+
+def local(workers: int | None = None, url: str = 'memory://', **options: Any) -> Any:
+    """An executor whose workers are started here, and end with it; see `worq.executor.Executor`.
+
+    ::
+
+        with worq.local(workers=4) as run:
+            squares = [run(square, n) for n in range(10)]   # Deferreds
+            total = run(sum, squares)                       # which are arguments of other calls
+            print(total.result())
+
+    :param workers: how many; by default one for each processor.
+    :param url: where the queue is, see `get_broker`; in this process by default.
+    :param options: of the `Executor`.
+    """
+    return import_module('worq.executor').Executor(workers, url, **options)
 
 
 def _backend(url: str, name: str) -> Callable[..., TaskQueue]:

@@ -23,12 +23,13 @@ import json
 import pickle
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from struct import Struct
 from typing import Any, NamedTuple, NoReturn
 
 from worq import blame, const, errors
 from worq.errors import DecodeError, EncodeError, TaskFailure, UntrustedMessage, WorqError
-from worq.printable import middle_out
+from worq.printable import middle_out, task_name
 from worq.trust import (
     CALL, FAILURE, KINDS, MEMO, UNSIGNED, VALUE, Key, Keyring, hmac_halves, keyring_for,
 )
@@ -145,6 +146,12 @@ class Format(NamedTuple):
     reads: frozenset[int]  #: numbers of the formats that a broker of this one accepts
 
 
+def dump_by_value(obj: object) -> bytes:
+    """A pickle which has those functions and classes in it that a reader could not import."""
+    import cloudpickle   # dear to load
+    return cloudpickle.dumps(obj, 5)   # type: ignore[no-any-return]
+
+
 def dump_pickle(obj: object) -> bytes:
     return pickle.dumps(obj, 5)
 
@@ -238,6 +245,7 @@ def _from_extension(code: int, data: bytes) -> object:
 # somebody slips into the queue stays a string of bytes.
 FORMATS = {
     'pickle': Format(1, dump_pickle, load_pickle, frozenset([1, 2, 3])),
+    'cloudpickle': Format(1, dump_by_value, load_pickle, frozenset([1, 2, 3])),
     'json': Format(2, dump_json, load_json, frozenset([2, 3])),
     'msgpack': Format(3, dump_msgpack, load_msgpack, frozenset([2, 3])),
 }
@@ -255,21 +263,22 @@ class Codec:
     turns payloads into objects.
 
     :param queue: name of the queue; a message of one queue does not verify in another.
-    :param format: ``'pickle'`` for any object; ``'json'`` or ``'msgpack'``, which run no code
-        when they are read, for plain data: tuples become lists and, in json, the
-        keys of dicts become strings.
+    :param format: ``'pickle'`` for any object; ``'cloudpickle'``, for whoever reads pickles, also
+        for what cannot be imported; ``'json'`` or ``'msgpack'``, which run no code when they are
+        read, for plain data: tuples become lists and, in json, keys of dicts become strings.
     :param keys: who signs and verifies; with None nothing is signed, nor read if it is.
     :param max_payload: bytes that a message may have.
     :raises ValueError: for a format that does not exist.
-    :raises ImportError: for msgpack where it is not installed.
+    :raises ImportError: for msgpack or cloudpickle where it is not installed.
     """
 
     def __init__(self, queue: str, *, format: str = 'pickle', keys: Keyring | None = None,
                  max_payload: int = const.MAX_PAYLOAD) -> None:
         if format not in FORMATS:
             raise ValueError(f'codec is one of {", ".join(FORMATS)}, not {format!r}')
-        if format == 'msgpack' and msgpack is None:
-            raise ImportError("codec='msgpack' needs a package: pip install WorQ[msgpack]")
+        if format == 'msgpack' and msgpack is None \
+                or format == 'cloudpickle' and not find_spec(format):
+            raise ImportError(f'codec={format!r} needs a package: pip install WorQ[{format}]')
         max_payload = const.check_count('max_payload', max_payload, most=const.PAYLOAD)
         self.queue = queue
         self.format = format
@@ -507,8 +516,3 @@ class Codec:
         inner.update(payload)
         outer.update(inner.digest())
         return outer.digest()[:16]
-
-
-def task_name(header: bytes) -> str:
-    """The first line of a header."""
-    return header.partition(b'\n')[0].decode('utf-8', 'replace') or 'a task'

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import logging
 
-__all__ = ['line', 'lines', 'logger', 'middle_out', 'shortened']
+__all__ = ['line', 'lines', 'logger', 'task_name', 'middle_out', 'shortened']
 
 SHORT = 300     # characters of what is shown in short
 LONG = 100_000  # ... of what is looked at one by one, where some cannot be printed
@@ -57,6 +57,11 @@ def bounded(text: str) -> str:
         return text
     half = LONG // 2
     return f'{text[:half]} ... {len(text) - 2 * half:,} characters left out ... {text[-half:]}'
+
+
+def task_name(header: bytes) -> str:
+    """The first line of the header of a call."""
+    return header.partition(b'\n')[0].decode('utf-8', 'replace') or 'a task'
 
 
 def logger(name: str) -> logging.Logger:

@@ -1,0 +1,270 @@
+"""``worq.local``: an executor as the standard library's, on processes and on threads."""
+from __future__ import annotations
+
+import asyncio
+from concurrent import futures
+import gc
+import os
+from pathlib import Path
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+import unittest
+from unittest import mock
+import weakref
+
+import worq
+from test.support import eventually
+from worq import TaskFailure, codec
+from worq.executor import Executor
+
+ROOT = Path(__file__).resolve().parents[1]
+WAIT = 60   # seconds for what takes a moment
+
+
+def folder(case):
+    """A folder that goes with a test."""
+    made = tempfile.TemporaryDirectory()
+    case.addCleanup(made.cleanup)
+    return made.name
+
+
+def wait_for_file(path):
+    """Keeps a worker until there is such a file."""
+    while not os.path.exists(path):
+        time.sleep(0.01)
+
+
+def square(n):
+    return n * n
+
+
+def mark(word):
+    os.environ['WORQ_TEST_EXECUTOR'] = word
+
+
+class Result:
+    """Can be referred to weakly."""
+
+
+class ExecutorCase:
+    """What holds for each kind of worker; one pool serves all tests of a class."""
+
+    run_: Executor
+
+    def test_call(self):
+        """Called it returns Deferreds, which are arguments of further calls, nested anywhere."""
+        numbers = [self.run_(square, n) for n in range(5)]
+        self.assertEqual(self.run_(sum, numbers).result(WAIT), 30)
+        total = self.run_(lambda d, *, key: d['a'] + key[0], {'a': numbers[2]}, key=[numbers[3]])
+        self.assertEqual(total.result(WAIT), 13)
+
+    def test_by_value(self):
+        """Functions and classes from within a function go there and come back."""
+        factor = 3
+
+        class Point:
+            def __init__(self, x):
+                self.x = x
+
+        self.assertEqual(self.run_.submit(lambda n: n * factor, 5).result(WAIT), 15)
+        moved = self.run_.submit(lambda point: Point(point.x + 1), Point(4)).result(WAIT)
+        self.assertEqual((type(moved), moved.x), (Point, 5))
+
+    def test_futures(self):
+        """`submit` gives real futures: wait, as_completed and wrap_future of the library work."""
+        made = [self.run_.submit(square, n) for n in range(5)]
+        done, open_ = futures.wait(made, WAIT)
+        self.assertEqual((len(done), open_), (5, set()))
+        self.assertEqual(sorted(f.result() for f in futures.as_completed(made)), [0, 1, 4, 9, 16])
+        called = threading.Event()
+        self.run_.submit(square, 1).add_done_callback(lambda future: called.set())
+        self.assertTrue(called.wait(WAIT))
+        self.assertEqual(self.run_.submit(square, made[3]).result(WAIT), 81)
+
+    def test_asyncio(self):
+        """An event loop may run functions with it, and await its futures."""
+        async def main():
+            loop = asyncio.get_running_loop()
+            return await asyncio.gather(loop.run_in_executor(self.run_, square, 5),
+                                        asyncio.wrap_future(self.run_.submit(square, 6)),
+                                        self.run_(square, 7))
+        self.assertEqual(asyncio.run(main()), [25, 36, 49])
+
+    def test_coroutine(self):
+        """A coroutine function is run to its end."""
+        async def later(n):
+            await asyncio.sleep(0)
+            return n
+        self.assertEqual(self.run_.submit(later, 4).result(WAIT), 4)
+
+    def test_map(self):
+        """`map` as the library's, with chunks too."""
+        self.assertEqual(list(self.run_.map(pow, [2, 3], [3, 2], timeout=WAIT)), [8, 9])
+        self.assertEqual(list(self.run_.map(square, range(10), chunksize=4, timeout=WAIT)),
+                         [n * n for n in range(10)])
+        self.assertEqual(list(self.run_.map(square, [])), [])
+        with self.assertRaisesRegex(ValueError, 'chunksize'):
+            self.run_.map(square, [1], chunksize=0)
+
+    def test_lets_go(self):
+        """It keeps no result that has been handed out."""
+        future = self.run_.submit(Result)
+        kept = weakref.ref(future.result(WAIT))
+        del future
+        eventually(lambda: gc.collect() and False or kept(), None, timeout=WAIT)
+
+    def test_failure(self):
+        """What is raised far away arrives as a TaskFailure that tells it."""
+        future = self.run_.submit(lambda: 1 // 0)
+        self.assertIsInstance(future.exception(WAIT), TaskFailure)
+        self.assertIn('ZeroDivisionError', str(future.exception()))
+        with self.assertRaisesRegex(TaskFailure, 'ZeroDivisionError'):
+            list(self.run_.map(lambda n: 1 // n, [1, 0], timeout=WAIT))
+
+    def test_cancel(self):
+        """What no worker has can be cancelled, and what runs cannot."""
+        gates = [self.run_(wait_for_file, self.file) for _ in range(2)]
+        busy = self.run_.submit(wait_for_file, self.file)
+        waits = self.run_.submit(square, gates[0])
+        eventually(lambda: gates[0].status, 'processing', timeout=WAIT)
+        self.assertTrue(waits.cancel())
+        self.assertTrue(waits.cancel())
+        self.assertTrue(waits.cancelled())
+        self.assertEqual(futures.wait([waits], 0).done, {waits})
+        with self.assertRaises(futures.CancelledError):
+            waits.result()
+        with open(self.file, 'w'):
+            pass
+        self.assertIsNone(busy.result(WAIT))
+        self.assertFalse(busy.cancel())
+        self.assertFalse(busy.running())
+        for gate in gates:
+            gate.wait(WAIT)
+
+    def test_cancelled_elsewhere(self):
+        """A task that somebody else cancels is a cancelled future."""
+        gate = self.run_(wait_for_file, self.file)
+        future = self.run_.submit(square, gate)
+        future.deferred.cancel()
+        eventually(future.cancelled, True, timeout=WAIT)
+        with open(self.file, 'w'):
+            pass
+        gate.wait(WAIT)
+
+    def test_nonsense(self):
+        """What cannot be called or sent is refused by the call."""
+        with self.assertRaisesRegex(TypeError, 'no function'):
+            self.run_(5)
+        with self.assertRaisesRegex(worq.EncodeError, 'argument 2'):
+            self.run_.submit(square, threading.Lock())
+        self.assertRegex(repr(self.run_), r'^<Executor \[local-.*\] 2 workers, running>$')
+        self.assertRegex(repr(self.run_.submit(square, 2)), '^<Future at .* of <Deferred call ')
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.run_.shutdown()
+
+    def setUp(self):
+        self.file = os.path.join(folder(self), 'go')
+
+
+class Processes(ExecutorCase, unittest.TestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        cls.run_ = worq.local(2, initializer=mark, initargs=('here',))
+
+    def test_initializer(self):
+        """It is called in each child, first."""
+        self.assertEqual(self.run_.submit(os.getenv, 'WORQ_TEST_EXECUTOR').result(WAIT), 'here')
+        self.assertNotEqual(self.run_.submit(os.getpid).result(WAIT), os.getpid())
+
+    def test_death(self):
+        """A worker that dies is replaced, and the call is run again."""
+        def die_once(file):
+            if not os.path.exists(file):
+                open(file, 'w').close()
+                os._exit(3)
+            return 'lives'
+        self.assertEqual(self.run_.submit(die_once, self.file).result(WAIT), 'lives')
+
+
+class Threads(ExecutorCase, unittest.TestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        cls.run_ = worq.local(2, threads=True)
+
+    def test_here(self):
+        """They run in this process."""
+        self.assertEqual(self.run_.submit(os.getpid).result(WAIT), os.getpid())
+
+
+class Ends(unittest.TestCase):
+    """How an executor ends, and what it needs."""
+
+    def test_shutdown(self):
+        """It runs what it has, and then takes no more. It may be shut down twice."""
+        run = worq.local(2, threads=True)
+        made = [run.submit(square, n) for n in range(50)]
+        self.assertIsNone(run.shutdown())
+        self.assertEqual([future.result(0) for future in made], [n * n for n in range(50)])
+        run.shutdown()
+        for refused in run, run.submit:
+            with self.assertRaisesRegex(RuntimeError, 'after shutdown'):
+                refused(square, 1)
+        self.assertIn('shut down', repr(run))
+
+    def test_cancel_futures(self):
+        """What no worker has yet is cancelled if that is asked for; without waiting, too."""
+        file = os.path.join(folder(self), 'go')
+        run = worq.local(1, threads=True)
+        first = run.submit(wait_for_file, file)
+        made = [run.submit(square, first) for _ in range(5)]
+        eventually(first.running, True, timeout=WAIT)
+        run.shutdown(wait=False, cancel_futures=True)
+        self.assertEqual([future.cancelled() for future in made], [True] * 5)
+        self.assertFalse(first.done())
+        with open(file, 'w'):
+            pass
+        self.assertIsNone(first.result(WAIT))
+        run.shutdown()
+
+    def test_program(self):
+        """At the end of a program what was submitted is run; functions may be of any script."""
+        script = textwrap.dedent('''
+            import worq
+            run = worq.local(1)
+            word = 'apple'
+            run.submit(lambda: print(word, flush=True))
+        ''')
+        done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True,
+                              timeout=120, cwd=ROOT)
+        self.assertEqual((done.stdout, done.returncode), ('apple\n', 0), done.stderr)
+
+    def test_without_cloudpickle(self):
+        """Without the package importable functions run, and a lambda is refused in words."""
+        with mock.patch('worq.executor.find_spec', return_value=None), \
+                worq.local(1, threads=True) as run:
+            self.assertEqual(run(square, 3).result(WAIT), 9)
+            with self.assertRaisesRegex(worq.EncodeError, 'argument 1 of call'):
+                run(lambda: 1)
+        with mock.patch.object(codec, 'find_spec', return_value=None), \
+                self.assertRaisesRegex(ImportError, r'pip install WorQ\[cloudpickle\]'):
+            worq.get_broker('memory://', 'x', codec='cloudpickle')
+
+    def test_nonsense(self):
+        """Options that make no sense are refused before anything is started."""
+        for workers in 0, -1, 1.5, True:
+            with self.assertRaisesRegex(ValueError, 'workers'):
+                worq.local(workers)
+        with self.assertRaisesRegex(TypeError, 'initializer'):
+            worq.local(1, initializer=5)
+        with self.assertRaisesRegex(ValueError, 'initializer'):
+            worq.local(1, threads=True, initializer=print)
+        with self.assertRaisesRegex(ValueError, 'invalid broker URL'):
+            worq.local(1, 'nowhere')

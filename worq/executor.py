@@ -1,0 +1,257 @@
+"""An executor on a queue of its own: the two-line start for who knows `concurrent.futures`."""
+from __future__ import annotations
+
+import atexit
+from concurrent import futures
+from functools import partial
+from importlib.util import find_spec
+from itertools import chain, islice
+import os
+import pickle
+from queue import SimpleQueue
+from threading import Lock, Thread
+import time
+from types import TracebackType
+from typing import Any, Callable, Iterable, Iterator, Self
+
+from worq import get_broker
+from worq.codec import FORMATS
+from worq.const import PROCESSING, WORKERS, check_count, check_timeout
+from worq.core import Broker
+from worq.errors import TaskCancelled, TaskFailure
+from worq.ids import new_nonce
+from worq.pool import process, thread
+from worq.printable import line
+from worq.task import Deferred
+
+__all__ = ['Executor', 'Future', 'call']
+
+
+def call(function: Callable[..., Any], /, *args: Any, **kw: Any) -> Any:
+    """Call a function that comes with the call: the task of an executor.
+
+    Whoever exposes it on a broker lets those who can put tasks there run any code. (They must
+    know the secret, as for any call.) So it is exposed nowhere unless a program does it.
+    """
+    return function(*args, **kw)
+
+
+def _chunk(function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[Any]:
+    return [function(*args) for args in calls]
+
+
+def _init(url: str, name: str, codec: str, first: bytes) -> Broker:
+    """In a child."""
+    initializer, initargs = pickle.loads(first)
+    if initializer is not None:
+        initializer(*initargs)
+    broker = get_broker(url, name, codec=codec)
+    broker.expose(call)
+    return broker
+
+
+class Future(futures.Future[Any]):
+    """The result of ``Executor.submit``: a future as any other, with a Deferred behind it.
+
+    Passed as an argument of another call of the executor it is awaited there, as its
+    Deferred would be.
+    """
+
+    def __init__(self, executor: Executor, deferred: Deferred) -> None:
+        super().__init__()
+        self.deferred = deferred   #: the task's result, as WorQ has it
+        self._executor = executor
+
+    def cancel(self) -> bool:
+        """Cancel the call, if no worker has it yet; whether that is so now.
+
+        :raises QueueError: if the queue cannot be reached.
+        """
+        if self.done():
+            return self.cancelled()
+        if self.running() or not self.deferred.cancel():
+            return False
+        self._end(cancelled=True)
+        return self.cancelled()
+
+    def running(self) -> bool:
+        """Whether a worker has the call. It asks the queue."""
+        return not self.done() and self.deferred.broker.status(self.deferred) == PROCESSING
+
+    def _announce(self) -> None:
+        self._executor._news.put(self)
+
+    def _fail(self, error: Exception) -> None:
+        with self._executor._lock:
+            if not self.done():
+                self.set_exception(error)
+        self._executor._open.discard(self)
+
+    def _end(self, cancelled: bool = False) -> None:
+        """Take the outcome over from the Deferred, once."""
+        value: Any = None
+        error: BaseException | None = None
+        if not cancelled:
+            try:
+                value = self.deferred.result(0)
+            except TaskCancelled:
+                cancelled = True
+            except TaskFailure as failure:
+                error = failure
+        with self._executor._lock:   # it may be cancelled meanwhile
+            if self.done():
+                return
+            if cancelled:
+                super().cancel()
+        if cancelled:
+            self.set_running_or_notify_cancel()
+        elif error is not None:
+            self.set_exception(error)
+        else:
+            self.set_result(value)
+        self._executor._open.discard(self)
+
+    def __reduce__(self) -> Any:
+        return self.deferred.__reduce__()
+
+    def __repr__(self) -> str:
+        return line(f'<Future at {id(self):#x} of {self.deferred!r}>')
+
+
+class Executor(futures.Executor):
+    """Runs functions on workers of its own: in processes, or in threads.
+
+    It is a `concurrent.futures.Executor`, and beside that a function: ``run(f, 1)`` calls
+    ``f(1)`` somewhere, and returns the `Deferred`, which may be an argument of other calls, nested
+    anywhere. With the package cloudpickle (``pip install "WorQ[cloudpickle]"``) a function may be
+    defined anywhere: in a notebook, at a prompt, within another function; a lambda too. Without it
+    processes can run only what is at the top level of a module.
+
+    It differs from the executors of the standard library in this: what a call raises
+    arrives as a `TaskFailure` with its text and traceback, not as the exception; a worker that dies
+    is replaced, and the call is run again; a Future or Deferred may be an argument.
+
+    :param workers: how many; by default one for each processor.
+    :param url: where the queue is, see `get_broker`; in this process by default.
+    :param threads: run in threads of this process instead.
+    :param name: of the queue; by default one of its own. Where a queue lasts, on Redis say, another
+        executor of that name may run what this one has left.
+    :param initializer: called in each child before it runs anything, with `initargs`.
+    """
+
+    def __init__(self, workers: int | None = None, url: str = 'memory://', *,
+                 threads: bool = False, name: str = '',
+                 initializer: Callable[..., object] | None = None,
+                 initargs: tuple[Any, ...] = ()) -> None:
+        self.workers = check_count('workers', (os.cpu_count() or 1) if workers is None else workers,
+                                   most=WORKERS)
+        if initializer is not None and not callable(initializer):
+            raise TypeError(f'initializer must be callable, not {initializer!r}')
+        if initializer is not None and threads:
+            raise ValueError('threads need no initializer: call it before')
+        codec = 'pickle' if find_spec('cloudpickle') is None else 'cloudpickle'
+        self.broker = get_broker(url, name or f'local-{new_nonce()}', codec=codec)
+        self.broker.expose(call, replace=True)
+        self._lock = Lock()
+        self._shut = False
+        self._open: set[Future] = set()     # that are not done
+        self._news: SimpleQueue[Future | None] = SimpleQueue()
+        self._pool: thread.WorkerPool | process.WorkerPool
+        if threads:
+            self._pool = thread.WorkerPool(self.broker, self.workers)
+            self._pool.start()
+        else:
+            first = FORMATS[codec].dump((initializer, tuple(initargs)))
+            self._pool = process.WorkerPool(self.broker, _init, (self.broker.name, codec, first),
+                                            workers=self.workers)
+            self._pool.start(handle_sigterm=False)
+        self._thread = Thread(target=self._tell, name='worq-executor', daemon=True)
+        self._thread.start()
+        atexit.register(self.shutdown)   # after the pool's, so that it comes before it
+
+    def __call__(self, function: Callable[..., Any], /, *args: Any, **kw: Any) -> Deferred:
+        """Call a function on a worker; its result, which may be an argument of other calls.
+
+        :raises EncodeError: if the function or an argument cannot be sent.
+        :raises RuntimeError: after `shutdown`.
+        """
+        if not callable(function):
+            raise TypeError(f'what is to be called is no function, but {function!r}')
+        with self._lock:
+            if self._shut:
+                raise RuntimeError('cannot schedule new futures after shutdown')
+        made: Deferred = self.broker.queue().call(function, *args, **kw)
+        return made
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+        """Call a function on a worker; a future of its result. It raises what a call does."""
+        future = Future(self, self(fn, *args, **kwargs))
+        with self._lock:
+            self._open.add(future)
+        # The inbox keeps it by a weak reference: `announce` must last as long as the future.
+        future.announce = future._announce   # type: ignore[attr-defined]
+        self.broker.inbox.subscribe(future.deferred, future.announce,   # type: ignore[attr-defined]
+                                    future._fail)
+        return future
+
+    def map(self, fn: Callable[..., Any], *iterables: Iterable[Any],
+            timeout: float | None = None, chunksize: int = 1) -> Iterator[Any]:
+        """Results of calls with the items of the iterables, in order. All are put at once.
+
+        :param timeout: seconds from now until a result is there, at most.
+        :param chunksize: how many calls one task makes.
+        :raises TimeoutError: from ``next``, if a result is not there in time.
+        """
+        check_timeout(timeout)
+        if check_count('chunksize', chunksize) == 1:
+            return super().map(fn, *iterables, timeout=timeout)
+        calls = zip(*iterables)
+        chunks = iter(lambda: list(islice(calls, chunksize)), [])
+        return chain.from_iterable(super().map(partial(_chunk, fn), chunks, timeout=timeout))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no further calls, and end when those that were made are done.
+
+        :param wait: until then; otherwise a thread does.
+        :param cancel_futures: cancel those that no worker has yet.
+        """
+        with self._lock:
+            first, self._shut = not self._shut, True
+        if cancel_futures:
+            for future in list(self._open):
+                future.cancel()
+        if first:
+            self._end = Thread(target=self._stop, name='worq-executor-end', daemon=True)
+            self._end.start()
+        if wait:
+            self._end.join()
+
+    def _stop(self) -> None:
+        while self.broker.backend.size():
+            time.sleep(0.01)
+        self._pool.stop()
+        futures.wait(list(self._open))
+        self._news.put(None)
+        self.broker.close()
+        atexit.unregister(self.shutdown)
+
+    def _tell(self) -> None:
+        """Ends futures, in a thread of its own: what is called when one is done may take long."""
+        while (future := self._news.get()) is not None:
+            try:
+                future._end()
+            except Exception as error:
+                future._fail(error)
+            del future   # its result is not ours to keep until the next one comes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.shutdown()
+
+    def __repr__(self) -> str:
+        state = 'shut down' if self._shut else 'running'
+        return line(f'<Executor [{self.broker.name}] {self.workers} workers, {state}>')
+
