@@ -78,8 +78,10 @@ class Future(futures.Future[Any]):
         """Whether a worker has the call. It asks the queue."""
         return not self.done() and self.deferred.broker.status(self.deferred) == PROCESSING
 
-    def _announce(self) -> None:
-        self._executor._news.put(self)
+    def _listen(self) -> None:
+        # The inbox knows it by a weak reference: it has to last as long as this.
+        self._announce = partial(self._executor._news.put, self)
+        self.deferred.broker.inbox.subscribe(self.deferred, self._announce, self._fail)
 
     def _fail(self, error: Exception) -> None:
         with self._executor._lock:
@@ -188,10 +190,7 @@ class Executor(futures.Executor):
         future = Future(self, self(fn, *args, **kwargs))
         with self._lock:
             self._open.add(future)
-        # The inbox keeps it by a weak reference: `announce` must last as long as the future.
-        future.announce = future._announce   # type: ignore[attr-defined]
-        self.broker.inbox.subscribe(future.deferred, future.announce,   # type: ignore[attr-defined]
-                                    future._fail)
+        future._listen()
         return future
 
     def map(self, fn: Callable[..., Any], *iterables: Iterable[Any],
@@ -238,6 +237,7 @@ class Executor(futures.Executor):
     def _tell(self) -> None:
         """Ends futures, in a thread of its own: what is called when one is done may take long."""
         while (future := self._news.get()) is not None:
+            self.broker.inbox.unsubscribe(future.deferred, future._announce)
             try:
                 future._end()
             except Exception as error:

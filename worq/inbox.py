@@ -403,23 +403,27 @@ class Inbox(Noted):
 
     def _ask(self) -> None:
         """In a thread: ask for what coroutines wait for, all at once that has gathered."""
-        while True:
-            self._more.wait(LINGER)
-            with self._lock:
-                batch, self._unasked = self._unasked, []
-                if not batch:
-                    self._asker = None
-                    return
-            wanted = [waiter.what for waiter in batch
-                      if not waiter.what.has_value() and waiter.what.id not in self._asked]
-            try:
-                if wanted:
-                    self._look(wanted)
-            except Exception as error:
-                for waiter in batch:
-                    if waiter.what in wanted and (failed := waiter()) is not None:
-                        failed(error)
-                        del failed   # whose loop may be closed while we linger
+        self._more.wait(LINGER)
+        while self._ask_gathered():
+            self._more.wait(LINGER)   # and keep nothing of it meanwhile
+
+    def _ask_gathered(self) -> bool:
+        """Ask for what has gathered; False at the end, for there was nothing."""
+        with self._lock:
+            batch, self._unasked = self._unasked, []
+            if not batch:
+                self._asker = None
+                return False
+        wanted = [waiter.what for waiter in batch
+                  if not waiter.what.has_value() and waiter.what.id not in self._asked]
+        try:
+            if wanted:
+                self._look(wanted)
+        except Exception as error:
+            for waiter in batch:
+                if waiter.what in wanted and (failed := waiter()) is not None:
+                    failed(error)
+        return True
 
     def unsubscribe(self, deferred: Deferred, announce: Callable[[], None]) -> None:
         """The counterpart of every `subscribe`, whether it was called back or not.
