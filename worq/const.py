@@ -188,6 +188,7 @@ SEAL = 64                   #: bytes that sign one of them
 GAP = 3_000                 #: ms without a tick after which leases get back what it took them,
 GRACE = 15_000              #: ... up to this, and nothing is reaped for as long
 COOLDOWN = 60_000           #: ms after that in which reaping does not pause again
+OVERTAKEN = 32              #: tasks with arguments that one without lets go first, at most
 PUT_LIMIT = 1_000           #: tasks in one put, and arguments of one task in one step
 EDGE = 3                    #: tasks that an argument counts as, in a put of several
 PUT_BYTES = 8 << 20         #: bytes in one put

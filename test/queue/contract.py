@@ -378,6 +378,7 @@ class Put(Contract):
         self.assertEqual(self.status('late', 'soon'), ['scheduled', 'pending'])
         self.tick(5_000)
         self.assertEqual(self.status('late', 'soon'), ['enqueued', 'pending'])
+        self.complete('late')
         self.complete('b')
         self.assertEqual(self.status('soon'), ['enqueued'])
 

@@ -45,7 +45,7 @@ class Gates(Contract):
         self.assertEqual(self.end_gate(), ['again'])
         self.assertEqual(self.status('gate', *ids), [
             'completed', 'enqueued', 'pending', 'scheduled', 'enqueued', 'pending', 'enqueued'])
-        a, p, d = self.take(9)
+        p, d, a = self.take(9)   # the gate is no argument
         self.assertEqual((a.id, p.id, d.id), ('a', 'p', 'd'))
         self.settle(outcome(a))
         self.assertEqual(self.ids(), ['b'])
@@ -81,7 +81,7 @@ class Gates(Contract):
         for id in ['a', 'b', 'out']:
             self.assertEqual((self.outcome_of(id), self.origin_of(id)),
                              ((b'f', b'because'), 'gate'))
-        self.assertEqual(self.ids(), ['after', 'passes'])
+        self.assertEqual(self.ids(), ['passes', 'after'])
         self.assertEqual(self.q.forget(['a']), ['forgotten'])
 
     def test_gate_is_cancelled(self) -> None:

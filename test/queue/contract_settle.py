@@ -192,8 +192,8 @@ class Settle(Contract):
         turn = self.q.turn('p1', [outcome(a, data=b'x')], [*held(c), Held('x', a.token)], 2)
         self.assertEqual(turn.settled, ['ok'])
         self.assertEqual(turn.lost, [Lost('x', a.token, 'cancelled')])
-        self.assertEqual([d.id for d in turn.deliveries], ['d', 'b'])
-        self.assertEqual(unpack(turn.deliveries[1].arguments[0][1]).data, b'x')
+        self.assertEqual([d.id for d in turn.deliveries], ['b', 'd'])
+        self.assertEqual(unpack(turn.deliveries[0].arguments[0][1]).data, b'x')
         self.assertEqual(self.q.turn('p1'), base.Turn([], [], []))
 
     def test_turn_gets_what_it_gives(self) -> None:

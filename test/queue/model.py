@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from test.queue.contract import message, nonce
-from test.queue.sides import Sides
+from test.queue.sides import Sides, check_order
 from worq import const
 from worq.queue import base
 from worq.queue.base import Argument, Delivery, Held, Message, Outcome, unpack
@@ -24,6 +24,7 @@ OVER = {None, *ENDED}
 POOLS = ['p1', 'p2', 'p3']
 CLIENTS = ['c1', 'c2']
 LINKS = 2         # hops that a record tells, in here
+OVERTAKEN = 2     # tasks that a fresh one lets go first, in here
 LONG = 10 * const.DAY * 1_000    # ms: no result expires while the model runs
 WORDS = ['value', 'failure', 'retry', 'delegate', 'delegate', 'release', 'refuse', 'lost',
          'expire']
@@ -64,7 +65,7 @@ class Users(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.few = mock.patch.object(const, 'LINKS', LINKS)
+        self.few = mock.patch.multiple(const, LINKS=LINKS, OVERTAKEN=OVERTAKEN)
         self.few.start()
         self.q = self.sides()
         self.messages: list[Message] = []        # all that were stored
@@ -255,6 +256,7 @@ class Users(RuleBasedStateMachine):
         self.settled(pool, outcomes, self.q('settle', pool, outcomes))
 
     def received(self, pool: str, deliveries: list[Delivery], lost: bool) -> None:
+        check_order(self.messages, deliveries)
         for delivery in deliveries:
             life = delivery.token[:const.NONCE].decode()
             one = next(one for one in self.messages if one.nonce == life)

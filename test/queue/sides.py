@@ -1,13 +1,15 @@
 """The queues that a model drives: they get the same calls, and must give the same answers."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 import uuid
 
-from worq.queue.base import TaskQueue
+from worq import const
+from worq.queue.base import Delivery, Message, TaskQueue
 from worq.queue.memory import queue as memory
 
-__all__ = ['Sides']
+__all__ = ['Sides', 'check_order']
 
 
 class Sides:
@@ -40,3 +42,19 @@ class Sides:
                 f'{verb}{args!r}:\n {self.queues[0]!r} says {answers[0]!r},\n' \
                 f' {queue!r} says {answer!r}'
         return answers[0]
+
+
+def check_order(messages: Sequence[Message], deliveries: Sequence[Delivery]) -> None:
+    """Higher priorities come first, and what has no arguments is not overtaken too often."""
+    of = {one.nonce: one for one in messages}
+    lives = [of[d.token[:const.NONCE].decode()] for d in deliveries]
+    assert [one.priority for one in lives] == sorted(one.priority for one in lives)
+    overtaken, priority = 0, -1
+    for one, delivery in zip(lives, deliveries, strict=True):
+        if one.priority != priority:
+            overtaken, priority = 0, one.priority
+        if delivery.arguments:
+            overtaken += 1
+        else:
+            assert overtaken <= const.OVERTAKEN, [one.id for one in lives]
+            overtaken = 0

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 import redis as client
 
 from test import support
-from test.queue.model import LINKS
+from test.queue.model import LINKS, OVERTAKEN
 from test.queue.model_gates import Builders
 from test.queue.rows import RowQueue
 from test.queue.sides import Sides
@@ -29,7 +29,7 @@ SETTINGS = settings(
 
 def few_links(**others: int) -> dict[str, script.Script]:
     """Scripts for which a few edges are many."""
-    with mock.patch.dict(script.CONSTANTS, LINKS=LINKS, **others):
+    with mock.patch.dict(script.CONSTANTS, LINKS=LINKS, OVERTAKEN=OVERTAKEN, **others):
         return script.verbs(script.prelude(test_clock=True))
 
 

@@ -78,6 +78,14 @@ gives leases that time back, but for a `const.TICK`, as far as they then end wit
 and nothing is reaped for `const.GRACE`, unless such a pause has ended within `const.COOLDOWN`. A
 task that becomes due goes to the back, but one that came back from a delivery to the front: it
 had its turn.
+
+**Lanes.** What is ready stands in lanes, two for each priority. In one is what has arguments: it
+became ready by them, or they were complete when it was put. A gate is no argument. In the other
+are all others, the *fresh* ones. Within a lane it is first in, first out, but for what comes back
+to its front. The lane of arguments goes first, so that a pipeline finishes what it has in hand
+before it begins more; but no more than `const.OVERTAKEN` of it go before the one that is first of
+the fresh ones. Then that one goes. The queue counts this for all pools, anew for each that comes
+to be first. Nothing of a lower priority is taken while a higher one has something.
 """
 from __future__ import annotations
 
@@ -168,8 +176,8 @@ class TaskQueue:
         A task with a failed argument and without `PASS` is completed at once with that
         failure (its first failed argument's), and so are the later ones that depend on it. A task
         with an open argument is pending; with none it is scheduled if it has a delay, else
-        enqueued. Tasks of equal priority are taken in the order in which they became
-        enqueued, and here they do so in the order of `messages`.
+        enqueued. Tasks of equal priority, and of one lane, are taken in the order in which they
+        became enqueued, and here they do so in the order of `messages`.
 
         A task that `expires` is not begun any more from that moment on, also not again
         after a delivery that was lost, released or retried. It is completed as expired: by a
@@ -357,7 +365,8 @@ class TaskQueue:
              lease: int = const.LEASE) -> list[Delivery]:
         """Lease up to `limit` tasks, waiting for the first.
 
-        Higher priorities first, within one the order in which they were enqueued. Each
+        Higher priorities first; within one what has arguments before what has none, up to the
+        bound that Lanes tells; within a lane in the order in which they were enqueued. Each
         becomes processing, and this its next delivery. Each delivery brings the outcome
         of each of the task's arguments; of tasks that have many, or long bodies, a backend may
         bring fewer than there are at a time.

@@ -200,8 +200,9 @@ class MemoryQueueTest(QueueContract, unittest.TestCase):
 
     def test_audit_can_fail(self) -> None:
         """The audit sees each thing that may be wrong."""
-        self.put(message('a'), message('b', 'a'), message('c', delay=99), message('d'))
+        self.put(message('a'), message('b', 'a'), message('c', delay=99))
         self.complete('a')
+        self.put(message('d', priority=0))
         self.take_one('d')
         store = self.q._store
         b, d = store.lives['b'], store.lives['d']

@@ -39,7 +39,7 @@ class Audit(Case):
                 (['ZREM', 'wait', 'behind'], "task 'behind': p, but not in wait"),
                 (['ZREM', 'exp', 'ready'], "task 'ready': not begun, but not in exp"),
                 (['ZADD', 'exp', 1, 'later'], "'later' is in exp, but does not expire"),
-                (['LPOP', 'q:1'], "task 'ready': enqueued, but in no ready list"),
+                (['LPOP', 'q:c1'], "task 'ready': enqueued, but in no ready list"),
                 (['RPUSH', 'q:2', 'x' * 12 + 'x'], '1 dead entries in ready lists, but 0 counted'),
                 (['HINCRBY', 't:wait', 'u', 1], "task 'wait': 2 arguments are open, but 1 edges"),
                 (['LPOP', 'd:run'], "task 'wait': 1 arguments are open, but 0 edges lead here"),

@@ -36,8 +36,9 @@ class Case(test_details.Case):
         q.put([message('done'), message('long'), message('tail')])
         done, long, tail = q.take('p', 3)
         q.settle('p', [outcome(done), outcome(long, 'value', bytes(9000))])
-        q.put([message('held'), message('enqueued', 'done', body=bytes(500))])
+        q.put([message('held')])
         self.held, = q.take('p', 1)
+        q.put([message('enqueued', 'done', body=bytes(500))])
         q.settle('p', [outcome(tail, 'delegate', b'seal', target=base.Argument('held', ''))])
         q.put([message('scheduled', delay=3_600_000),
                message('waits', base.Argument('held', '', b'seal'), 'long'),
@@ -142,7 +143,8 @@ class Repair(Case):
         for junk in b'', b'\xff\xfe', b'x' * 12 + b'nobody', b'99999':
             for name in 'sched', 'lease', 'wait', 'pools':
                 self.client.zadd(self.key(name), {junk: 1e18})
-            for name in 'q:0', 'q:1', 'rel', 'unpin', 'trash', 'wake', 'in:c', 'a:waits', 'd:held':
+            for name in ('q:0', 'q:1', 'q:c1', 'rel', 'unpin', 'trash', 'wake', 'in:c', 'a:waits',
+                         'd:held'):
                 self.client.lpush(self.key(name), junk)
             for name in 'other', 'q', 'q:', 'm:', 'a', 'a:', 'x:1:wait', 'x:z':
                 self.client.set(self.key(name), junk)
@@ -214,7 +216,7 @@ class Repair(Case):
     def test_said(self) -> None:
         """What was repaired is said in the log."""
         self.fill()
-        self.client.delete(self.key('q:1'))
+        self.client.delete(self.key('q:c1'))
         with self.assertLogs('worq', 'WARNING') as logs:
             eq_(self.mend(), ["task 'enqueued': enqueued, but in no ready list"])
         self.assertIn('no ready list', logs.output[0])

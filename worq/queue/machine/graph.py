@@ -9,12 +9,12 @@ state, its arguments, how it ends) changes in one step, before what follows from
 """
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 
-from worq import const
 from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
 from worq.queue.base import CANCELLED, EXPIRED, FAILURE, GATE, IGNORE_RESULT, PASS, VALUE
+from worq.queue.machine.lanes import Lanes
 from worq.queue.machine.life import Agenda, Expiry, Life
 from worq.queue.records import Hop
 
@@ -48,7 +48,7 @@ class Graph:
         self.unsure = False    # a verb has begun and not ended; was it interrupted? see `redo`
         self.woken = 0         # became enqueued or scheduled since `begin`
 
-        self.lanes: list[OrderedDict[Life, None]] = [OrderedDict() for _ in const.PRIORITIES]
+        self.lanes = Lanes()
         self.schedule = Agenda(lambda life: life.due if life.state == SCHEDULED else -1)
         self._expiry = Expiry()
         self._late = Agenda(lambda life: -1 if life.state == COMPLETED else life.late)
@@ -127,7 +127,7 @@ class Graph:
     @property
     def counts(self) -> dict[str, int]:
         """How many tasks there are of each state."""
-        counts = {SCHEDULED: self.scheduled, ENQUEUED: sum(map(len, self.lanes)),
+        counts = {SCHEDULED: self.scheduled, ENQUEUED: len(self.lanes),
                   PROCESSING: len(self.leased), COMPLETED: self.completed}
         return {PENDING: len(self.lives) - self.purged - sum(counts.values()), **counts}
 
@@ -144,7 +144,7 @@ class Graph:
         if old == PROCESSING:
             del self.leased[life]
         elif old == ENQUEUED:
-            self.lanes[life.priority].pop(life, None)   # it may have to be lined up yet
+            self.lanes.discard(life)   # it may have to be lined up yet
         elif old == SCHEDULED:
             self.scheduled -= 1
 
@@ -162,12 +162,12 @@ class Graph:
 
     def _enqueue(self, life: Life) -> None:
         self._move(life, ENQUEUED)
-        self.lanes[life.priority][life] = None
+        self.lanes.add(life)
         self._expect(life)
         self.woken += 1
 
     def _enqueue_first(self, life: Life) -> None:
-        """At the front, but behind those that this verb has put there already."""
+        """At the front of its lane, but behind those that this verb has put there already."""
         self._move(life, ENQUEUED)
         self._first.append(life)
         self._expect(life)
@@ -177,9 +177,7 @@ class Graph:
         while self._first:
             life = self._first.pop()
             if life.state == ENQUEUED:   # else this very verb has met it later, and ended it
-                lane = self.lanes[life.priority]
-                lane[life] = None
-                lane.move_to_end(life, last=False)
+                self.lanes.add_first(life)
 
     def _postpone(self, life: Life, due: int) -> None:
         life.due = due

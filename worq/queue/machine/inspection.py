@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import islice
 
 from worq import const
 from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
@@ -27,7 +26,8 @@ def inspect(graph: Graph, life: Life) -> Inspection:
     return Inspection(
         state, life.header, due, max(life.late - now, 0) if life.late else None,
         life.open - (life.gate is not None), names,
-        life.target.id if life.target else '', ahead(graph, life) if state == ENQUEUED else None,
+        life.target.id if life.target else '',
+        graph.lanes.before(life) if state == ENQUEUED else None,
         life.owner or '' if here else '', now - life.taken if here else None,
         life.deliveries, life.progress if here else b'', life.memo,
         life.gate.id if life.gate else '', life.nonce)
@@ -40,15 +40,6 @@ def status(life: Life) -> str:
 
 def open_ones(arguments: tuple[Life, ...]) -> list[str]:
     return [life.id for life in arguments if life.state != COMPLETED][:const.LOOK]
-
-
-def ahead(graph: Graph, life: Life) -> int | None:
-    """How many are before it, if that is not too many to count."""
-    before = sum(map(len, graph.lanes[:life.priority]))
-    for n, other in enumerate(islice(graph.lanes[life.priority], const.AHEAD)):
-        if other is life:
-            return before + n
-    return None
 
 
 def audit(graph: Graph) -> list[str]:
@@ -78,7 +69,7 @@ def audit(graph: Graph) -> list[str]:
         state, waits = life.state, len(sources(life))
         for what, one, other in [
             ('lease', life in graph.leased, state == PROCESSING),
-            ('place in a lane', life in graph.lanes[life.priority], state == ENQUEUED),
+            ('place in a lane', life in graph.lanes, state == ENQUEUED),
             ('place in the schedule', life in scheduled, state == SCHEDULED),
             ('outcome', life.kind != b'', state == COMPLETED),
             ('end', life.expires != 0, state == COMPLETED and not life.pins
@@ -92,7 +83,7 @@ def audit(graph: Graph) -> list[str]:
         ]:
             if one != other:
                 wrong.append(f'{life.id!r} ({state}): {what}: {one}, but should be {other}')
-    kept = [*graph.leased, *(life for lane in graph.lanes for life in lane)]
+    kept = [*graph.leased, *graph.lanes]
     wrong += [f'{life.id!r}: is forgotten, but kept' for life in kept
               if graph.lives.get(life.id) is not life]
     counts = Counter(life.state for life in lives)

@@ -112,10 +112,7 @@ def line_up(store: Store, lives: list[Life], known: set[Life]) -> None:
     """Have each task in the place of its state, and in no other; who stands in line stays there."""
     first = {life for life in store._first if life.state == ENQUEUED and life in known}
     store._first[:] = [life for life in store._first if life in first]
-    for lane in store.lanes:
-        for life in list(lane):
-            if life.state != ENQUEUED or life not in known:
-                del lane[life]
+    store.lanes.clear_out(lambda life: life.state != ENQUEUED or life not in known)
     for life in list(store.leased):
         if life.state != PROCESSING or life not in known:
             del store.leased[life]
@@ -124,7 +121,7 @@ def line_up(store: Store, lives: list[Life], known: set[Life]) -> None:
     store.scheduled = sum(life.state == SCHEDULED for life in lives)
     for life in lives:
         if life.state == ENQUEUED and life not in first:
-            store.lanes[life.priority].setdefault(life)
+            store.lanes.add(life)   # where it stands already
         elif life.state == SCHEDULED:
             store.schedule.add(life, store.scheduled)
         elif life.state == PROCESSING:

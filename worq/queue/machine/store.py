@@ -268,21 +268,17 @@ class Store(Graph):
     def take(self, pool: str, limit: int, lease: int) -> list[Delivery]:
         self.end()
         taken: list[Delivery] = []
-        for lane in self.lanes:
-            while lane and len(taken) < limit:
-                life = next(iter(lane))
-                if life.late and self._end_late(life):
-                    continue
-                life.deliver(self.now)
-                life.owner = pool
-                life.progress = b''
-                self._lease(life, lease)
-                self._move(life, PROCESSING)
-                arguments = tuple((a.id, a.record() or b'') for a in life.arguments) \
-                    if life.arguments else ()
-                taken.append(Delivery(
-                    life.id, life.token, life.deliveries, life.header, life.body, arguments,
-                    life.memo))
+        while len(taken) < limit and (life := self.lanes.next(self._end_late)) is not None:
+            life.deliver(self.now)
+            life.owner = pool
+            life.progress = b''
+            self._lease(life, lease)
+            self._move(life, PROCESSING)
+            arguments = tuple((a.id, a.record() or b'') for a in life.arguments) \
+                if life.arguments else ()
+            taken.append(Delivery(
+                life.id, life.token, life.deliveries, life.header, life.body, arguments,
+                life.memo))
         return taken
 
     def _lease(self, life: Life, lease: int) -> None:

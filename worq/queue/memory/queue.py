@@ -363,7 +363,7 @@ class TaskQueue(base.TaskQueue):
             taken = store.take(pool, limit, lease)
             self._end()
             # else what it found had expired, and something has followed from that
-            if taken or not any(store.lanes):
+            if taken or not store.lanes:
                 break
         left = end - time.monotonic()
         if taken or left <= 0:

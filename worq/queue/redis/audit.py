@@ -34,9 +34,11 @@ ENDLESS = KEPT - {'clock', 'mending', 'ends'} | {'a', 'b', 'd', 's', 'u', 'w'}
 OWNED = {'a', 'b', 'd', 'r', 's', 'u', 'w', 'in', 'pool', 'on'}   # by a task, or with an end
 INDEX = {'s': 'sched', 'a': 'lease', 'p': 'wait'}
 NUMBERS = 'edfmlpiutvgacqz'   # the fields of a task that are numbers
-LANE = re.compile(r'x:\d+:(q:[012]|wait|sched)')
+LANE = re.compile(r'x:\d+:(q:c?[012]|wait|sched)')
+LANES = re.compile('q:c?[012]')
 SHAPES = {'cursor': r'\d{1,20}', 'purges': r'\d{1,15}',   # of fields of `m` ...
-          'version': r'(?=.{1,12}$)\d+(\.\d*)?'}
+          'version': r'(?=.{1,12}$)\d+(\.\d*)?',
+          **dict.fromkeys(['passed0', 'passed1', 'passed2'], r'(?s)\d\d? .{1,12}')}
 META = {*SHAPES, 'tick', 'skew', 'calm', 'more', 'dead', 'looked', 'redelivered', 'stale', 'alarm',
         'told', 'v', 'f', 'x', 'c'}   # ... and all that we know
 CHUNK = 1000
@@ -137,9 +139,9 @@ class Store:
         self.edges = Counter(edge for edges in self.of('d').values() for edge in edges)
         self.pins = Counter(name for kind in 'au' for names in self.of(kind).values()
                             for name in names)
-        lanes = self.of('x')
-        self.ready = {entry for entries in self.of('q').values() for entry in entries}
-        self.purged = {entry for lane, entries in lanes.items() for entry in entries}
+        self.lanes = {lane: set(entries) for lane, entries in self.of('q').items()}
+        self.ready = set[str]().union(*self.lanes.values())
+        self.purged = {entry for entries in self.of('x').values() for entry in entries}
         for id, task in self.of('t').items():
             yield from (Fault('t', id, f'task {id!r}: {what}') for what in self.task(id, task))
             pins = int(task.get('i', 0))
@@ -157,7 +159,8 @@ class Store:
         state, entry = task['s'], task['n'] + id
         pins = int(task.get('i', 0))
         if state == 'e':
-            if entry not in self.ready and entry not in self.purged:
+            lane = ('c' if 'a' in task else '') + task.get('p', '1')
+            if entry not in self.lanes.get(lane, ()) and entry not in self.purged:
                 yield 'enqueued, but in no ready list'
         elif state in INDEX:
             if id not in self.of(INDEX[state]).get('', []) and id not in self.purged:
@@ -292,7 +295,7 @@ def split(name: str) -> tuple[str, str]:
     """The kind of a key, and the rest of its name; '?' if there is none of this name."""
     kind, colon, rest = name.partition(':')
     if name in LASTING or colon and (
-            kind == 't' or kind in OWNED or name in ('q:0', 'q:1', 'q:2')
+            kind == 't' or kind in OWNED or LANES.fullmatch(name)
             or LANE.fullmatch(name)):
         return kind, rest
     return '?', name

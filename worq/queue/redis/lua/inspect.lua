@@ -26,10 +26,15 @@ local function open_ones(id, from, to)
 end
 
 local function ahead(id, T)
-  local p = T.p == '0' and 0 or T.p == '2' and 2 or 1
-  local n = call('LPOS', P .. 'q:' .. p, T.n .. id, 'MAXLEN', AHEAD)
-  for q = 0, p - 1 do
-    n = n and n + call('LLEN', P .. 'q:' .. q)
+  local here = lane_of(T)
+  local n = call('LPOS', P .. here, T.n .. id, 'MAXLEN', AHEAD)
+  for p = 0, n and 2 or -1 do
+    for _, lane in ipairs({'q:c' .. p, 'q:' .. p}) do
+      if lane == here then
+        return n
+      end
+      n = n + call('LLEN', P .. lane)
+    end
   end
   return n
 end

@@ -30,7 +30,7 @@ local function look(kind, id, key)
 end
 
 note_work()
-if call('EXISTS', P .. 'q:0', P .. 'q:1', P .. 'q:2') == 0 then
+if not any_ready() then
   call('HDEL', KEYS[1], 'dead')   -- the count of entries there that are dead
 end
 local found = {}

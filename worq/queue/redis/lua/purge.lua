@@ -3,7 +3,7 @@
 -- What is renamed away is of an older generation than `purges`; whoever meets such a task
 -- before its turn ends it, see `task`.
 insist()
-local keys = {'q:0', 'q:1', 'q:2', 'wait', 'sched'}
+local keys = {'q:c0', 'q:0', 'q:c1', 'q:1', 'q:c2', 'q:2', 'wait', 'sched'}
 local n = -(call('HGET', KEYS[1], 'dead') or 0)
 for _, name in ipairs(keys) do
   local key = P .. name

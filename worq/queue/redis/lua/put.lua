@@ -88,7 +88,8 @@ local function store(M)
     due_at(M.z)
   end
   if M.arguments[1] then
-    set(fields, 'a', #M.arguments)
+    M.a = #M.arguments
+    set(fields, 'a', M.a)
     bind(M)
   end
   if M.s == ENQUEUED then

@@ -130,7 +130,7 @@ local function seat_live(id, T)
   if not whole or T.s == PENDING and not awaited(id, T) and not rejoin(id, T) then
     return finish(id, T, verdict(id, T, 'x', DAMAGED))
   elseif T.s == ENQUEUED then
-    if not call('LPOS', P .. 'q:' .. (T.p or 1), T.n .. id) then
+    if not call('LPOS', P .. lane_of(T), T.n .. id) then
       line_up(id, T, back)
     end
   elseif not call('ZSCORE', P .. INDEX[T.s], id) then

@@ -7,7 +7,7 @@ for i = 1, #found do
 end
 local ready = -found[7]
 for p = 0, 2 do
-  ready = ready + call('LLEN', P .. 'q:' .. p)
+  ready = ready + call('LLEN', P .. 'q:c' .. p) + call('LLEN', P .. 'q:' .. p)
 end
 return {'pending', call('ZCARD', P .. 'wait'), 'scheduled', call('ZCARD', P .. 'sched'),
         'enqueued', math.max(ready, 0), 'processing', call('ZCARD', P .. 'lease'),

@@ -33,7 +33,7 @@ if n == 1 and not (D and D.s == PROCESSING and D.o == pool and D.n .. (D.e or 0)
 end
 local lane, found, next, T = P .. 'q:1', nil, nil, nil
 if limit > 0 then
-  if call('EXISTS', P .. 'q:0', P .. 'q:2') > 0 then
+  if call('EXISTS', P .. 'q:c0', P .. 'q:0', P .. 'q:c1', P .. 'q:c2', P .. 'q:2') > 0 then
     return nil
   end
   found = call('LRANGE', lane, '0', '1')

@@ -36,7 +36,7 @@ local function read(id)
     end
     return nil
   elseif #flat > RECORD then   -- no put has written that: what is not ours goes, and so does the task
-    local ours, alien, known = {}, {}, 'snfhcbptlmzvgauGedoqjyxikwr'
+    local ours, alien, known = {}, {}, 'snfhcbptlmzvgauGedoqjyxikwrS'
     for i = 1, #flat, 2 do
       local name = flat[i]
       if #name == 1 and known:find(name, 1, true) then

@@ -12,10 +12,19 @@ local function due_at(moment)
   soon = soon or moment - now < SOON
 end
 
+-- Its lane: by its priority, whatever is there, and whether it has arguments. See `take`.
+local function lane_of(T)
+  return (T.a and 'q:c' or 'q:') .. (T.p == '0' and '0' or T.p == '2' and '2' or '1')
+end
+
+local function any_ready()
+  return call('EXISTS', P .. 'q:c0', P .. 'q:0', P .. 'q:c1', P .. 'q:1', P .. 'q:c2', P .. 'q:2') > 0
+end
+
 local function line_up(id, T, side)
-  local p = T.p == '0' and 0 or T.p == '2' and 2 or 1   -- whatever is there, it has a lane
-  side[p] = side[p] or {}
-  table.insert(side[p], T.n .. id)
+  local lane = lane_of(T)
+  side[lane] = side[lane] or {}
+  table.insert(side[lane], T.n .. id)
 end
 
 -- What expires may have been taken off `exp` while it was processed.
@@ -77,19 +86,17 @@ local function flush_ready()
   local n = 0
   push('ZREM', P .. 'lease', done)
   push('ZREM', P .. 'wait', met)
-  for p = 0, 2 do
-    if back[p] then
-      push('RPUSH', P .. 'q:' .. p, back[p])
-      n = n + #back[p]
+  for lane, list in pairs(back) do
+    push('RPUSH', P .. lane, list)
+    n = n + #list
+  end
+  for lane, list in pairs(front) do
+    local reverse = {}
+    for i = #list, 1, -1 do
+      table.insert(reverse, list[i])
     end
-    if front[p] then
-      local list, reverse = front[p], {}
-      for i = #list, 1, -1 do
-        table.insert(reverse, list[i])
-      end
-      push('LPUSH', P .. 'q:' .. p, reverse)
-      n = n + #list
-    end
+    push('LPUSH', P .. lane, reverse)
+    n = n + #list
   end
   back, front, done, met = {}, {}, {}, {}
   if n > 0 then

@@ -45,7 +45,8 @@ local function sign_anew(id, T, target, seal, raw)
   end
   local key, source = P .. 't:' .. id, P .. 't:' .. target
   if call('LINDEX', P .. 'a:' .. id, -1) ~= target then
-    call('HSET', key, 'a', call('RPUSH', P .. 'a:' .. id, target))
+    T.a = call('RPUSH', P .. 'a:' .. id, target)
+    call('HSET', key, 'a', T.a)
     call('HINCRBY', source, 'i', '1')
     persist(source)
     persist(P .. 'r:' .. target)

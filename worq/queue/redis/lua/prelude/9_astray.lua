@@ -41,7 +41,7 @@ local function astray(id, T)
       or (tonumber(T.g or 0) or 0) > purges then
     return 'its record makes no sense'
   elseif s == ENQUEUED then
-    return not listed('q:' .. (T.p == '0' and 0 or T.p == '2' and 2 or 1), T.n .. id) and 'it is in no list of what is ready'
+    return not listed(lane_of(T), T.n .. id) and 'it is in no list of what is ready'
   elseif s == COMPLETED then
     return nil
   end

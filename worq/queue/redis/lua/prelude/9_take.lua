@@ -49,6 +49,8 @@ local function body(id, T)
   return bytes, start
 end
 
+-- Of each priority what has arguments goes first: from `q:c0` and so on, but no more than OVERTAKEN
+-- of these before the first of the others. A queue of only those pays for one look.
 -- Entries whose life is over, or that are taken, cost budget, so that a step stays bounded.
 local function take(pool, limit, lease)
   work()
@@ -56,10 +58,45 @@ local function take(pool, limit, lease)
   local taken, leases = {}, {}
   local moment, usual = text(now), text(now + lease)
   local p, skips = 0, BUDGET
+
+  local choose
+  if call('EXISTS', P .. 'q:c0', P .. 'q:c1', P .. 'q:c2') > 0 then
+    -- The lane to go on with, how many of it at most; and how many have overtaken what is first in
+    -- the other lane so far, and whose nonce is the last.
+    choose = function(most)
+      local deep, fresh = 'q:c' .. p, 'q:' .. p
+      if call('EXISTS', P .. deep) == 0 then
+        return fresh, most
+      end
+      local entry = call('LINDEX', P .. fresh, 0)
+      while entry and skips > 0 do
+        local id, nonce = entry:sub(NONCE + 1), entry:sub(1, NONCE)
+        local T = task(id)
+        if T and T.s == ENQUEUED and T.n == nonce then
+          local times, whose = (call('HGET', KEYS[1], 'passed' .. p) or ''):match('^(%d%d?) (.*)$')
+          local passed = whose == nonce and tonumber(times) or 0
+          if passed >= OVERTAKEN then
+            return fresh, 1
+          end
+          return deep, math.min(most, OVERTAKEN - passed), passed, nonce
+        end
+        call('LPOP', P .. fresh)
+        count('dead', -1)
+        skips = skips - 1
+        entry = call('LINDEX', P .. fresh, 0)
+      end
+      return deep, most
+    end
+  end
   while p <= 2 and #leases / 2 < limit and skips > 0 and room > 0 do
-    local lane, last = P .. 'q:' .. p, math.min(limit - #leases / 2, BUDGET) - 1
+    local before = #leases / 2
+    local lane, most, passed, first = 'q:' .. p, limit - before, nil, nil
+    if choose then
+      lane, most, passed, first = choose(most)
+    end
+    lane = P .. lane
     local n = 0
-    for i, entry in ipairs(call('LRANGE', lane, 0, last)) do
+    for i, entry in ipairs(call('LRANGE', lane, 0, math.min(most, BUDGET) - 1)) do
       n = i
       local nonce, id = entry:sub(1, NONCE), entry:sub(NONCE + 1)
       local T = task(id)
@@ -105,12 +142,15 @@ local function take(pool, limit, lease)
     else
       p = p + 1
     end
+    if passed and #leases / 2 > before then
+      call('HSET', KEYS[1], 'passed' .. p, ('%d %s'):format(passed + #leases / 2 - before, first))
+    end
   end
   push('ZADD', P .. 'lease', leases)
   if p > 2 then
     drop(P .. 'wake')   -- nothing is left, so these tokens are stale
   elseif call('EXISTS', P .. 'wake') == 0
-      and call('EXISTS', P .. 'q:0', P .. 'q:1', P .. 'q:2') > 0 then
+      and any_ready() then
     wake(1)             -- the baton
   end
   return taken
