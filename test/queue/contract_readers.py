@@ -234,15 +234,16 @@ class Readers(Contract):
         shapes = {'plain': {}, 'long': {'body': bytes(100)}, 'low': {'priority': 2},
                   'ignored': {'flags': base.IGNORE_RESULT}, 'later': {'delay': 9_999}}
         self.assertEqual(self.q.put([message('plain0')], '', 'c'), [])
+        self.assertEqual(self.q.put([message('plain1'), message('plain2')], '', 'c'), [])
         self.assertEqual(self.q.put([message(id, **more) for id, more in shapes.items()], '', 'c'),
                          [])
         self.assertEqual(self.q.put([message('w', 'plain'), message('f', 'a')], '', 'c'), [])
         raw, = self.q.results(['f'])
         self.assertEqual(self.q.wait('c', 0), [('f', raw)])
-        self.assertEqual(self.q.purge(), 7)
+        self.assertEqual(self.q.purge(), 9)
         self.drain()
         told = dict(self.q.wait('c', 0.5))
-        self.assertEqual(set(told), {'plain0', 'w', *shapes})
+        self.assertEqual(set(told), {'plain0', 'plain1', 'plain2', 'w', *shapes})
         self.assertIsNone(told['ignored'])
         self.assertEqual(self.q.wait('c', 0), [])
         self.assertEqual(self.q.audit(), [])
