@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Callable, Iterable, Sequence
 from weakref import WeakSet, ref
 
 from worq.errors import QueueError, Unfinished
+from worq.fetching import Fetching
 from worq.ids import new_nonce
 from worq.latch import Latch
 from worq.lock import beneath, look_within
-from worq.noted import Noted
 from worq.printable import logger
 from worq.queue.base import TaskQueue
 from worq.shield import unbroken
@@ -49,7 +49,7 @@ SAY_AGAIN = 30.0    # seconds between two log lines about a queue that stays awa
 _inboxes: WeakSet[Inbox] = WeakSet()
 
 
-class Inbox(Noted):
+class Inbox(Fetching):
     """Duties: 1. look; 2. wait, lead and follow; 3. await. What is open is `Noted`.
 
     :param backend: the queue whose tasks are waited for.
@@ -93,7 +93,7 @@ class Inbox(Noted):
         self._look([deferred])
         return deferred.has_value()
 
-    def _look(self, wanted: Sequence[Deferred]) -> None:
+    def _look(self, wanted: Sequence[Deferred], fetch: bool = True) -> None:
         ids = list(dict.fromkeys(deferred.id for deferred in wanted))
         try:
             with self._lock:
@@ -109,7 +109,7 @@ class Inbox(Noted):
                         self._asked[id] = other
             news = self.backend.watch(self.client, ids)
             if news:
-                self._hand_out(news, wanted)
+                self._hand_out(news, wanted, fetch)
         except BaseException:
             self._let_go()
             for id in ids:  # nobody has been told to tell us of them, or what was told is lost
@@ -136,8 +136,11 @@ class Inbox(Noted):
             self._hand_out(self.backend.watch(self.client, doubtful))
 
     def _hand_out(self, news: Iterable[tuple[str, bytes | None]],
-                  wanted: Sequence[Deferred] = ()) -> None:
-        """Hand out what the queue has answered: to a look, if anything was `wanted`."""
+                  wanted: Sequence[Deferred] = (), fetch: bool = True) -> None:
+        """Hand out what the queue has answered: to a look, if anything was `wanted`.
+
+        :param fetch: whether to fetch what is long of that, here and now.
+        """
         long: list[str] = []
         lookers = {deferred.id: deferred for deferred in wanted}
         for id, raw in news:
@@ -146,17 +149,7 @@ class Inbox(Noted):
             else:
                 self._answer(id, raw, lookers)
         if long:
-            self._fetch(long, lookers)
-
-    def _fetch(self, long: Sequence[str], lookers: dict[str, Deferred]) -> None:
-        """Fetch long outcomes, but only for those who wait for them now; the others will have to
-        look again."""
-        with self._lock:
-            for id in long:
-                self._asked.pop(id, None)
-        long = [id for id in long if id in self._waiting or id in lookers]
-        for id, raw in zip(long, self.backend.results(long)):
-            self._answer(id, raw, lookers)
+            self._fetch(long, lookers, fetch)
 
     def _answer(self, id: str, raw: bytes | None, lookers: dict[str, Deferred]) -> None:
         looker = lookers.get(id)
@@ -241,6 +234,8 @@ class Inbox(Noted):
                 self._follow(waiter, latch, done, deadline)
             finally:
                 self._leave(waiter)
+                if self._long:
+                    self._pass_on(waiter)
         except BaseException:
             self._let_go()
             self._leave(waiter)   # once more, for that may have been interrupted
@@ -271,21 +266,24 @@ class Inbox(Noted):
             if left <= 0:
                 return
             latch.clear()
+            if self._long and self._is_its(waiter):
+                self._fetch_its(waiter, done, deadline)
+                continue
             try:
                 with self._lock:
                     leader = self._leader
                     if leader is None or leader() is None:   # see `_led`
                         self._leader = waiter
                 if self._leader is waiter:
-                    self._lead(done, deadline)
+                    self._lead(waiter, done, deadline)
                 elif not done():  # our news may have come before it was cleared
                     latch.wait(min(left, REWATCH))
             finally:
                 if self._leader is waiter:
                     self._leader = None
 
-    def _lead(self, done: Callable[[], bool], deadline: float | None) -> None:
-        while not done():
+    def _lead(self, waiter: Waiter, done: Callable[[], bool], deadline: float | None) -> None:
+        while not done() and not (self._long and self._is_its(waiter)):
             left = REWATCH if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 return
@@ -386,12 +384,9 @@ class Inbox(Noted):
         elif failed is not None:
             self._ask_for(deferred, failed)
         else:
-            try:
-                if self.look(deferred):
-                    announce()
-            except Unfinished:   # whoever listens fetches the rest, and is told to
-                self._rewatch_at = 0.0
-                self.backend.ring(self.client)
+            self._look([deferred], False)
+            if deferred.has_value():
+                announce()
 
     def _ask_for(self, deferred: Deferred, failed: Callable[[Exception], None]) -> None:
         with self._lock:
@@ -418,7 +413,7 @@ class Inbox(Noted):
                   if not waiter.what.has_value() and waiter.what.id not in self._asked]
         try:
             if wanted:
-                self._look(wanted)
+                self._look(wanted, False)
         except Exception as error:
             for waiter in batch:
                 if waiter.what in wanted and (failed := waiter()) is not None:

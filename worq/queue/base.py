@@ -282,14 +282,14 @@ class TaskQueue:
     def verify(self, ids: Sequence[str]) -> None:
         """Look whether live tasks, and what they wait for, are where their states say.
 
-        For those who have waited long: somebody may have deleted keys of the backend, which no
-        other verb would notice. What is found begins a repair, in the background. A bounded
-        number of tasks is looked at, of many ids some. By default nothing can get lost so.
+        For those who have waited long: somebody may have deleted keys of the backend. What is found
+        begins a repair, in the background. Of many ids some are looked at. By default: nothing.
         """
 
-    def results(self, ids: Sequence[str]) -> list[bytes | None]:
+    def results(self, ids: Sequence[str], whole: bool = True) -> list[bytes | None]:
         """The outcome on record of each task; None if there is none (yet, or any more).
 
+        :param whole: if not, a backend may answer b'' for one that takes long to come.
         :raises Unfinished: within a time that was over while they came. Nothing of it is in vain.
         """
         raise NotImplementedError

@@ -232,7 +232,7 @@ class TaskQueue(base.TaskQueue):
         return [None if found is None else _inspection(found)
                 for found in self._ask('inspect', list(ids))]
 
-    def results(self, ids: Sequence[str]) -> list[bytes | None]:
+    def results(self, ids: Sequence[str], whole: bool = True) -> list[bytes | None]:
         records: list[bytes | None] = self._ask('results', list(ids))
         return records
 

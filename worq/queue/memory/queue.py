@@ -225,7 +225,7 @@ class TaskQueue(base.TaskQueue):
         return seen
 
     @whole
-    def results(self, ids: Sequence[str]) -> list[bytes | None]:
+    def results(self, ids: Sequence[str], whole: bool = True) -> list[bytes | None]:
         self._store.begin(self.clock())
         records = [life.record() if life else None for life in map(self._store.find, ids)]
         self._defer()

@@ -170,9 +170,9 @@ class TaskQueue(base.TaskQueue):
             ids = random.sample(ids, LOOK)
         self._astray(self._run('verify', *ids))
 
-    def results(self, ids: Sequence[str]) -> list[bytes | None]:
+    def results(self, ids: Sequence[str], whole: bool = True) -> list[bytes | None]:
         found: list[bytes | None] = self._chunked('results', ids)
-        long = [i for i, record in enumerate(found) if record == b'']
+        long = [i for i, record in enumerate(found) if whole and record == b'']
         for i in long:   # one at a time: together they may be more than memory holds
             try:
                 found[i] = self._record(ids[i])
