@@ -20,6 +20,7 @@ from worq.queue.redis.connect import HONEST, Link, read
 __all__ = ['Chunks']
 
 PIECE = 256 << 10    # bytes
+FIRST = 64 << 10     # bytes that nobody has to wait for
 AHEAD = 3            # pieces that are asked for at a time, at most
 QUICK, SLOW = 0.1, 0.5   # seconds: sooner come, more are asked for; later, fewer
 KEPT = 64 << 20      # bytes of what was begun and not finished
@@ -41,15 +42,18 @@ class Chunks:
         self._begun: OrderedDict[str, list[bytes]] = OrderedDict()
 
     def read(self, key: str, life: tuple[Any, ...], expected: bytes = b'',
-             start: int = 0) -> bytes | None:
+             start: int = 0, whole: bool = True) -> bytes | None:
         """The value of a key; None if it is not there, or has been replaced meanwhile.
 
         :param life: a command that tells whose value it is.
         :param expected: what it answers if that is the one that is meant; empty: it tells how
             the value begins, whatever that is.
         :param start: where to begin.
+        :param whole: if not, b'' for what is long, and the next call goes on.
         :raises Unfinished: if the time is over that there is for it.
         """
+        if not whole:
+            return self._begin(key)
         with self._lock:
             parts = self._begun.pop(key, [])
         at = start + sum(map(len, parts))
@@ -74,6 +78,13 @@ class Chunks:
                     return b''.join(parts) or None
             took = time.monotonic() - since
             ahead = min(ahead + 1, AHEAD) if took < QUICK else max(1, ahead - (took > SLOW))
+
+    def _begin(self, key: str) -> bytes | None:
+        piece: bytes = self._run(partial(exchange, [('GETRANGE', key, 0, FIRST - 1)]))[0]
+        if len(piece) < FIRST:
+            return piece or None
+        self._keep(key, [piece])
+        return b''
 
     def _keep(self, key: str, parts: list[bytes]) -> None:
         with self._lock:

@@ -172,19 +172,19 @@ class TaskQueue(base.TaskQueue):
 
     def results(self, ids: Sequence[str], whole: bool = True) -> list[bytes | None]:
         found: list[bytes | None] = self._chunked('results', ids)
-        long = [i for i, record in enumerate(found) if whole and record == b'']
+        long = [i for i, record in enumerate(found) if record == b'']
         for i in long:   # one at a time: together they may be more than memory holds
             try:
-                found[i] = self._record(ids[i])
+                found[i] = self._record(ids[i], whole)
             except Unfinished:
                 for j in long[:long.index(i)]:
                     self._pieces.keep(f'{self.prefix}r:{ids[j]}', found[j] or b'')
                 raise
         return found
 
-    def _record(self, id: str) -> bytes | None:
+    def _record(self, id: str, whole: bool = True) -> bytes | None:
         key = f'{self.prefix}r:{id}'
-        return self._pieces.read(key, ('GETRANGE', key, 0, const.NONCE - 1))
+        return self._pieces.read(key, ('GETRANGE', key, 0, const.NONCE - 1), whole=whole)
 
     def watch(self, client: str, ids: Sequence[str]) -> News:
         flat = self._chunked('watch', ids, client)
