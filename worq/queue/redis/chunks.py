@@ -80,6 +80,9 @@ class Chunks:
             ahead = min(ahead + 1, AHEAD) if took < QUICK else max(1, ahead - (took > SLOW))
 
     def _begin(self, key: str) -> bytes | None:
+        with self._lock:
+            if key in self._begun:   # and there is more than its first piece, perhaps
+                return b''
         piece: bytes = self._run(partial(exchange, [('GETRANGE', key, 0, FIRST - 1)]))[0]
         if len(piece) < FIRST:
             return piece or None
