@@ -24,8 +24,7 @@ MAKERS = {
 def kinds():
     """Every exception of WorQ that its users may meet."""
     for module in pkgutil.walk_packages(worq.__path__, 'worq.'):
-        if module.name != 'worq.pool.process.child':   # which has a `__main__` part only
-            importlib.import_module(module.name)
+        importlib.import_module(module.name)
     found = [errors.WorqError, errors.Cancelled]
     for kind in found:
         found += kind.__subclasses__()

@@ -189,6 +189,47 @@ class Script(unittest.TestCase):
         """So they do in a module that is run with -m."""
         self.assertEqual(self.run_(self.MAIN, '-m', 'script'), (0, 'Point(x=6)', ''))
 
+    FLAGS = '''
+        import sys, warnings
+        sys.path.insert(0, {root!r})
+        import worq, json
+        from worq.pool.process import WorkerPool
+
+        def where():
+            import worq, json, sys
+            return (worq.__file__, json.__file__, list(sys.flags), sys._xoptions, sys.warnoptions,
+                    set(sys.path))
+
+        def init(url):
+            broker = worq.get_broker(url)
+            broker.expose(where)
+            return broker
+
+        if __name__ == '__main__':
+            broker = worq.get_broker('memory://')
+            with WorkerPool(broker, init, workers=1):
+                print(broker.queue().where().result(timeout=50) == where())
+        '''
+
+    def test_flags(self):
+        """Children have the flags of Python that their parent has, and find what it finds: this
+        WorQ, though variables and the working directory name others."""
+        for name in 'worq', 'json':
+            self.folder.joinpath('other', name).mkdir(parents=True)
+            self.folder.joinpath('other', name, '__init__.py').write_text('raise ImportError(7)')
+        text = self.FLAGS.format(root=str(ROOT))
+        for flags in [['-I', '-O'], ['-E', '-s', '-X', 'utf8', '-X', 'no_debug_ranges'],
+                      ['-P', '-OO', '-B', '-W', 'error'], ['-S', '-X', 'int_max_str_digits=0'],
+                      ['-X', 'dev', '-b']]:
+            self.folder.joinpath('script.py').write_text(textwrap.dedent(text))
+            clean = '-I' in flags or '-E' in flags
+            done = subprocess.run(
+                [sys.executable, *flags, self.folder / 'script.py'], capture_output=True, text=True,
+                cwd=self.folder / 'other' if '-I' in flags or '-P' in flags else self.folder,
+                timeout=WAIT, check=False, env={
+                    **os.environ, 'PYTHONPATH': str(self.folder / 'other') if clean else ''})
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, 'True\n', ''), flags)
+
     PACKAGE = MAIN.replace('def move(point, by):', 'from .other import by_name\n\n'
                            '        def move(point, by):') \
         .replace('Point(point.x + by)', 'by_name(Point, point.x + by)')

@@ -1,4 +1,4 @@
-"""The child of a process pool: ``python -m worq.pool.process.child ANSWERS IN OUT PAGE PARENT``.
+"""The child of a process pool, a program of its own: ``start([ANSWERS, IN, OUT, PAGE, PARENT])``.
 
 It reads tasks from one pipe, runs them one after the other, and writes their outcomes to
 another. Its first frame tells it how to begin, and is trusted, for it comes from the process
@@ -25,7 +25,7 @@ import time
 from time import monotonic_ns
 import traceback
 import types
-from typing import Any
+from typing import Any, NoReturn
 
 from worq import SCHEMES, codec, streams
 from worq.core import Broker
@@ -47,7 +47,7 @@ from worq.progress import Progress
 from worq.queue import lazy
 from worq.queue.base import Outcome
 
-__all__ = ['main', 'main_script', 'preparation', 'prepare']
+__all__ = ['main', 'start', 'main_script', 'preparation', 'prepare']
 
 log = logger(__name__)
 
@@ -72,7 +72,6 @@ def preparation() -> dict[str, Any]:
         'argv': list(sys.argv),
         'main_name': name,
         'main_path': path,
-        'python_path': os.environ.get('PYTHONPATH'),
     }
 
 
@@ -97,10 +96,6 @@ def prepare(data: dict[str, Any]) -> None:
     """Make this process like the one that `data` describes."""
     sys.path[:] = data['path']
     sys.argv[:] = data['argv']
-    if data['python_path'] is None:
-        os.environ.pop('PYTHONPATH', None)
-    else:
-        os.environ['PYTHONPATH'] = data['python_path']
     codec.main_loader = lambda: load_main(data['main_name'], data['main_path'])
 
 
@@ -495,12 +490,12 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-if __name__ == '__main__':
-    # As `worq.pool.process.child`, so that what is pickled there is found here, and not twice.
-    from worq.pool.process import child as module
+def start(argv: list[str]) -> NoReturn:
+    """Be a child, and end."""
+    sys.modules['__main__'].__loader__ = None   # that of -c warns if an error shows the module
     code = 1
     try:
-        code = module.main(sys.argv[1:])
+        code = main(argv)
     except BaseException:
         traceback.print_exc()
     atexit._run_exitfuncs()  # what tasks and libraries wish to have done at the end

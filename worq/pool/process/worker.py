@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 import resource
 import signal
-import site
 import subprocess
 import sys
 import time
@@ -35,21 +34,25 @@ UNIT = 1 if sys.platform == 'darwin' else 1024  # bytes in which ru_maxrss count
 ROOT = str(Path(__file__).resolve().parents[3])
 
 
-def start_child(arguments: list[str], **options: Any) -> subprocess.Popen[bytes]:
-    """Start ``worq.pool.process.child`` as a program of its own.
+# Nothing is looked for before it has this process's own path: neither WorQ nor a module of the
+# program is another one there, whatever flags and variables say where Python looks. The name is
+# for lists of processes.
+BEGIN = ('import sys; sys.path[:] = {}; from worq.pool.process.child import start; '
+         'start(sys.argv[2:])')
+NAME = 'worq.pool.process.child'
 
-    It is to find this very package, and nothing that has the name of one of Python's own modules:
-    hence ``-P``, without which the working directory would come first, and no path
-    where Python looks anyway.
-    """
+
+def start_child(arguments: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start ``worq.pool.process.child`` as a program of its own, with the same flags of Python."""
     streams.fill()
-    paths = [os.environ.get('PYTHONPATH')]
-    if ROOT not in [*site.getsitepackages(), site.getusersitepackages()]:
-        paths.insert(0, ROOT)
-    return subprocess.Popen(  # type: ignore[return-value]  # none of the options makes it text
-        [sys.executable, *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
-         '-P', '-m', 'worq.pool.process.child', *arguments],
-        env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, paths))}, **options)
+    path = [ROOT, *(entry or os.getcwd() for entry in sys.path if isinstance(entry, str))]
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    for option, value in sys._xoptions.items():
+        flag = option if value is True else f'{option}={value}'
+        if flag not in flags:   # it knows some of them only
+            flags += ['-X', flag]
+    return subprocess.Popen(
+        [sys.executable, *flags, '-c', BEGIN.format(ascii(path)), NAME, *arguments], **options)
 
 
 def split(deliveries: Iterable[Delivery]) -> Iterator[list[Delivery]]:
