@@ -207,7 +207,7 @@ class TaskQueue(base.TaskQueue):
         return self._look(lambda store: [
             inspect(store, life) if life else None for life in map(store.find, ids)], ids)
 
-    def results(self, ids: Sequence[str]) -> list[bytes | None]:
+    def results(self, ids: Sequence[str], whole: bool = True) -> list[bytes | None]:
         return self._look(lambda store: [
             life.record() if life else None for life in map(store.find, ids)], ids)
 
