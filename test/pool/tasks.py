@@ -5,6 +5,7 @@ Tasks that must be seen to run, or that wait, do it through files in a folder of
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 import ctypes
 import gc
@@ -380,6 +381,20 @@ async def fork_in_a_loop():
     if came == 'copy':
         return came
     await asyncio.to_thread(time.sleep, 0.01)
+    return came
+
+
+@tasks.task
+async def fork_in_threads(path):
+    """So do threads that a task has started, which have more to do."""
+    with ThreadPoolExecutor(1) as executor:
+        came = [executor.submit(copied, lambda: 'copy')]
+        for _ in range(3):
+            executor.submit(touch, path)
+        came = [came[0].result(PATIENCE), await asyncio.to_thread(copied, lambda: 'copy')]
+    thread = threading.Thread(target=lambda: came.append(copied(lambda: 'copy')))
+    thread.start()
+    thread.join()
     return came
 
 

@@ -48,6 +48,14 @@ class Forks(PoolCase):
         for _ in range(3):
             self.assertEqual(self.q.fork_in_a_loop().result(WAIT), ('worker', 0))
 
+    def test_copy_in_threads(self):
+        """A copy that a thread of a task has made ends with what that thread runs, and does nothing
+        of what the thread was to do next."""
+        self.start()
+        came = self.q.fork_in_threads(self.path('begun')).result(WAIT)
+        self.assertEqual(came, 3 * [('worker', 0)])
+        self.assertEqual(len(lines(self.path('begun'))), 3)
+
     def test_copy_in_a_chunk(self):
         """A copy that comes back from one call of several does not go on with the others."""
         self.start()

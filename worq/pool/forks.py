@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 import os
+from queue import Empty
 import signal
 import sys
 import threading
@@ -85,7 +86,24 @@ def _in_copy() -> None:
     generation += 1
     while _in_force:
         _in_force.pop().forget()   # the last ones first: they may stand on the others
+    _end_executor()
     _unblock()
+
+
+def _end_executor() -> None:
+    """A copy made by a thread of an executor goes no further than to the end of that call.
+
+    That thread is all there is in the copy, and it would do what the original is to do next, or
+    wait for ever.
+    """
+    module: Any = sys.modules.get('concurrent.futures.thread')
+    work = module._threads_queues.get(threading.current_thread()) if module else None
+    if work is not None:
+        with suppress(Empty):
+            while True:
+                work.get_nowait()
+        module._shutdown = True
+        work.put(None)   # it ends with this
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_unblock, after_in_child=_in_copy)
