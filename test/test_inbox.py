@@ -52,7 +52,7 @@ class InboxContract(BrokerCase):
 
     def test_ten_thousand_cost_few_round_trips(self):
         """Waiting for ten thousand completed Deferreds, one by one, costs some twenty looks."""
-        many = [self.q.identity(n) for n in range(10_000)]
+        many = worq.map(self.q.identity, range(10_000))
         while self.worker.backend.size():
             deliveries = self.worker.backend.take('pool', 500)
             from worq.pool.run import run

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import re
 import select
 import socket
@@ -130,13 +131,16 @@ async def spin_in_group(begun, seen):
 
 
 @tasks.task
-def stubborn(begun, seen, seconds=PATIENCE):
-    """Swallow what is raised, and go on, for as long."""
+def stubborn(begun, seen, go=''):
+    """Swallow what is raised, and go on, until this file exists."""
     touch(begun)
-    limit = time.monotonic() + seconds
-    while time.monotonic() < limit:
+    limit = time.monotonic() + PATIENCE
+
+    def on():
+        return time.monotonic() < limit and not os.path.exists(go)
+    while on():
         try:
-            while time.monotonic() < limit:
+            while on():
                 time.sleep(0.01)
         except BaseException as error:
             note(seen, error)

@@ -30,7 +30,8 @@ class Builders(Users):
         self.lives_of: dict[str, str] = {}     # by nonce of a task: that of its gate
 
     def held_gates(self) -> list[str]:
-        return [id for id in self.gates if self.q('status', [id]) == ['processing']]
+        states = self.q('status', list(self.gates))
+        return [id for id, state in zip(self.gates, states, strict=True) if state == 'processing']
 
     @rule(gate=gates, lease=st.sampled_from([0, 4_000, 40_000]))
     def open_gate(self, gate: str, lease: int) -> None:
@@ -107,11 +108,11 @@ class Builders(Users):
     def gates_agreed(self) -> None:
         """All queues show the same of gates, and who waits for one says so."""
         self.q('results', GATES)
-        self.q('inspect', GATES)
-        for id, state in zip(GATES, self.q('status', GATES), strict=True):
-            assert state in {*OVER, 'processing'}
-        for one in self.lives.values():
-            seen, = self.q('inspect', [one.id])
+        lives = list(self.lives.values())
+        found = self.q('inspect', [*GATES, *(one.id for one in lives)])
+        for id, state, seen in zip(GATES, self.q('status', GATES), found):
+            assert state in {*OVER, 'processing'} and state == (seen and seen.state)
+        for one, seen in zip(lives, found[len(GATES):], strict=True):
             if seen and seen.state not in ENDED and not self.lagging:
                 gate = self.lives_of.get(one.nonce)
                 waits = gate is not None and gate not in self.opened

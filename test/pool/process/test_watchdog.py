@@ -83,9 +83,8 @@ class Frozen(Processes):
     def test_a_task_keeps_the_gil(self):
         """A task may keep the GIL for as long as it likes. What its child has not begun goes
         back, and stays there while no other child has room."""
+        self.take_many()
         pool = self.start()
-        for d in [self.q.same(n) for n in range(2000)]:   # so that several are sent at a time
-            d.wait(WAIT)
         keeps = self.q.keep_it(self.path('begun'), 1.5)
         behind = [self.q.same(n) for n in range(3)]
         eventually(lambda: len(lines(self.path('begun'))), 1, timeout=WAIT)

@@ -347,7 +347,7 @@ class Frames(Case):
         self.enterContext(mock.patch.object(respawn, 'RESPAWN', (0.01, 0.02)))
         with self.pool:
             many = [self.q.garble(f'{self.folder.name}/{n}', self.garbage())
-                    for n in range(rounds(30))]
+                    for n in range(rounds(20))]
             eq_([d.result(timeout=PATIENCE) for d in many], ['well'] * len(many))
             eq_(self.q.same(1).result(timeout=PATIENCE), 1)
             self.assertTrue(self.pool.alive)
@@ -373,7 +373,7 @@ class Frames(Case):
             return bytes(content)
         with mock.patch.object(worker, 'pack', damage), self.pool:
             came = []
-            for _ in range(rounds(30)):   # a frame for each few
+            for _ in range(rounds(20)):   # a frame for each few
                 some = [self.q.same(['x' * rand.randrange(400)]) for _ in range(3)]
                 came += [type(deferred.exception(timeout=PATIENCE)) for deferred in some]
         self.assertGreater(damaged, 5)
