@@ -219,6 +219,15 @@ class Expires(Contract):
             self.q.beat('ticker')
         self.assertEqual(left, [250, 150, 50, 0])
 
+    def test_expires_beside_what_runs(self) -> None:
+        """However many run that were begun in time, the ticks end one that waits."""
+        many = const.TICK_LIMIT
+        self.put(*(message(f'r{n}', expires=500) for n in range(many)))
+        self.assertEqual(sum(len(self.take(10)) for _ in range(many // 10)), many)
+        self.put(message('late', delay=9_000, expires=1_500))
+        self.tick(3_000)
+        self.assertEqual(self.q.stats()['expired'], 1)
+
     def test_expires_seen(self) -> None:
         """How long it is until then can be seen."""
         self.put(message('a', expires=9_000))

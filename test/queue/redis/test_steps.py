@@ -73,6 +73,19 @@ class Steps(Case):
         eq_(self.q.audit(), [])
         self.assertGreater(self.client.ttl(self.key('t:0')), 0)
 
+    def test_fan_out_of_lost_pins(self) -> None:
+        """An outcome stays until all are told of it, though others have deleted the count of those
+        who need it."""
+        n = 5 * const.BUDGET
+        self.put(message('one'), *(message(f'{i}', 'one') for i in range(n)))
+        self.q.settle('p', [outcome(d) for d in self.q.take('p', 1)])
+        self.client.hdel(self.key('t:one'), 'i')
+        self.q.settle('p', [outcome(d) for d in self.q.take('p', 1)])
+        self.assertGreater(self.client.llen(self.key('d:one')), const.BUDGET)
+        eq_(self.client.ttl(self.key('t:one')), -1)
+        self.ticks()
+        self.assertGreater(self.client.ttl(self.key('t:one')), 0)
+
     def test_fan_in_outcomes(self) -> None:
         """Arguments that are too many for the script are fetched, in their order."""
         ids = [f'{i}' for i in range(500)]
