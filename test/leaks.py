@@ -22,7 +22,7 @@ import redis
 
 from worq.queue.redis.audit import KEPT
 
-SETTLE = 10  # seconds that something may take to end
+SETTLE = 30  # seconds that something may take to end
 
 
 def threads() -> set[str]:

@@ -32,7 +32,7 @@ __all__ = ['Server', 'redis_url', 'start_redis', 'unique', 'clean', 'eventually'
 
 #: Where files are in memory; None if nothing is known of such a place.
 FAST = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
-START_LIMIT = 15  # seconds that a server may take until it answers
+START_LIMIT = 60  # seconds that a server may take until it answers
 PDEATHSIG = 1     # of prctl(2)
 
 

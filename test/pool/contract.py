@@ -37,6 +37,10 @@ class PoolCase(unittest.TestCase):
         """A pool for the test's queue, not started; its tasks are those of pool_tasks."""
         raise NotImplementedError
 
+    def lull(self, pool):
+        """Wait until a pool sleeps that has nothing to do; it sleeps until it is woken."""
+        raise NotImplementedError
+
     def setUp(self):
         self.url()   # a server that starts now is no leak
         leaks.watch(self)
@@ -216,10 +220,11 @@ class PoolContract(PoolCase):
         """Stop wakes the workers that wait for tasks; it does not wait for them to time out."""
         pool = self.start(3)
         self.q.same(1).result(WAIT)
+        self.lull(pool)
         stopped = threading.Event()
         thread = threading.Thread(target=lambda: (pool.stop(), stopped.set()))
         thread.start()
-        self.assertTrue(stopped.wait(1.5), 'it takes longer than 1.5 seconds')
+        self.assertTrue(stopped.wait(WAIT / 3), f'it takes longer than {WAIT // 3} seconds')
         thread.join()
 
     def test_join_does_not_stop(self):

@@ -43,6 +43,19 @@ class Processes(PoolCase):
     def begin(self, pool):
         pool.start(handle_sigterm=False)
 
+    def lull(self, pool):
+        manager, asleep = pool._manager, threading.Event()
+        eventually(lambda: {worker.ready for worker in manager.workers}, {True}, timeout=WAIT)
+        usual = manager._patience
+
+        def patience(now):
+            if asleep.is_set() or manager._bell_fd < 0 or manager._more:
+                return usual(now)
+            asleep.set()
+            return WAIT
+        self.enterContext(mock.patch.object(manager, '_patience', patience))
+        self.assertTrue(asleep.wait(WAIT))
+
 
 class ProcessesOnMemory(MemoryMixin, Processes, PoolContract):
     """The contract, with child processes and the queue in memory."""

@@ -75,14 +75,16 @@ class BirthsInPools(Processes):
         pool = self.start(2, init=init_when, more=(self.path('go'),))
         task = self.q.same(1)
         eventually(lambda: 'but none of its workers could begin: FileNotFoundError: '
-                   f"[Errno 2] No such file or directory: '{self.path('go')}'" in task.explain())
+                   f"[Errno 2] No such file or directory: '{self.path('go')}'" in task.explain(),
+                   timeout=WAIT)
         self.open('go')
         self.assertEqual(task.result(WAIT), 1)
         eventually(lambda: [info.get('broken') for info in self.broker.backend.pools().values()],
-                   [None])
+                   [None], timeout=WAIT)
         os.unlink(self.path('go'))
         pool.reload()   # the new ones cannot begin, the old ones go on: that is no news for others
-        eventually(lambda: pool._manager._respawn._failed_at > pool._manager._respawn.begun_at)
+        eventually(lambda: pool._manager._respawn._failed_at > pool._manager._respawn.begun_at,
+                   timeout=WAIT)
         self.assertEqual(self.q.same(2).result(WAIT), 2)
         self.assertNotIn('broken', pool._manager.desk.info)
 
@@ -90,7 +92,8 @@ class BirthsInPools(Processes):
         """What init_func raises is told, also an EOFError."""
         self.start(1, init=init_meets_an_end)
         task = self.q.same(1)
-        eventually(lambda: 'could begin: EOFError: this file is cut off' in task.explain())
+        eventually(lambda: 'could begin: EOFError: this file is cut off' in task.explain(),
+                   timeout=WAIT)
 
 
 class BirthsOnMemory(MemoryMixin, BirthsInPools):

@@ -3,7 +3,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 import logging
+import select
 import threading
+from unittest import mock
 
 from test.broker_case import MemoryMixin, RedisMixin
 from test.pool.contract import WAIT, PoolCase, PoolContract
@@ -23,6 +25,18 @@ class Threads(PoolCase):
         if not self.broker.tasks:
             self.broker.expose(tasks)
         return WorkerPool(self.broker, workers, **options)
+
+    def lull(self, pool):
+        asleep, usual = threading.Event(), pool._listen
+
+        def listen():
+            if asleep.is_set():
+                return usual()
+            asleep.set()
+            select.select([pool._wake[0]], [], [], WAIT)
+            return False
+        self.enterContext(mock.patch.object(pool, '_listen', listen))
+        self.assertTrue(asleep.wait(WAIT))
 
 
 class ThreadsOnMemory(MemoryMixin, Threads, PoolContract):
