@@ -95,6 +95,8 @@ TRANSITIONS = [Transition(*line) for line in [
 IGNORE_RESULT = 1           #: keep no outcome, forget the task when it is done
 PASS = 2                    #: a failed argument is a value like any other
 GATE = 4                    #: no task: it holds back what is put with it
+NEEDED = 8                  #: its outcome goes when nothing needs it any more, if anything did
+LENT = 16                   #: the queue's own note with that: it has been an argument
 
 # -- lines of a header, after the task's name ------------------------------------
 CHUNK = b'\nchunk'          # each positional argument is the arguments of a call

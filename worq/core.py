@@ -10,6 +10,7 @@ from worq import builder, mistakes, seals
 from worq.blame import Unsendable
 from worq.codec import ByValue, Codec
 from worq.const import PUT_BYTES, UNKNOWN, check_timeout
+from worq.deferred import LET_GO, Deferred
 from worq.errors import (
     DecodeError, DuplicateTask, EncodeError, QueueError, TaskCancelled, TaskExpired, TaskFailure,
 )
@@ -17,7 +18,7 @@ from worq.explain import explain
 from worq.builder import Collector, Entry, collector_of, put_all
 from worq.ids import new_nonce
 from worq.inbox import Inbox
-from worq.options import UNSET, Options
+from worq.options import NEEDED, UNSET, Options
 from worq.printable import line, logger
 from worq.pools import Pool, live
 from worq.progress import Progress
@@ -26,7 +27,7 @@ from worq.queue.base import Argument, Delivery, Hop, Message, TaskQueue
 from worq.queue.validation import ID_BYTES
 from worq.retry import Policy
 from worq.space import TaskSpace, check_name, definition
-from worq.task import Deferred, Queue
+from worq.task import Queue
 
 __all__ = ['Broker']
 
@@ -141,14 +142,15 @@ class Broker(Unsendable):
         if name not in self._called:
             self._look_at(name)
         collector = collector_of(self)
-        entry = self._entry(name, args, kw, options, b'', collector)
         if collector is not None:
+            entry = self._entry(name, args, kw, options.of_many, b'', collector)
             made: Deferred | None = collector.add(entry)
             return made
+        entry = self._entry(name, args, kw, options, b'', None)
         if entry.message.arguments:
             self.put_all([entry])
         else:
-            client = '' if options.id or options.ignore_result \
+            client = '' if options.id or options.ignore_result or options.keep == NEEDED \
                 else self.inbox.foresee(entry.deferred)
             for refusal in self.backend.put([entry.message], '', client):
                 raise self._refused(name, refusal)   # there is nothing to mend
@@ -168,6 +170,7 @@ class Broker(Unsendable):
         """
         if name not in self._called:
             self._look_at(name)
+        options = options.of_many
         collector = collector_of(self)
         if collector is not None:
             return [collector.add(self._entry(name, args, {}, options, extra, collector))
@@ -343,6 +346,9 @@ class Broker(Unsendable):
                 if call._options.flags & base.PASS:
                     return failure
                 raise
+        if deferred.is_step:
+            raise TaskFailure(call.name, self.name, call.id,
+                              f'task [{self.name}:{deferred.id}] {LET_GO}')
         raise self._refused(call.name, base.Refusal(call.id, 'unknown', deferred.id))
 
     def _refused(self, name: str, refusal: base.Refusal) -> TaskFailure:

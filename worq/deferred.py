@@ -6,16 +6,18 @@ from typing import Any, Generator, NamedTuple
 from worq import codec, const
 from worq.anchor import kept_by
 from worq.errors import QueueError, TaskCancelled, TaskExpired, TaskFailure
-from worq.options import UNSET, Options
+from worq.options import NEEDED, UNSET, Options
 from worq.printable import line
 from worq.progress import Progress
 from worq.protocols import CallBroker
 from worq.queue import base
 from worq.shield import waiting
 
-__all__ = ['Call', 'Deferred']
+__all__ = ['Call', 'Deferred', 'LET_GO']
 
 GONE = 'task expired before a result was returned; the queue does not know it, or not any more'
+LET_GO = ('result is not available: it was an argument of other calls, and was let go when none of '
+          "them needed it any more; keep='timeout' keeps it for its result_timeout")
 NUMBERS = frozenset((int, float))   # types that need no longer look
 
 
@@ -167,13 +169,19 @@ class Deferred:
     def arrive(self, raw: bytes | None) -> None:
         """Take the outcome on record; for the inbox. None: there is none any more."""
         if raw is None or not self.accepts(raw):
-            self.fail(TaskExpired(self.name, self.broker.name, self.id, GONE))
+            self.fail(TaskExpired(self.name, self.broker.name, self.id,
+                                  LET_GO if self.is_step else GONE))
         elif self._value is UNSET:
             self._raw = raw
 
     def accepts(self, raw: bytes) -> bool:
         """Whether an outcome on record is of the life of the task that is meant."""
         return not self._nonce or raw.startswith(self._nonce.encode())
+
+    @property
+    def is_step(self) -> bool:
+        """Whether its outcome goes when the calls that it is an argument of are over."""
+        return self._args is None and self._options.keep == NEEDED
 
     def fail(self, failure: TaskFailure) -> None:
         """Take `failure` as the outcome, unless there is one already."""
@@ -213,7 +221,7 @@ class Deferred:
         if isinstance(value, TaskCancelled):
             return const.CANCELLED
         if isinstance(value, TaskExpired):
-            return const.UNKNOWN if value.error == GONE else const.EXPIRED
+            return const.UNKNOWN if value.error in (GONE, LET_GO) else const.EXPIRED
         return const.FAILED if isinstance(value, TaskFailure) else const.SUCCESS
 
     @property

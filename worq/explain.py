@@ -168,7 +168,7 @@ class Explanation:
             value = self.outcome(id)
         except LookupError:
             return ('is unknown to the queue: it was never put, or nothing was to be kept of '
-                    'it, or its result_timeout is over.')
+                    'it; or nothing needed it any more, or its result_timeout is over.')
         except DecodeError as error:
             return f'is over ({end}), but its outcome cannot be read here: {error}'
         if not isinstance(value, TaskFailure):

@@ -97,16 +97,15 @@ class Inbox(Fetching):
         ids = list(dict.fromkeys(deferred.id for deferred in wanted))
         try:
             with self._lock:
-                fresh = False
+                fresh = steps = False
                 for deferred in wanted:
                     self._asked[deferred.id] = ref(deferred)
                     fresh |= self._fresh.pop(deferred.id, None) is not None
+                    steps |= deferred.is_step
+                    fresh |= steps and self._steps.pop(deferred.id, None) is not None
                 if fresh:
                     self._ahead = min(2 * self._ahead, LOOK_AHEAD)
-                    while self._fresh and len(ids) < self._ahead:
-                        id, other = self._fresh.popitem()  # at once: `note` takes no lock
-                        ids.append(id)
-                        self._asked[id] = other
+                    ids += self._next_ones(self._ahead - len(ids), steps)
             news = self.backend.watch(self.client, ids)
             if news:
                 self._hand_out(news, wanted, fetch)

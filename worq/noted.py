@@ -21,6 +21,7 @@ class Noted(Waiters):
     def _nothing(self) -> None:
         """Begin with none."""
         self._fresh: dict[str, ref[Deferred]] = {}    # never asked for yet
+        self._steps: dict[str, ref[Deferred]] = {}    # ... and passed over, see `next_ones`
         self._asked: dict[str, ref[Deferred]] = {}    # watched, along with others or by their put
         self._crowd = 1024                            # sweep when there are more
         self._habit = Habit()
@@ -42,7 +43,9 @@ class Noted(Waiters):
             id = deferred.id
             self._fresh[id] = ref(deferred)
             self._asked.pop(id, None)  # that was an earlier life of the id
-        if len(self._fresh) + len(self._asked) > self._crowd and not self._lock._is_owned():
+            self._steps.pop(id, None)
+        if len(self._fresh) + len(self._asked) + len(self._steps) > self._crowd \
+                and not self._lock._is_owned():
             try:
                 self._sweep()
             finally:
@@ -52,7 +55,32 @@ class Noted(Waiters):
         with self._lock:
             self._fresh = {id: r for id, r in list(self._fresh.items()) if r() is not None}
             self._asked = {id: r for id, r in list(self._asked.items()) if r() is not None}
-            self._crowd = 2 * (len(self._fresh) + len(self._asked)) + 1024
+            self._steps = {id: r for id, r in list(self._steps.items()) if r() is not None}
+            self._crowd = 2 * (len(self._fresh) + len(self._asked) + len(self._steps)) + 1024
+
+    def _next_ones(self, count: int, steps: bool) -> list[str]:
+        """Up to so many more to ask for, which from now on count as asked for.
+
+        :param steps: whether those may be among them that are only needed by other calls. To be
+            asked for would keep them, so who asks for another one does not ask for them.
+        """
+        ids: list[str] = []
+        while self._fresh and len(ids) < count:
+            id, other = self._fresh.popitem()  # at once: `note` takes no lock
+            deferred = other()
+            if deferred is None:   # nobody is left who could want it
+                continue
+            if steps or not deferred.is_step:
+                ids.append(id)
+                self._asked[id] = other
+            else:
+                self._steps[id] = other
+            del deferred   # it may be the last one who has it
+        while steps and self._steps and len(ids) < count:
+            id, other = self._steps.popitem()
+            ids.append(id)
+            self._asked[id] = other
+        return ids
 
     def _doubt(self) -> None:
         """There was news that had not come, so no other that is to come can be relied on.

@@ -7,11 +7,13 @@ from typing import Any, Callable, NamedTuple
 
 from worq import const, retry
 
-__all__ = ['FAIL', 'PASS', 'SKIP', 'UNSET', 'Options']
+__all__ = ['FAIL', 'PASS', 'SKIP', 'NEEDED', 'TIMEOUT', 'UNSET', 'Options']
 
 FAIL = 'fail'
 PASS = 'pass'
 SKIP = 'skip'
+NEEDED = 'needed'     # how long an outcome is kept: while something needs it, if anything does ...
+TIMEOUT = 'timeout'   # ... or for its result_timeout
 LINES = {FAIL: b'', PASS: const.PASSES, SKIP: const.SKIPS}   # of a header
 
 
@@ -48,6 +50,7 @@ class _Options(NamedTuple):
     backoff: retry.Backoff | None = None
     retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None
     timeout: float | None = None
+    keep: str | None = None
 
 
 class Options(_Options):
@@ -68,7 +71,13 @@ class Options(_Options):
             raise ValueError('ignore_result is incompatible with result_timeout')
         if given.get('delay') and given.get('eta') is not None:
             raise ValueError('delay and eta are two ways to say when; give one of them')
+        if given.get('keep') == NEEDED and given.get('ignore_result'):
+            raise ValueError('ignore_result is incompatible with keep: there is nothing to keep')
         options = self._replace(**given)
+        if options.keep not in (None, NEEDED, TIMEOUT):
+            raise ValueError(f'invalid keep: {options.keep!r}; it is {NEEDED!r} or {TIMEOUT!r}')
+        if options.keep is None and (options.id is not None or 'result_timeout' in given):
+            options = options._replace(keep=TIMEOUT)   # who cares for it does not want it to go
         # the one that is given replaces the other one that was a default
         if given.get('eta') is not None:
             options = options._replace(delay=0)
@@ -111,8 +120,15 @@ class Options(_Options):
     @property
     def flags(self) -> int:
         """As the queue knows them."""
-        return (const.IGNORE_RESULT if self.ignore_result else 0) \
+        return (const.IGNORE_RESULT if self.ignore_result
+                else const.NEEDED if self.keep == NEEDED else 0) \
             | (0 if self.on_error == FAIL else const.PASS)
+
+    @cached_property
+    def of_many(self) -> Options:
+        """The same for one of many calls that are made together: its outcome is mostly wanted by
+        the next one. Who has named it, or said how long it is kept, wants it otherwise."""
+        return self._replace(keep=NEEDED) if self.keep is None else self
 
     def stamp(self) -> Stamp:
         """What the message of a call gets of them.

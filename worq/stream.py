@@ -9,7 +9,7 @@ from worq.batch import Batch
 from worq.builder import collector_of
 from worq.const import CHUNK
 from worq.errors import QueueError
-from worq.options import Options
+from worq.options import TIMEOUT, Options
 from worq.printable import line
 from worq.task import Deferred
 
@@ -43,7 +43,8 @@ class Stream:
         self._broker = broker
         self._name = name
         self._calls: Iterator[tuple[Any, ...]] | None = calls   # None: there are no more
-        self._options = options
+        # It asks for all of them, and nothing else does.
+        self._options = options if options.keep else options._replace(keep=TIMEOUT)
         self._extra = extra
         self._ahead = ahead
         self._taken: list[tuple[Any, ...]] = []        # from the iterables, and not put

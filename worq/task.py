@@ -12,7 +12,7 @@ from typing import Any, Callable, Never, Sequence
 from worq.blame import Unsendable
 from worq.deferred import Deferred
 from worq.errors import DuplicateTask, TaskExpired, TaskFailure
-from worq.options import FAIL, PASS, SKIP, UNSET, Options
+from worq.options import FAIL, PASS, SKIP, TIMEOUT, UNSET, Options
 from worq.printable import line
 from worq.protocols import CallBroker
 from worq.space import TaskSpace
@@ -110,6 +110,11 @@ class Task(Unsendable):
     :param result_timeout: seconds that the outcome is kept after the task has completed and
         everything that depends on it has run; an hour by default. Of a call that a task has made
         to return it, no longer by default than the outcome of that task is.
+    :param keep: 'needed': once it has been an argument, the outcome goes within two seconds after
+        the last call that it is an argument of, unless somebody has asked for it or it is the
+        cause of their failure. 'timeout': it is kept for the `result_timeout`. By default the
+        former for what ``worq.batch``, ``worq.map`` and ``worq.reduce`` make, but not if there is
+        an `id` or a `result_timeout`; the latter for all other calls.
     :param heartrate: seconds between two heartbeats of the pool that runs it. A pool
         that misses three loses the task to another. By default the pool's own pace: it is
         missed after 15 seconds, after 60 in a thread pool.
@@ -157,7 +162,8 @@ class Task(Unsendable):
                  expires: float | None = UNSET, retries: int | None = UNSET,
                  backoff: float | Sequence[float] | Callable[[int], float] | None = UNSET,
                  retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = UNSET,
-                 timeout: float | None = UNSET, **unknown: Never) -> None:
+                 timeout: float | None = UNSET, keep: str | None = UNSET,
+                 **unknown: Never) -> None:
         if not isinstance(queue, Queue):
             raise TypeError('a Task is made of a Queue, as in Task(q.function, ...); '
                             f'not of {queue!r}')
@@ -166,7 +172,7 @@ class Task(Unsendable):
             ('result_timeout', result_timeout), ('heartrate', heartrate),
             ('max_deliveries', max_deliveries), ('priority', priority), ('delay', delay),
             ('eta', eta), ('expires', expires), ('retries', retries), ('backoff', backoff),
-            ('retry_on', retry_on), ('timeout', timeout), *unknown.items(),
+            ('retry_on', retry_on), ('timeout', timeout), ('keep', keep), *unknown.items(),
         ] if value is not UNSET}
         self.queue = queue
         _, self.name, defaults = parts(queue)
@@ -201,6 +207,11 @@ class Task(Unsendable):
     def result_timeout(self) -> float:
         """Seconds that the outcome is kept."""
         return self._options.result_timeout
+
+    @property
+    def keep(self) -> str:
+        """'needed' or 'timeout'; where neither was given, as for a call that is made alone."""
+        return self._options.keep or TIMEOUT
 
     @property
     def heartrate(self) -> float:

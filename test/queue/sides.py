@@ -1,7 +1,7 @@
 """The queues that a model drives: they get the same calls, and must give the same answers."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 import uuid
 
@@ -14,6 +14,9 @@ __all__ = ['Sides', 'check_order']
 
 class Sides:
     """Queues that get the same calls and must give the same answers."""
+
+    #: is told of each call before it is made
+    listener: Callable[[str, tuple[Any, ...]], None] = staticmethod(lambda verb, args: None)
 
     def __init__(self) -> None:
         self.now = 1_700_000_000_000   # as of a server: no span is as long
@@ -31,6 +34,7 @@ class Sides:
             queue.close()
 
     def __call__(self, verb: str, *args: Any) -> Any:
+        self.listener(verb, args)
         answers = [getattr(queue, verb)(*args) for queue in self.queues]
         if verb == 'wait':   # several may become completed in one step, in any order
             answers = [sorted(answer, key=repr) for answer in answers]

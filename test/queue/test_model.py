@@ -11,7 +11,7 @@ import redis as client
 
 from test import support
 from test.queue.model import LINKS, OVERTAKEN
-from test.queue.model_gates import Builders
+from test.queue.model_lifetimes import Lenders
 from test.queue.rows import RowQueue
 from test.queue.sides import Sides
 from worq.queue.base import TaskQueue
@@ -110,18 +110,18 @@ class SmallSteps(RowQueue):
     budget = 2
 
 
-class MemoryUsers(Builders):
+class MemoryUsers(Lenders):
     """Random use of the memory queue alone."""
 
 
-class AllUsers(Builders):
+class AllUsers(Lenders):
     """Random use of memory, a file and Redis, which must answer alike."""
 
     def sides(self) -> Sides:
         return AllSides()
 
 
-class SlowUsers(Builders):
+class SlowUsers(Lenders):
     """Random use of Redis while work is left over all the time."""
 
     lagging = True
@@ -130,7 +130,7 @@ class SlowUsers(Builders):
         return RedisSlowly()
 
 
-class SlowMachineUsers(Builders):
+class SlowMachineUsers(Lenders):
     """Random use of the machine while work is left over all the time."""
 
     lagging = True
@@ -139,7 +139,7 @@ class SlowMachineUsers(Builders):
         return MachineSlowly()
 
 
-class SlowFileUsers(Builders):
+class SlowFileUsers(Lenders):
     """Random use of a file while work is left over all the time."""
 
     lagging = True

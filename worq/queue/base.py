@@ -66,6 +66,13 @@ it, no other tail call waits for it). If it has the usual `ttl`, it gets that of
 returned it where this is shorter, `const.TICK` if this ignores its result; and so does what it has
 returned in turn.
 
+**Let go.** A task with the flag `NEEDED` that has been an argument is one step of something. Once
+it is completed and no argument list names it any more, its outcome is kept for another
+`const.TICK`, or for its `ttl` if that is shorter. So it is only with a value, or with a failure of
+another that came to it: what has failed by itself is named by what has failed with it. And only if
+nobody has asked for it: if a client watches it when it completes, or at any time after that, it is
+kept for its `ttl` as any other, and so is what never was an argument.
+
 **Circles.** A tail call that would wait for itself, through any number of arguments and tail calls,
 ends as expired: at once, or where the search takes many steps with one of the next ticks.
 
@@ -107,6 +114,7 @@ __all__ = [
 
 # flags of a message
 IGNORE_RESULT, PASS, GATE = const.IGNORE_RESULT, const.PASS, const.GATE
+NEEDED, LENT = const.NEEDED, const.LENT
 
 
 class Message(NamedTuple):

@@ -12,8 +12,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from worq import const
 from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
-from worq.queue.base import CANCELLED, EXPIRED, FAILURE, GATE, IGNORE_RESULT, PASS, VALUE
+from worq.queue.base import (
+    CANCELLED, EXPIRED, FAILURE, GATE, IGNORE_RESULT, LENT, NEEDED, PASS, VALUE,
+)
 from worq.queue.machine.lanes import Lanes
 from worq.queue.machine.life import Agenda, Expiry, Life
 from worq.queue.records import Hop
@@ -228,7 +231,14 @@ class Graph:
         news = life.news()
         for client in life.watchers or ():
             self._tell(client, life.id, news)
+        self.want(life)
         life.watchers = None
+
+    def want(self, life: Life) -> None:
+        """Somebody asks for a completed life, so it is kept for its time, needed or not."""
+        if life.flags & NEEDED and not life.flags & IGNORE_RESULT:
+            life.flags &= ~NEEDED
+            self._let_expire(life)
 
     def _end_late(self, life: Life) -> bool:
         """End it if it is too late to begin, or was purged; after a tail call it has begun.
@@ -338,8 +348,16 @@ class Graph:
 
     def _let_expire(self, life: Life) -> None:
         if life.state == COMPLETED and not life.pins and not life.dependents:
-            life.expires = self.now + life.ttl
+            life.expires = self.now + (life.ttl if life.flags < LENT else self._rest(life))
             self._expiry.add(life, self.completed)
+
+    @staticmethod
+    def _rest(life: Life) -> int:
+        """How long one is kept that has been an argument, and is none now. What has failed by
+        itself is named by what has failed with it."""
+        if life.flags & NEEDED and (life.kind == VALUE or life.hops):
+            return min(const.TICK, life.ttl)
+        return life.ttl
 
     def drop_expired(self, limit: int) -> int:
         """Forget up to `limit` of the completed lives whose time is over; how many there were.

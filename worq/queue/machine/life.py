@@ -59,6 +59,13 @@ class Life:
         self.seals: dict[Life, bytes] | None = None   # of what it waits for, where it is signed
         self.expires = 0                    # ms; 0: it does not
 
+    def lend(self) -> None:
+        """Be an argument of one more, which pins it."""
+        self.pins += 1
+        self.expires = 0
+        if self.flags & const.NEEDED:
+            self.flags |= const.LENT
+
     def tells(self, dependent: Life) -> None:
         """Enter one that waits for this one's end."""
         if isinstance(self.dependents, list):

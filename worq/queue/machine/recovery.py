@@ -77,7 +77,7 @@ def connect(store: Store, lives: list[Life]) -> None:
             life.body = life.progress = life.memo = b''
             continue
         for argument in life.arguments:
-            argument.pins += 1
+            argument.lend()
         if life.state != PENDING:
             life.gate = None
             if life.target not in life.arguments[-1:]:   # else its value is to be signed anew

@@ -171,8 +171,7 @@ class Store(Graph):
     def _bind(self, life: Life, arguments: Iterable[Life]) -> None:
         """Pin arguments, and wait for those that are open."""
         for argument in arguments:
-            argument.pins += 1
-            argument.expires = 0
+            argument.lend()
             if argument.state != COMPLETED:
                 argument.tells(life)
                 life.open += 1

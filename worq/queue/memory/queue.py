@@ -240,6 +240,8 @@ class TaskQueue(base.TaskQueue):
             life = self._store.find(id)
             if life is None or life.state == COMPLETED:
                 ended.append((id, life.news() if life else None))
+                if life is not None:
+                    self._store.want(life)
             else:
                 life.watch(client)
         self._defer()

@@ -21,6 +21,7 @@ STATES = {b'p': const.PENDING, b's': const.SCHEDULED, b'e': const.ENQUEUED,
           **{kind.upper(): end for kind, end in const.ENDS.items()}}
 RECORDED = {'value': base.VALUE, 'failure': base.FAILURE, 'refuse': base.FAILURE}
 PLAIN = Message('', '', b'', b'')[4:]
+LENDABLE = Message('', '', b'', b'', flags=const.NEEDED)[4:]
 USUAL = [PLAIN[1], PLAIN[2], PLAIN[4], PLAIN[5], PLAIN[6]]
 
 News = list[tuple[str, bytes | None]]
@@ -51,6 +52,8 @@ def options(message: Message) -> list[str]:
     (arguments, flags, priority, delay, ttl, lease, most, expires) = given = message[4:]
     if given == PLAIN:
         return ['']
+    if given == LENDABLE:   # as a map makes them
+        return ['n']
     fields: list[str] = []
     for name, value, usual in zip('fptlm', (flags, priority, ttl, lease, most), USUAL):
         if value != usual:

@@ -44,7 +44,7 @@ CONSTANTS: dict[str, int | str] = {
     name: getattr(const, name) for name in (
         'NONCE', 'LEASE', 'MAX_DELIVERIES', 'TICK', 'POLL', 'TICK_LIMIT', 'BUDGET', 'GAP', 'GRACE',
         'COOLDOWN', 'INLINE', 'SMALL', 'INBOX_TTL', 'POOL_TTL', 'IGNORE_RESULT', 'PASS',
-        'GATE', 'LINKS', 'PUT_LIMIT', 'LOOK', 'AHEAD', 'LEASES_LIMIT', 'REACH',
+        'GATE', 'NEEDED', 'LENT', 'LINKS', 'PUT_LIMIT', 'LOOK', 'AHEAD', 'LEASES_LIMIT', 'REACH',
         'CROWD', 'IDLE', 'OVERTAKEN')}
 CONSTANTS.update(
     PENDING='p', SCHEDULED='s', ENQUEUED='e', PROCESSING='a', COMPLETED='c',   # states

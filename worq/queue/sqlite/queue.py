@@ -219,6 +219,8 @@ class TaskQueue(base.TaskQueue):
                 life = store.find(id)
                 if life is None or life.state == COMPLETED:
                     ended.append((id, life.news() if life else None))
+                    if life is not None:
+                        store.want(life)
                 else:
                     life.watch(client)
             return ended

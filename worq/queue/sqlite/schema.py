@@ -16,10 +16,10 @@ APPLICATION = 0x776f7271   # of `PRAGMA application_id`: a file of ours alone
 SPAN = 1 << 40   # lives, and long values, that a queue may have in its time
 
 #: The columns of a task that never change, and those that may.
-FIXED = ['n', 'q', 'id', 'nonce', 'header', 'flags', 'priority', 'lease', 'max_deliveries']
-VARIED = ['state', 'gen', 'place', 'ended', 'body', 'due', 'late', 'ttl', 'epoch', 'deliveries',
-          'owner', 'deadline', 'taken', 'progress', 'memo', 'open', 'pins', 'nargs', 'ndeps',
-          'target', 'gate', 'watched', 'made', 'kind', 'data', 'hops', 'expires']
+FIXED = ['n', 'q', 'id', 'nonce', 'header', 'priority', 'lease', 'max_deliveries']
+VARIED = ['flags', 'state', 'gen', 'place', 'ended', 'body', 'due', 'late', 'ttl', 'epoch',
+          'deliveries', 'owner', 'deadline', 'taken', 'progress', 'memo', 'open', 'pins', 'nargs',
+          'ndeps', 'target', 'gate', 'watched', 'made', 'kind', 'data', 'hops', 'expires']
 COLUMNS = FIXED + VARIED
 
 TABLES = """

@@ -33,7 +33,8 @@ do
   local ready, seen = {}, {}
   for i = 3, plain and #ARGV or 0, 5 do
     local id = ARGV[i]
-    plain = ARGV[i + 4] == '' and #ARGV[i + 2] <= FIELD and #ARGV[i + 3] <= FIELD
+    local options = ARGV[i + 4]
+    plain = (options == '' or options == 'n') and #ARGV[i + 2] <= FIELD and #ARGV[i + 3] <= FIELD
       and not seen[id] and call('EXISTS', P .. 't:' .. id) == 0
     if not plain then
       break
@@ -44,7 +45,13 @@ do
   if plain then
     for i = 3, #ARGV, 5 do
       local key = P .. 't:' .. ARGV[i]
-      if purges then
+      if ARGV[i + 4] ~= '' then   -- as a map makes them
+        call('HSET', key, 's', ENQUEUED, 'n', ARGV[i + 1], 'h', ARGV[i + 2], 'b', ARGV[i + 3],
+             'f', NEEDED)
+        if purges then
+          call('HSET', key, 'g', purges)
+        end
+      elseif purges then
         call('HSET', key, 's', ENQUEUED, 'n', ARGV[i + 1], 'h', ARGV[i + 2], 'b', ARGV[i + 3],
              'g', purges)
       else

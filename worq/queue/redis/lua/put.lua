@@ -1,7 +1,8 @@
 -- put(P; gate, client, {id, nonce, header, body, options}, ...) -> nil or {id, word, argument}
 -- (new) -> enqueued | scheduled | pending | completed, or nothing at all. A gate: processing.
--- Options are empty, or `delay expires k n`; then come k fields of the task, as name and value,
--- and n arguments, as id and nonce. Judged first and written then: the judging writes nothing.
+-- Options are empty, or 'n' for the flag NEEDED and nothing else, or `delay expires k n`; then come
+-- k fields of the task, as name and value, and n arguments, as id and nonce. Judged first and
+-- written then: the judging writes nothing.
 local stored, pinned, messages, again, behind = {}, {}, {}, {}, {}
 local waiting, scheduled, moment = {}, {}, text(now)
 
@@ -10,6 +11,7 @@ local function parse(i)
              w = client ~= '' and client or nil, arguments = {}, from = i + 5, to = i + 4, delay = 0}
   local delay, expires, k, n = ARGV[i + 4]:match('(%d+) (%d+) (%d+) (%d+)')
   if not delay then
+    M.f = ARGV[i + 4] ~= '' and NEEDED or nil
     return M, i + 5
   end
   M.delay, M.z, M.to = tonumber(delay), expires ~= '0' and now + expires or nil, i + 4 + k * 2
@@ -75,6 +77,9 @@ local function store(M)
     call('SET', P .. 'b:' .. id, long and M.head .. M.body or M.body)
   else
     set(fields, 'b', M.body)
+  end
+  if M.to < M.from and M.f then
+    set(fields, 'f', M.f)
   end
   if purges > 0 then
     set(fields, 'g', purges)

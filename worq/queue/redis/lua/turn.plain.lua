@@ -15,7 +15,8 @@ local function plain(id)
   local T = {s = nil, n = nil, h = nil, b = nil, e = nil, o = nil, q = nil, w = nil}
   for i = 1, #flat, 2 do
     local name, value = flat[i], flat[i + 1]
-    if #name > 1 or not ('snhbeoqwgpmtl'):find(name, 1, true)
+    if #name > 1
+        or not ('snhbeoqwgpmtl'):find(name, 1, true) and not (name == 'f' and value == NEEDED .. '')
         or (name == 't' or name == 'l') and not value:find('^%d%d?%d?%d?%d?%d?%d?%d?%d?%d?$') then
       return nil
     end
@@ -65,7 +66,7 @@ if held and (call('ZSCORE', P .. 'pools', pool) or call('EXISTS', P .. 'pool:' .
 end
 if D then
   local key, ends = P .. 't:' .. id, text(now + (D.t or RESULT_TTL))
-  call('HDEL', key, 'h', 'b', 'q', 'w', 'p', 'm', 'l', 'g')
+  call('HDEL', key, 'h', 'b', 'q', 'w', 'p', 'm', 'l', D.w and 'f' or 'g', 'g')   -- see `keep`
   if #record <= FIELD then
     call('HSET', key, 's', COMPLETED, 'r', record)
   else

@@ -10,6 +10,10 @@ for i = rest, #ARGV do
   else
     table.insert(answers, id)
     table.insert(answers, short_outcome(id, T))
+    if T and needed_only(T.f) then
+      keep(id, T.f)
+      let_end(id)
+    end
   end
 end
 defer()

@@ -74,7 +74,11 @@ local function ignored(T)
 end
 
 local function is_gate(T)
-  return T.f and (tonumber(T.f) or 0) >= GATE
+  return T.f and (tonumber(T.f) or 0) % NEEDED >= GATE
+end
+
+local function needed_only(f)
+  return f and (tonumber(f) or 0) % LENT >= NEEDED
 end
 
 local function deliveries(T)

@@ -3,12 +3,22 @@ local budget = BUDGET
 local usual_end = text(now + RESULT_TTL)
 local todo, at = {}, 1   -- completed tasks whose dependents are to be told; the next of them
 
+-- When the outcome of a task ends from now on. One that has been an argument, and is none now, goes
+-- at once; but what has failed by itself is named by what has failed with it.
+local function end_moment(id, T)
+  local ms = T.t and sensible(T.t)
+  if T.f and (tonumber(T.f) or 0) % (2 * LENT) >= LENT + NEEDED and kind(id, T):match('[%uv]') then
+    return text(now + math.min(ms or TICK, TICK))
+  end
+  return ms and text(now + ms) or usual_end
+end
+
 -- The outcome of a completed task ends unless something pins it or has yet to be told of it.
 local function let_end(id)
   local key = P .. 't:' .. id
-  local s, pins, ttl, short = unpack(call('HMGET', key, 's', 'i', 't', 'r'))
+  local s, pins, ttl, short, f = unpack(call('HMGET', key, 's', 'i', 't', 'r', 'f'))
   if s == COMPLETED and not pins and call('EXISTS', P .. 'd:' .. id) == 0 then
-    local moment = ttl and sensible(ttl) and text(now + ttl) or usual_end
+    local moment = end_moment(id, {t = ttl, f = f, r = short})
     expire(moment, key)
     if not short then
       expire(moment, P .. 'r:' .. id)
@@ -46,6 +56,13 @@ local function let_go(id, T)
   for _, argument in ipairs(call('LPOP', key, n) or {}) do
     unpin(argument)
   end
+end
+
+-- Somebody asks for it, so it is kept for its time, needed or not.
+local function keep(id, f)
+  f = text(f - NEEDED)
+  call('HSET', P .. 't:' .. id, 'f', f)
+  return f
 end
 
 -- `owner` stays if it gave this outcome, so that it hears 'again' when it gives it twice.
@@ -94,10 +111,13 @@ local function finish(id, T, record, owner)
       call('HSET', key, 's', COMPLETED)
       call('SET', P .. 'r:' .. id, record)
     end
+    if T.w and needed_only(T.f) then
+      T.f = keep(id, T.f)
+    end
     if edges then
       table.insert(todo, id)
     elseif not T.i then
-      local moment = T.t and sensible(T.t) and text(now + T.t) or usual_end
+      local moment = end_moment(id, T)
       expire(moment, key)
       if not T.r then
         expire(moment, P .. 'r:' .. id)

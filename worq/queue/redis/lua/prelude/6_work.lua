@@ -25,7 +25,7 @@ local function work()
     if T.x and sign_anew(dependent, T, id, T.S or '', raw) then
       met[#met + 1] = dependent
       return
-    elseif T.x or (failed and (gate or (tonumber(T.f or 0) or 0) < PASS)) then
+    elseif T.x or (failed and (gate or (tonumber(T.f or 0) or 0) % GATE < PASS)) then
       local seal = T.x and T.S or not T.x and call('HGET', P .. 's:' .. dependent, id) or ''
       return finish(dependent, T, inherit(nonce, seal, id, raw), T.x and T.o)
     end

@@ -38,7 +38,7 @@ local function judge(M)
       local letter = kind(id, A)
       if letter == '' then
         return {M.id, 'unknown', id}
-      elseif letter:lower() ~= 'v' and (tonumber(M.f or 0) or 0) < PASS then
+      elseif letter:lower() ~= 'v' and (tonumber(M.f or 0) or 0) % GATE < PASS then
         if not M.failed then
           M.failed, M.seal = id, argument[3]
         end
@@ -76,6 +76,10 @@ end
 local function flush_edges()
   for id, list in pairs(edges) do
     call('HINCRBY', P .. 't:' .. id, 'i', text(#list))
+    local f = known[id].f
+    if needed_only(f) and f % (2 * LENT) < LENT then
+      call('HSET', P .. 't:' .. id, 'f', text(f + LENT))
+    end
     if known[id].s ~= COMPLETED then
       push('RPUSH', P .. 'd:' .. id, list)
     else

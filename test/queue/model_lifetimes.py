@@ -1,0 +1,66 @@
+"""The same model, and whether what goes before its time may, and what should go does."""
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis.stateful import invariant
+
+from test.queue.model import ENDED, IDS, OVER
+from test.queue.model_gates import Builders
+from worq import const
+from worq.queue import base
+from worq.queue.base import Message, unpack
+
+__all__ = ['Lenders']
+
+
+class Lenders(Builders):
+    """Users some of whose tasks are needed by others only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watched: set[str] = set()    # nonces of what somebody has asked for
+        self.foreseen: set[str] = set()   # ... or may have, by a put
+        self.forgotten: set[str] = set()
+        self.before: dict[str, str] = {}  # by id: the nonce of what was completed a step ago
+        self.q.listener = self.hear
+
+    def hear(self, verb: str, args: tuple[Any, ...]) -> None:
+        """Note what is asked of the queues."""
+        if verb == 'watch':
+            self.watched |= {self.lives[id].nonce for id in args[1] if id in self.lives}
+        elif verb == 'put' and len(args) > 2 and args[2]:
+            self.foreseen |= {one.nonce for one in args[0]}
+        elif verb == 'forget':
+            self.forgotten |= {self.lives[id].nonce for id in args[0] if id in self.lives}
+
+    def lent(self, one: Message) -> bool:
+        """Whether it is to go when nothing needs it, and something has."""
+        return bool(one.flags & base.NEEDED) and one.nonce not in self.watched \
+            and any(one.nonce in edges for edges in self.edges.values())
+
+    @invariant()
+    def nothing_goes_too_early(self) -> None:
+        """What is gone that was there is needed by nothing, and nobody has asked for it."""
+        live = {one.nonce for id, one in self.lives.items()
+                if self.states.get(id) not in OVER}
+        for id, life in self.before.items():
+            one = self.lives[id]
+            if one.nonce == life and self.states[id] is None and life not in self.forgotten:
+                assert self.lent(one), (id, 'has gone')
+                raw = self.records[life]
+                assert raw[const.NONCE:const.NONCE + 1] not in (b'f', b'x', b'c'), (id, raw)
+                assert not [other for other in live if life in self.edges[other]], (id, 'is needed')
+        self.before = {id: self.lives[id].nonce for id in IDS
+                       if self.states.get(id) in ENDED}
+
+    def agreed_at_last(self) -> None:
+        """Nothing waits any more, and so all has gone that was an argument of what has run."""
+        run = {d.token[:const.NONCE].decode() for _, d in self.taken}
+        used = {life for one in self.messages if one.nonce in run
+                for life in self.edges[one.nonce][:len(one.arguments)]}
+        for id, raw in zip(IDS, self.q('results', IDS), strict=True):
+            if raw is not None and self.lent(self.lives[id]) \
+                    and self.lives[id].nonce in used - self.foreseen:
+                record = unpack(raw)
+                assert record.kind != base.VALUE and record.origin is None, (id, record)
