@@ -12,18 +12,18 @@ from worq.codec import ByValue, Codec
 from worq.const import PUT_BYTES, UNKNOWN, check_timeout
 from worq.deferred import LET_GO, Deferred
 from worq.errors import (
-    DecodeError, DuplicateTask, EncodeError, QueueError, TaskCancelled, TaskExpired, TaskFailure,
+    DecodeError, DuplicateTask, EncodeError, QueueError, TaskFailure,
 )
 from worq.explain import explain
 from worq.builder import Collector, Entry, collector_of, put_all
 from worq.ids import new_nonce
 from worq.inbox import Inbox
 from worq.options import NEEDED, UNSET, Options
-from worq.printable import line, logger
+from worq.printable import logger
 from worq.pools import Pool, live
 from worq.progress import Progress
 from worq.queue import base
-from worq.queue.base import Argument, Delivery, Hop, Message, TaskQueue
+from worq.queue.base import Argument, Delivery, Message, TaskQueue
 from worq.queue.validation import ID_BYTES
 from worq.retry import Policy
 from worq.space import TaskSpace, check_name, definition
@@ -378,22 +378,7 @@ class Broker(Unsendable):
         :param id: of the task whose record it is.
         :raises DecodeError: if it cannot be read here.
         """
-        try:
-            record = base.unpack(raw)
-        except ValueError as error:
-            raise DecodeError(line(f'[{self.name}:{id}]: {error}')) from error
-        nonce = record.nonce
-        if record.origin is not None:
-            if record.kind in b'vf':   # the others are the queue's own, and not signed
-                seals.follow(self.codec, id, nonce, base.path(raw), record.kind == base.FAILURE)
-            id, nonce = record.origin
-        if record.kind == base.VALUE:
-            return self.codec.decode_value(id, nonce, record.data)
-        if record.kind == base.FAILURE:
-            return self.codec.decode_failure(id, nonce, record.data)
-        failure = TaskExpired if record.kind == base.EXPIRED else TaskCancelled
-        name, _, text = record.data.decode('utf-8', 'replace').partition('\n')
-        return failure(line(name), self.name, id, line(text))
+        return seals.read(self.codec, self.name, id, raw)
 
     def sign_anew(self, id: str, nonce: str, seal: bytes, source: str, raw: bytes) -> bytes:
         """The value of a task, as its own, that comes along a tail call from a record of another.
@@ -401,15 +386,7 @@ class Broker(Unsendable):
         :param seal: of that tail call.
         :raises DecodeError: if it is not to be believed, or is none.
         """
-        try:
-            record, path = base.unpack(raw), base.path(raw)
-        except ValueError as error:
-            raise DecodeError(line(f'[{self.name}:{source}]: {error}')) from error
-        if record.kind != base.VALUE:
-            raise DecodeError(line(f'[{self.name}:{source}] has no value'))
-        hops = [Hop(source, record.nonce, seal), *path]
-        seals.follow(self.codec, id, nonce, hops, False)
-        return seals.sign_anew(self.codec, id, nonce, (hops[-1].id, hops[-1].nonce), record.data)
+        return seals.renew(self.codec, self.name, id, nonce, seal, source, raw)
 
     def outcome(self, deferred: Deferred, raw: bytes) -> Any:
         """What a Deferred came to: the value, or the TaskFailure (not raised)."""

@@ -17,15 +17,17 @@ task that it has asked for, and believes the outcome if each leads to the next.
 """
 from __future__ import annotations
 
-from typing import NoReturn, Sequence
+from typing import Any, NoReturn, Sequence
 
 from worq import const
 from worq.codec import LENGTHS, MAGIC, NO_KEY, SIGNED, Codec
-from worq.errors import UntrustedMessage
+from worq.errors import DecodeError, TaskCancelled, TaskExpired, UntrustedMessage
+from worq.printable import line
+from worq.queue import base
 from worq.queue.base import Argument, Hop
 from worq.trust import ARGUMENT, TAIL, VALUE, hmac_halves
 
-__all__ = ['tail_call', 'sealed', 'is_seal', 'follow', 'sign_anew']
+__all__ = ['tail_call', 'sealed', 'is_seal', 'follow', 'sign_anew', 'read', 'renew']
 
 
 def tail_call(codec: Codec, id: str, nonce: str, to: str, life: str) -> bytes:
@@ -113,3 +115,45 @@ def _distrust(codec: Codec, id: str, hop: Hop) -> NoReturn:
     raise UntrustedMessage(
         f'the outcome of [{codec.queue}:{id}] is not trusted: it is said to come from '
         f'[{codec.queue}:{hop.id}], and no signature says that it may')
+
+
+def read(codec: Codec, queue: str, id: str, raw: bytes) -> Any:
+    """The value in an outcome on record of a task, or the TaskFailure that it is (not raised).
+
+    :param queue: its name.
+    :raises DecodeError: if it cannot be read here.
+    """
+    try:
+        record = base.unpack(raw)
+    except ValueError as error:
+        raise DecodeError(line(f'[{queue}:{id}]: {error}')) from error
+    nonce = record.nonce
+    if record.origin is not None:
+        if record.kind in b'vf':   # the others are the queue's own, and not signed
+            follow(codec, id, nonce, base.path(raw), record.kind == base.FAILURE)
+        id, nonce = record.origin
+    if record.kind == base.VALUE:
+        return codec.decode_value(id, nonce, record.data)
+    if record.kind == base.FAILURE:
+        return codec.decode_failure(id, nonce, record.data)
+    failure = TaskExpired if record.kind == base.EXPIRED else TaskCancelled
+    name, _, text = record.data.decode('utf-8', 'replace').partition('\n')
+    return failure(line(name), queue, id, line(text))
+
+
+def renew(codec: Codec, queue: str, id: str, nonce: str, seal: bytes, source: str,
+          raw: bytes) -> bytes:
+    """The value of a task, as its own, that comes along a tail call from a record of another.
+
+    :param seal: of that tail call.
+    :raises DecodeError: if it is not to be believed, or is none.
+    """
+    try:
+        record, path = base.unpack(raw), base.path(raw)
+    except ValueError as error:
+        raise DecodeError(line(f'[{queue}:{source}]: {error}')) from error
+    if record.kind != base.VALUE:
+        raise DecodeError(line(f'[{queue}:{source}] has no value'))
+    hops = [Hop(source, record.nonce, seal), *path]
+    follow(codec, id, nonce, hops, False)
+    return sign_anew(codec, id, nonce, (hops[-1].id, hops[-1].nonce), record.data)
