@@ -145,16 +145,17 @@ class LifetimesContract(BrokerCase):
         self.gone(*steps)
 
     def test_failures_can_be_asked_for(self):
-        """What a failure names is there as long as any result; what it came through is not."""
+        """What a failure names is there as long as any result, and so is what it came through."""
         with worq.batch(self.q):
-            first = self.q.fail()
-            second = self.q.length(first)
+            first, fine = self.q.fail(), self.q.load(1)
+            second = self.q.length(first, fine)
             last = self.q.length(second)
         self.work(self.b)
-        self.gone(second)
+        self.gone(fine)
         failure = last.exception(0)
         self.assertEqual(failure.task_id, first.id)
-        self.assertEqual(self.b.deferred(failure.task_id).exception(0), failure)
+        for one in first, second:
+            self.assertEqual(self.b.deferred(one.id).exception(0), failure)
 
     def test_results_that_nothing_takes_stay(self):
         """What map and batch make and nothing takes is kept as any other."""

@@ -110,9 +110,9 @@ class Task(Unsendable):
     :param result_timeout: seconds that the outcome is kept after the task has completed and
         everything that depends on it has run; an hour by default. Of a call that a task has made
         to return it, no longer by default than the outcome of that task is.
-    :param keep: 'needed': once it has been an argument, the outcome goes within two seconds after
-        the last call that it is an argument of, unless somebody has asked for it or it is the
-        cause of their failure. 'timeout': it is kept for the `result_timeout`. By default the
+    :param keep: 'needed': once it has been an argument, the result goes within two seconds after
+        the last call that it is an argument of, unless somebody has asked for it. A failure is
+        kept all the same. 'timeout': it is kept for the `result_timeout`. By default the
         former for what ``worq.batch``, ``worq.map`` and ``worq.reduce`` make, but not if there is
         an `id` or a `result_timeout`; the latter for all other calls.
     :param heartrate: seconds between two heartbeats of the pool that runs it. A pool

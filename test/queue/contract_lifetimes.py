@@ -96,14 +96,12 @@ class LetGo(Contract):
         self.settle(outcome(delivery))
         self.goes('a')
 
-    def test_own_failures_stay(self) -> None:
-        """What has failed by itself is named by what failed with it; what has that from others
-        is not."""
+    def test_failures_stay(self) -> None:
+        """What has failed by itself, and what has that from it: failures name others."""
         self.put(step('a'), step('mid', 'a'), message('end', 'mid'))
         self.end('a', b'no', 'failure')
         self.assertEqual(self.origin_of('end'), 'a')
-        self.goes('mid')
-        self.stays('a', 'end', ms=HOUR - const.TICK)
+        self.stays('a', 'mid', 'end')
 
     def test_cancelled_and_expired_stay(self) -> None:
         """So it is with what the queue itself has ended, and where the failure is a value."""
@@ -191,6 +189,7 @@ class LetGo(Contract):
         self.end('b')
         self.end('c')
         self.goes('b')
+        self.assertEqual(self.status('a', 'd'), ['completed'] * 2)
 
     def test_of_a_gate(self) -> None:
         """Behind a gate, with arguments that are added."""
@@ -215,6 +214,14 @@ class LetGo(Contract):
         self.settle(outcome(delivery))
         self.assertEqual(self.status('b'), ['completed'])
         self.stays('a', ms=7_000)
+
+    def test_a_value_from_elsewhere(self) -> None:
+        """A value that came along a tail call goes as well."""
+        self.put(step('a'), message('b', 'a'), message('other'))
+        self.settle(outcome(self.take_one('a'), 'delegate', target=Argument('other', '')))
+        self.end('other')
+        self.end('b')
+        self.goes('a')
 
     def test_a_new_life(self) -> None:
         """A new life of the id begins anew."""

@@ -68,10 +68,10 @@ returned in turn.
 
 **Let go.** A task with the flag `NEEDED` that has been an argument is one step of something. Once
 it is completed and no argument list names it any more, its outcome is kept for another
-`const.TICK`, or for its `ttl` if that is shorter. So it is only with a value, or with a failure of
-another that came to it: what has failed by itself is named by what has failed with it. And only if
-nobody has asked for it: if a client watches it when it completes, or at any time after that, it is
-kept for its `ttl` as any other, and so is what never was an argument.
+`const.TICK`, or for its `ttl` if that is shorter. So it is only with a value: failures are named by
+what has failed with them. And only if nobody has asked for it: if a client watches it when it
+completes, or at any time after that, it is kept for its `ttl` as any other, and so is what never
+was an argument.
 
 **Circles.** A tail call that would wait for itself, through any number of arguments and tail calls,
 ends as expired: at once, or where the search takes many steps with one of the next ticks.

@@ -353,9 +353,9 @@ class Graph:
 
     @staticmethod
     def _rest(life: Life) -> int:
-        """How long one is kept that has been an argument, and is none now. What has failed by
-        itself is named by what has failed with it."""
-        if life.flags & NEEDED and (life.kind == VALUE or life.hops):
+        """How long one is kept that has been an argument, and is none now. A failure is named by
+        what has failed with it."""
+        if life.flags & NEEDED and life.kind == VALUE:
             return min(const.TICK, life.ttl)
         return life.ttl
 

@@ -4,10 +4,10 @@ local usual_end = text(now + RESULT_TTL)
 local todo, at = {}, 1   -- completed tasks whose dependents are to be told; the next of them
 
 -- When the outcome of a task ends from now on. One that has been an argument, and is none now, goes
--- at once; but what has failed by itself is named by what has failed with it.
+-- at once; but a failure is named by what has failed with it.
 local function end_moment(id, T)
   local ms = T.t and sensible(T.t)
-  if T.f and (tonumber(T.f) or 0) % (2 * LENT) >= LENT + NEEDED and kind(id, T):match('[%uv]') then
+  if T.f and (tonumber(T.f) or 0) % (2 * LENT) >= LENT + NEEDED and kind(id, T):match('[vV]') then
     return text(now + math.min(ms or TICK, TICK))
   end
   return ms and text(now + ms) or usual_end
