@@ -317,10 +317,12 @@ class ManagerTest(unittest.TestCase):
                 self.assertLogs('worq', 'WARNING') as logs:
             go = os.path.join(folder, 'go')
             with WorkerPool(self.broker, init_slow, (self.name, go), workers=1):
-                eventually(lambda: len(logs.output), timeout=20, expect=1)
+                waits = self.q.sum([1, 2])
+                eventually(lambda: 'could begin: worker' in waits.explain(), timeout=20)
+                self.assertEqual(len(logs.output), 1)
                 open(go, 'w').close()
                 self.assertEqual(self.q.sum([1, 2]).result(timeout=20), 3)
-        self.assertIn('has not begun', logs.output[0])
+        self.assertRegex(logs.output[0], '(?s)has not begun after .* in init_slow')
         self.assertEqual(len(logs.output), 1)
 
     def test_no_pidfd(self):

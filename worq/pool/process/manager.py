@@ -224,6 +224,8 @@ class Manager:
                     self._watch_at = min(look, self._watch_at or look)
             if now >= worker.watch.look_at:
                 worker.watch.look(worker, now, self.label)
+                if worker.watch.slow and not any(each.ready for each in self.workers):
+                    self.desk.tell('broken', worker.watch.slow)
             worker.blocked = worker.blocked and not worker.has_passed()
             if worker.revoked is not None:
                 self._take_back(worker.recover(now), now)

@@ -31,7 +31,7 @@ log = logger(__name__)
 EVERY = 1.0        # seconds between two looks at a child
 FROZEN = 5.0       # seconds after which a child is frozen; a guess: no busy machine is so slow
 AWAY = 3.5         # seconds; whoever looks so seldom was itself stopped: its round takes two
-SLOW = 30.0        # seconds after which a child that has not begun is told of
+SLOW = 10.0        # seconds after which a child that has not begun is told of
 RATE = 10 << 20    # bytes a second that a child reads at least, on a slow machine
 WRITES = 0.1       # seconds that it has to write its stack
 LONGEST = 8000     # bytes of that in the log
@@ -53,7 +53,8 @@ class Watch:
         self._signs: object = None  # of life; `since` when they are the same, or we were away
         self._stopped: float | None = None   # since when it has been stopped, by a signal
         self._half = -1, self.looked   # a frame that is not complete: its number, since when
-        self._slow = False          # it takes long to begin, and that has been told
+        self.slow = ''              # it takes long to begin: what has been told
+        self._asked = False         # ... and it has been asked where it is
         self._trouble = ''          # what is wrong: it has been asked for its stack
 
     def look(self, worker: Worker, now: float, label: str) -> None:
@@ -69,13 +70,26 @@ class Watch:
             return worker.kill()
         self._observe(worker, now)
         self.looked, self.look_at = now, now + EVERY
-        if not worker.ready and not self._slow and now - worker.born > SLOW:
-            self._slow = True
-            log.warning('%s: worker %d has not begun after %d seconds; is init_func waiting for '
-                        'something?', label, worker.pid, now - worker.born)
+        if not worker.ready and not self.slow and now - worker.born > SLOW:
+            self._tell_slow(worker, now, label)
         trouble = self._diagnosis(worker, now)
         if trouble:
             self._suspect(worker, trouble, now)
+
+    def _tell_slow(self, worker: Worker, now: float, label: str) -> None:
+        """A child takes long to begin: say so, and where it is, also if it lets nothing else run.
+
+        It is not killed: who fetches much at the beginning is slow too.
+        """
+        if not self._asked and SIGNAL is not None and catches(worker.pid, SIGNAL):
+            self._asked = True
+            worker.send_signal(SIGNAL)
+            self.look_at = now + WRITES
+            return
+        self.slow = (f'worker {worker.pid} has not begun after {now - worker.born:.0f} seconds; '
+                     'is init_func waiting for something?')
+        text = stack(worker).lstrip('\n')
+        log.warning('%s: %s' + ('\n%s' if text else '%s'), label, self.slow, text)
 
     def _observe(self, worker: Worker, now: float) -> None:
         reader = worker.reader
@@ -158,6 +172,16 @@ def is_stopped(pid: int) -> bool:
     try:
         return os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
     except (AttributeError, ChildProcessError):   # not here; or somebody else has reaped it
+        return False
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler of a signal; without one it might end by it."""
+    try:
+        with open(f'/proc/{pid}/status', encoding='ascii', errors='replace') as file:
+            masks = [line for line in file if line.startswith('SigCgt:')]
+        return bool(int(masks[0].split()[1], 16) >> number - 1 & 1)
+    except (OSError, ValueError, IndexError):
         return False
 
 

@@ -114,6 +114,7 @@ class Watcher(Protocol):
     """Tells a child that is frozen from a busy one: ``frozen.Watch``."""
 
     look_at: float   #: monotonic: when it wants to look again
+    slow: str        #: that it takes long to begin, once that has been told
 
     def look(self, worker: Worker, now: float, label: str) -> None:
         """Look at the child, and end it if it has been frozen for too long."""
