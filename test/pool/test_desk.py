@@ -278,6 +278,7 @@ def init(url, name):
 
 
 def init_slow(url, name, go):
+    open(go + '.begun', 'w').close()
     await_file(go)
     return init(url, name)
 
@@ -312,11 +313,13 @@ class ManagerTest(unittest.TestCase):
 
     def test_slow_init(self):
         """A child that takes long to begin is told of, once."""
-        with mock.patch('worq.pool.process.watchdog.SLOW', 0.1), \
+        with mock.patch('worq.pool.process.watchdog.SLOW', 9e9), \
                 tempfile.TemporaryDirectory() as folder, \
                 self.assertLogs('worq', 'WARNING') as logs:
             go = os.path.join(folder, 'go')
             with WorkerPool(self.broker, init_slow, (self.name, go), workers=1):
+                eventually(lambda: os.path.exists(go + '.begun'), timeout=20)
+                watchdog.SLOW = 0
                 waits = self.q.sum([1, 2])
                 eventually(lambda: 'could begin: worker' in waits.explain(), timeout=20)
                 self.assertEqual(len(logs.output), 1)
