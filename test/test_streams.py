@@ -18,7 +18,7 @@ from test.programs import LIMIT, environment
 from test.support import clean, forked, redis_url, unique
 from worq import get_broker, streams, trust
 from worq.pool.process.frames import pack
-from worq.pool.process.watchdog import Watch
+from worq.pool.process.watchdog import Watchdog
 from worq.pool.process.worker import Worker
 from worq.pool.thread import WorkerPool
 
@@ -142,7 +142,7 @@ class Streams(unittest.TestCase):
     def test_child(self):
         """What a child has in common with its manager, whenever it is started."""
         def play():
-            worker = Worker(pack([b'']), Watch())
+            worker = Worker(pack([b'']), Watchdog())
             worker.kill()
             worker.reap(wait=True)
             worker.close()

@@ -361,7 +361,7 @@ class CancelTest(unittest.TestCase):
     """An order to interrupt a task comes just when the child goes on to the next."""
 
     def setUp(self):
-        self.worker = Childless(b'', watchdog.Watch())
+        self.worker = Childless(b'', watchdog.Watchdog())
         self.addCleanup(self.worker.page.close)
         self.addCleanup(self.worker.theirs.close)
         self.worker.send([Delivery('a', b'token-a', 1, b'f', b''),

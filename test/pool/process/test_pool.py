@@ -495,6 +495,7 @@ class ProcessDetails(MemoryMixin, Processes):
     def test_run_in_subprocess(self):
         """run_in_subprocess runs a function elsewhere, and tells whether it still does."""
         process = run_in_subprocess(signal.pause)
+        self.assertTrue(process.stdin.closed)   # or Python complains of it in the end
         self.addCleanup(process.stdin.close)
         self.assertTrue(process.is_alive())
         self.assertNotEqual(process.pid, os.getpid())

@@ -142,7 +142,7 @@ class WatchTest(unittest.TestCase):
     """What is frozen and what is not, by a child that the test is."""
 
     def setUp(self):
-        self.worker = Childless(b'', watchdog.Watch())
+        self.worker = Childless(b'', watchdog.Watchdog())
         self.worker.ready = True
         self.worker.begun = lambda: None
         self.worker.kill = mock.Mock()

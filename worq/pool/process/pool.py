@@ -23,7 +23,7 @@ from worq.pool.base import Error, check_broker, check_schema
 from worq.pool.forks import Handlers
 from worq.pool.process import child
 from worq.pool.process.frames import pack
-from worq.pool.process.watchdog import Watch
+from worq.pool.process.watchdog import Watchdog
 from worq.pool.process.manager import Manager
 from worq.pool.process.protocol import INIT
 from worq.pool.process.worker import Worker, start_child
@@ -172,7 +172,7 @@ class WorkerPool:
             'place': self.broker.backend.place})
         first = pack([INIT, data, self.broker.name.encode()])
         in_memory = self.broker.url.startswith('memory:')
-        return lambda: Worker(first, Watch(), in_memory)
+        return lambda: Worker(first, Watchdog(), in_memory)
 
     def reload(self, other: WorkerPool | None = None) -> None:
         """Replace the children by new ones, which import all code anew.
@@ -489,6 +489,6 @@ def run_in_subprocess(func: Callable[..., Any], *args: Any, **kw: Any) -> Proces
     data = pickle.dumps((child.preparation(), _pickled((func, args, kw))))
     popen = start_child(['call'], stdin=subprocess.PIPE)
     assert popen.stdin is not None
-    popen.stdin.write(len(data).to_bytes(8, 'little') + data)
-    popen.stdin.flush()
+    with popen.stdin:
+        popen.stdin.write(len(data).to_bytes(8, 'little') + data)
     return Process(popen)

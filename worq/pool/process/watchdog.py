@@ -24,7 +24,7 @@ from worq.queue.records import Delivery
 if TYPE_CHECKING:
     from worq.pool.process.worker import Worker
 
-__all__ = ['Heads', 'Watch', 'show']
+__all__ = ['Heads', 'Watchdog', 'show']
 
 log = logger(__name__)
 
@@ -41,7 +41,7 @@ MANY = 1000        # tasks whose deaths are counted
 SIGNAL: int | None = getattr(signal, 'SIGRTMIN', None)
 
 
-class Watch:
+class Watchdog:
     """Looks at one child, once a second.
 
     :ivar look_at: monotonic, when the next look is due.

@@ -111,7 +111,7 @@ class Done(NamedTuple):
 
 
 class Watcher(Protocol):
-    """Tells a child that is frozen from a busy one: ``frozen.Watch``."""
+    """Tells a child that is frozen from a busy one: ``watchdog.Watchdog``."""
 
     look_at: float   #: monotonic: when it wants to look again
     slow: str        #: that it takes long to begin, once that has been told

@@ -1,4 +1,4 @@
-"""Bells of a queue in memory: pipes for a select loop, and one thread that rings in time."""
+"""What wakes a pool that waits in a select loop: a pipe, and one thread for all of them."""
 from __future__ import annotations
 
 import os
