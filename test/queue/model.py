@@ -219,7 +219,9 @@ class Users(RuleBasedStateMachine):
             self.same_words(turn.settled, again.settled)
             self.same_lost(turn.lost, again.lost)
         self.beaten(pool, held, turn.lost)
-        self.received(pool, turn.deliveries, lost)
+        # What is long, or has many arguments for steps as small, is fetched by itself.
+        fetched = [late.fetch() for late in turn.late]
+        self.received(pool, turn.deliveries, lost, [one for one in fetched if one])
 
     @precondition(lambda self: self.sizes['enqueued'])
     @rule(pool=pools, limit=st.integers(1, 4), word=st.sampled_from(USUAL))
@@ -256,9 +258,10 @@ class Users(RuleBasedStateMachine):
         outcomes = [Outcome(d.id, d.token, word, b'done', delay, target) for d in deliveries]
         self.settled(pool, outcomes, self.q('settle', pool, outcomes))
 
-    def received(self, pool: str, deliveries: list[Delivery], lost: bool) -> None:
+    def received(self, pool: str, deliveries: list[Delivery], lost: bool,
+                 fetched: Sequence[Delivery] = ()) -> None:
         check_order(self.messages, deliveries)
-        for delivery in deliveries:
+        for delivery in [*deliveries, *fetched]:
             life = delivery.token[:const.NONCE].decode()
             one = next(one for one in self.messages if one.nonce == life)
             assert delivery[3:5] == (one.header, one.body) and delivery.id == one.id

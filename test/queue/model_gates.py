@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, Sequence
 
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
@@ -97,12 +97,13 @@ class Builders(Users):
         else:
             self.q(event, gate, 'killed' if event == 'abandon' else [])
 
-    def received(self, pool: str, deliveries: list[Delivery], lost: bool) -> None:
-        for delivery in deliveries:
+    def received(self, pool: str, deliveries: list[Delivery], lost: bool,
+                 fetched: Sequence[Delivery] = ()) -> None:
+        for delivery in [*deliveries, *fetched]:
             life = delivery.token[:const.NONCE].decode()
             gate = self.lives_of.get(life)
             assert gate is None or gate in self.opened, 'taken before its gate had ended'
-        super().received(pool, deliveries, lost)
+        super().received(pool, deliveries, lost, fetched)
 
     @invariant()
     def gates_agreed(self) -> None:
