@@ -83,9 +83,25 @@ class RedisMixin:
         return self._url
 
 
-def on_every_queue(module, contract):
-    """Put ``ContractOnMemory`` and ``ContractOnRedis`` into a module's globals."""
-    for kind, mixin in [('Memory', MemoryMixin), ('Redis', RedisMixin)]:
+class SqliteMixin:
+    """Runs a contract on a queue in a file."""
+
+    __test__ = True
+
+    def setUp(self):
+        from test import support
+        self._folder = support.folder(self)
+        super().setUp()
+
+    def url(self):
+        return f'sqlite:///{self._folder}/queue.db'
+
+
+def on_every_queue(module, contract, file=False):
+    """Put ``ContractOnMemory`` and ``ContractOnRedis`` into a module's globals; and
+    ``ContractOnSqlite``, if what it says has to do with the engine: its logic is that of memory."""
+    for kind, mixin in [('Memory', MemoryMixin), ('Redis', RedisMixin),
+                        *[('Sqlite', SqliteMixin)] * file]:
         name = f'{contract.__name__}On{kind}'
         module[name] = type(name, (mixin, contract), {
             '__module__': module['__name__'], '__doc__': contract.__doc__})

@@ -175,7 +175,7 @@ class FetchingContract(BrokerCase):
             self.slow.come.clear()
 
 
-on_every_queue(globals(), FetchingContract)
+on_every_queue(globals(), FetchingContract, file=True)
 
 
 class Real(RedisMixin, BrokerCase):

@@ -212,4 +212,4 @@ class LostNewsContract(BrokerCase):
         self.assertEqual(got, [True])
 
 
-on_every_queue(globals(), LostNewsContract)
+on_every_queue(globals(), LostNewsContract, file=True)

@@ -54,7 +54,7 @@ class Bell:
 
     def strike(self) -> None:
         """Ring for nothing but time."""
-        ring(self.doorbell.socket, self.doorbell.address, SILENT)
+        ring([self.doorbell.address], SILENT)
 
     def close(self) -> None:
         if not self._closed:

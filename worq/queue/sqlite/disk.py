@@ -11,7 +11,7 @@ from worq.errors import QueueError
 __all__ = ['make', 'check_folder', 'check_room', 'remote_kind', 'holders']
 
 RESERVE = 16 << 20   # bytes of a disk that a put leaves free: to settle needs some
-SHARE = 8            # ... or this part of a small disk
+SHARE = 4            # ... or this part of a small disk
 #: Of these several machines may have a file open, which do not see each other's locks and memory.
 REMOTE = re.compile(
     r'nfs\d?|cifs|smb\w*|9p|afs|ceph|glusterfs|lustre|beegfs|gpfs|gfs2|ocfs2|vboxsf|vmhgfs|prl_fs|'

@@ -13,6 +13,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 
 from worq.ids import new_nonce
@@ -67,12 +68,15 @@ class Doorbell:
                 os.unlink(self.address)
 
 
-def ring(sender: socket.socket, address: str, sign: bytes = RING) -> bool:
-    """Ring at an address; whether somebody is there."""
-    try:
-        sender.sendto(sign, '\0' + address[1:] if address[:1] == '@' else address)
-    except BlockingIOError:   # it has been rung at more than enough
-        return True
-    except OSError:
-        return False
-    return True
+def ring(addresses: Iterable[str], sign: bytes = RING) -> int:
+    """Ring at addresses; at how many of them nobody is."""
+    gone = 0
+    for address in addresses:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, \
+                suppress(BlockingIOError):   # it has been rung at more than enough
+            sender.setblocking(False)
+            try:
+                sender.sendto(sign, '\0' + address[1:] if address[:1] == '@' else address)
+            except (ConnectionError, FileNotFoundError):
+                gone += 1
+    return gone

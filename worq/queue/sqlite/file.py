@@ -95,7 +95,13 @@ class File:
                 raise QueueError(changed)
             self._enter(self.patience)
             try:
-                result = self._transact(writer, name, work, begun)
+                try:
+                    result = self._transact(writer, name, work, begun)
+                except sqlite3.Error as error:
+                    if getattr(error, 'sqlite_errorcode', 0) & 0xff != sqlite3.SQLITE_FULL:
+                        raise
+                    self._begin_log(writer)   # that gives back what it took of the disk
+                    result = self._transact(writer, name, work, begun)
                 if self._syncer is not None and time.monotonic() >= self._care_at:
                     self._care(writer)
             finally:
@@ -314,17 +320,21 @@ class File:
         assert self._syncer is not None
         if os.fstat(self._syncer.fd).st_size <= LOG:
             return
-        db.execute('PRAGMA busy_timeout=0')
-        try:
-            busy, *_ = db.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchone()
-        finally:
-            db.execute(f'PRAGMA busy_timeout={self._patience * 1_000:.0f}')
-        self._failures = self._failures + 1 if busy else 0
+        self._failures = 0 if self._begin_log(db) else self._failures + 1
         if self._failures == FAILURES:
             size = os.fstat(self._syncer.fd).st_size >> 20
             who = disk.holders(self.path)
             log.warning('the log of %s has grown to %s MiB, for somebody has been reading for '
                         'long%s', self.path, size, f'. {who} has it open' if who else '')
+
+    def _begin_log(self, db: sqlite3.Connection) -> bool:
+        """Move what is in the log to its place, and begin it anew; whether that could be done."""
+        db.execute('PRAGMA busy_timeout=0')
+        try:
+            busy, *_ = db.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchone()
+        finally:
+            db.execute(f'PRAGMA busy_timeout={self._patience * 1_000:.0f}')
+        return not busy
 
     def close(self) -> None:
         """Close it. It is opened again when it is used."""

@@ -6,7 +6,6 @@ Any number of processes of one machine share it. Each verb is one transaction, s
 from __future__ import annotations
 
 import os
-import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -83,9 +82,6 @@ class TaskQueue(base.TaskQueue):
         self._waiting = Waiting(self._store)
         self._bells: dict[str, Bell] = {}
         self._alarm = Alarm()
-        self._free: list[Doorbell] = []    # to be used again
-        self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._sender.setblocking(False)
 
     @classmethod
     def open(cls, url: str, name: str = const.DEFAULT, **options: Any) -> TaskQueue:
@@ -109,6 +105,7 @@ class TaskQueue(base.TaskQueue):
         :param ids: of tasks that it looks at.
         :param end: what follows from it.
         """
+        self._look_around()
         store, waiting = self._store, self._waiting
 
         def work(db: sqlite3.Connection, q: int, meta: str | None) -> tuple[T, list[str]]:
@@ -123,14 +120,17 @@ class TaskQueue(base.TaskQueue):
             store.save()
             return answer, waiting.awaken()
         answer, awake = self._locked(work)
-        for address in awake:
-            if not ring(self._sender, address):
-                self._ring_another()
+        for _ in range(ring(awake)):
+            self._ring_another()
         return answer
 
-    def _locked(self, work: Callable[[sqlite3.Connection, int, str | None], T]) -> T:
+    def _look_around(self) -> None:
+        """In a fork begin anew: what is there has been left amid a verb, perhaps."""
         if self._pid != os.getpid():
             self._set_up()
+
+    def _locked(self, work: Callable[[sqlite3.Connection, int, str | None], T]) -> T:
+        self._look_around()
         lock = self._file.lock
         if lock._is_owned():
             look_within(lock, __file__, self)
@@ -141,15 +141,16 @@ class TaskQueue(base.TaskQueue):
         """Who was entered has gone without a word: wake somebody else."""
         def work(db: sqlite3.Connection, q: int, meta: str | None) -> list[str]:
             self._store.open(db, q, meta)
+            self._store.now = self._store.date(self.clock())
             self._waiting.open()
             self._store.woken = 1
             return self._waiting.awaken()
-        while (address := next(iter(self._locked(work)), None)) is not None:
-            if ring(self._sender, address):
-                return
+        while ring(self._locked(work)):
+            pass
 
     def _look(self, verb: Callable[[Rows], T], ids: Iterable[str] = ()) -> T:
         """Do a verb that only looks, unless what it meets is too late to begin."""
+        self._look_around()
         store = self._looker
 
         def work(db: sqlite3.Connection, q: int, meta: str | None) -> T:
@@ -158,8 +159,6 @@ class TaskQueue(base.TaskQueue):
             if ids:
                 store.lives.load(ids)   # type: ignore[attr-defined]
             return verb(store)
-        if self._pid != os.getpid():
-            self._set_up()
         lock = self._file.reading
         if lock._is_owned():
             look_within(lock, __file__, self)
@@ -234,14 +233,15 @@ class TaskQueue(base.TaskQueue):
             while True:
                 left = until - time.monotonic()
                 if left > 0 and doorbell is None:
-                    doorbell = self._doorbell()
+                    doorbell = Doorbell()
                 address = doorbell.address if doorbell is not None and left > 0 else ''
                 news = self._locked(partial(self._collect, client, address))
                 if news is not None or doorbell is None:
                     return news or []
                 doorbell.wait(min(left, const.INBOX_TTL / 2))
         finally:
-            self._put_back(doorbell)
+            if doorbell is not None:
+                doorbell.close()
 
     def _collect(self, client: str, address: str, db: sqlite3.Connection, q: int,
                  meta: str | None) -> News | None:
@@ -269,6 +269,16 @@ class TaskQueue(base.TaskQueue):
             store.pools[pool] = dict(info), store.now
         self._write(verb, end=None)
 
+    def tell(self, pool: str, info: Mapping[str, str]) -> bool:
+        def verb(store: Rows) -> bool:
+            if pool not in store.pools:
+                return False
+            known, seen = store.pools[pool]
+            store.pools[pool] = {
+                name: text for name, text in {**known, **info}.items() if text}, seen
+            return True
+        return self._write(verb, end=None)
+
     def leave(self, pool: str) -> None:
         self._write(lambda store: store.pools.pop(pool, None), end=None)
 
@@ -293,14 +303,15 @@ class TaskQueue(base.TaskQueue):
         try:
             while True:
                 if doorbell is None and until > time.monotonic():
-                    doorbell = self._doorbell()
+                    doorbell = Doorbell()
                 taken, pause = self._write(
                     partial(self._try, pool, limit, lease, until, doorbell), end=None)
                 if taken or doorbell is None or pause is None:
                     return taken
                 doorbell.wait(pause)
         finally:
-            self._put_back(doorbell)
+            if doorbell is not None:
+                doorbell.close()
 
     def _try(self, pool: str, limit: int, lease: int, until: float, doorbell: Doorbell | None,
              store: Rows) -> tuple[list[Delivery], float | None]:
@@ -311,7 +322,7 @@ class TaskQueue(base.TaskQueue):
             taken = store.take(pool, limit, lease)
             store.end()
             # else what it found had expired, and something has followed from that
-            if taken or not any(store.lanes):
+            if taken or not store.lanes:
                 break
         left = until - time.monotonic()
         if taken or left <= 0 or doorbell is None:
@@ -387,9 +398,9 @@ class TaskQueue(base.TaskQueue):
         if not bell.expected:
             def verb(store: Rows) -> bool:
                 self._expect(store, bell)
-                return any(store.lanes)
+                return bool(store.lanes)
             if self._write(verb, end=None):
-                ring(self._sender, bell.doorbell.address)
+                ring([bell.doorbell.address])
         self._alarm.set(bell)
 
     def _disarm(self, bell: Bell) -> None:
@@ -400,21 +411,11 @@ class TaskQueue(base.TaskQueue):
         if bell.expected:
             self._write(lambda store: self._waiting.leave(bell.doorbell.address), end=None)
 
-    def _doorbell(self) -> Doorbell:
-        if self._pid != os.getpid():
-            self._set_up()
-        try:
-            doorbell = self._free.pop()   # in one step, whoever else does so
-        except IndexError:
-            return Doorbell()
-        doorbell.clear()
-        return doorbell
-
-    def _put_back(self, doorbell: Doorbell | None) -> None:
-        if doorbell is not None:
-            self._free.append(doorbell)
-
     # -- keepers --------------------------------------------------------------
+
+    def queues(self) -> list[str]:
+        return self._look(lambda store: sorted(name.decode() for name, in store.db.execute(
+            'SELECT name FROM worq_queue WHERE q IN (SELECT q FROM worq_pool)')))
 
     def size(self) -> int:
         return self._look(lambda store: store.size)
@@ -431,6 +432,4 @@ class TaskQueue(base.TaskQueue):
         return self._file.within(seconds)
 
     def close(self) -> None:
-        while self._free:
-            self._free.pop().close()
         self._file.close()

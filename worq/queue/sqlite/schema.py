@@ -48,7 +48,8 @@ CREATE INDEX worq_pending ON worq_task(q, gen) WHERE state = 'pending'
 ;
 CREATE INDEX worq_scheduled ON worq_task(q, gen, due) WHERE state = 'scheduled'
 ;
-CREATE INDEX worq_ready ON worq_task(q, gen, priority, place) WHERE state = 'enqueued'
+CREATE INDEX worq_ready ON worq_task(q, gen, priority, nargs = 0, place)
+  WHERE state = 'enqueued'
 ;
 CREATE INDEX worq_leased ON worq_task(q, deadline) WHERE state = 'processing'
 ;

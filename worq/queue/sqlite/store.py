@@ -21,7 +21,7 @@ from worq.queue.machine.store import Store
 from worq.queue.sqlite.rows import Row, varied
 from worq.queue.sqlite.schema import COLUMNS, SPAN, VARIED
 from worq.queue.sqlite.tables import (
-    COLS, Agenda, Edges, Ended, Lane, Leased, Lives, Longs, Looks, Pools,
+    COLS, Agenda, Edges, Ended, Leased, Lives, Longs, Looks, Pools, Ready,
 )
 
 __all__ = ['Rows', 'Writes']
@@ -30,8 +30,8 @@ INSERT = f'INSERT INTO worq_task({COLS}) VALUES({",".join("?" * len(COLUMNS))})'
 #: What the machine keeps in numbers, by the name that it has in the file.
 KEPT = {name.strip('_'): name for name in (
     'completed', 'scheduled', 'counters', 'purged', '_soonest', '_ticked', '_clock_at', '_skew',
-    '_calm', 'lags', 'total', 'ready', 'leases', 'back', 'front', 'seq', 'last', 'left_over_n',
-    'lives_n', 'longs_n', 'generation', 'soon')}
+    '_calm', 'lags', 'total', 'ready', 'passed', 'leases', 'back', 'front', 'seq', 'last',
+    'left_over_n', 'lives_n', 'longs_n', 'generation', 'soon')}
 
 
 class Writes(Exception):
@@ -52,7 +52,8 @@ class Rows(Store):
     def __init__(self, tell: Callable[[str, str, bytes | None], None], budget: int) -> None:
         super().__init__(tell, self._row, budget)
         self.total = 0                  # tasks
-        self.ready = [0] * len(const.PRIORITIES)
+        self.ready = [0] * 2 * len(const.PRIORITIES)
+        self.passed = [(0, '')] * len(const.PRIORITIES)   # see `Lanes`
         self.leases = 0
         self.back = self.front = 0      # the places that lanes have given
         self.seq = 0                    # edges ever
@@ -68,7 +69,7 @@ class Rows(Store):
 
         tables: Any = self   # they have the manners of what they stand for, as far as it is used
         tables.lives = Lives(self)
-        tables.lanes = [Lane(self, priority) for priority in range(len(self.ready))]
+        tables.lanes = Ready(self)
         tables.leased = Leased(self)
         tables.schedule = Agenda(self, 'due', "state='scheduled'", 'worq_scheduled')
         tables._late = Agenda(
@@ -95,8 +96,7 @@ class Rows(Store):
         lives: Any = self.lives
         lives.met = {}
         lanes: Any = self.lanes
-        for lane in lanes:
-            lane.first.clear()
+        lanes.clear()
         ended: Any = self._ended
         ended.first.clear()
         ended.came.clear()

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from worq import const
-from worq.const import ENQUEUED
+from worq.queue.machine.lanes import Lanes
 from worq.queue.machine.life import Life
 from worq.queue.sqlite.rows import Long, Row
 from worq.queue.sqlite.schema import COLUMNS, SPAN
 from worq.queue.sqlite.unit import Unit
 
-__all__ = ['Lives', 'Lane', 'Leased', 'Agenda', 'Ended', 'Edges', 'Longs', 'Pools', 'Looks',
+__all__ = ['Lives', 'Ready', 'Leased', 'Agenda', 'Ended', 'Edges', 'Longs', 'Pools', 'Looks',
            'COLS', 'JOINED']
 
 COLS = ', '.join(COLUMNS)
@@ -84,23 +84,54 @@ class Lives:
         return self.store.select('q=? AND id IS NOT NULL ORDER BY n', self.store.q)
 
 
-class Lane:
-    """What is ready of a priority, by `place`: that counts up for the back, down for the front."""
+class Ready(Lanes):
+    """The lanes of the machine, each of which is a part of an index."""
 
-    def __init__(self, store: Unit, priority: int) -> None:
+    def __init__(self, store: Unit) -> None:
         self.store = store
-        self.priority = priority
+        super().__init__()
+        pairs: Any = [(Lane(store, n), Lane(store, n + 1)) for n in range(0, len(store.ready), 2)]
+        self.pairs = pairs
+
+    @property
+    def _passed(self) -> Any:
+        return self.store.passed
+
+    @_passed.setter
+    def _passed(self, none: Any) -> None:
+        """What the machine begins with; the file has it."""
+
+    def clear(self) -> None:
+        """Know nothing of what was read."""
+        pairs: Any = self.pairs
+        for pair in pairs:
+            for lane in pair:
+                lane.first.clear()
+
+
+class Lane:
+    """What is ready in one of them, by `place`: that counts up for the back, down for the front.
+
+    :param number: twice the priority, and one more for what never had arguments.
+    """
+
+    def __init__(self, store: Unit, number: int) -> None:
+        self.store = store
+        self.number = number
         self.first: deque[Row] = deque()
 
+    def _key(self) -> tuple[int, int, int, int]:
+        return self.store.q, self.store.generation, self.number >> 1, self.number & 1
+
     def __len__(self) -> int:
-        return self.store.ready[self.priority]
+        return self.store.ready[self.number]
 
     def __contains__(self, life: Row) -> bool:
         return life.place != 0
 
     def __setitem__(self, life: Row, nothing: None) -> None:
         if not life.place:
-            self.store.ready[self.priority] += 1
+            self.store.ready[self.number] += 1
         self.store.back += 1
         life.place = self.store.back
 
@@ -112,7 +143,7 @@ class Lane:
     def pop(self, life: Row, nothing: None) -> None:
         if life.place:
             life.place = 0
-            self.store.ready[self.priority] -= 1
+            self.store.ready[self.number] -= 1
 
     def __iter__(self) -> Iterator[Any]:
         """The first; then the others, as far as they are known, which is enough to count them."""
@@ -121,17 +152,20 @@ class Lane:
             first.popleft()
         if not first and len(self):
             store.flush()
+            most = store.hint   # of fresh ones only as many as what has arguments leaves
+            if self.number & 1:
+                most = max(most - store.ready[self.number - 1], 1)
             first.extend(store.select(
-                "q=? AND gen=? AND priority=? AND state='enqueued' ORDER BY place LIMIT ?",
-                store.q, store.generation, self.priority, store.hint, by='worq_ready'))
+                "q=? AND gen=? AND priority=? AND (nargs = 0)=? AND state='enqueued' "
+                'ORDER BY place LIMIT ?', *self._key(), most, by='worq_ready'))
         if first:
             place = first[0].place
             yield first[0]
             store.flush()
             for n, in store.db.execute(
-                    "SELECT n FROM worq_task INDEXED BY worq_ready WHERE q=? AND gen=? AND "
-                    "priority=? AND state='enqueued' AND place>? ORDER BY place",
-                    (store.q, store.generation, self.priority, place)):
+                    'SELECT n FROM worq_task INDEXED BY worq_ready WHERE q=? AND gen=? AND '
+                    "priority=? AND (nargs = 0)=? AND state='enqueued' AND place>? ORDER BY place",
+                    (*self._key(), place)):
                 yield store.met.get(n)
 
 
@@ -445,6 +479,3 @@ class Looks:
                               (self.store.q, at - const.POOL_TTL * 1_000))
         self.store.db.execute('INSERT OR REPLACE INTO worq_look VALUES(?,?,?)',
                               (self.store.q, json.dumps(place), at))
-
-
-assert ENQUEUED == 'enqueued'   # as the statements say

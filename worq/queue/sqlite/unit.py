@@ -21,7 +21,8 @@ class Unit(Protocol):
 
     generation: int             #: purges ever
     total: int                  #: tasks
-    ready: list[int]            #: ... that stand in a lane, by priority
+    ready: list[int]            #: ... that stand in a lane, by its number
+    passed: Any                 #: see `worq.queue.machine.lanes`
     leases: int                 #: ... that are being processed
     purged: int
     back: int                   #: the places that lanes have given
