@@ -18,7 +18,7 @@ from worq.pool.process import watchdog, worker
 from worq.pool.process import WorkerPool
 from worq.pool.process.manager import Manager
 from worq.pool.process.protocol import Page
-from worq.queue.base import Delivery, Outcome
+from worq.queue.base import Delivery, Late, Outcome, Turn
 from worq.queue.memory import TaskQueue
 
 
@@ -172,6 +172,17 @@ class DeskTest(unittest.TestCase):
         self.queue.put([message('c')])
         self.desk.turn([], 1)
         self.assertLessEqual(self.desk.beat_in, 1.0)
+
+    def test_what_is_fetched_is_beaten_for_in_time(self):
+        """And not at once: what is long is beaten for as often as anything else."""
+        late = Late('c', b'n' * 12 + b'1', b'mod.func\nlease 900', mock.Mock())
+        clock = mock.patch('worq.pool.base.time.monotonic', lambda: 5.0)
+        turn = mock.patch.object(self.faulty, 'turn', lambda *args: Turn([], [], [], [late]),
+                                 create=True)
+        self.desk.beat_at = 99.0
+        with clock, turn:
+            self.desk.turn([], 1)
+        self.assertAlmostEqual(self.desk.beat_at, 5.3)
 
     def test_taken_during_a_beat(self):
         """What is taken while another thread beats for nothing is beaten for in a second."""

@@ -257,7 +257,31 @@ class Steps(Case):
         eq_(self.q.cancel(ids[:-1]), ['cancelled'] * 999)
         eq_(self.q.stats()['enqueued'], 1)
         eq_(self.q.audit(), [])
+        self.skims()
         eq_([d.id for d in self.q.take('p', 5, timeout=5)], ['999'])
+        eq_(self.q.audit(), [])
+
+    def skims(self) -> None:
+        """A turn gets past some of what is cancelled and finds nothing, in a bounded step."""
+        taken: list[Delivery] = []
+        cost = self.commands(lambda: taken.extend(self.q.turn('p', limit=5).deliveries))
+        eq_(taken, [])
+        self.assertTrue(const.BUDGET < cost < 4 * const.BUDGET, cost)
+
+    def test_tombstones_that_are_overtaken(self) -> None:
+        """They are skipped, too, where what has arguments goes first."""
+        ids = [f'{i}' for i in range(1000)]
+        self.q.put([message('a')])
+        self.q.settle('p', [outcome(d) for d in self.q.take('p', 1)])
+        self.q.put([message(id) for id in ids])
+        self.q.put([message('b', 'a')])
+        eq_(self.q.cancel(ids), ['cancelled'] * 1000)
+        taken: list[Delivery] = []
+        cost = self.commands(lambda: taken.extend(self.q.turn('p', limit=5).deliveries))
+        self.assertTrue(const.BUDGET < cost < 5 * const.BUDGET, cost)
+        eq_([d.id for d in taken], ['b'])
+        eq_(self.q.audit(), [])
+        eq_(self.q.take('p', 5), [])
         eq_(self.q.audit(), [])
 
 
