@@ -136,22 +136,22 @@ class MistakesContract(BrokerCase):
         for name, text in [('purge', r'del q\[:\]'), ('identity.delay', 'call of the task itself'),
                            ('identity.map', r'worq\.map\('), ('result', r'\.result\(\)'),
                            ('submit', 'call of the task itself'), ('empty', r'len\(q\)')]:
-            with self.assertLogs('worq.core', 'WARNING') as logs:
+            with self.assertLogs('worq.mistakes', 'WARNING') as logs:
                 Task(getattr(self.q, name))()
             self.assertRegex(logs.output[0], rf'{name} \[.*\] is put as a task.*{text}')
-            with self.assertNoLogs('worq.core', 'WARNING'):
+            with self.assertNoLogs('worq.mistakes', 'WARNING'):
                 getattr(self.q, name)()
                 worq.map(self.q.identity, [1])
-        with self.assertLogs('worq.core', 'WARNING'):
+        with self.assertLogs('worq.mistakes', 'WARNING'):
             worq.map(self.q.apply, [1])
 
     def test_names_that_are_tasks(self):
         """Not where this broker or a pool that is alive knows the name."""
         self.b.tasks['purge'] = identity
         self.b.backend.join('pool', {'tasks': 'delay\nx.map'})
-        with self.assertNoLogs('worq.core', 'WARNING'):
+        with self.assertNoLogs('worq.mistakes', 'WARNING'):
             self.q.purge(), self.q.delay(), self.q.x.map(), self.q.identity.maps()
-        with self.assertLogs('worq.core', 'WARNING'):
+        with self.assertLogs('worq.mistakes', 'WARNING'):
             self.q.map()
         self.b.backend.leave('pool')
 

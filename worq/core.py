@@ -17,6 +17,7 @@ from worq.errors import (
 from worq.explain import explain
 from worq.builder import Collector, Entry, collector_of, put_all
 from worq.ids import new_nonce
+from worq.info import Info, info
 from worq.inbox import Inbox
 from worq.options import NEEDED, UNSET, Options
 from worq.printable import logger
@@ -197,16 +198,8 @@ class Broker(Unsendable):
         """Before the first call of a task: warn if its name can hardly be that of one."""
         if len(self._called) < NAMES:
             self._called.add(name)
-        meant = mistakes.other_than_a_task(name)
-        if not meant or name in self.tasks:
-            return
-        try:
-            pools = self.pools()
-        except QueueError:   # the call itself will say so
-            return
-        if not any(name in (pool.tasks or ()) for pool in pools):
-            log.warning('%s [%s] is put as a task, and no pool that is known now has one of this '
-                        'name; was something else meant? %s', name, self.name, meant)
+        if name not in self.tasks:
+            mistakes.warn(name, self.name, self.pools)
 
     def put_all(self, entries: list[Entry]) -> None:
         """Put calls that belong together: all of them, or none."""
@@ -413,6 +406,10 @@ class Broker(Unsendable):
                 return None
             raise
         return Progress.decode(found.progress) if found and found.progress else None
+
+    def info(self, deferred: Deferred) -> Info:
+        """What is known of a task, see ``Deferred.info``."""
+        return info(self, deferred.id, deferred.name)
 
     def explain(self, deferred: Deferred) -> str:
         """Why a task is not done yet, or how it ended, see ``Deferred.explain``."""

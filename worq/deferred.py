@@ -6,6 +6,7 @@ from typing import Any, Generator, NamedTuple
 from worq import codec, const
 from worq.anchor import kept_by
 from worq.errors import QueueError, TaskCancelled, TaskExpired, TaskFailure
+from worq.info import Info
 from worq.options import NEEDED, UNSET, Options
 from worq.printable import line
 from worq.progress import Progress
@@ -232,6 +233,22 @@ class Deferred:
         there with the next heartbeat of the pool, within a second or two.
         """
         return self.broker.progress(self.id)
+
+    def info(self) -> Info:
+        """What is known of the task: its name, its status, when it was put, ready, begun and ended,
+        in which attempt, where, and with how much memory.
+
+        It asks the queue, which keeps that as long as the outcome. Of a task whose result is
+        ignored it keeps nothing, and then `Info.note` says so. A Deferred that was taken up by its
+        id has its `name` from then on.
+
+        :raises RuntimeError: if the task belongs to a `worq.batch` that is not put yet.
+        """
+        if self._batch is not None:
+            raise self._batch.refuse(self)
+        found: Info = self.broker.info(self)
+        self.name = found.name
+        return found
 
     def explain(self) -> str:
         """Why it is not done yet, or how it ended: several lines of text, for people.

@@ -1,12 +1,16 @@
 """What was probably meant by a call that cannot be right, for an error or a warning."""
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Callable, Iterable, Mapping
 
+from worq.errors import QueueError
 from worq.options import Options
-from worq.printable import line
+from worq.pools import Pool
+from worq.printable import line, logger
 
-__all__ = ['option_among', 'other_than_a_task']
+__all__ = ['option_among', 'other_than_a_task', 'warn']
+
+log = logger(__name__)
 
 TOLD = 60    # characters of a value
 
@@ -32,6 +36,23 @@ MEANT = {
 def other_than_a_task(name: str) -> str:
     """What there is for a call whose name can hardly be that of a task; empty if it can."""
     return MEANT.get(name.rpartition('.')[2], '')
+
+
+def warn(name: str, queue: str, pools: Callable[[], Iterable[Pool]]) -> None:
+    """Warn of a call whose name can hardly be that of a task, unless a pool has one of that name.
+
+    :param pools: asks for those of the queue that are alive.
+    """
+    meant = other_than_a_task(name)
+    if not meant:
+        return
+    try:
+        known = any(name in (pool.tasks or ()) for pool in pools())
+    except QueueError:   # the call itself will say so
+        return
+    if not known:
+        log.warning('%s [%s] is put as a task, and no pool that is known now has one of this '
+                    'name; was something else meant? %s', name, queue, meant)
 
 
 def option_among(error: BaseException, kw: Mapping[str, Any], name: str) -> str:

@@ -376,6 +376,38 @@ class PoolContract(PoolCase):
         eventually(workers, [('idle', '', '')] * 2, timeout=WAIT)
         self.assertIn(self.name, queues(self.url()))
 
+    def test_info(self):
+        """What is known of a task after it has ended: when it was what, where, in which attempt."""
+        self.start(1)
+        begin = time.time() - 1
+        held = self.held()
+        while (info := held.info()).begun is None:
+            self.assertEqual((info.status, info.ended), ('processing', None))
+            time.sleep(0.01)
+        pool, = self.broker.pools()
+        self.assertEqual((info.where, info.attempt, info.name), (pool.id, 1, 'hold'))
+        self.open('go')
+        held.result(WAIT)
+        again = get_broker(self.url(), self.name).deferred(held.id)
+        info = again.info()
+        self.assertEqual(info, held.info())
+        self.assertEqual((info.name, again.name, info.status, info.note),
+                         ('hold', 'hold', 'success', ''))
+        self.assertEqual(info.where, pool.id)
+        moments = [info.put, info.ready, info.begun, info.ended]
+        self.assertEqual(moments, sorted(moments))
+        self.assertTrue(begin < info.put < info.ended < time.time() + 1, info)
+        if pool.kind == 'process':
+            self.assertGreater(info.peak, 1 << 20)
+        bad = Task(self.q.fail, retries=1, backoff=0)('too low')
+        bad.exception(WAIT)
+        self.assertEqual((bad.info().status, bad.info().attempt), ('failed', 2))
+        none = self.broker.deferred('nobody').info()
+        self.assertEqual((none.status, none.put, none.ended), ('unknown', None, None))
+        self.assertIn('its result was ignored', none.note)
+        Task(self.q.same, id='ignored', ignore_result=True, delay=3600)()
+        self.assertIn('its result is ignored', self.broker.deferred('ignored').info().note)
+
     def test_all_workers_wait(self):
         """A worker whose task waits for another one is told of; and in the log if all do that."""
         logging.disable(logging.NOTSET)

@@ -270,7 +270,7 @@ def lie(path, word, extra):
     if len(lines(path)) == 1:
         task = current_task()
         tell_manager(pack([OUTCOMES, task.id.encode(), task.token.encode(), word, b'', extra,
-                           b'1 2']))
+                           b'1 2 3']))
         time.sleep(PATIENCE)
     return 'well'
 

@@ -8,7 +8,7 @@ from test.queue.contract import HEADER, Contract, held, message, nonce, outcome
 from worq import const, builder
 from worq.queue import base
 from worq.queue.base import (
-    Argument, Held, Inspection, Message, Outcome, Refusal, TaskQueue, unpack,
+    Argument, Held, Inspection, Message, Outcome, Refusal, Times, TaskQueue, unpack,
 )
 
 GONE = b'x', b'batch\nwhoever was putting it has gone'
@@ -225,7 +225,7 @@ class Gates(Contract):
     def seen(self, id: str) -> Inspection:
         found, = self.q.inspect([id])
         assert found is not None
-        return found._replace(nonce='')
+        return found._replace(nonce='', times=Times())
 
     def test_gate_wide(self) -> None:
         """A gate releases any number of tasks, in the order in which they were put."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 from test.queue.contract import Contract, held, message, outcome, HEADER
 from worq import const
 from worq.queue import base
-from worq.queue.base import Argument, Inspection, Outcome
+from worq.queue.base import Argument, Inspection, Outcome, Times
+from worq.queue.records import now
 
 
 class Inspect(Contract):
@@ -12,7 +13,7 @@ class Inspect(Contract):
     def see(self, id: str) -> Inspection:
         found, = self.q.inspect([id])
         assert found is not None, f'{id} is unknown'
-        return found._replace(nonce='')
+        return found._replace(nonce='', times=Times())
 
     def test_inspect_enqueued(self) -> None:
         """An enqueued task has a place: behind higher priorities, and what came before it."""
@@ -37,16 +38,88 @@ class Inspect(Contract):
         a = message('a', header=b'f' * 99, body=bytes(99))
         self.put(a)
         self.complete('a', b'x')
-        self.assertEqual(self.q.inspect(['none', 'a', 'none']),
-                         [None, Inspection('success', nonce=a.nonce), None])
+        self.assertEqual([seen and seen._replace(times=Times())
+                          for seen in self.q.inspect(['none', 'a', 'none'])],
+                         [None, Inspection('success', b'f' * 99, pool='p1', nonce=a.nonce), None])
         self.assertEqual(self.q.inspect([]), [])
+
+    def times(self, id: str) -> Times:
+        """Relative to the first, which is told as 1."""
+        found, = self.q.inspect([id])
+        first = self.q.inspect(['first'])[0].times.put - 1
+        return Times(*(moment and moment - first for moment in found.times[:5]), *found.times[5:])
+
+    def test_times(self) -> None:
+        """When a task was put, ready, taken and ended is told, also when it is over."""
+        self.put(message('first', priority=2))
+        self.advance(100)
+        self.put(message('a'), message('b', 'a'), message('late', delay=5_000))
+        eq = self.assertEqual
+        eq([self.times(id) for id in ['a', 'b', 'late']],
+           [Times(101, 101, attempt=1), Times(101, attempt=1), Times(101, attempt=1)])
+        self.advance(50)
+        a = self.take_one('a')
+        eq(self.times('a'), Times(101, 101, 151, attempt=1))
+        self.advance(50)
+        self.settle(outcome(a, 'retry', b'memo'))
+        eq(self.times('a'), Times(101, 201, 151, attempt=2))
+        a = self.take_one('a')
+        self.advance(30)
+        self.settle(outcome(a, 'value', b'x'))
+        eq(self.times('a'), Times(101, 201, 201, 0, 231, 2))
+        eq(self.times('b'), Times(101, 231, attempt=1))
+        self.advance(20)
+        self.q.cancel(['b', 'late'])
+        eq([self.times(id) for id in ['b', 'late']],
+           [Times(101, 231, 0, 0, 251, 1), Times(101, 0, 0, 0, 251, 1)])
+        seen, = self.q.inspect(['b'])
+        eq((seen.header, seen.pool), (HEADER, ''))
+
+    def test_times_of_what_fails(self) -> None:
+        """So it is told of what ends by an argument, at once or later, and of what is long."""
+        self.put(message('first', header=b'f' * 3_000, body=bytes(5_000)),
+                 message('after', 'first'))
+        self.advance(10)
+        self.settle(outcome(self.take_one('first'), 'failure', bytes(9_000)))
+        self.put(message('then', 'first', header=b'g\nretries 3'))
+        eq = self.assertEqual
+        eq(self.times('first'), Times(1, 1, 11, 0, 11, 1))
+        eq(self.times('after'), Times(1, 0, 0, 0, 11, 1))
+        eq(self.times('then'), Times(11, 0, 0, 0, 11, 1))
+        eq([seen.header.partition(b'\n')[0] for seen in self.q.inspect(['first', 'then'])],
+           [b'f' * 3_000, b'g'])
+
+    def test_times_of_an_outcome(self) -> None:
+        """An outcome tells when its task was begun and had ended, and how much memory it took."""
+        self.put(message('first'), message('plain'))
+        for id in 'first', 'plain':
+            one = self.take_one(id)
+            self.advance(9_000)
+            moment = now()
+            told = outcome(one, 'value', b'x')._replace(
+                begun=moment - 5_000_000, ended=moment - 2_000_000, peak=1 << 20)
+            if id == 'first':
+                self.settle(told)
+            else:
+                self.q.turn('p1', [told], None, 0)
+            times = self.q.inspect([id])[0].times
+            self.assertEqual(times.ended - times.begun, 3_000)
+            self.assertEqual(times.peak, 1 << 30)
+            self.assertTrue(4_000 < times.ended - times.taken <= 7_000, times)   # by this machine
+
+    def test_ignored(self) -> None:
+        """Of what ignores its result nothing is kept; that is told while there is something."""
+        self.put(message('a', flags=base.IGNORE_RESULT), message('b'))
+        self.assertEqual([seen.ignored for seen in self.q.inspect(['a', 'b'])], [True, False])
+        self.complete('a')
+        self.assertEqual(self.q.inspect(['a']), [None])
 
     def test_inspect_many(self) -> None:
         """Any number of tasks may be inspected at once."""
         a = message('a')
         self.put(a)
         self.assertEqual(self.q.inspect(['a'] * 2_500),
-                         [Inspection('enqueued', HEADER, ahead=0, nonce=a.nonce)] * 2_500)
+                         [self.q.inspect(['a'])[0]] * 2_500)
 
     def test_inspect_pending(self) -> None:
         """A pending task names the first of its open arguments, and counts them."""
@@ -121,7 +194,7 @@ class Inspect(Contract):
         self.q.beat('p1', held(a))
         self.assertEqual(self.see('a').progress, bytes(const.PROGRESS))
         self.settle(outcome(a))
-        self.assertEqual(self.see('a'), Inspection('success'))
+        self.assertEqual(self.see('a'), Inspection('success', HEADER, pool='p1'))
 
     def test_progress_of_a_delivery(self) -> None:
         """Progress is that of one delivery: not of the next, nor of one that is not in force."""

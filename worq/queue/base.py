@@ -102,13 +102,13 @@ from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 from worq import const
 from worq.queue.records import (
     CANCELLED, EXPIRED, FAILURE, KINDS, VALUE, Argument, Bell, Delivery, Held, Hop, Inspection,
-    Late, Lost, Outcome, Record, Refusal, Turn, path, unpack,
+    Late, Lost, Outcome, Record, Refusal, Times, Turn, path, unpack,
 )
 from worq.trust import without_password
 
 __all__ = [
     'TaskQueue', 'Message', 'Argument', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Late', 'Lost',
-    'Turn', 'Inspection', 'Bell', 'Hop', 'Record', 'unpack', 'path',
+    'Turn', 'Inspection', 'Times', 'Bell', 'Hop', 'Record', 'unpack', 'path',
     'VALUE', 'FAILURE', 'EXPIRED', 'CANCELLED', 'KINDS', 'IGNORE_RESULT', 'PASS', 'GATE',
 ]
 

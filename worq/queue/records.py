@@ -1,18 +1,26 @@
 """What crosses the contract of a task queue, see ``worq.queue.base``: ids, numbers and bytes."""
 from __future__ import annotations
 
+import time
 from typing import Callable, NamedTuple, Protocol
 
 from worq import const
 
 __all__ = [
-    'Argument', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Lost', 'Turn', 'Inspection', 'Hop',
-    'Record', 'Bell', 'Late', 'unpack', 'path', 'VALUE', 'FAILURE', 'EXPIRED', 'CANCELLED', 'KINDS',
+    'Argument', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Lost', 'Turn', 'Inspection', 'Times',
+    'Hop', 'Record', 'Bell', 'Late', 'unpack', 'path', 'VALUE', 'FAILURE', 'EXPIRED',
+    'CANCELLED', 'KINDS',
 ]
 
 # kinds of an outcome on record
 VALUE, FAILURE, EXPIRED, CANCELLED = b'v', b'f', b'x', b'c'
 KINDS = frozenset([VALUE, FAILURE, EXPIRED, CANCELLED])
+
+
+def now() -> int:
+    """The clock of this machine by which its processes tell each other when something was, in µs.
+    """
+    return time.monotonic_ns() // 1000
 
 
 class Argument(NamedTuple):
@@ -78,8 +86,18 @@ class Outcome(NamedTuple):
     data: bytes = b''
     delay: int = 0
     target: Argument | None = None
-    begun: int = 0       #: when its code was begun, in µs on a clock of the pool's; 0: not known
+    begun: int = 0       #: when its code was begun, in µs, by `now` in here; 0: not known
     ended: int = 0       #: ... and when it had ended
+    peak: int = 0        #: KiB of memory that its worker has had until then, at most; 0: not known
+
+    @property
+    def age(self) -> str:
+        """As it is stored: how many ms ago it was begun, and had ended, and the peak."""
+        if not self.ended:
+            return ''
+        moment = now()
+        return '%d %d %d' % ((moment - self.begun) // 1000, (moment - self.ended) // 1000,
+                             self.peak)
 
 
 class Held(NamedTuple):
@@ -117,8 +135,24 @@ class Turn(NamedTuple):
     late: list[Late] = []   #: taken too; to be fetched while somebody beats for them
 
 
+class Times(NamedTuple):
+    """When what became of a task: moments, in ms since the epoch by the queue's clock; 0: not yet,
+    or not known."""
+
+    put: int = 0
+    ready: int = 0       #: when it became enqueued last
+    taken: int = 0       #: when a pool took it last
+    begun: int = 0       #: when that began its code, as the outcome told that ended it
+    ended: int = 0       #: when it had ended, as that told, or else when the queue ended it
+    attempt: int = 0     #: which attempt this is, or was the last, from 1
+    peak: int = 0        #: bytes of memory that its worker has had until its end, at most
+
+
 class Inspection(NamedTuple):
-    """What there is to know of a task, for people. What does not apply is 0, empty or None."""
+    """What there is to know of a task, for people. What does not apply is 0, empty or None.
+
+    Of one that is completed its state, header, nonce and times, and the pool that settled it.
+    """
 
     state: str               #: as ``status`` answers it
     header: bytes = b''
@@ -136,6 +170,8 @@ class Inspection(NamedTuple):
     gate: str = ''           #: the id of the gate that holds it back
     nonce: str = ''          #: the life that this is; told in each state
     lost: str = ''           #: why it is not where its state says, if somebody has deleted keys
+    ignored: bool = False    #: whether nothing will be kept of it, for its result is ignored
+    times: Times = Times()
 
 
 class Hop(NamedTuple):

@@ -15,7 +15,9 @@ from worq.errors import QueueError
 from worq.latch import Latch
 from worq.printable import logger
 from worq.queue import base
-from worq.queue.base import Argument, Held, Inspection, Lost, Message, Outcome, Refusal
+from worq.queue.base import (
+    Argument, Held, Inspection, Lost, Message, Outcome, Refusal, Times,
+)
 from worq.queue.validation import check_wait
 
 __all__ = ['TaskQueue', 'answer', 'unpack_answer']
@@ -117,7 +119,7 @@ def arguments(value: Any) -> tuple[Argument, ...]:
 
 
 message = record(Message, text, nonce, data, data, arguments, *[number] * 7)
-outcome = record(Outcome, text, data, text, data, number, nothing, number, number)
+outcome = record(Outcome, text, data, text, data, number, nothing, number, number, number)
 held = record(Held, text, data, data)
 
 #: What a child may ask, and of what its arguments are made. All else is for pools.
@@ -301,4 +303,4 @@ class TaskQueue(base.TaskQueue):
 
 def _inspection(fields: list[Any]) -> Inspection:
     found = Inspection(*fields)
-    return found._replace(arguments=tuple(found.arguments))
+    return found._replace(arguments=tuple(found.arguments), times=Times(*found.times))

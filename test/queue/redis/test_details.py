@@ -100,8 +100,8 @@ class Store(Case):
                         for id in ids[start:start + 500]])
         each = (self.client.info('memory')['used_memory'] - before) / n
         print(f'{each:.0f} bytes for a queued task')
-        self.assertLess(each, 300)
-        eq_(set(self.client.hgetall(self.key(f't:{ids[0]}'))), {b's', b'n', b'h', b'b'})
+        self.assertLess(each, 300)   # a longer name and body than a no-op has
+        eq_(set(self.client.hgetall(self.key(f't:{ids[0]}'))), {b's', b'n', b'h', b'b', b'C'})
         self.compact(ids[0])
         held, = self.q.take('p', 1)
         self.compact(ids[0])
@@ -336,6 +336,8 @@ class Broken(Case):
                 argv = [part for id in ids for part in (id, 'n' * const.NONCE, b'h', b'b', '')]
                 eq_(self.q._run('put', '', who, *argv), None)
                 stored += [self.client.hgetall(self.key(f't:{id}')) for id in ids]
+                moments = [int(task.pop(b'C')) for task in stored[-len(ids):]]
+                self.assertLess(abs(max(moments) / 1000 - time.time()), 60)   # of one machine
             plain = {b's': b'e', b'n': b'n' * const.NONCE, b'h': b'h', b'b': b'b',
                      **({b'g': b'%d' % purges} if purges else {})}
             eq_(stored, [plain] * 4 + [{**plain, b'w': b'w'}] * 2)

@@ -12,7 +12,7 @@ from test.queue.redis.test_repair import GRAPH
 from test.support import eq_, eventually
 from worq import const
 from worq.queue.base import Argument
-from worq.queue.redis import repair, queue as redis
+from worq.queue.redis import queue as redis, repair, script
 
 Damage = Callable[[str], Any]
 
@@ -84,10 +84,10 @@ class Lost(Case):
     def test_leftovers(self) -> None:
         """Work that was left over is done, though the list of it, or the note of it, is gone."""
         for name, field in ('rel', None), ('unpin', None), ('trash', None), ('m', 'more'):
-            with self.subTest(name), mock.patch.dict(redis.script.CONSTANTS, BUDGET=1):
+            with self.subTest(name), mock.patch.dict(script.CONSTANTS, BUDGET=1):
                 test_repair.support.clean(self.url, self.name)
                 self.fill()
-                self.q._scripts = redis.script.load()
+                self.q._scripts = script.load()
                 self.q.put([message(f'w{n}', 'held', 'waits') for n in range(9)])
                 self.q.settle('p', [outcome(self.held)])
                 self.q.cancel(['twice', 'w1'])

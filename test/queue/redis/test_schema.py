@@ -276,7 +276,7 @@ class Beside(Case):
     def damage(self) -> None:
         """Something that is to be repaired, beside what is not known here."""
         self.client.delete(self.key('q:1'))
-        self.client.hset(self.key('t:done'), mapping={'N': MARK, 'h': b'x'})
+        self.client.hset(self.key('t:done'), mapping={'N': MARK, 'j': b'x'})
         self.client.hset(self.key('m'), 'new', MARK)
         for name in 'new', 'new:thing':
             self.client.set(self.key(name), MARK)
@@ -293,7 +293,7 @@ class Beside(Case):
         self.assertGreater(len(told), 0)
         eq_(self.junk(), kept)
         eq_(self.q.audit(), [])
-        eq_(self.client.hget(self.key('t:done'), 'h'), None)
+        eq_(self.client.hget(self.key('t:done'), 'j'), None)
         eq_(self.q.status(['plain']), [const.ENQUEUED])
 
     def test_repair_alone(self) -> None:

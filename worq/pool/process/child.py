@@ -16,6 +16,7 @@ from contextlib import suppress
 from itertools import count
 import os
 import pickle
+import resource
 import runpy
 import select
 import signal
@@ -56,6 +57,7 @@ CALLED = ('init_func is called with the address of the queue, as '
 FLUSH = 0.002       # seconds that an outcome waits for those of the tasks behind it
 FLUSH_NS = 2_000_000   # ... the same in ns
 SELDOM = 0.1        # seconds, when a task takes long
+SELDOM_NS = 100_000_000   # ns between two looks at the peak of memory
 NEWS = 0.5          # seconds between two looks at a task's progress
 
 
@@ -272,7 +274,7 @@ class Child:
 
     def work(self, broker: Broker) -> None:
         """Run what comes, until no more comes."""
-        number = 0
+        number = looked = peak = 0
         run_one = runner(broker, self.interrupter)
         while True:
             self._watching = self._working = False
@@ -292,7 +294,9 @@ class Child:
                     begun = monotonic_ns()
                     outcome = run_one(delivery)
                     ended = monotonic_ns()
-                    packed = pack_outcome(outcome, begun // 1000, ended // 1000)
+                    if ended - looked > SELDOM_NS:
+                        looked, peak = ended, peak_memory()
+                    packed = pack_outcome(outcome, begun // 1000, ended // 1000, peak)
                     with self._lock:
                         self._done.extend(packed)
                 # By the clock after each task: the watcher would be too slow for short ones.
@@ -411,6 +415,12 @@ class Child:
         if os.getppid() != parent:
             os._exit(1)
         threading.Thread(target=self.watch, name='worq-child-watch', daemon=True).start()
+
+
+def peak_memory() -> int:
+    """The most memory that this process has had, in KiB."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most >> 10 if sys.platform == 'darwin' else most
 
 
 def die_with_parent() -> None:

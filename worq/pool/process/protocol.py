@@ -54,14 +54,15 @@ def unpack_tasks(parts: Sequence[bytes]) -> Iterator[Delivery]:
         yield Delivery(id.decode(), token, number, header, body, arguments, memo)
 
 
-def pack_outcome(outcome: Outcome, begun: int = 0, ended: int = 0) -> tuple[bytes, ...]:
+def pack_outcome(outcome: Outcome, begun: int = 0, ended: int = 0, peak: int = 0,
+                 ) -> tuple[bytes, ...]:
     """An outcome as six of the strings of an OUTCOMES frame.
 
-    :param begun: when, in µs; and so for `ended`. They take the place of those in the outcome.
+    :param begun: as in the outcome, which it takes the place of; and so for `ended` and `peak`.
     """
     id, token, word, data, delay, target, *_ = outcome
     extra = b'%d' % delay if target is None else f'{target.nonce} {target.id}'.encode()
-    return id.encode(), token, word.encode(), data, extra, b'%d %d' % (begun, ended)
+    return id.encode(), token, word.encode(), data, extra, b'%d %d %d' % (begun, ended, peak)
 
 
 def unpack_outcomes(parts: Sequence[bytes]) -> Iterator[Outcome]:
@@ -85,10 +86,10 @@ def unpack_outcomes(parts: Sequence[bytes]) -> Iterator[Outcome]:
                 delay = int(extra)
                 if not 0 <= delay <= const.SPAN * 1000 or len(data) > const.MEMO:
                     raise ValueError('not a retry')
-            begun, ended = map(int, times.split())
-            if not 0 <= begun <= ended < 1 << 62:
+            begun, ended, peak = map(int, times.split())
+            if not 0 <= begun <= ended < 1 << 62 or not 0 <= peak < 1 << 42:
                 raise ValueError('not the times of a task')
-            yield Outcome(id.decode(), token, WORDS[word], data, delay, target, begun, ended)
+            yield Outcome(id.decode(), token, WORDS[word], data, delay, target, begun, ended, peak)
     except (ValueError, KeyError) as error:
         raise FrameError('a frame of outcomes that is none') from error
 

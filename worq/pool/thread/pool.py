@@ -348,9 +348,10 @@ class WorkerPool:
                     continue  # cancelled, or another pool's, before it has begun
                 worker.since = begin
                 outcome = run_one(delivery)
-                if worker.interrupter.cancelled != token:
-                    worker.done.append(outcome)
                 now = time.monotonic()
+                if worker.interrupter.cancelled != token:
+                    worker.done.append(outcome._replace(begun=int(begin * 1e6),
+                                                        ended=int(now * 1e6)))
                 self._seconds = smooth(self._seconds, now - begin, 0.1)
                 begin = now
                 if now - flushed > FLUSH and worker.buffer:

@@ -165,6 +165,7 @@ class Graph:
 
     def _enqueue(self, life: Life) -> None:
         self._move(life, ENQUEUED)
+        life.ready = self.now
         self.lanes.add(life)
         self._expect(life)
         self.woken += 1
@@ -172,6 +173,7 @@ class Graph:
     def _enqueue_first(self, life: Life) -> None:
         """At the front of its lane, but behind those that this verb has put there already."""
         self._move(life, ENQUEUED)
+        life.ready = self.now
         self._first.append(life)
         self._expect(life)
         self.woken += 1
@@ -190,6 +192,16 @@ class Graph:
         self._expect(life)
         self.woken += 1
 
+    def retry(self, life: Life, memo: bytes, delay: int) -> None:
+        """An attempt has ended, and another follows."""
+        life.deliveries = 0
+        life.tries += 1
+        life.memo = memo
+        if delay:
+            self._postpone(life, self.now + delay)
+        else:
+            self._enqueue(life)
+
     def finish(self, life: Life, kind: bytes, data: bytes,
                hops: tuple[Hop, ...] = (), owner: str | None = None) -> None:
         """The one end for every cause. Dependents are told by `_follow_all`.
@@ -204,6 +216,7 @@ class Graph:
             self.counters[COUNTERS[kind]] += 1
         life.body = life.progress = life.memo = b''
         life.open = 0
+        life.over = self.now
         life.target = life.gate = life.seals = None
         ignored = life.flags & IGNORE_RESULT
         if ignored:

@@ -5,7 +5,7 @@ from collections import Counter
 
 from worq import const
 from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
-from worq.queue.base import Inspection
+from worq.queue.base import Inspection, Times
 from worq.queue.machine.graph import PURGED, Graph
 from worq.queue.machine.life import Life
 
@@ -16,7 +16,8 @@ def inspect(graph: Graph, life: Life) -> Inspection:
     """What there is to know of a task, see ``worq.queue.base``."""
     state, now = life.state, graph.now
     if state == COMPLETED:
-        return Inspection(status(life), nonce=life.nonce)
+        return Inspection(status(life), life.header, pool=life.owner or '', nonce=life.nonce,
+                          times=times(life))
     here = state == PROCESSING
     due = max(life.due - now, 0) if state == SCHEDULED \
         else life.due - now if state == PENDING and not life.target and life.due > now else None
@@ -30,7 +31,16 @@ def inspect(graph: Graph, life: Life) -> Inspection:
         graph.lanes.before(life) if state == ENQUEUED else None,
         life.owner or '' if here else '', now - life.taken if here else None,
         life.deliveries, life.progress if here else b'', life.memo,
-        life.gate.id if life.gate else '', life.nonce)
+        life.gate.id if life.gate else '', life.nonce, '',
+        bool(life.flags & const.IGNORE_RESULT), times(life))
+
+
+def times(life: Life) -> Times:
+    """When what became of it. Of its outcome only what ended it tells."""
+    begun, ended, peak = map(int, life.age.split()) if life.over and life.age else (0, 0, 0)
+    ready = life.ready or (life.put if life.taken else 0)   # a gate is taken from the start
+    return Times(life.put, ready, life.taken, life.over - begun if begun or ended else 0,
+                 life.over - ended if life.over else 0, life.tries + 1, peak << 10)
 
 
 def status(life: Life) -> str:

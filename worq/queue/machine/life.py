@@ -27,7 +27,7 @@ class Life:
         'priority', 'due', 'late', 'ttl', 'lease', 'max_deliveries',
         'epoch', 'token', 'deliveries', 'owner', 'deadline', 'taken', 'progress', 'memo',
         'open', 'pins', 'dependents', 'target', 'gate', 'watchers',
-        'kind', 'data', 'hops', 'seals', 'expires', 'made',
+        'kind', 'data', 'hops', 'seals', 'expires', 'made', 'put', 'ready', 'over', 'age', 'tries',
     )
 
     def __init__(self, message: Message, arguments: tuple[Life, ...], now: int) -> None:
@@ -58,6 +58,11 @@ class Life:
         self.hops: tuple[Hop, ...] = ()     # along which it came; none: it is its own
         self.seals: dict[Life, bytes] | None = None   # of what it waits for, where it is signed
         self.expires = 0                    # ms; 0: it does not
+        self.put = now                      # ms, when it was put; for people, as the next four
+        self.ready = 0                      # when it became enqueued last
+        self.over = 0                       # when it was completed
+        self.age = ''                       # what its outcome told, see `Outcome.age`
+        self.tries = 0                      # attempts that were followed by a retry
 
     def lend(self) -> None:
         """Be an argument of one more, which pins it."""

@@ -317,15 +317,11 @@ class Store(Graph):
         word = outcome.word
         if life.flags & GATE and word not in ('value', 'failure'):
             word = 'lost'
+        life.age = outcome.age
         if word == 'value' or word == 'failure':
             self.finish(life, VALUE if word == 'value' else FAILURE, outcome.data, (), pool)
         elif word == 'retry':
-            life.deliveries = 0
-            life.memo = outcome.data
-            if outcome.delay:
-                self._postpone(life, self.now + outcome.delay)
-            else:
-                self._enqueue(life)
+            self.retry(life, outcome.data, outcome.delay)
         elif word == 'delegate':
             assert outcome.target is not None
             self._delegate(life, outcome.target, outcome.data)

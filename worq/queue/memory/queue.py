@@ -39,9 +39,14 @@ elsewhere: Callable[[str, str], base.TaskQueue] | None = None
 PAUSE = 2.0   # seconds that a take sleeps at most: others' leases run out meanwhile
 
 
+#: What the clock of the machine was ahead of that which is never set, in ms, at the beginning.
+AHEAD = (time.time_ns() - time.monotonic_ns()) // 1_000_000
+
+
 def monotonic() -> int:
-    """The clock, in ms. Nothing here outlives the process, so it need not tell the date."""
-    return time.monotonic_ns() // 1_000_000
+    """The clock, in ms since the epoch. Nothing here outlives the process, so it need not follow
+    when the clock of the machine is set."""
+    return time.monotonic_ns() // 1_000_000 + AHEAD
 
 
 class Inbox:

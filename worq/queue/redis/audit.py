@@ -206,7 +206,7 @@ class Store:
         for kind in ('t', 'r') if long else ('t',):
             if held == ((kind, id) in self.ends):
                 yield f'its {kind} {"expires" if held else "does not expire"}'
-        if rest := set(task) & set('hbcdmlpuvxgwakqjyzGS'):
+        if rest := set(task) & set('bcdmlpuvxgwakjyzGS'):
             yield f'completed, but with fields {sorted(rest)}'
 
     def indexes(self) -> Iterator[Fault]:

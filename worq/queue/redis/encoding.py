@@ -5,7 +5,7 @@ from typing import Any, Sequence
 
 from worq import const
 from worq.queue import base
-from worq.queue.base import Argument, Inspection, Lost, Message, Outcome, Refusal
+from worq.queue.base import Argument, Inspection, Lost, Message, Outcome, Refusal, Times
 from worq.queue.validation import check_outcomes
 
 __all__ = ['HEAVY', 'STATES', 'News', 'affordable', 'all_words', 'flat_arguments', 'flat_messages',
@@ -62,13 +62,14 @@ def options(message: Message) -> list[str]:
 
 
 def flat_outcomes(outcomes: Sequence[Outcome]) -> list[Any]:
-    """Outcomes as `settle.lua` reads them: id, token, word, data.
+    """Outcomes as `settle.lua` reads them: id, token, word, data, age.
 
     An outcome on record is put together here, since in Lua that would copy it once more.
     """
     check_outcomes(outcomes)
     argv: list[Any] = []
-    for id, token, word, data, delay, target, *_ in outcomes:
+    for outcome in outcomes:
+        id, token, word, data, delay, target, *_ = outcome
         if word in RECORDED:
             data = b'%b%b%b' % (token[:const.NONCE], RECORDED[word], data)
         elif word == 'retry':
@@ -76,7 +77,7 @@ def flat_outcomes(outcomes: Sequence[Outcome]) -> list[Any]:
         elif target is not None and word == 'delegate':
             data = b'%b%d:%b%b' % (target.nonce.ljust(const.NONCE).encode(), len(data), data,
                                    target.id.encode())
-        argv += (id, token, word, data)
+        argv += (id, token, word, data, outcome.age)
     return argv
 
 
@@ -110,12 +111,28 @@ def inspection(state: bytes, nonce: bytes, header: bytes = b'', due: int | None 
                expires: int | None = None, open: int = 0, arguments: Sequence[bytes] = (),
                target: bytes = b'', ahead: int | None = None, pool: bytes = b'',
                taken: int | None = None, deliveries: int = 0, progress: bytes = b'',
-               memo: bytes = b'', gate: bytes = b'', lost: bytes = b'') -> Inspection:
+               memo: bytes = b'', gate: bytes = b'', lost: bytes = b'', ignored: int = 0,
+               moments: Sequence[bytes] = ()) -> Inspection:
     """Read what `inspect.lua` answers."""
     names = tuple(map(text, arguments))
     return Inspection(STATES.get(state, '?'), header, due, expires, open, names, text(target),
                       ahead, text(pool), taken, deliveries, progress, memo, text(gate),
-                      text(nonce), text(lost))
+                      text(nonce), text(lost), bool(ignored), times(state, *moments))
+
+
+def times(state: bytes, *moments: bytes) -> Times:
+    """Read fields of a task as `inspect.lua` answers them; they are empty, or may be anything."""
+    def number(raw: bytes) -> int:
+        return int(raw) if raw.isdigit() and len(raw) < 16 else 0
+    if len(moments) != 6:
+        return Times()
+    *_, age = moments
+    put, ready, taken, ended, tries = map(number, moments[:5])
+    begun, before, peak = map(number, (age.split() + [b''] * 3)[:3])
+    if not ready and (taken or state == b'e'):
+        ready = put   # at once
+    return Times(put, ready, taken, ended - begun if ended and age else 0,
+                 ended - before if ended else 0, tries + 1, peak << 10)
 
 
 def all_words(n: int, others: Sequence[Any]) -> list[str]:

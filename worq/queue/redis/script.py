@@ -143,6 +143,7 @@ def assemble(text: str, parts: Sequence[Part], first: str = '', plain: str = '')
     name, parameters = match.groups()
     # A clock of tests ends keys by the way; and all look at the number in `m`.
     words = set(WORD.findall(body + plain)) | {'drop', 'newer'}
+    first = first.replace('CLOCK', next(part.text for part in parts if '2_clock' in part.name))
     used: list[Part] = []
     for part in reversed(parts):
         if words & part.names:

@@ -58,11 +58,11 @@ class Row(Life):
         self = cls.__new__(cls)
         self.store, self.loaded, self.args, self.seals = store, row[BEGIN:], None, None
         (self.n, self.q, id, self.nonce, self.header, self.priority, self.lease,
-         self.max_deliveries, self.flags, self.state, self.gen, self.place, self.ended, self.body_,
-         self.due, self.late, self.ttl, self.epoch, self.deliveries, self.owner, self.deadline,
-         self.taken, self.progress, self.memo_, self.open, self.pins, self.nargs, self.ndeps,
-         self.target_n, self.gate_n, self.watched, self.made, self.kind, self.data_, self.hops_,
-         self.expires) = row
+         self.max_deliveries, self.put, self.flags, self.state, self.gen, self.place, self.ended,
+         self.body_, self.due, self.late, self.ttl, self.epoch, self.deliveries, self.owner,
+         self.deadline, self.taken, self.progress, self.memo_, self.open, self.pins, self.nargs,
+         self.ndeps, self.target_n, self.gate_n, self.watched, self.made, self.kind, self.data_,
+         self.hops_, self.expires, self.ready, self.over, self.age, self.tries) = row
         self.gone = id is None
         self.id = '' if id is None else id.decode()
         self.leased = self.state == PROCESSING
@@ -75,7 +75,7 @@ class Row(Life):
 
     def fixed(self) -> tuple[Any, ...]:
         return (self.n, self.q, None if self.gone else self.id.encode(), self.nonce, self.header,
-                self.priority, self.lease, self.max_deliveries)
+                self.priority, self.lease, self.max_deliveries, self.put)
 
     # -- what is long -----------------------------------------------------------
 

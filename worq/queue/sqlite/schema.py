@@ -16,10 +16,11 @@ APPLICATION = 0x776f7271   # of `PRAGMA application_id`: a file of ours alone
 SPAN = 1 << 40   # lives, and long values, that a queue may have in its time
 
 #: The columns of a task that never change, and those that may.
-FIXED = ['n', 'q', 'id', 'nonce', 'header', 'priority', 'lease', 'max_deliveries']
+FIXED = ['n', 'q', 'id', 'nonce', 'header', 'priority', 'lease', 'max_deliveries', 'put']
 VARIED = ['flags', 'state', 'gen', 'place', 'ended', 'body', 'due', 'late', 'ttl', 'epoch',
           'deliveries', 'owner', 'deadline', 'taken', 'progress', 'memo', 'open', 'pins', 'nargs',
-          'ndeps', 'target', 'gate', 'watched', 'made', 'kind', 'data', 'hops', 'expires']
+          'ndeps', 'target', 'gate', 'watched', 'made', 'kind', 'data', 'hops', 'expires', 'ready',
+          'over', 'age', 'tries']
 COLUMNS = FIXED + VARIED
 
 TABLES = """
@@ -32,7 +33,8 @@ CREATE TABLE worq_queue(q INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE,
 CREATE TABLE worq_task(n INTEGER PRIMARY KEY, q INTEGER NOT NULL,
   id BLOB, -- NULL once it is forgotten, as long as something is left over of it
   nonce TEXT NOT NULL, header BLOB NOT NULL, flags INTEGER NOT NULL, priority INTEGER NOT NULL,
-  lease INTEGER NOT NULL, max_deliveries INTEGER NOT NULL, state TEXT NOT NULL,
+  lease INTEGER NOT NULL, max_deliveries INTEGER NOT NULL, put INTEGER NOT NULL,
+  state TEXT NOT NULL,
   gen INTEGER NOT NULL, -- one that has not begun was purged if this is not its queue's
   place INTEGER NOT NULL, ended INTEGER NOT NULL, body BLOB, due INTEGER NOT NULL,
   late INTEGER NOT NULL, ttl INTEGER NOT NULL, epoch INTEGER NOT NULL,
@@ -40,7 +42,8 @@ CREATE TABLE worq_task(n INTEGER PRIMARY KEY, q INTEGER NOT NULL,
   progress BLOB, memo BLOB, open INTEGER NOT NULL, pins INTEGER NOT NULL,
   nargs INTEGER NOT NULL, ndeps INTEGER NOT NULL, target INTEGER, gate INTEGER,
   watched INTEGER NOT NULL, made INTEGER NOT NULL, kind BLOB, data BLOB, hops BLOB,
-  expires INTEGER NOT NULL)
+  expires INTEGER NOT NULL, ready INTEGER NOT NULL, over INTEGER NOT NULL, age TEXT NOT NULL,
+  tries INTEGER NOT NULL)
 ;
 CREATE UNIQUE INDEX worq_id ON worq_task(q, id)
 ;

@@ -4,22 +4,24 @@
 -- pool that is woken does what is left over, too.
 do
   local call = redis.call
-  local meta = call('HMGET', KEYS[1], 'version', 'purges')   -- a table of three costs much more
-  local purges, plain = meta[2], ARGV[1] == '' and meta[1] == STAMP
+  local meta = call('HMGET', KEYS[1], 'version', 'purges', 'skew')
+  local purges, plain = meta[2], ARGV[1] == '' and meta[1] == STAMP and not meta[3]
+  CLOCK
+  local moment = ('%d'):format(server)
   -- One alone, as most are called: the loops and tables that many need would take a fifth of all.
   if plain and #ARGV == 7 then
     local client, id, nonce, header, body = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
     local key = P .. 't:' .. id
     if ARGV[7] == '' and #header <= FIELD and #body <= FIELD and call('EXISTS', key) == 0 then
       if purges then
-        call('HSET', key, 's', ENQUEUED, 'n', nonce, 'h', header, 'b', body, 'g', purges)
+        call('HSET', key, 's', ENQUEUED, 'n', nonce, 'h', header, 'b', body, 'C', moment, 'g', purges)
         if client ~= '' then
           call('HSET', key, 'w', client)
         end
       elseif client == '' then
-        call('HSET', key, 's', ENQUEUED, 'n', nonce, 'h', header, 'b', body)
+        call('HSET', key, 's', ENQUEUED, 'n', nonce, 'h', header, 'b', body, 'C', moment)
       else
-        call('HSET', key, 's', ENQUEUED, 'n', nonce, 'h', header, 'b', body, 'w', client)
+        call('HSET', key, 's', ENQUEUED, 'n', nonce, 'h', header, 'b', body, 'C', moment, 'w', client)
       end
       -- Behind so many there is nobody to wake: each of them has brought a token, or found enough.
       if call('RPUSH', P .. 'q:1', nonce .. id) <= WAKES and call('LLEN', P .. 'wake') < WAKES then
@@ -53,9 +55,10 @@ do
         end
       elseif purges then
         call('HSET', key, 's', ENQUEUED, 'n', ARGV[i + 1], 'h', ARGV[i + 2], 'b', ARGV[i + 3],
-             'g', purges)
+             'C', moment, 'g', purges)
       else
-        call('HSET', key, 's', ENQUEUED, 'n', ARGV[i + 1], 'h', ARGV[i + 2], 'b', ARGV[i + 3])
+        call('HSET', key, 's', ENQUEUED, 'n', ARGV[i + 1], 'h', ARGV[i + 2], 'b', ARGV[i + 3],
+             'C', moment)
       end
     end
     call('RPUSH', P .. 'q:1', unpack(ready))

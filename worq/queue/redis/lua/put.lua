@@ -67,10 +67,11 @@ local function store(M)
     drop(key, P .. 'r:' .. id)
   end
   if M.s == COMPLETED then
-    call('HSET', key, 's', M.s, 'n', M.n, 'f', M.f or 0, 't', M.t or RESULT_TTL)
+    call('HSET', key, 's', M.s, 'n', M.n, 'f', M.f or 0, 't', M.t or RESULT_TTL,
+         'h', M.head:match('^[^\n]*'), 'C', moment)
     return finish(id, {s = 'new', n = M.n, f = M.f, t = M.t, w = M.w, b = ''}, M.r)
   end
-  local fields = {'s', M.s, 'n', M.n, unpack(ARGV, M.from, M.to)}
+  local fields = {'s', M.s, 'n', M.n, 'C', moment, unpack(ARGV, M.from, M.to)}
   local long = #M.head > FIELD
   set(fields, long and 'c' or 'h', long and #M.head or M.head)
   if long or #M.body > FIELD then

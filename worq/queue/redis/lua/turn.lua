@@ -1,9 +1,9 @@
 -- turn(P; pool, lease: int, limit: int, n: int, ...) -> {words, lost, deliveries, pause or nil}
--- settle n times {id, token, word, data}, beat the rest, {id, token, progress}, do what is due, take
+-- settle n times {id, token, word, data, age}, beat the rest, {id, token, progress}, do what is due, take
 -- The rest is '' where nothing is held, and the pool is to be known to live all the same.
 insist()
 local words = settle(pool, rest, n)
-local held = rest + 4 * n
+local held = rest + 5 * n
 local last = ARGV[held] == '' and held - 1 or #ARGV
 local gone = held <= #ARGV and beat(pool, lease, held, last) or {}
 tick()

@@ -4,7 +4,7 @@
 -- written before that is known.
 local pool, limit, n = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 local step = now - (tonumber(meta[1]) or 0)
-local held = ARGV[5 + 4 * n]
+local held = ARGV[5 + 5 * n]
 if n > 1 or held and held ~= '' or meta[4] or not (step < TICK and step >= -TICK) then
   return nil
 end
@@ -16,7 +16,7 @@ local function plain(id)
   for i = 1, #flat, 2 do
     local name, value = flat[i], flat[i + 1]
     if #name > 1
-        or not ('snhbeoqwgpmtl'):find(name, 1, true) and not (name == 'f' and value == NEEDED .. '')
+        or not ('snhbeoqwgpmtlCR'):find(name, 1, true) and not (name == 'f' and value == NEEDED .. '')
         or (name == 't' or name == 'l') and not value:find('^%d%d?%d?%d?%d?%d?%d?%d?%d?%d?$') then
       return nil
     end
@@ -25,7 +25,7 @@ local function plain(id)
   return T.s and T.n and T.h and T.b and (T.g or false) == meta[3] and T
 end
 
-local id, token, word, record = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local id, token, word, record, age = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local D = n == 1 and plain(id)
 if n == 1 and not (D and D.s == PROCESSING and D.o == pool and D.n .. (D.e or 0) == token
     and (word == 'value' or word == 'failure')
@@ -66,13 +66,18 @@ if held and (call('ZSCORE', P .. 'pools', pool) or call('EXISTS', P .. 'pool:' .
 end
 if D then
   local key, ends = P .. 't:' .. id, text(now + (D.t or RESULT_TTL))
-  call('HDEL', key, 'h', 'b', 'q', 'w', 'p', 'm', 'l', D.w and 'f' or 'g', 'g')   -- see `keep`
-  if #record <= FIELD then
-    call('HSET', key, 's', COMPLETED, 'r', record)
-  else
-    call('HSET', key, 's', COMPLETED)
+  call('HDEL', key, 'b', 'w', 'p', 'm', 'l', D.w and 'f' or 'g', 'g')   -- see `keep`
+  if #record > FIELD then
+    call('HSET', key, 's', COMPLETED, 'E', text(now))
+    if age ~= '' then
+      call('HSET', key, 'B', age)
+    end
     call('SET', P .. 'r:' .. id, record)
     expire(ends, P .. 'r:' .. id)
+  elseif age ~= '' then
+    call('HSET', key, 's', COMPLETED, 'r', record, 'E', text(now), 'B', age)
+  else
+    call('HSET', key, 's', COMPLETED, 'r', record, 'E', text(now))
   end
   expire(ends, key)
   call('ZREM', P .. 'lease', id)

@@ -29,7 +29,8 @@ end
 
 -- What expires may have been taken off `exp` while it was processed.
 local function enqueue(id, T, side)
-  call('HSET', P .. 't:' .. id, 's', ENQUEUED, generation(T))
+  T.R = text(now)
+  call('HSET', P .. 't:' .. id, 's', ENQUEUED, 'R', T.R, generation(T))
   if T.z then
     call('ZADD', P .. 'exp', T.z, id)
   end

@@ -67,10 +67,23 @@ end
 
 -- `owner` stays if it gave this outcome, so that it hears 'again' when it gives it twice.
 local INDEX = {[PENDING] = 'wait', [SCHEDULED] = 'sched', [PROCESSING] = 'lease'}
-local KEPT = {s = 1, n = 1, e = 1, o = 1, f = 1, t = 1, i = 1}
-local USUAL = {h = 1, b = 1, q = 1}   -- what goes, and is nearly always there
+local KEPT = {s = 1, n = 1, e = 1, o = 1, f = 1, t = 1, i = 1, h = 1, C = 1, R = 1, q = 1, A = 1, E = 1,
+              B = 1}
+local USUAL = {b = 1}   -- what goes, and is nearly always there
+
+local function when(T)
+  if T.B then
+    return 'E', T.E, 'B', T.B
+  end
+  return 'E', T.E
+end
+
 local function finish(id, T, record, owner)
   local key = P .. 't:' .. id
+  local name = T.c and not ignored(T) and header(id, T):match('^[^\n]*')
+  if T.s == ENQUEUED and not T.R and not T.q then
+    T.R = T.C
+  end
   if T.s == PROCESSING then
     done[#done + 1] = id
   elseif INDEX[T.s] then
@@ -93,7 +106,7 @@ local function finish(id, T, record, owner)
     drop(key)
     record = nil
   else
-    local ended = {'h', 'b', 'q', not owner and 'o' or nil}
+    local ended = {'b', not owner and 'o' or nil}
     if T.i == '0' then
       table.insert(ended, 'i')
       T.i = nil
@@ -104,16 +117,25 @@ local function finish(id, T, record, owner)
       end
     end
     call('HDEL', key, unpack(ended))
+    T.E = text(now)
     if #record <= FIELD then
-      call('HSET', key, 's', COMPLETED, 'r', record)
+      call('HSET', key, 's', COMPLETED, 'r', record, when(T))
       T.r = record
     else
-      call('HSET', key, 's', COMPLETED)
+      call('HSET', key, 's', COMPLETED, when(T))
       call('SET', P .. 'r:' .. id, record)
     end
     if T.w and needed_only(T.f) then
       T.f = keep(id, T.f)
     end
+    if name then   -- the header was in the key of the body
+      T.h = name
+      call('HSET', key, 'h', name)
+    end
+    if T.R and not T.q then
+      call('HSET', key, 'R', T.R)
+    end
+    T.o = owner and T.o
     if edges then
       table.insert(todo, id)
     elseif not T.i then

@@ -90,7 +90,7 @@ local function apply(id, T, pool, word, data)
   elseif word == 'retry' then
     local delay, memo = data:match('^(%d+) (.*)$')
     call('ZREM', P .. 'lease', id)
-    call('HSET', P .. 't:' .. id, 'd', 0)
+    call('HSET', P .. 't:' .. id, 'd', 0, 'A', (sensible(T.A) or 0) + 1)
     if memo ~= '' then
       call('HSET', P .. 't:' .. id, 'y', memo)
     elseif T.y then
@@ -115,7 +115,7 @@ end
 -- Answers {index from 0, word, ...}, for nearly all of them are 'ok' and need none.
 local function settle(pool, from, n)
   local words = {}
-  for i = from, from + 4 * n - 1, 4 do
+  for i = from, from + 5 * n - 1, 5 do
     local id, token = ARGV[i], ARGV[i + 1]
     local T = read(id)
     local word
@@ -127,11 +127,12 @@ local function settle(pool, from, n)
     elseif T.s ~= PROCESSING then
       word = 'again'
     else
+      T.B = ARGV[i + 4] ~= '' and ARGV[i + 4] or nil
       budget = budget + 1   -- it pays for a dependent, or an argument
       apply(id, T, pool, ARGV[i + 2], ARGV[i + 3])
     end
     if word then
-      table.insert(words, (i - from) / 4)
+      table.insert(words, (i - from) / 5)
       table.insert(words, word)
     end
   end
