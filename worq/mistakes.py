@@ -22,14 +22,14 @@ _POOL = 'a pool is started and stopped: worq.pool.thread, worq.pool.process'
 
 #: The last names of calls that were hardly meant to be tasks, and what there is for it.
 MEANT = {
-    **dict.fromkeys(['submit', 'delay', 'apply', 'apply_async', 'enqueue', 'enqueue_call', 'send',
-                     'put', 'spawn', 'schedule', 'defer'], _CALL),
+    **dict.fromkeys(['submit', 'delay', 'apply', 'apply_async', 'enqueue', 'enqueue_call', 'put',
+                     'defer'], _CALL),
     **dict.fromkeys(['purge', 'empty', 'clear', 'flush', 'discard', 'size', 'qsize',
                      'is_empty'], _ALL),
-    **dict.fromkeys(['result', 'results', 'get', 'wait', 'join', 'status', 'cancel', 'explain',
-                     'ready'], _RESULT),
+    **dict.fromkeys(['result', 'get', 'wait', 'join', 'status', 'cancel',
+                     'explain'], _RESULT),
     **dict.fromkeys(['map', 'starmap', 'imap', 'reduce', 'map_async'], _MANY),
-    **dict.fromkeys(['start', 'stop', 'close', 'shutdown', 'work'], _POOL),
+    **dict.fromkeys(['start', 'stop', 'close', 'shutdown'], _POOL),
 }
 
 
