@@ -446,6 +446,22 @@ class Keepers(Contract):
             **dict.fromkeys(now, 0), **ever, 'succeeded': 1, 'failed': 2, 'cancelled': 1})
         self.assertEqual(self.q.size(), 0)
 
+    def test_oldest(self) -> None:
+        """Of each priority it is told for how long the oldest task has been ready."""
+        self.assertEqual(self.q.oldest(), [None, None, None])
+        self.put(message('a'), message('h', priority=0), message('after', 'a', priority=2))
+        self.advance(100)
+        self.put(message('b'), message('late', delay=50))
+        self.advance(20)
+        self.assertEqual(self.q.oldest(), [120, 120, None])
+        a = self.take(2)[1]
+        self.assertEqual(self.q.oldest(), [None, 20, None])
+        self.settle(outcome(a))
+        self.advance(7)
+        self.assertEqual(self.q.oldest(), [None, 27, 7])
+        self.q.purge()
+        self.assertEqual(self.q.oldest(), [None, None, None])
+
     def test_full_tick(self) -> None:
         """A tick that reached its limit is followed by another one with the next verb."""
         many = 2 * const.TICK_LIMIT + 50

@@ -436,6 +436,7 @@ class Users(RuleBasedStateMachine):
             assert wrong == [], f'{queue!r}: {wrong}'
         self.sizes = self.q('stats')
         self.q('size')
+        self.q('oldest')
         self.q('pools')
         states = self.states = dict(zip(IDS, self.q('status', IDS), strict=True))
         for id, raw in zip(IDS, self.q('results', IDS), strict=True):

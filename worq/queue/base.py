@@ -473,6 +473,15 @@ class TaskQueue:
         """
         raise NotImplementedError
 
+    def oldest(self) -> list[int | None]:
+        """For each priority, from the highest: how many ms ago the task became enqueued that has
+        been so for longest; None if there is none.
+
+        It is looked for among the first `const.LOOK` of each lane. What came back from a delivery
+        stands there before others that have waited for longer.
+        """
+        return [None] * len(const.PRIORITIES)
+
     def audit(self, repair: bool = False) -> list[str]:
         """Check the invariants of the store.
 

@@ -129,7 +129,7 @@ VERBS: dict[str, list[Reader]] = {
     'cancel': [ids], 'purge': [], 'status': [ids], 'inspect': [ids], 'results': [ids],
     'watch': [text, ids], 'wait': [text], 'forget': [ids],
     'beat': [text, many(held), number], 'settle': [text, many(outcome)],
-    'pools': [text], 'queues': [], 'size': [], 'stats': [], 'audit': [],
+    'pools': [text], 'queues': [], 'size': [], 'stats': [], 'oldest': [], 'audit': [],
 }
 
 
@@ -291,6 +291,10 @@ class TaskQueue(base.TaskQueue):
     def size(self) -> int:
         n: int = self._ask('size')
         return n
+
+    def oldest(self) -> list[int | None]:
+        ages: list[int | None] = self._ask('oldest')
+        return ages
 
     def stats(self) -> dict[str, int]:
         sizes: dict[str, int] = self._ask('stats')

@@ -120,6 +120,7 @@ class Case(unittest.TestCase):
         q.tell('p', {'kind': '', 'size': '1'})
         q.leave('p')
         q.stats()
+        q.oldest()
 
     def spoil(self, q: TaskQueue, admin: Any, key: str) -> None:
         q.put([message('f'), message('g', 'f'), message('h', expires=900_000)])

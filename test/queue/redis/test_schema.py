@@ -95,7 +95,7 @@ class Other(Case):
             'turn': lambda: q.turn('p', [outcome(taken)], [], 1),
             'turn with nothing': lambda: q.turn('p', [], None, 1),
             'reconcile': lambda: q.reconcile('p', []), 'abandon': lambda: q.abandon('p', 'dead'),
-            'ping': q.ping, 'size': q.size, 'stats': q.stats, 'audit': q.audit,
+            'ping': q.ping, 'size': q.size, 'stats': q.stats, 'oldest': q.oldest, 'audit': q.audit,
             'repair': lambda: q.audit(repair=True),
             'patrol': lambda: q._run('patrol', 0, 500),
         }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from worq import const
 from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
@@ -133,6 +134,12 @@ class Graph:
         counts = {SCHEDULED: self.scheduled, ENQUEUED: len(self.lanes),
                   PROCESSING: len(self.leased), COMPLETED: self.completed}
         return {PENDING: len(self.lives) - self.purged - sum(counts.values()), **counts}
+
+    def oldest(self) -> list[int | None]:
+        """Since when the oldest has been ready, of each priority, in ms; None if none is."""
+        return [max((self.now - life.ready for lane in pair
+                     for life in islice(lane, const.LOOK)), default=None)
+                for pair in self.lanes.pairs]
 
     @property
     def size(self) -> int:

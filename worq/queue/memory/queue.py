@@ -458,6 +458,11 @@ class TaskQueue(base.TaskQueue):
         return {**sizes, **self._store.counters}
 
     @whole
+    def oldest(self) -> list[int | None]:
+        self._store.begin(self.clock())
+        return self._store.oldest()
+
+    @whole
     def audit(self, repair: bool = False) -> list[str]:
         self._store.begin(self.clock())
         return audit(self._store)

@@ -306,6 +306,9 @@ class TaskQueue(base.TaskQueue):
         flat = self._run('stats')
         return {name.decode(): number for name, number in zip(flat[::2], flat[1::2])}
 
+    def oldest(self) -> list[int | None]:
+        return [None if age < 0 else age for age in self._run('oldest')]
+
     def audit(self, repair: bool = False) -> list[str]:
         newer = is_newer(partial(self._link.run, lambda connection: self._scripts['repair'](
             sender(connection), self._key)))

@@ -425,6 +425,16 @@ class TaskQueue(base.TaskQueue):
             **{state: n for state, n in store.counts.items() if state != COMPLETED},
             **store.counters})
 
+    def oldest(self) -> list[int | None]:
+        def verb(store: Rows) -> list[int | None]:
+            ready = [[at for at, in store.db.execute(
+                "SELECT ready FROM worq_task WHERE q=? AND gen=? AND priority=? AND "
+                "state='enqueued' ORDER BY place LIMIT ?",
+                (store.q, store.generation, priority, const.LOOK))]
+                for priority in sorted(const.PRIORITIES.values())]
+            return [store.now - min(found) if found else None for found in ready]
+        return self._look(verb)
+
     def audit(self, repair: bool = False) -> list[str]:
         return self._look(lambda store: [*audit(store), *check(store)])
 
