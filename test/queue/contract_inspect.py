@@ -73,7 +73,7 @@ class Inspect(Contract):
         eq([self.times(id) for id in ['b', 'late']],
            [Times(101, 231, 0, 0, 251, 1), Times(101, 0, 0, 0, 251, 1)])
         seen, = self.q.inspect(['b'])
-        eq((seen.header, seen.pool), (HEADER, ''))
+        eq((seen.header, seen.pool), (b'mod.func', ''))
 
     def test_times_of_what_fails(self) -> None:
         """So it is told of what ends by an argument, at once or later, and of what is long."""
@@ -194,7 +194,7 @@ class Inspect(Contract):
         self.q.beat('p1', held(a))
         self.assertEqual(self.see('a').progress, bytes(const.PROGRESS))
         self.settle(outcome(a))
-        self.assertEqual(self.see('a'), Inspection('success', HEADER, pool='p1'))
+        self.assertEqual(self.see('a'), Inspection('success', b'mod.func', pool='p1'))
 
     def test_progress_of_a_delivery(self) -> None:
         """Progress is that of one delivery: not of the next, nor of one that is not in force."""

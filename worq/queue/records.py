@@ -151,7 +151,8 @@ class Times(NamedTuple):
 class Inspection(NamedTuple):
     """What there is to know of a task, for people. What does not apply is 0, empty or None.
 
-    Of one that is completed its state, header, nonce and times, and the pool that settled it.
+    Of one that is completed its state, nonce and times, the first line of its header, and the pool
+    that settled it.
     """
 
     state: str               #: as ``status`` answers it

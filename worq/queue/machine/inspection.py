@@ -16,7 +16,8 @@ def inspect(graph: Graph, life: Life) -> Inspection:
     """What there is to know of a task, see ``worq.queue.base``."""
     state, now = life.state, graph.now
     if state == COMPLETED:
-        return Inspection(status(life), life.header, pool=life.owner or '', nonce=life.nonce,
+        name = life.header.partition(b'\n')[0]
+        return Inspection(status(life), name, pool=life.owner or '', nonce=life.nonce,
                           times=times(life))
     here = state == PROCESSING
     due = max(life.due - now, 0) if state == SCHEDULED \

@@ -19,6 +19,7 @@ HEAVY = 512 << 10   # bytes that go, and come, by themselves: less than any limi
 STATES = {b'p': const.PENDING, b's': const.SCHEDULED, b'e': const.ENQUEUED,
           b'a': const.PROCESSING, b'c': const.FAILED,   # its outcome is damaged
           **{kind.upper(): end for kind, end in const.ENDS.items()}}
+ENDED = {kind.upper() for kind in const.ENDS} | {b'c'}
 RECORDED = {'value': base.VALUE, 'failure': base.FAILURE, 'refuse': base.FAILURE}
 PLAIN = Message('', '', b'', b'')[4:]
 LENDABLE = Message('', '', b'', b'', flags=const.NEEDED)[4:]
@@ -115,6 +116,8 @@ def inspection(state: bytes, nonce: bytes, header: bytes = b'', due: int | None 
                moments: Sequence[bytes] = ()) -> Inspection:
     """Read what `inspect.lua` answers."""
     names = tuple(map(text, arguments))
+    if state in ENDED:
+        header = header.partition(b'\n')[0]
     return Inspection(STATES.get(state, '?'), header, due, expires, open, names, text(target),
                       ahead, text(pool), taken, deliveries, progress, memo, text(gate),
                       text(nonce), text(lost), bool(ignored), times(state, *moments))
