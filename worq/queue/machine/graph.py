@@ -137,7 +137,8 @@ class Graph:
 
     def oldest(self) -> list[int | None]:
         """Since when the oldest has been ready, of each priority, in ms; None if none is."""
-        return [max((self.now - life.ready for lane in pair
+        # never below 0: the clock may be set back a little
+        return [max((max(self.now - life.ready, 0) for lane in pair
                      for life in islice(lane, const.LOOK)), default=None)
                 for pair in self.lanes.pairs]
 

@@ -432,7 +432,7 @@ class TaskQueue(base.TaskQueue):
                 "state='enqueued' ORDER BY place LIMIT ?",
                 (store.q, store.generation, priority, const.LOOK))]
                 for priority in sorted(const.PRIORITIES.values())]
-            return [store.now - min(found) if found else None for found in ready]
+            return [max(store.now - min(found), 0) if found else None for found in ready]
         return self._look(verb)
 
     def audit(self, repair: bool = False) -> list[str]:
