@@ -250,6 +250,15 @@ class Steps(Case):
         eq_(self.client.keys(self.key('x:*')), [])
         eq_(self.q.audit(), [])
 
+    def test_purged_and_watched(self) -> None:
+        """Who watches what was purged hears that it is cancelled, though others have deleted the
+        word that work is left over."""
+        ids = [f'{i}' for i in range(900)]
+        self.q.put([message(id) for id in ids])
+        self.q.purge()
+        self.client.hdel(self.key('m'), 'more')
+        eq_([id for id, _ in self.q.watch('c', ids[-3:])], ids[-3:])
+
     def test_tombstones(self) -> None:
         """Cancelled tasks are skipped where they stood, however many; the rest is found."""
         ids = [f'{i}' for i in range(1000)]
