@@ -58,18 +58,18 @@ class Take(Contract):
 
             def work(got: list[str] = got, ready: threading.Event = ready) -> None:
                 ready.set()
-                until = time.monotonic() + 20
+                until = time.monotonic() + 90
                 while not got and time.monotonic() < until:
-                    got.extend(d.id for d in self.q.take('p2', 1, 10))
+                    got.extend(d.id for d in self.q.take('p2', 1, 60))
 
             thread = threading.Thread(target=work)
             thread.start()
             ready.wait(10)
             started = time.monotonic()
             wake()
-            thread.join(20)
+            thread.join(90)
             self.assertEqual(got, [id])
-            self.assertLess(time.monotonic() - started, 5)
+            self.assertLess(time.monotonic() - started, 20)
 
     def test_take_by_many(self) -> None:
         """Two pools never get the same task."""

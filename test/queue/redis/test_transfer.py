@@ -365,15 +365,15 @@ class Slow(Case):
             big.wait(PATIENCE)
         far = broker.deferred(big.id)
         eq_(broker.status(far), 'success')   # and so there is a connection
-        link.rate, link.replied = 2 * self.RATE, 0
+        link.rate, link.replied = self.RATE / 4, 0   # ten seconds for all of it
         with mock.patch.object(chunks, 'HONEST', 0):
             begin = time.monotonic()
             self.assertFalse(far.wait(0.3))
             self.assertFalse(far)
             with self.assertRaises(TimeoutError):
                 far.result(timeout=0.3)
-            self.assertLess(time.monotonic() - begin, 1.2)
-            looks = 0
+            self.assertLess(time.monotonic() - begin, 6)
+            link.rate, looks = 2 * self.RATE, 0
             while not far.wait(0.2):
                 looks += 1
         self.assertGreater(looks, 1)
