@@ -1,6 +1,8 @@
 """Outcomes that only other calls need: how long they are kept, and what is said of those gone."""
 from __future__ import annotations
 
+import threading
+
 import redis
 
 import worq
@@ -196,6 +198,152 @@ class LifetimesContract(BrokerCase):
             run(10)
 
 
+class UpstreamContract(BrokerCase):
+    """What is cancelled against the arrows, and of batches as a whole."""
+
+    __test__ = False
+
+    def setUp(self):
+        super().setUp()
+        self.b = self.broker()
+        for function in [length, total, fail]:
+            self.b.expose(function)
+        self.q = self.b.queue()
+
+    def states(self, *deferreds):
+        """The first letter of how each of them stands; nobody is told of it."""
+        return ''.join((self.b.status(one) or '?')[0] for one in deferreds)
+
+    def test_plain_cancel(self):
+        """A cancel goes along the arrows, and not against them."""
+        first = self.q.length(1)
+        second = self.q.length(first)
+        third = self.q.length(second)
+        self.assertTrue(second.cancel())
+        self.assertEqual(self.states(first, second, third), 'ecc')
+        self.assertIsNone(first.exception(self.work(self.b)))
+
+    def test_upstream(self):
+        """All that only this task needs goes, at any depth; a diamond too, and wide ones."""
+        root = self.q.length(1)
+        wide = worq.map(self.q.length, [root] * 30, range(30))
+        high = self.q.length(root, self.q.length(*wide[:10]))
+        top = self.q.total([high, *wide])
+        last = self.q.length(top)
+        self.assertTrue(top.cancel(upstream=True))
+        self.assertEqual(set(self.states(root, *wide, high, top, last)), {'c'})
+        self.assertFalse(top.cancel(upstream=True))
+        self.assertEqual(len(self.b), 0)
+
+    def test_upstream_of_very_many(self):
+        """More arguments than one step tells of, all of which have one themselves."""
+        root = self.q.length(1)
+        wide = worq.map(self.q.length, [root] * 1_100)
+        top = self.q.total(wide)
+        self.assertTrue(self.b.cancel(top.id, upstream=True))
+        self.assertEqual(len(self.b), 0)
+
+    def test_what_others_need(self):
+        """Another dependent, by an argument or a tail call, and one who waits elsewhere, keep a
+        task and what it waits for. What was looked at here does not, unless it is waited for."""
+        base = [self.q.length(n) for n in range(5)]
+        steps = [self.q.length(one) for one in base]
+        other = self.q.length(steps[0])
+        top = self.q.total(steps)
+        elsewhere = self.broker()
+        self.assertFalse(elsewhere.deferred(steps[1].id).wait(0))
+        self.assertFalse(steps[2].wait(0))
+        announce = threading.Event().set
+        self.b.inbox.subscribe(steps[3], announce)
+        try:
+            self.assertTrue(top.cancel(upstream=True))
+        finally:
+            self.b.inbox.unsubscribe(steps[3], announce)
+        self.assertEqual(self.states(*steps), 'ppcpc')
+        self.assertEqual(self.states(*base), 'eecec')
+        self.assertEqual(self.states(other), 'p')
+
+    def test_upstream_of_a_tail_call(self):
+        """What a task has returned is upstream of it."""
+        made = []
+
+        def ahead():
+            made.append(self.q.length(self.q.length(1)))
+            return made[0]
+
+        self.b.expose(ahead)
+        top = self.q.ahead()
+        self.work(self.b, 1)
+        self.assertEqual(self.states(top, *made), 'pp')
+        self.assertTrue(top.cancel(upstream=True))
+        self.assertEqual(len(self.b), 0)
+
+    def test_batch_before_its_end(self):
+        """A batch that has put nothing says so."""
+        with worq.batch(self.q) as batch:
+            self.q.length(1)
+            with worq.batch(self.q) as inner:
+                self.q.length(2)
+            for act in batch.cancel, batch.wait, batch.explain, inner.cancel, inner.explain:
+                with self.assertRaisesRegex(RuntimeError, 'not put before its with block'):
+                    act()
+        self.assertEqual((inner.cancel(), len(inner), len(batch)), (1, 1, 2))
+        self.assertEqual(batch.cancel(), 1)
+        with self.assertRaises(ZeroDivisionError):
+            with worq.batch(self.q) as batch:
+                self.q.length(1 / 0)
+        for act in batch.cancel, batch.wait, batch.explain:
+            with self.assertRaisesRegex(RuntimeError, 'never put'):
+                act()
+
+    def test_cancel_a_batch(self):
+        """All of it is cancelled, each in its own name, and what it waits for if that is wanted."""
+        outside = self.q.length(1)
+        for upstream in False, True:
+            with worq.batch(self.q) as batch:
+                many = worq.map(self.q.length, [outside] * 600)
+                top = self.q.total(many)
+                Task(self.q.length, ignore_result=True)(top)
+            self.assertEqual(batch.cancel(upstream), 602)
+            self.assertEqual(batch.cancel(upstream), 0)
+            self.assertEqual(top.exception(0).task_id, top.id)
+            self.assertEqual(self.states(outside), 'c' if upstream else 'e')
+        self.assertEqual(len(self.b), 0)
+
+    def test_wait_for_a_batch(self):
+        """It waits for all: what is taken by nobody, keeps nothing, and what a failure overtook."""
+        with worq.batch(self.q) as batch:
+            bad, slow = self.q.fail(), Task(self.q.length, priority='low')(1)
+            worq.map(self.q.length, range(5))
+            Task(self.q.length, ignore_result=True)(1)
+            top = self.q.total([bad, slow])
+        self.assertFalse(batch.wait(0))
+        self.work(self.b, 7)
+        self.assertEqual(self.states(bad, top, slow), 'ffe')
+        self.assertFalse(batch.wait(0))
+        threading.Timer(0.05, self.work, [self.b]).start()
+        self.assertTrue(batch.wait(10))
+        self.assertTrue(batch.wait())
+        with self.assertRaises(ValueError):
+            batch.wait(-1)
+
+    def test_explain_a_batch(self):
+        """It counts, and tells of the first ones that are not over, or have failed."""
+        with worq.batch(self.q) as batch:
+            top = self.q.total(worq.map(self.q.length, range(5)))
+        text = batch.explain()
+        self.assertIn(f'6 tasks of a batch [{self.name}]: 1 pending, 5 enqueued', text)
+        self.assertIn(f'total [{self.name}:{top.id}]', text)
+        self.work(self.b, 2)
+        self.assertIn('1 pending, 3 enqueued, 2 success', batch.explain())
+        self.work(self.b)
+        self.assertRegex(batch.explain(), r'success(, \d unknown)?$')
+        with worq.batch(self.q) as batch:
+            self.q.length(self.q.fail())
+        self.work(self.b)
+        self.assertRegex(batch.explain(), '2 failed\n.*ValueError: no')
+
+
 class MemoryLifetimes(MemoryMixin, LifetimesContract):
 
     def set_clock(self):
@@ -219,3 +367,11 @@ class RedisLifetimes(RedisMixin, LifetimesContract):
         with redis.Redis.from_url(self.url()) as client:
             prefix = f'worq:{{{self.name}}}:'
             return len([*client.scan_iter(match=f'{prefix}[a-z]:*', count=1000)])
+
+
+class MemoryUpstream(MemoryMixin, UpstreamContract):
+    pass
+
+
+class RedisUpstream(RedisMixin, UpstreamContract):
+    pass

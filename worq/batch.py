@@ -1,15 +1,25 @@
 """Calls that are put together: all of them, or none."""
 from __future__ import annotations
 
+from collections import Counter
 import threading
+import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Iterator, Self, TypeVar
 from weakref import ref
 
 from worq.builder import Collecting, Collector, Entry, collecting, collector_of
+from worq.const import STATES, SUCCESS, UNKNOWN, check_timeout
+from worq.options import Options
 from worq.task import Deferred, Queue, Task, parts
 
 __all__ = ['batch', 'Batch']
+
+T = TypeVar('T')
+
+STEP = 500    # tasks that are asked for, or cancelled, at a time
+SHOWN = 3     # that are explained
+LIVE = STATES[:4]
 
 
 def batch(target: Queue | Task) -> Batch:
@@ -30,6 +40,9 @@ def batch(target: Queue | Task) -> Batch:
 
     There may be any number of calls. More than a thousand (or 8 MB, or 2,000 Deferreds in
     their arguments) take several steps, and none of them runs before the last step is done.
+
+    ``with worq.batch(q) as batch:`` gives them a name, by which they are cancelled, waited for and
+    explained as a whole when the block has ended, see `Batch`.
 
     :param target: any queue or Task of the broker.
     :raises DuplicateTask: at the end of the block, as a single call does, for the first task
@@ -59,7 +72,11 @@ class Lot:
 
 
 class Batch(Collector):
-    """A block whose calls are put together; ``len`` tells how many there are so far."""
+    """A block whose calls are put together; ``len`` tells how many there are.
+
+    Once it has put them they can be waited for, cancelled and explained as a whole. It keeps their
+    ids for that, and nothing else of them.
+    """
 
     def __init__(self, broker: Any) -> None:
         self.broker = broker
@@ -68,6 +85,8 @@ class Batch(Collector):
         self._lot = Lot(broker)
         self._entries: list[Entry] = []
         self._made: list[Deferred] = []
+        self._ids: list[str] = []           # of all calls, once they have been collected
+        self._ends: list[tuple[str, str, str]] = []   # those that no other call takes: see `_later`
 
     def __enter__(self) -> Self:
         if self._lot.word != 'not begun':
@@ -90,6 +109,10 @@ class Batch(Collector):
         self._thread = 0
         entries, made = self._entries, self._made
         self._entries, self._made = [], []
+        self._ids = [entry.deferred.id for entry in entries]
+        used = {each.id for entry in entries for each in entry.message.arguments}
+        self._ends = [(one.id, one.name, one._nonce) for one in
+                      (entry.deferred for entry in entries) if one.id not in used]
         if error is not None:
             self._lot.word = 'never put'
         elif self._joined is not None:
@@ -117,8 +140,91 @@ class Batch(Collector):
         """How it stands with its tasks."""
         return self._lot.word
 
+    # -- all of them, once they are put --
+
+    def cancel(self, upstream: bool = False) -> int:
+        """Cancel all its tasks that are not over, and what depends on them.
+
+        It takes several steps for many. The last ones that were called come first, so that none of
+        them fails by another one.
+
+        :param upstream: also what they wait for outside of the batch, see ``Deferred.cancel``.
+        :returns: how many of them were cancelled.
+        :raises RuntimeError: if they are not put.
+        :raises QueueError: if the queue cannot be reached; some may have been cancelled then.
+        """
+        self._check_put()
+        ids = self._ids[::-1]
+        size = len(ids) if upstream else STEP
+        return sum(word == 'cancelled' for some in cut(ids, size)
+                   for word in self.broker.cancel_all(some, upstream))
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until all its tasks are over, however they end.
+
+        It asks for no results but those that no other call of the batch takes, so the others can be
+        let go.
+
+        :param timeout: seconds, at most; None: as long as it takes.
+        :returns: whether they are over.
+        :raises RuntimeError: if they are not put.
+        :raises QueueError: if the queue cannot be reached within the timeout.
+        """
+        timeout = check_timeout(timeout)
+        self._check_put()
+        until = None if timeout is None else time.monotonic() + timeout
+        if not self._all_over(self._ends, until):
+            return False
+        # What these were made of is over, too. But one that failed has not waited for all of it.
+        ends = {id for id, *_ in self._ends}
+        left = [(id, '?', '') for some in cut([id for id in self._ids if id not in ends], STEP)
+                for id, state in zip(some, self.broker.backend.status(some)) if state in LIVE]
+        return self._all_over(left, until)
+
+    def explain(self) -> str:
+        """How many of its tasks stand how, and why the first ones are not over, or have failed.
+
+        :raises RuntimeError: if they are not put.
+        """
+        self._check_put()
+        states = {id: state or UNKNOWN for some in cut(self._ids, STEP)
+                  for id, state in zip(some, self.broker.backend.status(some))}
+        counts = Counter(states.values())
+        told = ', '.join(f'{counts[word]:,} {word}' for word in STATES if counts[word])
+        head = f'{len(self._ids):,} tasks of a batch [{self.broker.name}]: {told or "none"}'
+        names = {id: name for id, name, _ in self._ends}
+        first = [id for id in names if states[id] in LIVE] \
+            or [id for id, state in states.items() if state in LIVE] \
+            or [id for id, state in states.items() if state not in (SUCCESS, UNKNOWN)]
+        return '\n'.join([head, *(self._later(id, names.get(id, '?')).explain()
+                                  for id in first[:SHOWN])])
+
+    def _later(self, id: str, name: str, nonce: str = '') -> Deferred:
+        """A Deferred of one of them. Those that were handed out are the caller's to keep."""
+        return Deferred(self.broker, id, name, None, None, Options(), nonce)
+
+    def _all_over(self, those: list[tuple[str, str, str]], until: float | None) -> bool:
+        for some in cut(those, STEP):   # with them go the results that have come
+            deferreds = [self._later(*one) for one in some]
+            self.broker.inbox.note(deferreds)   # so that many are asked for at a time
+            while deferreds:
+                left = None if until is None else max(until - time.monotonic(), 0)
+                if not deferreds.pop().wait(left):
+                    return False
+        return True
+
+    def _check_put(self) -> None:
+        batch: Batch = self
+        while batch._joined is not None and batch.word == 'joined':
+            batch = batch._joined
+        if batch.word == 'never put':
+            raise RuntimeError(f'{self!r} was never put, since its block or its put has failed')
+        if batch.word != 'put':
+            raise RuntimeError(f'{self!r} is not put before its with block has ended: '
+                               'cancel, wait for or explain it after that')
+
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._entries) or len(self._ids)
 
     def __bool__(self) -> bool:
         return True   # also an empty one is there
@@ -144,3 +250,9 @@ class Batch(Collector):
         """Whether it will put this Deferred's task, before what is collected next."""
         return deferred._batch is self._lot \
             or self._joined is not None and self._joined.holds(deferred)
+
+
+def cut(those: list[T], size: int) -> Iterator[list[T]]:
+    """Lists of some of them, in order."""
+    for start in range(0, len(those), max(size, 1)):
+        yield those[start:start + size]

@@ -29,6 +29,7 @@ from worq.queue.validation import ID_BYTES
 from worq.retry import Policy
 from worq.space import TaskSpace, check_name, definition
 from worq.task import Queue
+from worq.upstream import cancel_upstream
 
 __all__ = ['Broker']
 
@@ -422,13 +423,20 @@ class Broker(Unsendable):
             return self.decode(id, raw)
         return explain(self, deferred.id, deferred.name, outcome)
 
-    def cancel(self, task_id: str) -> bool:
+    def cancel(self, task_id: str, upstream: bool = False) -> bool:
         """Cancel a task by its id, with all that depends on it.
 
+        :param upstream: also what it waits for, as ``Deferred.cancel`` does.
         :returns: whether it was cancelled; False if it had completed or is unknown.
         :raises QueueError: if the queue cannot be reached.
         """
-        return self.backend.cancel([self._own_id(task_id)])[0] == 'cancelled'
+        return self.cancel_all([self._own_id(task_id)], upstream)[0] == 'cancelled'
+
+    def cancel_all(self, ids: Sequence[str], upstream: bool = False) -> list[str]:
+        """Cancel many tasks; what became of each, see ``TaskQueue.cancel``."""
+        if upstream:
+            return cancel_upstream(self.backend, ids, self.inbox.client, self.inbox.awaited)
+        return self.backend.cancel(ids)
 
     # 4. -- keep the queue ----------------------------------------------------
 

@@ -154,18 +154,23 @@ class Deferred:
             return failure
         return None
 
-    def cancel(self) -> bool:
+    def cancel(self, upstream: bool = False) -> bool:
         """Do not run the task, nor anything that depends on it, if it is not too late.
+
+        What it waits for, its arguments and what it has returned, runs all the same.
 
         In a task that runs `Cancelled` is raised, within a second or so, and what it returns
         in spite of it is dropped. Who waits for any of them gets `TaskCancelled` at once.
 
+        :param upstream: cancel that, too, and what it waits for in turn: each task on which no
+            other live task depends, and for which nobody waits (in another process: has waited).
         :returns: whether it was cancelled; False if it had completed.
-        :raises QueueError: if the queue cannot be reached.
+        :raises QueueError: if the queue cannot be reached. What is upstream may be cancelled in
+            part then; the rest runs.
         """
         if self._batch is not None:
             raise self._batch.refuse(self)
-        return self.broker.cancel(self.id)
+        return self.broker.cancel(self.id, upstream)
 
     def arrive(self, raw: bytes | None) -> None:
         """Take the outcome on record; for the inbox. None: there is none any more."""

@@ -62,6 +62,10 @@ class Waiters:
         self._leader: Waiter | None = None
         self._gone: deque[Waiter] = deque()        # whose traces are to be tidied up
 
+    def awaited(self) -> set[str]:
+        """The ids of what somebody waits for now."""
+        return set(self._waiting)   # in one step
+
     def _enter(self, waiter: Waiter) -> None:
         """Wake it from now on when what it waits for has come."""
         with self._lock:

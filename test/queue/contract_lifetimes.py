@@ -14,6 +14,59 @@ def step(id: str, *arguments: str, flags: int = 0, **options: object) -> Message
     return message(id, *arguments, flags=base.NEEDED | flags, **options)
 
 
+class Upstream(Contract):
+    """What a cancel needs that goes against the arrows."""
+
+    def test_cancel_what_nobody_needs(self) -> None:
+        """A task that a live one depends on, by an argument or a tail call, is not cancelled; nor
+        is one that others watch."""
+        self.put(message('a'), message('b', 'a'), message('c'), message('watched'),
+                 message('both'), message('mine'), message('caller'))
+        self.settle(*[outcome(d, 'delegate', target=Argument('c', ''))
+                      for d in self.take(9) if d.id == 'caller'])
+        self.q.watch('c1', ['watched', 'both', 'mine', 'a'])
+        self.q.watch('c2', ['both', 'watched'])
+        ids = ['a', 'c', 'watched', 'both', 'mine', 'none']
+        self.assertEqual(self.q.cancel(ids, ''), ['needed'] * 5 + ['unknown'])
+        self.assertEqual(self.q.cancel(ids, 'c1'),
+                         ['needed'] * 4 + ['cancelled', 'unknown'])
+        self.assertEqual(self.q.cancel(['b', 'a', 'caller', 'c'], 'c1'), ['cancelled'] * 4)
+        self.assertEqual(self.q.cancel(['mine', 'a'], 'c1'), ['completed'] * 2)
+        self.assertEqual(self.q.cancel(['both'], 'c2'), ['needed'])
+        self.assertEqual(self.q.cancel(['both']), ['cancelled'])
+
+    def test_cancel_after_others(self) -> None:
+        """What depended on it and is over counts no more: one that was cancelled, has failed by
+        another argument, or was purged."""
+        self.put(message('bad'), message('a'), message('b', 'a', 'bad'), message('c', 'a'))
+        taken = {d.id: d for d in self.take(2)}
+        self.settle(outcome(taken['bad'], 'failure'))
+        self.assertEqual(self.q.cancel(['a'], ''), ['needed'])
+        self.q.purge()
+        self.assertEqual(self.q.cancel(['a'], ''), ['cancelled'])
+
+    def test_inspect_from(self) -> None:
+        """All open arguments are told, from any of them on, so many in one step."""
+        n = const.PUT_LIMIT
+        many = [message(f'a{i}') for i in range(n + 300)]
+        gate = message('g', flags=base.GATE, lease=60_000)
+        self.put(gate)
+        self.put(*many)
+        last = message('z', *[one.id for one in many[:n]])
+        self.assertEqual(self.q.put([last], 'g'), [])
+        self.assertEqual(self.q.edges('g', 'z', last.nonce, n, [
+            Argument(one.id, '') for one in many[n:]]), [])
+        ids = [one.id for one in many]
+        for start, expected in [(0, ids[:n]), (n, ids[n:]), (n - 2, ids[n - 2:]), (2 * n, [])]:
+            found, = self.q.inspect(['z'], start)
+            assert found is not None
+            self.assertEqual((found.open, list(found.arguments)), (n + 300, expected))
+        found, none = self.q.inspect(['z', 'none'])
+        assert found is not None and none is None
+        self.assertEqual(list(found.arguments), ids[:const.LOOK])
+        self.q.cancel(['g', *ids])
+
+
 class LetGo(Contract):
     """What nothing needs any more goes within a tick, and nothing else does."""
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis.stateful import invariant
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, rule
 
-from test.queue.model import ENDED, IDS, OVER
+from test.queue.model import CLIENTS, ENDED, IDS, OVER, some_ids
 from test.queue.model_gates import Builders
 from worq import const
 from worq.queue import base
@@ -38,6 +39,15 @@ class Lenders(Builders):
         """Whether it is to go when nothing needs it, and something has."""
         return bool(one.flags & base.NEEDED) and one.nonce not in self.watched \
             and any(one.nonce in edges for edges in self.edges.values())
+
+    @rule(picks=some_ids, client=st.sampled_from(['', *CLIENTS]))
+    def cancel_what_nobody_needs(self, picks: list[int], client: str) -> None:
+        ids = self.known(picks)
+        live = {one.nonce: one for id, one in self.lives.items() if self.states.get(id) not in OVER}
+        for id, word in zip(ids, self.q('cancel', ids, client), strict=True):
+            if word == 'cancelled' and not self.lagging:
+                assert not [one for one in live.values() if one.id not in ids
+                            and self.lives[id].nonce in self.edges[one.nonce]], id
 
     @invariant()
     def nothing_goes_too_early(self) -> None:

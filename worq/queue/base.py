@@ -97,12 +97,12 @@ to be first. Nothing of a lower priority is taken while a higher one has somethi
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from worq import const
 from worq.queue.records import (
     CANCELLED, EXPIRED, FAILURE, KINDS, VALUE, Argument, Bell, Delivery, Held, Hop, Inspection,
-    Late, Lost, Outcome, Record, Refusal, Times, Turn, path, unpack,
+    Late, Lost, Message, Outcome, Record, Refusal, Times, Turn, path, unpack,
 )
 from worq.trust import without_password
 
@@ -110,28 +110,12 @@ __all__ = [
     'TaskQueue', 'Message', 'Argument', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Late', 'Lost',
     'Turn', 'Inspection', 'Times', 'Bell', 'Hop', 'Record', 'unpack', 'path',
     'VALUE', 'FAILURE', 'EXPIRED', 'CANCELLED', 'KINDS', 'IGNORE_RESULT', 'PASS', 'GATE',
+    'NEEDED', 'LENT',
 ]
 
 # flags of a message
 IGNORE_RESULT, PASS, GATE = const.IGNORE_RESULT, const.PASS, const.GATE
 NEEDED, LENT = const.NEEDED, const.LENT
-
-
-class Message(NamedTuple):
-    """A task as it is put."""
-
-    id: str
-    nonce: str
-    header: bytes        #: its first line is the task's name; readable, never secret
-    body: bytes
-    arguments: tuple[Argument, ...] = ()   #: distinct ids, none of them its own
-    flags: int = 0
-    priority: int = const.PRIORITIES['normal']
-    delay: int = 0                         #: ms until it is due; spans are at most `const.SPAN`
-    ttl: int = const.RESULT_TIMEOUT * 1000  #: ms that its outcome is kept once unpinned
-    lease: int = 0                         #: ms; 0: as the pool takes it
-    max_deliveries: int = const.MAX_DELIVERIES
-    expires: int = 0                       #: ms until it is too late to begin; 0: it never is
 
 
 class TaskQueue:
@@ -247,14 +231,17 @@ class TaskQueue:
         """
         raise NotImplementedError
 
-    def cancel(self, ids: Sequence[str]) -> list[str]:
+    def cancel(self, ids: Sequence[str], client: str | None = None) -> list[str]:
         """Complete tasks as cancelled, and their dependents by the way of failed arguments.
 
         A task that is being processed is fenced at once; its pool learns of it from its next
         ``beat``, which reports the delivery as lost with the word 'cancelled'.
 
+        :param client: cancel only what nobody needs: no live task depends on it, and no client
+            watches it but this one, if it has a name. What has more than `const.PUT_LIMIT` edges
+            to what is over may count as needed, too.
         :returns: for each id 'cancelled', 'completed' (too late; also the answer when it
-            is sent twice) or 'unknown'.
+            is sent twice), 'needed' or 'unknown'.
         """
         raise NotImplementedError
 
@@ -278,12 +265,15 @@ class TaskQueue:
         """
         raise NotImplementedError
 
-    def inspect(self, ids: Sequence[str]) -> list[Inspection | None]:
+    def inspect(self, ids: Sequence[str], start: int = -1) -> list[Inspection | None]:
         """All there is to know of each task, for people; None if it is unknown.
 
         It costs more than ``status``, and is bounded all the same: open arguments are looked
         for among the first `const.PUT_LIMIT` arguments, or else the last, and a place among
         the first `const.AHEAD` of a ready list.
+
+        :param start: from 0: of arguments all that are open are told, of the `const.PUT_LIMIT` that
+            begin with this one.
         """
         raise NotImplementedError
 

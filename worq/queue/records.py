@@ -7,8 +7,8 @@ from typing import Callable, NamedTuple, Protocol
 from worq import const
 
 __all__ = [
-    'Argument', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Lost', 'Turn', 'Inspection', 'Times',
-    'Hop', 'Record', 'Bell', 'Late', 'unpack', 'path', 'VALUE', 'FAILURE', 'EXPIRED',
+    'Argument', 'Message', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Lost', 'Turn', 'Inspection',
+    'Times', 'Hop', 'Record', 'Bell', 'Late', 'unpack', 'path', 'VALUE', 'FAILURE', 'EXPIRED',
     'CANCELLED', 'KINDS',
 ]
 
@@ -29,6 +29,23 @@ class Argument(NamedTuple):
     id: str
     nonce: str           #: the life that is meant; empty: whichever there is
     seal: bytes = b''    #: signs the edge, see `Hop`
+
+
+class Message(NamedTuple):
+    """A task as it is put."""
+
+    id: str
+    nonce: str
+    header: bytes        #: its first line is the task's name; readable, never secret
+    body: bytes
+    arguments: tuple[Argument, ...] = ()   #: distinct ids, none of them its own
+    flags: int = 0
+    priority: int = const.PRIORITIES['normal']
+    delay: int = 0                         #: ms until it is due; spans are at most `const.SPAN`
+    ttl: int = const.RESULT_TIMEOUT * 1000  #: ms that its outcome is kept once unpinned
+    lease: int = 0                         #: ms; 0: as the pool takes it
+    max_deliveries: int = const.MAX_DELIVERIES
+    expires: int = 0                       #: ms until it is too late to begin; 0: it never is
 
 
 class Refusal(NamedTuple):

@@ -87,6 +87,15 @@ def number(value: Any) -> int:
     return value
 
 
+def whole(value: Any) -> int:
+    return -1 if type(value) is int and value == -1 else number(value)
+
+
+def perhaps(read: Reader) -> Reader:
+    """Such a value, or None."""
+    return lambda value: None if value is None else read(value)
+
+
 def many(read: Reader) -> Reader:
     """A list of such values."""
     def reader(value: Any) -> list[Any]:
@@ -126,7 +135,8 @@ held = record(Held, text, data, data)
 VERBS: dict[str, list[Reader]] = {
     'put': [many(message), text, text],
     'edges': [text, text, nonce, number, many(argument)],
-    'cancel': [ids], 'purge': [], 'status': [ids], 'inspect': [ids], 'results': [ids],
+    'cancel': [ids, perhaps(text)], 'purge': [], 'status': [ids],
+    'inspect': [ids, whole], 'results': [ids],
     'watch': [text, ids], 'wait': [text], 'forget': [ids],
     'beat': [text, many(held), number], 'settle': [text, many(outcome)],
     'pools': [text], 'queues': [], 'size': [], 'stats': [], 'oldest': [], 'audit': [],
@@ -216,8 +226,8 @@ class TaskQueue(base.TaskQueue):
         refusals = self._ask('edges', gate, id, nonce, start, list(arguments))
         return [Refusal(*refusal) for refusal in refusals]
 
-    def cancel(self, ids: Sequence[str]) -> list[str]:
-        words: list[str] = self._ask('cancel', list(ids))
+    def cancel(self, ids: Sequence[str], client: str | None = None) -> list[str]:
+        words: list[str] = self._ask('cancel', list(ids), client)
         return words
 
     def purge(self) -> int:
@@ -230,9 +240,9 @@ class TaskQueue(base.TaskQueue):
         words: list[str | None] = self._ask('status', list(ids))
         return words
 
-    def inspect(self, ids: Sequence[str]) -> list[Inspection | None]:
+    def inspect(self, ids: Sequence[str], start: int = -1) -> list[Inspection | None]:
         return [None if found is None else _inspection(found)
-                for found in self._ask('inspect', list(ids))]
+                for found in self._ask('inspect', list(ids), start)]
 
     def results(self, ids: Sequence[str], whole: bool = True) -> list[bytes | None]:
         records: list[bytes | None] = self._ask('results', list(ids))

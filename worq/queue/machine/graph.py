@@ -93,6 +93,10 @@ class Graph:
         life.dependents = list(life.dependents[most:]) or ()
         return some
 
+    def awaited(self, life: Life) -> bool:
+        """Whether anything waits for it, of all that has done so. Rows can be asked for one."""
+        return any(other.state == PENDING and other.late != PURGED for other in life.dependents)
+
     # -- a verb, begun and ended ----------------------------------------------
 
     def end(self) -> None:

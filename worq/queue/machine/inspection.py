@@ -12,7 +12,7 @@ from worq.queue.machine.life import Life
 __all__ = ['inspect', 'status', 'audit']
 
 
-def inspect(graph: Graph, life: Life) -> Inspection:
+def inspect(graph: Graph, life: Life, start: int = -1) -> Inspection:
     """What there is to know of a task, see ``worq.queue.base``."""
     state, now = life.state, graph.now
     if state == COMPLETED:
@@ -22,12 +22,17 @@ def inspect(graph: Graph, life: Life) -> Inspection:
     here = state == PROCESSING
     due = max(life.due - now, 0) if state == SCHEDULED \
         else life.due - now if state == PENDING and not life.target and life.due > now else None
+    names: list[str] = []
     span = const.PUT_LIMIT
-    names = tuple(open_ones(life.arguments[:span]) or open_ones(life.arguments[-span:])) \
-        if state == PENDING and life.target is None else ()
+    if state == PENDING and life.target is None:
+        if start >= 0:
+            names = open_ones(life.arguments[start:start + span])
+        else:
+            names = (open_ones(life.arguments[:span]) or open_ones(life.arguments[-span:]))[
+                :const.LOOK]
     return Inspection(
         state, life.header, due, max(life.late - now, 0) if life.late else None,
-        life.open - (life.gate is not None), names,
+        life.open - (life.gate is not None), tuple(names),
         life.target.id if life.target else '',
         graph.lanes.before(life) if state == ENQUEUED else None,
         life.owner or '' if here else '', now - life.taken if here else None,
@@ -50,7 +55,7 @@ def status(life: Life) -> str:
 
 
 def open_ones(arguments: tuple[Life, ...]) -> list[str]:
-    return [life.id for life in arguments if life.state != COMPLETED][:const.LOOK]
+    return [life.id for life in arguments if life.state != COMPLETED]
 
 
 def audit(graph: Graph) -> list[str]:

@@ -212,12 +212,14 @@ class Store(Graph):
             self.argue(life, found)
         return []
 
-    def cancel(self, id: str) -> str:
+    def cancel(self, id: str, client: str | None = None) -> str:
         life = self.find(id)
         if life is None:
             return 'unknown'
         if life.state == COMPLETED:
             return 'completed'
+        if client is not None and ((life.watchers or set()) - {client} or self.awaited(life)):
+            return 'needed'
         self.verdict(life, CANCELLED, 'cancelled')
         self._follow_all()
         return 'cancelled'

@@ -199,9 +199,9 @@ class TaskQueue(base.TaskQueue):
         return refusals
 
     @whole
-    def cancel(self, ids: Sequence[str]) -> list[str]:
+    def cancel(self, ids: Sequence[str], client: str | None = None) -> list[str]:
         self._store.begin(self.clock())
-        words = [self._store.cancel(id) for id in ids]
+        words = [self._store.cancel(id, client) for id in ids]
         self._end()
         return words
 
@@ -222,10 +222,10 @@ class TaskQueue(base.TaskQueue):
         return states
 
     @whole
-    def inspect(self, ids: Sequence[str]) -> list[Inspection | None]:
+    def inspect(self, ids: Sequence[str], start: int = -1) -> list[Inspection | None]:
         store = self._store
         store.begin(self.clock())
-        seen = [inspect(store, life) if life else None for life in map(store.find, ids)]
+        seen = [inspect(store, life, start) if life else None for life in map(store.find, ids)]
         self._defer()
         return seen
 

@@ -146,8 +146,11 @@ class TaskQueue(base.TaskQueue):
         return refusals(self._run('edges', gate, id, nonce, start, *flat_arguments(arguments),
                                   durable=True))
 
-    def cancel(self, ids: Sequence[str]) -> list[str]:
-        return [word.decode() for word in self._chunked('cancel', ids, durable=True, size=ENDS)]
+    def cancel(self, ids: Sequence[str], client: str | None = None) -> list[str]:
+        # Who may need them is looked for, of each among a thousand others at most.
+        spare, size = ('', ENDS) if client is None else (f':{client}', LOOKS)
+        return [word.decode()
+                for word in self._chunked('cancel', ids, spare, durable=True, size=size)]
 
     def purge(self) -> int:
         return int(self._run('purge', durable=True))
@@ -157,10 +160,10 @@ class TaskQueue(base.TaskQueue):
     def status(self, ids: Sequence[str]) -> list[str | None]:
         return [letter and STATES.get(letter) for letter in self._chunked('status', ids)]
 
-    def inspect(self, ids: Sequence[str]) -> list[Inspection | None]:
+    def inspect(self, ids: Sequence[str], start: int = -1) -> list[Inspection | None]:
         seen = [found and inspection(*found)
-                for start in range(0, len(ids), LOOKS)
-                for found in self._run('inspect', *ids[start:start + LOOKS])]
+                for at in range(0, len(ids), LOOKS)
+                for found in self._run('inspect', start, *ids[at:at + LOOKS])]
         if any(found and found.lost for found in seen):
             self._repairer.alarm()
         return seen

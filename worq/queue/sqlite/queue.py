@@ -190,8 +190,8 @@ class TaskQueue(base.TaskQueue):
         return self._write(lambda store: store.edges(gate, id, nonce, start, arguments),
                            [gate, id, *(argument.id for argument in arguments)], end=Rows.defer)
 
-    def cancel(self, ids: Sequence[str]) -> list[str]:
-        return self._write(lambda store: [store.cancel(id) for id in ids], ids)
+    def cancel(self, ids: Sequence[str], client: str | None = None) -> list[str]:
+        return self._write(lambda store: [store.cancel(id, client) for id in ids], ids)
 
     def purge(self) -> int:
         return self._write(Rows.purge)
@@ -202,9 +202,9 @@ class TaskQueue(base.TaskQueue):
         return self._look(lambda store: [
             status(life) if life else None for life in map(store.find, ids)], ids)
 
-    def inspect(self, ids: Sequence[str]) -> list[Inspection | None]:
+    def inspect(self, ids: Sequence[str], start: int = -1) -> list[Inspection | None]:
         return self._look(lambda store: [
-            inspect(store, life) if life else None for life in map(store.find, ids)], ids)
+            inspect(store, life, start) if life else None for life in map(store.find, ids)], ids)
 
     def results(self, ids: Sequence[str], whole: bool = True) -> list[bytes | None]:
         return self._look(lambda store: [

@@ -215,12 +215,13 @@ class Arguments:
         return iter(life.args)
 
     def __getitem__(self, part: slice) -> tuple[Life, ...]:
-        """The first ones, or the last ones."""
+        """Those from one on, or the last ones."""
         life = self.life
         if life.args is not None:
             return life.args[part]
-        if part.start is None:
-            return tuple(life.store.links.arguments(life, part.stop))
+        start = part.start or 0
+        if start >= 0:
+            return tuple(life.store.links.arguments(life, part.stop - start, skip=start))
         return tuple(life.store.links.arguments(life, -part.start, 'DESC'))[::-1]
 
 

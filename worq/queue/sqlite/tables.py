@@ -341,11 +341,11 @@ class Edges:
         self.store.flush_new()
         self.store.db.execute('DELETE FROM worq_watch WHERE n=?', (life.n,))
 
-    def arguments(self, life: Row, most: int = -1, order: str = '') -> list[Row]:
+    def arguments(self, life: Row, most: int = -1, order: str = '', skip: int = 0) -> list[Row]:
         self.store.flush_new()
         return self.store.adopted(self.store.db.execute(
             f'SELECT {JOINED} FROM worq_arg a JOIN worq_task t ON t.n=a.arg WHERE a.dep=? '
-            f'ORDER BY a.pos {order} LIMIT ?', (life.n, most)))
+            f'ORDER BY a.pos {order} LIMIT ? OFFSET ?', (life.n, most, skip)))
 
     def dependents(self, life: Row) -> list[Row]:
         self.store.flush_new()

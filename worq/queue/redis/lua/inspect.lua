@@ -1,4 +1,4 @@
--- inspect(P; {id}, ...) -> {{state, nonce, header, due, expires, open, arguments, target, ahead, pool, taken,
+-- inspect(P; start: int, {id}, ...) -> {{state, nonce, header, due, expires, open, arguments, target, ahead, pool, taken,
 -- deliveries, progress, memo, gate, lost, ignored, moments} or nil, ...}. (no change) Moments are ms from now. The state of a
 -- completed task is that of its end.
 local function span(moment)
@@ -12,12 +12,12 @@ local function due(id, T)
   return T.s == PENDING and (tonumber(T.v) or 0) > now and T.v
 end
 
-local function open_ones(id, from, to)
+local function open_ones(id, from, to, most)
   local found = {}
   for _, argument in ipairs(call('LRANGE', P .. 'a:' .. id, from, to)) do
     if call('HGET', P .. 't:' .. argument, 's') ~= COMPLETED then
       table.insert(found, argument)
-      if #found == LOOK then
+      if #found == most then
         break
       end
     end
@@ -54,9 +54,14 @@ local function look(id, T)
             '', lost, ignored(T) and 1 or 0, moments(T)}
   end
   local here, open = T.s == PROCESSING, T.s == PENDING and not T.x
-  local names = open and open_ones(id, 0, PUT_LIMIT - 1) or {}
-  if open and #names == 0 then
-    names = open_ones(id, -PUT_LIMIT, -1)
+  local names = {}
+  if open and start >= 0 then
+    names = open_ones(id, start, start + PUT_LIMIT - 1)
+  elseif open then
+    names = open_ones(id, 0, PUT_LIMIT - 1, LOOK)
+    if #names == 0 then
+      names = open_ones(id, -PUT_LIMIT, -1, LOOK)
+    end
   end
   return {T.s, T.n, header(id, T), span(due(id, T)), span(T.z), open and (tonumber(T.u) or 1) - (T.G and 1 or 0) or 0,
           names, T.x or '', T.s == ENQUEUED and ahead(id, T), here and T.o or '',
@@ -65,9 +70,9 @@ local function look(id, T)
 end
 
 local answers = {}
-for i, id in ipairs(ARGV) do
-  local T = task(id)
-  answers[i] = T and look(id, T) or false
+for i = rest, #ARGV do
+  local T = task(ARGV[i])
+  answers[i - rest + 1] = T and look(ARGV[i], T) or false
 end
 defer()
 return answers
