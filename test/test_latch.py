@@ -1,6 +1,8 @@
 """A latch: what one thread waits for, and others set."""
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import unittest
 
@@ -52,3 +54,22 @@ class LatchTest(unittest.TestCase):
         latch = Latch()
         latch.set()
         self.assertTrue(latch.wait(1e12))
+
+
+class ThreadTest(unittest.TestCase):
+
+    def test_joined_at_the_end(self):
+        """What is collected as the interpreter ends does not wait for a daemon."""
+        code = """if True:
+            import threading
+            from worq.latch import JoinableThread
+            class Owner:
+                def __init__(self):
+                    self.thread = JoinableThread(target=threading.Event().wait, daemon=True)
+                    self.thread.start()
+                def __del__(self):
+                    self.thread.join()
+            owner = Owner()
+            """
+        done = subprocess.run([sys.executable, '-c', code], capture_output=True, timeout=30)
+        self.assertEqual((done.returncode, done.stderr), (0, b''))

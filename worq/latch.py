@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 import os
+import sys
 from threading import TIMEOUT_MAX, Lock, Thread, current_thread
 import time
 from typing import Any
@@ -105,6 +106,8 @@ class JoinableThread(Thread):
     def join(self, timeout: float | None = None) -> None:
         end = None if timeout is None else time.monotonic() + timeout
         while self.is_alive() and self is not current_thread():
+            if sys.is_finalizing():
+                return   # by what is collected at last: a daemon has stopped, and never ends
             left = LOOK if end is None else min(end - time.monotonic(), LOOK)
             if left <= 0:
                 return
