@@ -1,11 +1,12 @@
 #!/usr/bin/env python
 """Many short tasks whose results are kept for a second: does memory stay flat?
 
-    python bench/soak.py [--tasks 1000000] [--url memory://] [--seconds N]
+    python bench/soak.py [--tasks 1000000] [--url memory://] [--seconds N] [--pipelines BYTES]
 
-A pool of threads in this process runs them. Memory is printed at each twentieth. It ends with
-status 1 if this process has more at the end than after the first quarter, by more than a tenth and
-4 MiB.
+With --pipelines it is batches of five tasks in place of these, which pass on so many bytes to each
+other; only the length at their end is kept, for a second. A pool of threads in this process runs
+them. Memory is printed at each twentieth. It ends with status 1 if this process has more at the end
+than after the first quarter, by more than a tenth and 4 MiB.
 """
 from __future__ import annotations
 
@@ -32,19 +33,37 @@ def resident() -> int:
         return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 
 
-def soak(url: str, tasks: int, seconds: float) -> list[int]:
+def zeros(size: int) -> bytes:
+    return bytes(size)
+
+
+def joined(parts: list[bytes]) -> bytes:
+    return b''.join(parts)
+
+
+def soak(url: str, tasks: int, seconds: float, pipelines: int = 0) -> list[int]:
     """Run them; the bytes at each step.
 
     :param seconds: after which no other step is begun.
+    :param pipelines: bytes that tasks pass on to each other; 0: they are alone.
     """
     sizes = []
     begin = time.monotonic()
     with worq.get_broker(url, f'soak-{os.getpid()}', secret='of a soak, and no other') as broker:
-        broker.expose(len)
-        short = worq.Task(broker.queue().len, result_timeout=1)
+        for function in len, zeros, joined:
+            broker.expose(function)
+        q = broker.queue()
+        short = worq.Task(q.len, result_timeout=1)
+
+        def pipeline() -> worq.Deferred:
+            with worq.batch(q):
+                length: worq.Deferred = short(q.joined(worq.map(q.zeros, [pipelines] * 3)))
+            return length
         with WorkerPool(broker):
             for step in range(1, STEPS + 1):
-                for _ in range(0, tasks // STEPS, 1000):
+                for _ in range(tasks // STEPS // 5 if pipelines else 0):
+                    pipeline().wait()
+                for _ in range(0, 0 if pipelines else tasks // STEPS, 1000):
                     for deferred in worq.map(short, ['a'] * min(1000, tasks // STEPS)):
                         deferred.wait()
                 sizes.append(resident())
@@ -62,8 +81,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument('--tasks', type=int, default=1_000_000)
     parser.add_argument('--url', default='memory://')
     parser.add_argument('--seconds', type=float, default=float('inf'))
+    parser.add_argument('--pipelines', type=int, default=0)
     options = parser.parse_args(argv)
-    sizes = soak(options.url, options.tasks, options.seconds)
+    sizes = soak(options.url, options.tasks, options.seconds, options.pipelines)
     before, after = sizes[len(sizes) // 4], sizes[-1]
     print(f'{before >> 20} MiB after a quarter, {after >> 20} MiB at the end')
     return int(after > 1.1 * before + SLACK)

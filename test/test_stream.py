@@ -66,6 +66,23 @@ class StreamContract(BrokerCase):
         del results
         self.assertEqual(len(self.q), 4)   # they are left to be run
 
+    def test_nothing_is_kept(self):
+        """What a stream has told of is forgotten, so that an endless one does not fill the queue;
+        but not failures, nor what the caller has said how long to keep."""
+        made = []
+        enqueue_all = self.b.enqueue_all
+        self.b.enqueue_all = lambda *args: made.append(enqueue_all(*args)) or made[-1]
+        self.background()
+        for target, kept in [(self.q.double, 1), (Task(self.q.double, result_timeout=60), 31)]:
+            results = worq.map(target, range(31), ahead=5)
+            got = [next(results) for _ in range(3)]
+            with self.assertRaises(TaskFailure):
+                next(results)
+            self.assertEqual([*got, *results], [2 * n for n in range(31) if n != 3])
+            states = self.b.backend.status([one.id for some in made for one in some])
+            self.assertEqual((len(states), 31 - states.count(None)), (31, kept))
+            made.clear()
+
     def test_few_steps(self):
         """Calls are put together: those that follow, too, if results come quickly."""
         counting = self.b.backend = Counting(self.b.backend)

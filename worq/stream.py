@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 import time
 from typing import Any, Iterator, Self
 
@@ -31,7 +32,8 @@ class Stream:
     of reach; ``next`` tries again. One thread at a time may use a stream.
 
     ``close``, and the end of a ``with`` block, cancels what has been put and is not done. A stream
-    that nobody closes leaves that to be run.
+    that nobody closes leaves that to be run. Results that it has told of are not kept, unless the
+    calls have an id, a `result_timeout` or ``keep='timeout'``; failures are.
 
     :param extra: lines of the header; with `CHUNK` a task has many calls, and a list of results.
     """
@@ -52,6 +54,10 @@ class Stream:
         self._results: deque[Any] = deque()            # of a chunk, not told of
         self._error: Exception | None = None           # what the iterables have raised
         self._again = 0.0                              # when the next few are put
+        # Of an endless stream nobody else reads the results, so they are not kept for an hour. Who
+        # has named the calls, or said how long, may want them otherwise.
+        self._forgets = options.keep != TIMEOUT
+        self._told: list[str] = []                     # whose results can be forgotten
         self._fill()
 
     def __iter__(self) -> Self:
@@ -62,6 +68,7 @@ class Stream:
             self._fill()
             if not self._put:
                 error, self._error = self._error, None
+                self._forget()
                 raise error or StopIteration
             first = self._put[0]
             if isinstance(first, Deferred):
@@ -70,6 +77,8 @@ class Stream:
             if not isinstance(first, Deferred):
                 raise first
             value = first.result()
+            if self._forgets:
+                self._told.append(first.id)
             if self._extra != CHUNK:
                 return value
             self._results.extend(value)
@@ -96,7 +105,14 @@ class Stream:
         if self._taken:
             self._put.extend(self._enqueue(self._taken))
             self._taken = []
+        self._forget()
         self._again = time.monotonic() + GATHER
+
+    def _forget(self) -> None:
+        told, self._told = self._told, []
+        if told:
+            with suppress(QueueError):   # then they end by themselves
+                self._broker.backend.forget(told)
 
     def _enqueue(self, calls: list[tuple[Any, ...]]) -> list[Deferred | Exception]:
         """Put calls, in one step if none is refused."""
@@ -123,6 +139,7 @@ class Stream:
         if left:
             self._broker.backend.cancel(left)
         self._put.clear()
+        self._forget()
 
     def __enter__(self) -> Self:
         return self
