@@ -184,6 +184,13 @@ class DeskTest(unittest.TestCase):
             self.desk.turn([], 1)
         self.assertAlmostEqual(self.desk.beat_at, 5.3)
 
+    def test_neither_long_nor_short(self):
+        """An outcome that is just as long as those that go alone is told like any other."""
+        self.faulty.heavy = 100
+        self.desk.settle([Outcome('a', self.a.token, 'value', bytes(100)),
+                          Outcome('b', self.b.token, 'value', bytes(101))])
+        eventually(lambda: self.queue.status(['a', 'b']), ['success'] * 2, timeout=60)
+
     def test_taken_during_a_beat(self):
         """What is taken while another thread beats for nothing is beaten for in a second."""
         desk = Desk(self.faulty, 60_000)
