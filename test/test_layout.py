@@ -6,6 +6,8 @@ import subprocess
 import sys
 import unittest
 
+from test.mutants.make import settings
+
 ROOT = Path(__file__).resolve().parents[1]
 FILES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text('utf-8'))
          for path in sorted((ROOT / 'worq').rglob('*.py'))}
@@ -75,6 +77,13 @@ class Layout(unittest.TestCase):
         for path in [path for folder in ('worq', 'test', 'examples', 'bench')
                      for path in (ROOT / folder).rglob('*') if path.suffix in ('.py', '.lua')]:
             self.assertLessEqual(len(path.read_text('utf-8').splitlines()), 520, path)
+
+    def test_mutants(self):
+        """What is to be changed for a mutant is where test/mutants/mutants.toml looks for it, once:
+        who changes such a line changes it there, too."""
+        for edit in settings()['edit']:
+            source = (ROOT / edit['file']).read_text('utf-8')
+            self.assertEqual(source.count(edit['was']), 1, f'{edit["file"]}: {edit["was"]}')
 
     def test_light(self):
         """To import worq and its pools loads nothing dear that few programs need."""
