@@ -50,6 +50,13 @@ class Snippets(unittest.TestCase):
         """The examples of the page on pools run."""
         self.check('doc/pools.rst')
 
+    def test_files(self):
+        """The example on files runs."""
+        with tempfile.TemporaryDirectory() as folder:
+            out = python('-m', 'test.snippets', str(ROOT / 'doc/files.rst'), cwd=Path(folder))
+            self.assertRegex(out, r'\b1 snippets')
+            self.assertTrue(Path(folder, 'work.db').exists())
+
     def test_redis(self):
         """The example on Redis runs."""
         self.check('doc/redis.rst')
@@ -60,7 +67,7 @@ class Snippets(unittest.TestCase):
 
     def test_none_is_forgotten(self):
         """Each document that shows Python has a test here."""
-        tested = {'README.rst', 'tutorial.rst', 'guide.rst', 'pools.rst', 'redis.rst',
+        tested = {'README.rst', 'tutorial.rst', 'guide.rst', 'pools.rst', 'redis.rst', 'files.rst',
                   'reliability.rst'}
         showing = {path.name for path in DOCUMENTS
                    if snippets.BLOCK.search(text := path.read_text('utf-8')) or '>>> ' in text}

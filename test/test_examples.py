@@ -2,10 +2,13 @@
 import os
 from pathlib import Path
 import re
+import signal
 import tempfile
+import time
 import unittest
 
 from test.programs import ROOT, python, running, shown_redis
+from worq.queue.sqlite import queue as sqlite
 
 
 class Examples(unittest.TestCase):
@@ -76,6 +79,28 @@ class Examples(unittest.TestCase):
         """Deferreds are awaited, one by one, many together, and for a limited time."""
         self.assertEqual(python('examples/coroutines.py').splitlines(), [
             'hello world', str(sum(range(1000)) + 6 * 1000), 'that would take too long'])
+
+    def test_durable(self):
+        """A program that is killed half-way goes on when it is started again."""
+        path = str(self.folder / 'work.db')
+        with running('examples/durable.py', path, **self.state) as program:
+            q = None
+            while q is None or q.stats()['succeeded'] < 4:
+                if q is None and (self.folder / 'work.db-wal').exists():
+                    q = sqlite.TaskQueue(f'sqlite:///{path}')
+                    self.addCleanup(q.close)
+                time.sleep(0.01)
+                self.assertIsNone(program.poll())
+            program.kill()
+            program.wait()
+            program.returncode = -signal.SIGTERM   # as it is meant to be here
+        left = q.size()
+        self.assertTrue(1 < left < 38, left)
+        first, *pages, last = python('examples/durable.py', path, **self.state).splitlines()
+        self.assertEqual((first, last), (f'{left} tasks are left',
+                                         f'{sum(n % 7 + 200 for n in range(40))} words'))
+        self.assertLessEqual(len(pages), left)
+        self.assertEqual(q.audit(), [])
 
     def count_words(self, *args):
         for number in range(30):
