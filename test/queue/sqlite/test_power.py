@@ -7,6 +7,8 @@ import random
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 import unittest
 from unittest import mock
@@ -190,3 +192,12 @@ class Power(unittest.TestCase):
         db.execute('DELETE FROM worq_task')
         eq_(q.put([message('b')]), [])
         eq_(q.status(['a', 'b']), ['enqueued', 'enqueued'])
+
+    def test_end_of_a_program(self) -> None:
+        """A program that closes nothing ends all the same, also by an exception."""
+        program = (f"import worq; q = worq.get_queue('sqlite:///{self.folder}/queue.db', "
+                   "secret='a secret of some length'); d = q.f(1); d.wait(0.01); "
+                   'raise SystemExit(7)')
+        done = subprocess.run([sys.executable, '-c', program], timeout=60)
+        eq_(done.returncode, 7)
+        eq_(self.open().stats()['enqueued'], 1)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import threading
 import time
 import weakref
@@ -358,7 +359,8 @@ class File:
             self._lock_fd = -1
 
     def __del__(self) -> None:
-        if getattr(self, '_writer', None) is not None:
+        # While the interpreter ends no other thread runs that could be waited for.
+        if getattr(self, '_writer', None) is not None and not sys.is_finalizing():
             self._close_writer()
 
     def _explain(self, error: sqlite3.Error) -> QueueError:
