@@ -37,7 +37,7 @@ def main():
     if report.status == 'unknown':
         with worq.batch(q):              # all of it is put, or nothing
             counts = [q.book.words(page) for page in range(PAGES)]
-            Task(q.book.total, id='report')(counts)
+            report = Task(q.book.total, id='report')(counts)
         print(f'{PAGES} pages are put')
     else:
         print(f'{len(broker)} tasks are left', flush=True)
