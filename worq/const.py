@@ -199,6 +199,7 @@ SMALL = 4 << 10             #: bytes of an outcome that travels with its announc
 MAX_PAYLOAD = 32 << 20      #: bytes of a body or an outcome, unless set otherwise
 PROGRESS = 1 << 10          #: bytes of a word on progress
 MEMO = 16 << 10             #: bytes that a retry leaves for the next delivery
+UNKNOWN_GRACE = 5_000       #: ms that a task waits for a pool that knows it, if no live one does
 LOOK = 10                   #: open arguments that ``inspect`` names
 AHEAD = 10_000              #: places in a ready list that ``inspect`` looks at
 INBOX_TTL = 10 * MINUTE     #: seconds that an inbox outlives its last reader

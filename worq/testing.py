@@ -73,7 +73,7 @@ class Bench:
         self._hold: Hold | None = None
         for each in tasks:
             self.broker.expose(each)
-        backend.join(POOL, {'tasks': '\n'.join(self.broker.tasks)})
+        backend.join(POOL, {'tasks': '\n'.join(self.broker.tasks), 'unknown_grace': '0'})
 
     @property
     def now(self) -> float:

@@ -1,11 +1,14 @@
 """The contract of what is ready: in which order it is taken, and who may take it."""
 from __future__ import annotations
 
+from typing import Any
+
 from test.queue.contract import Contract, message, outcome
 from worq import const
 from worq.queue import base
+from worq.queue.base import Message
 
-__all__ = ['Lanes']
+__all__ = ['Lanes', 'Names']
 
 
 class Lanes(Contract):
@@ -144,3 +147,146 @@ class Lanes(Contract):
         self.assertEqual((self.q.purge(), self.q.stats()['enqueued'], self.ids()), (4, 0, []))
         self.tick()
         self.assertEqual(self.status(*ids), ['completed'] * 5)
+
+
+class Names(Contract):
+    """A call reaches a pool that knows its name."""
+
+    def named(self, id: str, name: str, *arguments: str, **options: Any) -> Message:
+        return message(id, *arguments, header=name.encode(), **options)
+
+    def two(self, **more: str) -> None:
+        self.q.join('a', {'tasks': 'a\nboth', **more})
+        self.q.join('b', {'tasks': 'b\nboth', **more})
+
+    def test_who_knows_it_gets_it(self) -> None:
+        """Each pool gets what it knows, in the order of the lanes, and what it does not know
+        neither comes to it nor holds up what is behind it."""
+        self.two()
+        self.put(*[self.named(f'{n}{name}', name) for n in range(3) for name in ['a', 'b', 'both']])
+        self.assertEqual(self.ids(4, 'b'), ['0b', '0both', '1b', '1both'])
+        self.assertEqual(self.ids(9, 'a'), ['0a', '1a', '2a', '2both'])
+        self.assertEqual((self.ids(9, 'b'), self.ids(9, 'b'), self.ids(9, 'a')), (['2b'], [], []))
+
+    def test_aside_keeps_its_order(self) -> None:
+        """What stood aside goes before what is behind it, of several names in the order in which
+        they stood; but a higher priority first, and depth first."""
+        self.q.join('a', {'tasks': 'a\nx\ny'})
+        self.q.join('b', {'tasks': 'b'})
+        self.put(self.named('done', 'b'))
+        self.settle(*map(outcome, self.take(1, 'b')), pool='b')
+        self.put(self.named('1', 'a'), self.named('2', 'x'), self.named('3', 'y'),
+                 self.named('4', 'a'), self.named('b', 'b'))
+        self.assertEqual(self.ids(9, 'b'), ['b'])
+        self.put(self.named('5', 'x'), self.named('deep', 'y', 'done'),
+                 self.named('high', 'a', priority=0))
+        self.assertEqual([one and one.ahead for one in self.q.inspect(['1', '4', '2'])], [0, 1, 0])
+        self.assertEqual(self.q.audit(), [])
+        self.q.verify(['1', '2', '3', '4'])
+        self.assertEqual(self.ids(3, 'a'), ['high', 'deep', '1'])
+        self.assertEqual(self.ids(9, 'a'), ['2', '3', '4', '5'])
+
+    def test_aside_is_enqueued(self) -> None:
+        """What stands aside is counted, cancelled, purged and expires as any that is enqueued."""
+        self.two()
+        self.put(*[self.named(f'a{n}', 'a') for n in range(4)], self.named('late', 'a', expires=90))
+        self.assertEqual(self.ids(9, 'b'), [])
+        self.assertEqual((self.q.stats()['enqueued'], self.q.size()), (5, 5))
+        self.assertEqual(self.q.cancel(['a1']), ['cancelled'])
+        self.advance(100)
+        self.assertEqual(self.status('a0'), ['enqueued'])
+        self.assertEqual([self.outcome_of(id)[0] for id in ('a1', 'late')], [b'c', b'x'])
+        self.assertEqual(self.q.stats()['enqueued'], 3)
+        self.assertEqual(self.ids(1, 'a'), ['a0'])
+        self.assertEqual((self.q.audit(), self.q.purge()), ([], 2))
+        self.assertEqual((self.ids(9, 'a'), self.q.stats()['enqueued']), ([], 0))
+        self.put(self.named('a9', 'a'))
+        self.assertEqual((self.ids(9, 'b'), self.ids(9, 'a')), ([], ['a9']))
+        self.tick()
+        self.assertEqual([self.outcome_of(id)[0] for id in ('a2', 'a3')], [b'c'] * 2)
+
+    def test_unknown_waits(self) -> None:
+        """What no live pool knows is kept for a time, then anybody gets it, and ends it."""
+        self.two(unknown_grace='3000')
+        self.put(self.named('x', 'x'), self.named('b', 'b'))
+        self.assertEqual((self.ids(9, 'b'), self.ids(9, 'a')), (['b'], []))
+        self.tick(2_000)
+        self.assertEqual((self.ids(9, 'b'), self.ids(9, 'a')), ([], []))
+        self.tick(2_000)
+        delivery, = self.take(1, 'a')
+        self.assertEqual((delivery.id, delivery.number), ('x', 1))
+        unknown = outcome(delivery, 'unknown', b'no such task')
+        self.assertEqual(self.settle(unknown, pool='a'), ['ok'])
+        self.assertEqual(self.settle(unknown, pool='a'), ['again'])
+        self.assertEqual(self.outcome_of('x'), (b'f', b'no such task'))
+
+    def test_one_that_knows_it_comes(self) -> None:
+        """A pool that joins in time, or tells that it knows it, gets what waited."""
+        self.two()
+        self.put(self.named('x', 'x'), self.named('y', 'y'))
+        self.assertEqual(self.ids(9, 'b'), [])
+        self.tick(3_000)
+        self.q.join('c', {'tasks': 'x'})
+        self.assertEqual((self.ids(9, 'a'), self.ids(9, 'c')), ([], ['x']))
+        self.q.tell('c', {'tasks': 'x\ny'})
+        self.assertEqual(self.ids(9, 'c'), ['y'])
+
+    def test_refused(self) -> None:
+        """Where all have told the same, or nothing, it is found out by a refusal: it does not
+        count, and the time begins with it."""
+        for tasks in {}, {'tasks': 'a'}:
+            self.q.join('p1', {**tasks, 'unknown_grace': '2000'})
+            self.put(self.named('x', 'x', max_deliveries=1))
+            unknown = outcome(self.take_one('x'), 'unknown', b'no')
+            self.assertEqual(self.settle(unknown), ['aside'])
+            self.assertEqual(self.settle(unknown), ['again'])
+            self.assertEqual((self.ids(), self.status('x')), ([], ['enqueued']))
+            self.tick(3_000)
+            delivery = self.take_one('x')
+            self.assertEqual(delivery.number, 1)
+            self.settle(outcome(delivery, 'unknown', b'no'))
+            self.assertEqual(self.outcome_of('x'), (b'f', b'no'))
+            self.q.forget(['x'])
+            self.q.leave('p1')
+
+    def test_no_time_at_all(self) -> None:
+        """With no time to wait the first refusal ends it."""
+        self.two(unknown_grace='0')
+        self.put(self.named('x', 'x'))
+        self.settle(outcome(self.take_one('x', 'a'), 'unknown', b'no'), pool='a')
+        self.assertEqual(self.outcome_of('x'), (b'f', b'no'))
+
+    def test_a_worker_does_not_know(self) -> None:
+        """What a pool has told that it knows, and one of its workers does not, is tried again."""
+        self.two()
+        self.put(self.named('a', 'a', max_deliveries=1))
+        for _ in range(3):
+            self.settle(outcome(self.take_one('a', 'a'), 'unknown', b'no'), pool='a')
+            self.assertEqual(self.status('a'), ['scheduled'])
+            self.q.beat('b')
+            self.q.beat('a')
+            self.tick(1_000)
+        self.settle(outcome(self.take_one('a', 'a')), pool='a')
+
+    def test_who_knew_it_has_gone(self) -> None:
+        """The time begins when the last one that knew it leaves, dies or is silent for long."""
+        for end in 'leave', 'abandon', 'silent':
+            self.two(unknown_grace='3000')
+            self.put(self.named('a', 'a'))
+            for _ in range(8):   # longer than the time
+                self.assertEqual(self.ids(9, 'b'), [])
+                self.q.beat('a')
+                self.q.beat('b')
+                self.tick(1_000)
+            if end == 'leave':
+                self.q.leave('a')
+            elif end == 'abandon':
+                self.q.abandon('a', 'killed')
+            seconds = 0
+            while not (found := self.take(9, 'b')):
+                self.q.beat('b')
+                self.tick(1_000)
+                seconds += 1
+            self.assertEqual(seconds, 18 if end == 'silent' else 4, end)
+            self.settle(*map(outcome, found), pool='b')
+            self.q.forget(['a'])

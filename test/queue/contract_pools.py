@@ -9,7 +9,7 @@ from test.queue.contract import Contract, Put, held, message, outcome
 from test.queue.contract_expires import Expires
 from test.queue.contract_gates import Edges
 from test.queue.contract_inspect import Inspect, Memo
-from test.queue.contract_lanes import Lanes
+from test.queue.contract_lanes import Lanes, Names
 from test.queue.contract_lifetimes import LetGo, Upstream
 from test.queue.contract_readers import Cancel, Purge, Readers
 from test.queue.contract_seals import Seals
@@ -509,5 +509,5 @@ class Keepers(Contract):
 
 
 class QueueContract(Put, Cancel, Purge, Readers, Inspect, Take, Leases, Settle, Memo, Delegate,
-                    Lanes, Seals, Expires, Edges, Keepers, LetGo, Upstream):
+                    Lanes, Names, Seals, Expires, Edges, Keepers, LetGo, Upstream):
     """The whole contract of a task queue."""

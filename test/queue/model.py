@@ -12,7 +12,7 @@ from unittest import mock
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from test.queue.contract import message, nonce
+from test.queue.contract import HEADER, message, nonce
 from test.queue.sides import Sides, check_order
 from worq import const
 from worq.queue import base
@@ -26,9 +26,11 @@ CLIENTS = ['c1', 'c2']
 LINKS = 2         # hops that a record tells, in here
 OVERTAKEN = 2     # tasks that a fresh one lets go first, in here
 LONG = 10 * const.DAY * 1_000    # ms: no result expires while the model runs
-WORDS = ['value', 'failure', 'retry', 'delegate', 'delegate', 'release', 'refuse', 'lost',
-         'expire']
+WORDS = ['value', 'failure', 'retry', 'delegate', 'delegate', 'release', 'refuse', 'unknown',
+         'lost', 'expire']
 USUAL = ['value', 'value', 'failure', 'release', 'lost']
+COMINGS = ['restart', 'abandon', 'join', 'join', 'tell', 'leave']
+NAMES = ['', 'mod.func', 'mod.func\nother', 'other\nthird']   # that a pool has told
 FINAL = ['value', 'failure', 'expire']
 LIVES = ['', 'now'] * 8 + ['wrong']   # which life an argument names
 
@@ -50,6 +52,7 @@ plans = st.fixed_dictionaries({
     'max_deliveries': st.sampled_from([3, 1, 2, 5]),
     'expires': st.sampled_from([0] * 5 + [1, 700, 2_500, 20_000]),
     'body': st.sampled_from([b'', b'short', bytes(100)]),
+    'header': st.sampled_from([HEADER] * 3 + [b'other', b'third\nretries 3', b'nobody']),
 })
 endings = st.tuples(picks, st.sampled_from(WORDS), st.integers(0, 9),
                     st.sampled_from([0, 700, 5_000]))
@@ -303,8 +306,8 @@ class Users(RuleBasedStateMachine):
         for first, again in zip(words, later, strict=True):
             # What ignores its result may have ended meanwhile by what the first call led to.
             assert again == first or (first, again) in [
-                ('ok', 'again'), ('ok', 'gone'), ('stale', 'gone')] \
-                or first == 'again', (first, again)
+                ('ok', 'again'), ('ok', 'gone'), ('stale', 'gone'), ('aside', 'again'),
+                ('aside', 'gone')] or first == 'again', (first, again)
 
     settling = precondition(lambda self: self.taken)
     some_settled = {'pool': pools, 'endings': st.lists(endings, min_size=1, max_size=3),
@@ -375,9 +378,9 @@ class Users(RuleBasedStateMachine):
             held = [Held(d.id, d.token, progress)]
             self.beaten(pool, held, self.q('beat', pool, held))
 
-    @rule(pool=pools, event=st.sampled_from(['restart', 'abandon', 'join', 'join', 'tell', 'leave']
-                                            ))
-    def pool_comes_or_goes(self, pool: str, event: str) -> None:
+    @rule(pool=pools, event=st.sampled_from(COMINGS), tasks=st.sampled_from(NAMES))
+    def pool_comes_or_goes(self, pool: str, event: str, tasks: str) -> None:
+        told = {'tasks': tasks} if tasks else {}
         if event == 'restart':   # a pool of this name that knows nothing of what it had
             self.q('reconcile', pool, [])
             assert self.q('reconcile', pool, []) == 0
@@ -386,11 +389,11 @@ class Users(RuleBasedStateMachine):
             assert self.q('abandon', pool, 'killed') == 0
         elif event == 'join':
             for _ in range(2):
-                self.q('join', pool, {'host': pool})
+                self.q('join', pool, {'host': pool, **told})
             return
         elif event == 'tell':
             for _ in range(2):
-                self.q('tell', pool, {'kind': 'x', 'host': ''})
+                self.q('tell', pool, {'kind': 'x', 'host': '', 'tasks': tasks})
             return
         else:
             for _ in range(2):

@@ -86,13 +86,21 @@ and nothing is reaped for `const.GRACE`, unless such a pause has ended within `c
 task that becomes due goes to the back, but one that came back from a delivery to the front: it
 had its turn.
 
-**Lanes.** What is ready stands in lanes, two for each priority. In one is what has arguments: it
-became ready by them, or they were complete when it was put. A gate is no argument. In the other
-are all others, the *fresh* ones. Within a lane it is first in, first out, but for what comes back
-to its front. The lane of arguments goes first, so that a pipeline finishes what it has in hand
-before it begins more; but no more than `const.OVERTAKEN` of it go before the one that is first of
-the fresh ones. Then that one goes. The queue counts this for all pools, anew for each that comes
-to be first. Nothing of a lower priority is taken while a higher one has something.
+**Lanes.** What is ready stands in two lanes for each priority: in one is what has arguments (a gate
+is none), in the other all else. Within one it is first in, first out, but for what comes back to
+its front. What has arguments goes first, so that a pipeline finishes what it has begun; but at most
+`const.OVERTAKEN` of it go before the first of the others, counted anew for each that is first.
+
+**Side lines.** What is first in a lane and may not go to who asks stands aside, in a line of its
+own, and holds up nothing behind it. It is put aside once, so no take searches. It stays 'enqueued',
+and is counted, cancelled, purged and expires as such; ahead of it are those before it in its line.
+When its reason is gone it is taken before what is in the lane, the longest there first.
+
+**Names.** The one reason is its name. While all pools have told the same, see ``join``, none is
+looked at. Else a task goes to those that know its name, as long as one lives (was seen within
+`const.LEASE`). One that has told none gets what no other knows. What nobody knows stands aside for
+`unknown_grace`, from when it came there, or from the tick that found the last one gone. Then
+it goes to the front of its lane, for anybody, and the outcome 'unknown' ends it.
 """
 from __future__ import annotations
 
@@ -333,7 +341,8 @@ class TaskQueue:
 
         And 'tasks' once that is known: the names that it can run, a line each. And 'broken',
         one line, as long as none of its workers could begin: why. And 'kind', 'size' and
-        'workers', see `worq.pools`.
+        'workers', see `worq.pools`. And 'unknown_grace', in ms: how long the queue keeps what no
+        live pool knows, `const.UNKNOWN_GRACE` if nobody says; the last to tell decides.
         """
         raise NotImplementedError
 
@@ -397,8 +406,9 @@ class TaskQueue:
 
         :returns: for each 'ok'; 'again' if this very delivery was settled by this pool
             before; 'stale' if another delivery, or a cancel, came in between; 'gone' if
-            the task is unknown (its result was ignored, or it has been forgotten). Sent
-            again, 'ok' becomes 'again', and what ends for good meanwhile is 'gone'.
+            the task is unknown (its result was ignored, or it has been forgotten);
+            'aside' if it was 'unknown', and waits for another pool. Sent
+            again, 'ok' and 'aside' become 'again', and what ends for good meanwhile is 'gone'.
         """
         raise NotImplementedError
 

@@ -89,6 +89,9 @@ class Outcome(NamedTuple):
     refuse   envelope of a failure                   scheduled 1 s later for another pool, or
                                                      that failure if there is no other pool
                                                      alive or no delivery left
+    unknown  envelope of a failure: no such task     enqueued, aside, not counted: see Names; that
+                                                     failure if it had waited in vain; scheduled
+                                                     1 s later if this very pool has told its name
     lost     text: how the worker died               as if the lease had run out: enqueued at
                                                      the front, later times scheduled, at
                                                      last completed as expired

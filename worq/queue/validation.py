@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 __all__ = ['check_messages', 'check_edges', 'check_outcomes', 'check_held', 'check_limit',
            'check_wait']
 
-WORDS = frozenset(['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'lost', 'expire'])
+WORDS = frozenset(['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'unknown', 'lost',
+                   'expire'])
 ID_BYTES = 512
 SPAN = const.SPAN * 1_000   # ms
 PRIORITIES = frozenset(const.PRIORITIES.values())

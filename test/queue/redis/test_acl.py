@@ -119,6 +119,12 @@ class Case(unittest.TestCase):
         q.join('p', {'kind': 'x'})
         q.tell('p', {'kind': '', 'size': '1'})
         q.leave('p')
+        q.join('p', {'tasks': 'mod.func'})
+        q.join('p2', {'tasks': 'other'})
+        q.put([message('known'), message('other', header=b'other')])
+        q.take('p', 99)
+        q.inspect(['other'])
+        q.take('p2', 2)
         q.stats()
         q.oldest()
 

@@ -156,6 +156,8 @@ class Graph:
     def _move(self, life: Life, state: str) -> None:
         """The one place where a state changes, and with it all that goes by states."""
         old, life.state = life.state, state
+        if self.lanes.freed and state != PROCESSING:
+            self.lanes.bind(life)
         if old == PROCESSING:
             del self.leased[life]
         elif old == ENQUEUED:

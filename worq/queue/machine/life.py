@@ -64,6 +64,11 @@ class Life:
         self.age = ''                       # what its outcome told, see `Outcome.age`
         self.tries = 0                      # attempts that were followed by a retry
 
+    @property
+    def name(self) -> bytes:
+        """The name of its task."""
+        return self.header.partition(b'\n')[0]
+
     def lend(self) -> None:
         """Be an argument of one more, which pins it."""
         self.pins += 1

@@ -120,7 +120,7 @@ def line_up(store: Store, lives: list[Life], known: set[Life]) -> None:
     store._late.clear()
     store.scheduled = sum(life.state == SCHEDULED for life in lives)
     for life in lives:
-        if life.state == ENQUEUED and life not in first:
+        if life.state == ENQUEUED and life not in first and life not in store.lanes.aside:
             store.lanes.add(life)   # where it stands already
         elif life.state == SCHEDULED:
             store.schedule.add(life, store.scheduled)

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import or_
 
 from worq import const
-from worq.const import COMPLETED, PENDING, PROCESSING
+from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING
 from worq.queue.base import (
     CANCELLED, EXPIRED, FAILURE, GATE, IGNORE_RESULT, PASS, VALUE, Argument, Delivery,
     Held, Lost, Message, Outcome, Refusal,
 )
-from worq.queue.machine.graph import BY_PURGE, PURGED, Graph
+from worq.queue.machine.graph import BY_PURGE, PURGED
+from worq.queue.machine.keeping import Keeping
 from worq.queue.machine.life import Life, needed_by, needs, reach
 
 __all__ = ['Store']
@@ -20,7 +21,7 @@ NONE = IGNORE_RESULT | GATE   # what has one of these flags is nobody's argument
 NO_LIVES: dict[str, Life] = {}
 
 
-class Store(Graph):
+class Store(Keeping):
     """The tasks of one queue, its pools and its clock.
 
     :param tell: see `Graph`, and so for `budget`.
@@ -34,43 +35,11 @@ class Store(Graph):
                  budget: int = 0) -> None:
         super().__init__(tell, budget)
         self._make = make
-        self.pools: dict[str, tuple[dict[str, str], int]] = {}   # info, last seen
         self._looked: dict[tuple[str, str], int] = {}   # when the pools of a place were looked at
-        self._soonest = 0      # no lease ends before; at worst this is too early
-        self._ticked: int | None = None
-        self._clock_at = -1 << 62   # at the last tick; the clock never goes back behind it
-        self._skew = 0         # by how much it is ahead of the one that we are told, since then
-        self._calm = -const.COOLDOWN         # nothing is reaped before
-        self.lags = False      # there is more to forget than the last tick could
-
         # What a verb has decided, until it is done, see `redo`.
         self.fresh: dict[str, Life] = {}     # to be stored ...
         self.holder: Life | None = None      # ... behind this gate
         self.doomed: list[Life] = []         # to be cancelled
-
-    def begin(self, clock: int, puts: int = 0) -> None:
-        """Begin a verb.
-
-        :param clock: what time it is; where that has been set back, it goes on from the last tick,
-            so that nothing which is stored has to be moved.
-        :param puts: tasks that it puts. Twice as many that have expired are forgotten, so that they
-            go as fast as they come.
-        """
-        self.unsure = True
-        behind = self._clock_at - clock - self._skew
-        if behind > const.TICK and behind <= const.SPAN * 1_000:
-            self._skew += behind
-        now = self.now = clock + self._skew
-        self.woken = 0
-        if self.budget:
-            self.left = self.budget
-        at = self._expiry.next()
-        if at is not None and at <= now:
-            self.drop_expired(10 + 2 * puts)
-
-    def date(self, clock: int) -> int:
-        """What time it is here."""
-        return clock + self._skew
 
     # -- what callers ask for -------------------------------------------------
 
@@ -269,7 +238,8 @@ class Store(Graph):
     def take(self, pool: str, limit: int, lease: int) -> list[Delivery]:
         self.end()
         taken: list[Delivery] = []
-        while len(taken) < limit and (life := self.lanes.next(self._end_late)) is not None:
+        while len(taken) < limit and (life := self.sides.next(pool, self.now) if self.sides.looks
+                                      else self.lanes.next(self._end_late)) is not None:
             life.deliver(self.now)
             life.owner = pool
             life.progress = b''
@@ -281,12 +251,6 @@ class Store(Graph):
                 life.id, life.token, life.deliveries, life.header, life.body, arguments,
                 life.memo))
         return taken
-
-    def _lease(self, life: Life, lease: int) -> None:
-        life.deadline = self.now + (life.lease or lease)
-        if not self.leased or life.deadline < self._soonest:
-            self._soonest = life.deadline
-        self.leased[life] = None
 
     def beat(self, pool: str, held: Iterable[Held], lease: int) -> list[Lost]:
         lost = []
@@ -335,6 +299,9 @@ class Store(Graph):
                 self.finish(life, FAILURE, outcome.data, (), pool)
             else:
                 self._postpone(life, self.now + LATER)
+        elif word == 'unknown':
+            if self._set_back(life, pool, outcome.data):
+                return 'aside'
         elif word == 'expire':
             self.verdict(life, EXPIRED, outcome.data.decode(errors='replace'), pool)
         else:
@@ -342,6 +309,22 @@ class Store(Graph):
         if self._ended:
             self._follow_all()
         return 'ok'
+
+    def _set_back(self, life: Life, pool: str, data: bytes) -> bool:
+        """A pool has no task of this name: it counts as not delivered, if others may have it."""
+        name = life.name
+        known = self.sides.known(name, self.now)
+        if not known and (life in self.lanes.freed or not self.sides.grace):
+            self.finish(life, FAILURE, data, (), pool)
+            return False
+        life.deliveries -= 1
+        if known and self.sides.knows(pool, name):   # a worker of it does, but not this one
+            self._postpone(life, self.now + LATER)
+            return True
+        self._move(life, ENQUEUED)
+        self.sides.put_aside(life, self.now)
+        self._expect(life)
+        return True
 
     def _others_alive(self, pool: str) -> bool:
         return any(seen >= self.now - const.LEASE
@@ -395,25 +378,6 @@ class Store(Graph):
             return one is other
         return any(map(or_, reach(one, other, needs), reach(other, one, needed_by)))
 
-    def _lose(self, life: Life, cause: str, owner: str | None = None) -> None:
-        """Its delivery came to nothing: once more at once, then later, at last never.
-
-        :param owner: the pool, if it says so itself and may repeat it; else it is fenced off.
-        """
-        number, most = life.deliveries, life.max_deliveries
-        if life.flags & GATE:
-            self.verdict(life, EXPIRED, 'whoever was putting it has gone', owner)
-            return
-        if number >= most:
-            self.verdict(life, EXPIRED, f'{cause} (delivery {number} of {most})', owner)
-            return
-        life.owner = owner
-        self.counters['redelivered'] += 1
-        if number < 2:
-            self._enqueue_first(life)
-        else:
-            self._postpone(life, self.now + 4 ** (number - 2) * 1_000)
-
     def _leases(self, pool: str) -> list[Life]:
         """What a pool has, in the order in which it would lose it."""
         return sorted((life for life in self.leased if life.owner == pool),
@@ -435,8 +399,24 @@ class Store(Graph):
         for life in dead:
             self._lose(life, cause)
             self._follow_all()
-        self.pools.pop(pool, None)
+        self.leave(pool)
         return len(dead)
+
+    def join(self, pool: str, info: dict[str, str]) -> None:
+        self.pools[pool] = info, self.now
+        self.sides.join(info, self.now)
+
+    def tell(self, pool: str, info: Mapping[str, str]) -> bool:
+        if pool not in self.pools:
+            return False
+        known, seen = self.pools[pool]
+        self.pools[pool] = {name: text for name, text in {**known, **info}.items() if text}, seen
+        self.sides.join(info, self.now)
+        return True
+
+    def leave(self, pool: str) -> None:
+        self.pools.pop(pool, None)
+        self.sides.mix(self.now)
 
     def beside(self, pool: str, now: int) -> dict[str, dict[str, str]]:
         """What tells of the others of its place whether they live, if it is time for that."""
@@ -452,62 +432,3 @@ class Store(Graph):
         info, _ = self.pools.get(pool, ({}, 0))
         host, boot = info.get('host', ''), info.get('boot', '')
         return (host, boot) if host and boot else None
-
-    # -- keeping --------------------------------------------------------------
-
-    def next_tick(self) -> int | None:
-        """When a tick will find something due, in ms; None if nothing is waited for."""
-        moments = [at for at in (self.schedule.next(), self._late.next(),
-                                 self._soonest if self.leased else None) if at is not None]
-        if not moments:
-            return None
-        soonest = min(moments)
-        if self._ticked is None:
-            return soonest
-        return max(soonest, self._ticked + const.TICK)
-
-    def tick(self) -> None:
-        """See ``worq.queue.base``: what is due, what is lost, and the pause after a gap."""
-        now = self.now
-        if self._ticked is not None:
-            if now - self._ticked < const.TICK:
-                return
-            if now - self._ticked > const.GAP:
-                self._give_time(now - self._ticked - const.TICK)
-                if now >= self._calm + const.COOLDOWN:
-                    self._calm = now + const.GRACE
-        self._ticked = self._clock_at = now
-        self.lags = self.drop_expired(const.PUT_LIMIT) == const.PUT_LIMIT
-        self._line_up()
-        over = self._late.pop(now, const.TICK_LIMIT)
-        for life in over:
-            self._end_late(life)
-        due = self.schedule.pop(now, const.TICK_LIMIT)
-        for life in due:
-            if self._end_late(life):
-                continue
-            if life.deliveries:   # it came back, and was before all that wait now
-                self._enqueue_first(life)
-            else:
-                self._enqueue(life)
-        if self.lags or const.TICK_LIMIT in (len(over), len(due)):
-            self._ticked = now - const.TICK  # there may be more: the next verb goes on
-        if now >= self._calm and self.leased and now >= self._soonest:
-            self._reap()
-        self.end()
-
-    def _give_time(self, ms: int) -> None:
-        limit = self.now + const.GRACE
-        for life in self.leased:
-            life.deadline = max(life.deadline, min(life.deadline + ms, limit))
-        self._soonest = min((life.deadline for life in self.leased), default=0)
-
-    def _reap(self) -> None:
-        now = self.now
-        late = sorted((life.deadline, life.id, life) for life in self.leased
-                      if life.deadline <= now)[:const.TICK_LIMIT]
-        for _, _, life in late:
-            self._lose(life, f'pool {life.owner} stopped renewing its lease')
-        if len(late) == const.TICK_LIMIT:
-            self._ticked = now - const.TICK
-        self._soonest = min((life.deadline for life in self.leased), default=0)

@@ -320,21 +320,22 @@ class TaskQueue(base.TaskQueue):
     @whole
     def join(self, pool: str, info: Mapping[str, str]) -> None:
         self._store.begin(self.clock())
-        self._store.pools[pool] = dict(info), self._store.now
+        self._store.join(pool, dict(info))
+        self._end()
         self._joined = True
 
     @whole
     def tell(self, pool: str, info: Mapping[str, str]) -> bool:
-        pools = self._store.pools
-        if pool not in pools:
-            return False
-        known, seen = pools[pool]
-        pools[pool] = {name: text for name, text in {**known, **info}.items() if text}, seen
-        return True
+        self._store.begin(self.clock())
+        known = self._store.tell(pool, info)
+        self._end()
+        return known
 
     @whole
     def leave(self, pool: str) -> None:
-        self._store.pools.pop(pool, None)
+        self._store.begin(self.clock())
+        self._store.leave(pool)
+        self._defer()
 
     @whole
     def pools(self, beside: str = '') -> dict[str, dict[str, str]]:

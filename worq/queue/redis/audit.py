@@ -20,27 +20,29 @@ Commands = Callable[[Sequence[Sequence[Any]]], list[Any]]
 READ = {   # how a key is read, by the first part of its name
     'm': 'HGETALL', 't': 'HGETALL', 'w': 'SMEMBERS', 'pool': 'HGETALL',
     **dict.fromkeys(['q', 'a', 'u', 'd', 'rel', 'unpin', 'trash', 'loops'], 'LRANGE'),
-    **dict.fromkeys(['sched', 'lease', 'wait', 'exp', 'ends'], 'ZRANGE'),
+    **dict.fromkeys(['sched', 'lease', 'wait', 'exp', 'ends', 'aside', 'lines'], 'ZRANGE'),
     **dict.fromkeys(['b', 'r'], 'STRLEN'), 's': 'HGETALL',
-    **dict.fromkeys(['wake', 'in', 'loop0', 'loop1'], 'LLEN'),
-    **dict.fromkeys(['seen0', 'seen1'], 'SCARD'), **dict.fromkeys(['pools', 'on'], 'ZCARD'),
+    **dict.fromkeys(['wake', 'bell', 'in', 'loop0', 'loop1'], 'LLEN'), 'names': 'HGETALL',
+    **dict.fromkeys(['seen0', 'seen1', 'knows'], 'SCARD'),
+    **dict.fromkeys(['pools', 'on', 'unknown'], 'ZCARD'),
 }
 WORK = ['rel', 'unpin', 'trash', 'loops']   # left over
 SEARCH = {'loop0', 'loop1', 'seen0', 'seen1'}
 KEPT = {'m', 'q', 'sched', 'lease', 'wait', 'exp', 'wake', 'pools', 'ends', 'clock', 'mending', 'x',
-        *WORK, *SEARCH}
-LASTING = KEPT - {'q', 'x'}
+        'aside', 'lines', 'names', 'unknown', *WORK, *SEARCH}
+LASTING = KEPT - {'q', 'x', 'aside', 'lines'}
 ENDLESS = KEPT - {'clock', 'mending', 'ends'} | {'a', 'b', 'd', 's', 'u', 'w'}
-OWNED = {'a', 'b', 'd', 'r', 's', 'u', 'w', 'in', 'pool', 'on'}   # by a task, or with an end
+OWNED = {'a', 'b', 'd', 'r', 's', 'u', 'w',   # by a task, or with an end
+         'in', 'pool', 'on', 'bell'}
 INDEX = {'s': 'sched', 'a': 'lease', 'p': 'wait'}
 NUMBERS = 'edfmlpiutvgacqz'   # the fields of a task that are numbers
-LANE = re.compile(r'x:\d+:(q:c?[012]|wait|sched)')
-LANES = re.compile('q:c?[012]')
+LANE = re.compile(r'x:\d+:((q|aside):c?[012]|wait|sched)')
+LANES = re.compile('(q|aside|lines):c?[012]')
 SHAPES = {'cursor': r'\d{1,20}', 'purges': r'\d{1,15}',   # of fields of `m` ...
-          'version': r'(?=.{1,12}$)\d+(\.\d*)?',
+          'aside': r'\d{1,18}', 'version': r'(?=.{1,12}$)\d+(\.\d*)?',
           **dict.fromkeys(['passed0', 'passed1', 'passed2'], r'(?s)\d\d? .{1,12}')}
 META = {*SHAPES, 'tick', 'skew', 'calm', 'more', 'dead', 'looked', 'redelivered', 'stale', 'alarm',
-        'told', 'v', 'f', 'x', 'c'}   # ... and all that we know
+        'told', 'v', 'f', 'x', 'c', 'names', 'grace'}   # ... and all that we know
 CHUNK = 1000
 FIELDS = 50   # of a task at most
 
@@ -105,7 +107,7 @@ class Store:
                 flat = decode(value, False)
                 self.scores[kind] = {id: float(at) for id, at in zip(flat[::2], flat[1::2])}
                 value = value[::2]
-            self.keys.setdefault(kind, {})[rest] = decode(value, kind in ('t', 'm'))
+            self.keys.setdefault(kind, {})[rest] = decode(value, kind in ('t', 'm', 'names'))
             if ttl >= 0:
                 self.ends.add((kind, rest))
         for name in self.of('ends').get('', []):   # with a clock that tests move
@@ -141,7 +143,10 @@ class Store:
                             for name in names)
         self.lanes = {lane: set(entries) for lane, entries in self.of('q').items()}
         self.ready = set[str]().union(*self.lanes.values())
-        self.purged = {entry for entries in self.of('x').values() for entry in entries}
+        self.aside = {lane: {entry.partition('\n')[2] for entry in entries}
+                      for lane, entries in self.of('aside').items()}
+        self.purged = {entry.partition('\n')[2] if 'aside' in lane else entry
+                       for lane, entries in self.of('x').items() for entry in entries}
         for id, task in self.of('t').items():
             yield from (Fault('t', id, f'task {id!r}: {what}') for what in self.task(id, task))
             pins = int(task.get('i', 0))
@@ -160,7 +165,10 @@ class Store:
         pins = int(task.get('i', 0))
         if state == 'e':
             lane = ('c' if 'a' in task else '') + task.get('p', '1')
-            if entry not in self.lanes.get(lane, ()) and entry not in self.purged:
+            if task.get('L', '-') != '-':
+                if task['L'] + entry not in self.aside.get(lane, set()) | self.purged:
+                    yield 'put aside, but in no line'
+            elif entry not in self.lanes.get(lane, ()) and entry not in self.purged:
                 yield 'enqueued, but in no ready list'
         elif state in INDEX:
             if id not in self.of(INDEX[state]).get('', []) and id not in self.purged:
@@ -206,7 +214,7 @@ class Store:
         for kind in ('t', 'r') if long else ('t',):
             if held == ((kind, id) in self.ends):
                 yield f'its {kind} {"expires" if held else "does not expire"}'
-        if rest := set(task) & set('bcdmlpuvxgwakjyzGS'):
+        if rest := set(task) & set('bcdmlpuvxgwakjyzGSL'):
             yield f'completed, but with fields {sorted(rest)}'
 
     def indexes(self) -> Iterator[Fault]:
@@ -230,12 +238,17 @@ class Store:
         work = any(self.of(name) for name in WORK)
         if work and 'more' not in self.of('m').get('', {}):
             yield Fault('more', '', 'there is work left over, but no note of it')
+        for lane in {*self.aside, *self.of('lines')}:
+            names = {entry.partition('\n')[0] for entry in self.of('aside').get(lane, [])}
+            if names != set(self.of('lines').get(lane, [])):
+                yield Fault('lines', lane, f'lines:{lane} has other names than those put aside')
         for name in self.of('trash').get('', []):
             if not LANE.fullmatch(name) and not self.newer:
                 yield Fault('trash', name, f'{name!r} is in trash, and cannot be thrown away')
-        dead = sum(len(entries) for entries in self.of('q').values())
+        dead = sum(len(entries) for kind in ('q', 'aside') for entries in self.of(kind).values())
+        ready = self.ready.union(*self.aside.values())
         for id, task in tasks.items():
-            dead -= task['s'] == 'e' and task['n'] + id in self.ready
+            dead -= task['s'] == 'e' and task.get('L', '').strip('-') + task['n'] + id in ready
         counted = int(self.of('m').get('', {}).get('dead', 0))
         if dead != counted:
             yield Fault('dead', str(dead - counted),
@@ -253,7 +266,9 @@ class Store:
                     owned = f'x:{rest}' in self.of('trash').get('', [])
                 elif kind == 't' or kind in KEPT or kind == '?' and self.newer:
                     owned = True
-                elif kind in ('in', 'pool', 'on'):
+                elif kind == 'knows':
+                    owned = rest in self.of('names').get('', {}).values()
+                elif kind in ('in', 'pool', 'on', 'bell'):
                     owned = (kind, rest) in self.ends
                 elif kind == 'r':
                     owned = state == 'c'
@@ -287,6 +302,7 @@ def sane(task: dict[str, str]) -> bool:
             and int(task.get('m', 1)) <= const.COUNT
             and max(int(task.get(name, 0)) for name in 'lt') <= const.SPAN * 1000
             and task.get('p', '1') in [*'012']
+            and re.fullmatch(r'[0-9]{18}|-', task.get('L', '-')) is not None
             and (state == 'c' or 'h' in task or 'c' in task)
             and (state != 'a' or task.keys() >= {'e', 'q'}))
 
@@ -295,7 +311,7 @@ def split(name: str) -> tuple[str, str]:
     """The kind of a key, and the rest of its name; '?' if there is none of this name."""
     kind, colon, rest = name.partition(':')
     if name in LASTING or colon and (
-            kind == 't' or kind in OWNED or LANES.fullmatch(name)
+            kind in ('t', 'knows') or kind in OWNED or LANES.fullmatch(name)
             or LANE.fullmatch(name)):
         return kind, rest
     return '?', name

@@ -20,7 +20,8 @@ STATES = {b'p': const.PENDING, b's': const.SCHEDULED, b'e': const.ENQUEUED,
           b'a': const.PROCESSING, b'c': const.FAILED,   # its outcome is damaged
           **{kind.upper(): end for kind, end in const.ENDS.items()}}
 ENDED = {kind.upper() for kind in const.ENDS} | {b'c'}
-RECORDED = {'value': base.VALUE, 'failure': base.FAILURE, 'refuse': base.FAILURE}
+RECORDED = {'value': base.VALUE, 'failure': base.FAILURE, 'refuse': base.FAILURE,
+            'unknown': base.FAILURE}
 PLAIN = Message('', '', b'', b'')[4:]
 LENDABLE = Message('', '', b'', b'', flags=const.NEEDED)[4:]
 USUAL = [PLAIN[1], PLAIN[2], PLAIN[4], PLAIN[5], PLAIN[6]]

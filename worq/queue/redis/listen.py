@@ -24,9 +24,9 @@ class Bell:
 
     keeps = True   # a token waits for whoever listens next
 
-    def __init__(self, link: Link, key: str) -> None:
+    def __init__(self, link: Link, *keys: str) -> None:
         self._link = link
-        self._key = key
+        self._keys = keys
         self._connection: AbstractConnection | None = None
         self._armed = False
         self._since = 0.0           # monotonic: when it was armed
@@ -83,7 +83,7 @@ class Bell:
                 self._struck = False
                 self._connection = self._link.open()
             self._connection.send_command(
-                'BLPOP', self._key, f'{self._patience():.3f}', check_health=False)
+                'BLPOP', *self._keys, f'{self._patience():.3f}', check_health=False)
         except errors.RedisError as error:
             self._drop()
             raise QueueError(

@@ -241,7 +241,7 @@ class TaskQueue(base.TaskQueue):
             if deliveries or left <= (0 if pause else -PATIENCE):
                 return deliveries
             if pause:
-                self._command('BLPOP', f'{self.prefix}wake', blocking(min(left, pause / 1000)))
+                self._command('BLPOP', *self._bell_keys(pool), blocking(min(left, pause / 1000)))
 
     def beat(self, pool: str, held: Iterable[Held] = (),
              lease: int = const.LEASE) -> list[Lost]:
@@ -286,9 +286,13 @@ class TaskQueue(base.TaskQueue):
         return self._stepped('abandon', pool, cause)
 
     def bell(self, pool: str) -> Bell:
-        bell = self._bells[pool] = Bell(self._link, f'{self.prefix}wake')
+        bell = self._bells[pool] = Bell(self._link, *self._bell_keys(pool))
         _bells.add(bell)
         return bell
+
+    def _bell_keys(self, pool: str) -> tuple[str, str]:
+        """Where it is woken: by what only some know, and by all else."""
+        return f'{self.prefix}bell:{pool}', f'{self.prefix}wake'
 
     # -- keepers --------------------------------------------------------------
 

@@ -45,7 +45,7 @@ CONSTANTS: dict[str, int | str] = {
         'NONCE', 'LEASE', 'MAX_DELIVERIES', 'TICK', 'POLL', 'TICK_LIMIT', 'BUDGET', 'GAP', 'GRACE',
         'COOLDOWN', 'INLINE', 'SMALL', 'INBOX_TTL', 'POOL_TTL', 'IGNORE_RESULT', 'PASS',
         'GATE', 'NEEDED', 'LENT', 'LINKS', 'PUT_LIMIT', 'LOOK', 'AHEAD', 'LEASES_LIMIT', 'REACH',
-        'CROWD', 'IDLE', 'OVERTAKEN')}
+        'CROWD', 'IDLE', 'OVERTAKEN', 'UNKNOWN_GRACE')}
 CONSTANTS.update(
     PENDING='p', SCHEDULED='s', ENQUEUED='e', PROCESSING='a', COMPLETED='c',   # states
     RESULT_TTL=const.RESULT_TIMEOUT * 1000,   # ms
@@ -59,6 +59,7 @@ CONSTANTS.update(
     CHUNK=4000,     # an even number of arguments that fits the stack of Lua
     FAR=1000,       # entries of a list that are looked at from either end
     SEATED=4000,    # ms of a lease that a repair gives; pools beat each second
+    SERIAL=18,      # digits of the moment in us at which a task was put aside
     RECORD=100,     # names and values in the hash of a task at most
     DAMAGED='its record in the queue was damaged',
     MADE='m',       # by the one task that waits for it, to return it

@@ -265,22 +265,13 @@ class TaskQueue(base.TaskQueue):
     # -- pools ----------------------------------------------------------------
 
     def join(self, pool: str, info: Mapping[str, str]) -> None:
-        def verb(store: Rows) -> None:
-            store.pools[pool] = dict(info), store.now
-        self._write(verb, end=None)
+        self._write(lambda store: store.join(pool, dict(info)))
 
     def tell(self, pool: str, info: Mapping[str, str]) -> bool:
-        def verb(store: Rows) -> bool:
-            if pool not in store.pools:
-                return False
-            known, seen = store.pools[pool]
-            store.pools[pool] = {
-                name: text for name, text in {**known, **info}.items() if text}, seen
-            return True
-        return self._write(verb, end=None)
+        return self._write(lambda store: store.tell(pool, info))
 
     def leave(self, pool: str) -> None:
-        self._write(lambda store: store.pools.pop(pool, None), end=None)
+        self._write(lambda store: store.leave(pool))
 
     def pools(self, beside: str = '') -> dict[str, dict[str, str]]:
         def verb(store: Rows) -> dict[str, dict[str, str]]:

@@ -62,6 +62,11 @@ CREATE INDEX worq_over ON worq_task(q, expires) WHERE expires > 0
 ;
 CREATE INDEX worq_ended ON worq_task(q, ended) WHERE ended > 0
 ;
+CREATE TABLE worq_aside(n INTEGER PRIMARY KEY, q INTEGER NOT NULL, lane INTEGER NOT NULL,
+  name BLOB NOT NULL, since INTEGER NOT NULL)
+;
+CREATE INDEX worq_lines ON worq_aside(q, lane, name, since)
+;
 CREATE TABLE worq_long(k INTEGER PRIMARY KEY, refs INTEGER NOT NULL, data BLOB NOT NULL)
 ;
 CREATE TABLE worq_arg(dep INTEGER, pos INTEGER, arg INTEGER NOT NULL,

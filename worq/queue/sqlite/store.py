@@ -17,11 +17,13 @@ from worq import const
 from worq.const import COMPLETED, PROCESSING
 from worq.queue.base import Message
 from worq.queue.machine.life import Life
+from worq.queue.machine.sides import Sides
 from worq.queue.machine.store import Store
+from worq.queue.sqlite.lanes import Sided, dump, load
 from worq.queue.sqlite.rows import Row, varied
 from worq.queue.sqlite.schema import COLUMNS, SPAN, VARIED
 from worq.queue.sqlite.tables import (
-    COLS, Agenda, Edges, Ended, Leased, Lives, Longs, Looks, Pools, Ready,
+    COLS, Agenda, Edges, Ended, Leased, Lives, Longs, Looks, Pools,
 )
 
 __all__ = ['Rows', 'Writes']
@@ -31,7 +33,8 @@ INSERT = f'INSERT INTO worq_task({COLS}) VALUES({",".join("?" * len(COLUMNS))})'
 KEPT = {name.strip('_'): name for name in (
     'completed', 'scheduled', 'counters', 'purged', '_soonest', '_ticked', '_clock_at', '_skew',
     '_calm', 'lags', 'total', 'ready', 'passed', 'leases', 'back', 'front', 'seq', 'last',
-    'left_over_n', 'lives_n', 'longs_n', 'generation', 'soon')}
+    'left_over_n', 'lives_n', 'longs_n', 'generation', 'soon', 'serial', 'aside_n', 'freed_n',
+    'names')}
 
 
 class Writes(Exception):
@@ -54,6 +57,8 @@ class Rows(Store):
         self.total = 0                  # tasks
         self.ready = [0] * 2 * len(const.PRIORITIES)
         self.passed = [(0, '')] * len(const.PRIORITIES)   # see `Lanes`
+        self.serial = self.aside_n = self.freed_n = 0
+        self.names = dump(self.sides)
         self.leases = 0
         self.back = self.front = 0      # the places that lanes have given
         self.seq = 0                    # edges ever
@@ -69,7 +74,7 @@ class Rows(Store):
 
         tables: Any = self   # they have the manners of what they stand for, as far as it is used
         tables.lives = Lives(self)
-        tables.lanes = Ready(self)
+        self.lanes = Sided(self)
         tables.leased = Leased(self)
         tables.schedule = Agenda(self, 'due', "state='scheduled'", 'worq_scheduled')
         tables._late = Agenda(
@@ -78,6 +83,7 @@ class Rows(Store):
         tables._expiry = Agenda(self, 'expires', 'expires>0', 'worq_over', gen=False)
         tables._ended = Ended(self)
         tables.pools = Pools(self)
+        self.sides = Sides(self.lanes, tables.pools, self._end_late, self._call)
         tables._looked = Looks(self)
         self.links = Edges(self)
         self.longs = Longs(self)
@@ -119,11 +125,13 @@ class Rows(Store):
         values = vars(self)
         for name, attr in KEPT.items():
             values[attr] = known[name] if name in known else json.loads(self._blank)[name]
+        load(self.sides, self.names)
 
     def save(self) -> None:
         """Write what the unit has changed."""
         self.flush()
         values = vars(self)
+        self.names = dump(self.sides)
         self._known.update({name: values[attr] for name, attr in KEPT.items()})
         meta = json.dumps(self._known)
         if meta != self._read_meta:
@@ -283,6 +291,9 @@ class Rows(Store):
             self.purged += doomed
             self.scheduled = 0
             self.ready = [0] * len(self.ready)
+            if self.aside_n or self.freed_n:
+                self.aside_n = self.freed_n = 0
+                self.db.execute('DELETE FROM worq_aside WHERE q=?', (self.q,))
             self.generation += 1
             self.met.clear()
             lives: Any = self.lives

@@ -94,11 +94,11 @@ class Ready(Lanes):
         self.pairs = pairs
 
     @property
-    def _passed(self) -> Any:
+    def passed(self) -> Any:
         return self.store.passed
 
-    @_passed.setter
-    def _passed(self, none: Any) -> None:
+    @passed.setter
+    def passed(self, none: Any) -> None:
         """What the machine begins with; the file has it."""
 
     def clear(self) -> None:
@@ -157,14 +157,15 @@ class Lane:
                 most = max(most - store.ready[self.number - 1], 1)
             first.extend(store.select(
                 "q=? AND gen=? AND priority=? AND (nargs = 0)=? AND state='enqueued' "
-                'ORDER BY place LIMIT ?', *self._key(), most, by='worq_ready'))
+                'AND place<>0 ORDER BY place LIMIT ?', *self._key(), most, by='worq_ready'))
         if first:
             place = first[0].place
             yield first[0]
             store.flush()
             for n, in store.db.execute(
                     'SELECT n FROM worq_task INDEXED BY worq_ready WHERE q=? AND gen=? AND '
-                    "priority=? AND (nargs = 0)=? AND state='enqueued' AND place>? ORDER BY place",
+                    "priority=? AND (nargs = 0)=? AND state='enqueued' AND place>? AND "
+                    'place<>0 ORDER BY place',
                     (*self._key(), place)):
                 yield store.met.get(n)
 
@@ -450,6 +451,9 @@ class Pools:
     def items(self) -> list[tuple[str, tuple[dict[str, str], int]]]:
         return [(pool, (json.loads(info), seen)) for pool, info, seen in self.store.db.execute(
             'SELECT pool, info, seen FROM worq_pool WHERE q=? ORDER BY rowid', (self.store.q,))]
+
+    def values(self) -> list[tuple[dict[str, str], int]]:
+        return [known for _, known in self.items()]
 
     def __setitem__(self, pool: str, known: tuple[dict[str, str], int]) -> None:
         info, seen = known

@@ -23,6 +23,9 @@ class Unit(Protocol):
     total: int                  #: tasks
     ready: list[int]            #: ... that stand in a lane, by its number
     passed: Any                 #: see `worq.queue.machine.lanes`
+    serial: int                 #: the last moment at which one was put aside
+    aside_n: int                #: how many stand aside
+    freed_n: int                #: how many have stood there in vain, and are not taken yet
     leases: int                 #: ... that are being processed
     purged: int
     back: int                   #: the places that lanes have given

@@ -27,6 +27,10 @@ end
 
 local function ahead(id, T)
   local here = lane_of(T)
+  if T.L and T.L ~= '-' then   -- of its line
+    local name = name_of(id, T)
+    return call('ZLEXCOUNT', P .. 'aside:' .. side_of(T), '[' .. name .. '\n', '(' .. aside_member(id, T, name))
+  end
   local n = call('LPOS', P .. here, T.n .. id, 'MAXLEN', AHEAD)
   for p = 0, n and 2 or -1 do
     for _, lane in ipairs({'q:c' .. p, 'q:' .. p}) do

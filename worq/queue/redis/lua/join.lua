@@ -15,4 +15,8 @@ if rest <= #ARGV then
     expire(ends, on)
   end
 end
+local told = told_from(rest)
+if told.tasks or meta[7] then
+  learn(pool, told.tasks)
+end
 return 'ok'

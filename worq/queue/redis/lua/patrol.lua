@@ -30,7 +30,7 @@ local function look(kind, id, key)
 end
 
 note_work()
-if not any_ready() then
+if not any_ready() and not any_aside() then
   call('HDEL', KEYS[1], 'dead')   -- the count of entries there that are dead
 end
 local found = {}

@@ -7,8 +7,8 @@ if #ARGV == 0 then
 end
 insist()
 local TYPES = {t = 'hash', pool = 'hash', on = 'zset', b = 'string', r = 'string', w = 'set', a = 'list',
-               s = 'hash', d = 'list', u = 'list', ['in'] = 'list', x = '?'}
-local FIELDS = 'hbcdmlpuvxgwakqjyzGS'   -- that go when a task ends
+               s = 'hash', d = 'list', u = 'list', bell = 'list', ['in'] = 'list', x = '?'}
+local FIELDS = 'hbcdmlpuvxgwakqjyzGSL'   -- that go when a task ends
 local NAMES = {sched = SCHEDULED, lease = PROCESSING, wait = PENDING}
 local NUMBERS = {'e', 'd', 'f', 'm', 'l', 'p', 'i', 'u', 't', 'v', 'g', 'a', 'c', 'q',
                  'z'}
@@ -34,6 +34,7 @@ local function sane(T)
     return false   -- no call can have asked for that
   end
   return T.n and #T.n == NONCE and (T.s or ''):match('^[pseac]$')
+    and ((T.L or '-') == '-' or #T.L == SERIAL and T.L:match('^%d+$'))
     and (T.p or '1'):match('^[012]$') and (T.s == COMPLETED or T.h or T.c)
     and (T.s ~= PROCESSING or T.e and T.q)
 end
@@ -130,7 +131,13 @@ local function seat_live(id, T)
   if not whole or T.s == PENDING and not awaited(id, T) and not rejoin(id, T) then
     return finish(id, T, verdict(id, T, 'x', DAMAGED))
   elseif T.s == ENQUEUED then
-    if not call('LPOS', P .. lane_of(T), T.n .. id) then
+    local aside = T.L and T.L ~= '-'
+    local entry = aside and aside_member(id, T, name_of(id, T))
+    if aside and not call('ZSCORE', P .. 'aside:' .. side_of(T), entry) then
+      call('HDEL', P .. 't:' .. id, 'L')
+      T.L, aside = nil, false
+    end
+    if not aside and not call('LPOS', P .. lane_of(T), T.n .. id) then
       line_up(id, T, back)
     end
   elseif not call('ZSCORE', P .. INDEX[T.s], id) then
@@ -189,7 +196,7 @@ end
 local function own(kind, id)
   if not has(kind, id) then
     return
-  elseif kind == 'in' or kind == 'pool' or kind == 'on' then
+  elseif kind == 'in' or kind == 'pool' or kind == 'on' or kind == 'bell' then
     expire(now + INBOX_TTL * 1000, P .. kind .. ':' .. id)
   elseif kind == 'u' then
     if not call('LPOS', P .. 'unpin', id) then   -- what it names is pinned until it is let go
@@ -229,6 +236,14 @@ for i = 1, #ARGV, 3 do
   elseif kind == 'exp' then
     if not (has('t', name) and call('HEXISTS', P .. 't:' .. name, 'z') == 1) then
       call('ZREM', P .. 'exp', name)
+    end
+  elseif kind == 'lines' then   -- of a side, by its entries
+    drop(P .. 'lines:' .. name)
+    for _, entry in ipairs(call('ZRANGE', P .. 'aside:' .. name, '0', '-1')) do
+      local whose, serial = entry:match('^([^\n]*)\n(' .. ('%d'):rep(SERIAL) .. ')')
+      if whose then
+        call('ZADD', P .. 'lines:' .. name, 'NX', serial, whose)
+      end
     end
   elseif kind == 'more' then
     meta[4] = '1'

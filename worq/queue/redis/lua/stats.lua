@@ -8,6 +8,7 @@ end
 local ready = -found[7]
 for p = 0, 2 do
   ready = ready + call('LLEN', P .. 'q:c' .. p) + call('LLEN', P .. 'q:' .. p)
+    + call('ZCARD', P .. 'aside:c' .. p) + call('ZCARD', P .. 'aside:' .. p)
 end
 return {'pending', call('ZCARD', P .. 'wait'), 'scheduled', call('ZCARD', P .. 'sched'),
         'enqueued', math.max(ready, 0), 'processing', call('ZCARD', P .. 'lease'),

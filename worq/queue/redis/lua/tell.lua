@@ -13,4 +13,9 @@ for i = rest, #ARGV, 2 do
   end
 end
 expire(now + POOL_TTL * 1000, key)
+local told = told_from(rest)
+if told.tasks then
+  unlearn(pool)
+  learn(pool, told.tasks)
+end
 return 1

@@ -5,7 +5,7 @@
 local pool, limit, n = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 local step = now - (tonumber(meta[1]) or 0)
 local held = ARGV[5 + 5 * n]
-if n > 1 or held and held ~= '' or meta[4] or not (step < TICK and step >= -TICK) then
+if n > 1 or held and held ~= '' or meta[4] or meta[7] == '1' or not (step < TICK and step >= -TICK) then
   return nil
 end
 

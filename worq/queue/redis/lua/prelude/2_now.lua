@@ -1,7 +1,7 @@
 -- The queue's clock, by which all moments are stored: the server's, but one that is set back finds
 -- it go on from the last tick. `skew` is by how much it is ahead of the server's since then. So
 -- nothing that is stored has to be moved. More than SPAN is damage, and no clock.
-local meta = call('HMGET', KEYS[1], 'tick', 'calm', 'purges', 'more', 'skew', 'version')
+local meta = call('HMGET', KEYS[1], 'tick', 'calm', 'purges', 'more', 'skew', 'version', 'names')
 -- Whether programs of a newer revision use the queue. What is no number is damage, and as good as
 -- none: the next put or join writes it. Of another schema nothing is read or written at all.
 local newer = false

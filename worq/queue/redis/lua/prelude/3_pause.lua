@@ -4,12 +4,12 @@
 local function pause()
   local pools = call('ZCARD', P .. 'pools')
   local span = pools > CROWD and math.min(math.floor(POLL * pools / CROWD), IDLE) or nil
-  if call('EXISTS', P .. 'sched', P .. 'exp', P .. 'lease') == 0 then
+  if call('EXISTS', P .. 'sched', P .. 'exp', P .. 'lease', P .. 'unknown') == 0 then
     return span   -- as in most queues that are idle
   end
   local first
   local horizon = text(now + (span or POLL))
-  for _, index in ipairs({'sched', 'exp', 'lease'}) do
+  for _, index in ipairs({'sched', 'exp', 'lease', 'unknown'}) do
     local found = call('ZRANGEBYSCORE', P .. index, '-inf', horizon, 'WITHSCORES', 'LIMIT', '0', '1')
     first = found[2] and math.min(found[2], first or found[2]) or first
   end

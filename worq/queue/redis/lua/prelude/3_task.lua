@@ -10,6 +10,7 @@
 --   x  what its tail call waits for, or did    S  the seal of that
 --   C  when it was put   R  when it became ready, if that was not then   A  attempts that were retried
 --   E  when it was completed   B  what its outcome told of that, see `Outcome.age`
+--   L  when it was put aside, or - once it has waited there in vain
 --   i  pins   k  something that is not pinned waits for it, or MADE
 --   w  the first client that waits    r  outcome, if it is short
 local purges = math.max(tonumber(meta[3] or 0) or 0, 0)
@@ -38,7 +39,7 @@ local function read(id)
     end
     return nil
   elseif #flat > RECORD then   -- no put has written that: what is not ours goes, and so does the task
-    local ours, alien, known = {}, {}, 'snfhcbptlmzvgauGedoqjyxikwrCRAEBS'
+    local ours, alien, known = {}, {}, 'snfhcbptlmzvgauGedoqjyxikwrCRAEBSL'
     for i = 1, #flat, 2 do
       local name = flat[i]
       if #name == 1 and known:find(name, 1, true) then

@@ -29,6 +29,10 @@ end
 
 -- What expires may have been taken off `exp` while it was processed.
 local function enqueue(id, T, side)
+  if T.L then   -- it was handed out though nobody knew its name
+    T.L = nil
+    call('HDEL', P .. 't:' .. id, 'L')
+  end
   T.R = text(now)
   call('HSET', P .. 't:' .. id, 's', ENQUEUED, 'R', T.R, generation(T))
   if T.z then
@@ -39,6 +43,10 @@ local function enqueue(id, T, side)
 end
 
 local function schedule(id, T, due)
+  if T.L then
+    T.L = nil
+    call('HDEL', P .. 't:' .. id, 'L')
+  end
   call('HSET', P .. 't:' .. id, 's', SCHEDULED, generation(T))
   T.s = SCHEDULED
   call('ZADD', P .. 'sched', due, id)

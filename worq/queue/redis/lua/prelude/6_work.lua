@@ -97,11 +97,17 @@ local function work()
     if not key then
       return
     end
-    local lane = key:find(':q:', 1, true)
+    local lane, aside = key:find(':q:', 1, true), key:find(':aside:', 1, true)
     local step = lane and 1 or 2   -- a zset answers members and scores
     local found = call(lane and 'LPOP' or 'ZPOPMIN', P .. key, budget) or {}
     for i = 1, #found, step do
-      task(lane and found[i]:sub(NONCE + 1) or found[i])
+      local id = found[i]
+      if aside then   -- behind the name, the number and the nonce
+        id = (id:match('^[^\n]*\n(.*)$') or id):sub(SERIAL + NONCE + 1)
+      elseif lane then
+        id = id:sub(NONCE + 1)
+      end
+      task(id)
       budget = budget - 1
     end
     if #found == 0 then

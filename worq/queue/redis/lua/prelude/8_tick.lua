@@ -55,6 +55,9 @@ local function tick()
     end
     full = full or #late == TICK_LIMIT
   end
+  if meta[7] then
+    full = judge_names() or full
+  end
   if full then
     call('HSET', KEYS[1], 'tick', now - TICK)   -- there may be more: the next verb goes on
     meta[1] = now - TICK

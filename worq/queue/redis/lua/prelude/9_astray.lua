@@ -41,6 +41,10 @@ local function astray(id, T)
       or (tonumber(T.g or 0) or 0) > purges then
     return 'its record makes no sense'
   elseif s == ENQUEUED then
+    if T.L and T.L ~= '-' then
+      return not call('ZSCORE', P .. 'aside:' .. side_of(T), aside_member(id, T, name_of(id, T)))
+        and 'it is in no line of what was put aside'
+    end
     return not listed(lane_of(T), T.n .. id) and 'it is in no list of what is ready'
   elseif s == COMPLETED then
     return nil
@@ -64,6 +68,10 @@ end
 
 -- What is left over is done only where there is a note of it.
 local function note_work()
+  if meta[7] ~= '1' and any_aside() then
+    call('HSET', KEYS[1], 'names', '1')
+    meta[7] = '1'
+  end
   if not meta[4] and call('EXISTS', P .. 'rel', P .. 'unpin', P .. 'trash', P .. 'loops') > 0 then
     call('HSET', KEYS[1], 'more', 1)
     meta[4] = '1'

@@ -101,6 +101,8 @@ local function apply(id, T, pool, word, data)
     else
       enqueue(id, T, back)
     end
+  elseif word == 'unknown' then
+    return unknown_here(id, T, pool, data)
   else   -- refuse
     local alive = call('ZRANGEBYSCORE', P .. 'pools', now - LEASE, '+inf', 'LIMIT', 0, 2)
     local others = alive[1] and (alive[1] ~= pool or alive[2])
@@ -129,7 +131,7 @@ local function settle(pool, from, n)
     else
       T.B = ARGV[i + 4] ~= '' and ARGV[i + 4] or nil
       budget = budget + 1   -- it pays for a dependent, or an argument
-      apply(id, T, pool, ARGV[i + 2], ARGV[i + 3])
+      word = apply(id, T, pool, ARGV[i + 2], ARGV[i + 3])
     end
     if word then
       table.insert(words, (i - from) / 5)

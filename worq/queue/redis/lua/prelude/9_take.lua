@@ -57,10 +57,53 @@ local function take(pool, limit, lease)
   flush_ready()
   local taken, leases = {}, {}
   local moment, usual = text(now), text(now + lease)
+  -- Gives it to the pool, if it is still that life, and whole; answers whether it was.
+  local function hand(id, nonce, T)
+    if not (T and T.s == ENQUEUED and T.n == nonce) then
+      return false
+    end
+    local plain = T.h and T.b and not T.a and not T.y
+    local bytes, start, list
+    if not plain then
+      bytes, start = body(id, T)
+      list = arguments(id, T)
+      if bytes == nil or list == nil then
+        finish(id, T, verdict(id, T, 'x', DAMAGED))
+        return false
+      end
+    end
+    local d, e = deliveries(T) + 1, T.e and text((sensible(T.e) or 0) + 1) or '1'
+    call('HSET', P .. 't:' .. id, 's', PROCESSING, 'e', e, 'o', pool, 'q', moment)
+    if T.j then
+      call('HDEL', P .. 't:' .. id, 'j')
+    end
+    if T.d then   -- it is not the epoch, as it is for most tasks
+      call('HSET', P .. 't:' .. id, 'd', d)
+    end
+    leases[#leases + 1] = T.l and sensible(T.l) and now + T.l or usual
+    leases[#leases + 1] = id
+    if plain then
+      local k = #taken
+      taken[k + 1], taken[k + 2], taken[k + 3] = id, nonce .. e, d
+      taken[k + 4], taken[k + 5] = T.h, T.b
+    else
+      taken[#taken + 1] = {id, nonce .. e, d, header(id, T), bytes, start, list, T.y}
+    end
+    return true
+  end
+
   local p, skips = 0, BUDGET
+  if meta[7] == '1' then
+    names_anew()
+    while p <= 2 and #leases / 2 < limit and skips > 0 and room > 0 do
+      local left
+      left, skips = by_name(pool, p, hand, skips)
+      p = left and p or p + 1
+    end
+  end
 
   local choose
-  if call('EXISTS', P .. 'q:c0', P .. 'q:c1', P .. 'q:c2') > 0 then
+  if meta[7] ~= '1' and call('EXISTS', P .. 'q:c0', P .. 'q:c1', P .. 'q:c2') > 0 then
     -- The lane to go on with, how many of it at most; and how many have overtaken what is first in
     -- the other lane so far, and whose nonce is the last.
     choose = function(most)
@@ -88,7 +131,7 @@ local function take(pool, limit, lease)
       return deep, most
     end
   end
-  while p <= 2 and #leases / 2 < limit and skips > 0 and room > 0 do
+  while meta[7] ~= '1' and p <= 2 and #leases / 2 < limit and skips > 0 and room > 0 do
     local before = #leases / 2
     local lane, most, passed, first = 'q:' .. p, limit - before, nil, nil
     if choose then
@@ -99,37 +142,7 @@ local function take(pool, limit, lease)
     for i, entry in ipairs(call('LRANGE', lane, 0, math.min(most, BUDGET) - 1)) do
       n = i
       local nonce, id = entry:sub(1, NONCE), entry:sub(NONCE + 1)
-      local T = task(id)
-      local ready = T and T.s == ENQUEUED and T.n == nonce
-      local plain = ready and T.h and T.b and not T.a and not T.y
-      local bytes, start, list
-      if ready and not plain then
-        bytes, start = body(id, T)
-        list = arguments(id, T)
-        if bytes == nil or list == nil then
-          finish(id, T, verdict(id, T, 'x', DAMAGED))
-          ready = false
-        end
-      end
-      if ready then
-        local d, e = deliveries(T) + 1, T.e and text((sensible(T.e) or 0) + 1) or '1'
-        call('HSET', P .. 't:' .. id, 's', PROCESSING, 'e', e, 'o', pool, 'q', moment)
-        if T.j then
-          call('HDEL', P .. 't:' .. id, 'j')
-        end
-        if T.d then   -- it is not the epoch, as it is for most tasks
-          call('HSET', P .. 't:' .. id, 'd', d)
-        end
-        leases[#leases + 1] = T.l and sensible(T.l) and now + T.l or usual
-        leases[#leases + 1] = id
-        if plain then
-          local k = #taken
-          taken[k + 1], taken[k + 2], taken[k + 3] = id, nonce .. e, d
-          taken[k + 4], taken[k + 5] = T.h, T.b
-        else
-          taken[#taken + 1] = {id, nonce .. e, d, header(id, T), bytes, start, list, T.y}
-        end
-      else
+      if not hand(id, nonce, task(id)) then
         count('dead', -1)
         skips = skips - 1
       end
