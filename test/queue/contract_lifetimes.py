@@ -276,6 +276,18 @@ class LetGo(Contract):
         self.end('b')
         self.goes('a')
 
+    def test_as_plain_ones(self) -> None:
+        """However they are put, all is known of them that is of others, also after a purge."""
+        for _ in range(2):
+            self.put(message('a'), message('b'))
+            self.put(step('c'), step('d'))
+            self.put(step('e'))
+            seen = self.q.inspect(['a', 'b', 'c', 'd', 'e'])
+            self.assertEqual(len({one._replace(nonce='', ahead=0) for one in seen if one}), 1)
+            self.assertEqual(self.q.purge(), 5)
+            self.advance(const.TICK)
+            self.q.beat('p1')
+
     def test_a_new_life(self) -> None:
         """A new life of the id begins anew."""
         self.put(step('a'), message('b', 'a'))
