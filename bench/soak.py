@@ -25,6 +25,7 @@ from worq.pool.thread import WorkerPool  # noqa: E402
 
 STEPS = 20
 SLACK = 4 << 20    # bytes
+PACE = 0.1         # seconds between two pipelines: what has ended within the last two is there yet
 
 
 def resident() -> int:
@@ -63,6 +64,7 @@ def soak(url: str, tasks: int, seconds: float, pipelines: int = 0) -> list[int]:
             for step in range(1, STEPS + 1):
                 for _ in range(tasks // STEPS // 5 if pipelines else 0):
                     pipeline().wait()
+                    time.sleep(PACE)
                 for _ in range(0, 0 if pipelines else tasks // STEPS, 1000):
                     for deferred in worq.map(short, ['a'] * min(1000, tasks // STEPS)):
                         deferred.wait()
