@@ -230,8 +230,13 @@ class File:
         name = self.path.replace('%', '%25').replace('?', '%3f').replace('#', '%23')
         db = sqlite3.connect(f'file:{name}?mode=rw', timeout=self._patience, uri=True,
                              isolation_level=None, check_same_thread=False, cached_statements=512)
-        for pragma in PRAGMAS:
-            db.execute('PRAGMA ' + pragma.format(sync='FULL' if self._sync == 'full' else 'NORMAL'))
+        try:
+            for pragma in PRAGMAS:
+                db.execute('PRAGMA ' + pragma.format(
+                    sync='FULL' if self._sync == 'full' else 'NORMAL'))
+        except BaseException:   # it is no database
+            db.close()
+            raise
         return db
 
     def _open(self) -> sqlite3.Connection:
@@ -340,11 +345,14 @@ class File:
     def close(self) -> None:
         """Close it. It is opened again when it is used."""
         with self.reading, self.lock:
-            if self._reader is not None:
-                with suppress(sqlite3.Error):
-                    self._reader.close()
-                self._reader = None
-            self._close_writer()
+            self._close_both()
+
+    def _close_both(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            with suppress(sqlite3.Error):
+                reader.close()
+        self._close_writer()
 
     def _close_writer(self) -> None:
         writer, self._writer = self._writer, None
@@ -360,8 +368,8 @@ class File:
 
     def __del__(self) -> None:
         # While the interpreter ends no other thread runs that could be waited for.
-        if getattr(self, '_writer', None) is not None and not sys.is_finalizing():
-            self._close_writer()
+        if not sys.is_finalizing() and getattr(self, '_lock_fd', -1) >= 0:
+            self._close_both()
 
     def _explain(self, error: sqlite3.Error) -> QueueError:
         """What an error of SQLite means, and what to do about it."""
