@@ -204,6 +204,7 @@ class ResultContract(TestingCalls, BrokerCase):
     def test_no_such_task(self):
         """A task that nobody exposes fails with the text of 1.x; a note says what there is."""
         d = self.q.func('arg')
+        self.b.backend.join('test-pool', {'unknown_grace': '0'})   # else it waits for another pool
         self.work(self.b)
         failure = d.exception(10)
         self.assertEqual(str(failure), f'func [{self.name}:{d.id}] no such task')

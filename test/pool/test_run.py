@@ -110,7 +110,7 @@ class Run(unittest.TestCase):
         """A name that is not exposed is refused: another pool may know it. It says what is."""
         def note():
             outcome = run(self.broker, self.delivery('nobody'))
-            failure = self.failure(outcome, 'refuse')
+            failure = self.failure(outcome, 'unknown')
             self.assertEqual(failure.error, 'no such task')   # no more, as in 1.x
             note, = failure.__notes__
             self.assertIn(note, failure.traceback)

@@ -278,6 +278,8 @@ class Desk:
     def _settled(self, outcomes: Iterable[Outcome], words: Iterable[str]) -> None:
         for outcome, word in zip(outcomes, words):
             self._drop(outcome.token)
+            if outcome.word == 'unknown' and word == 'ok':   # else another pool may have it
+                log.error('%s: no such task, and no pool that lives has it', outcome.id)
             if word == 'stale':
                 log.warning('the outcome of %s came too late: it had been cancelled, or given '
                             'to another pool', outcome.id)

@@ -66,7 +66,8 @@ def run(broker: Broker, delivery: Delivery, control: Control = FREE) -> Outcome:
 it has, long ago, and the value is to be signed      value
     it raises anything, SystemExit included              retry or failure
     its arguments or its result cannot be coded          failure
-    no task of that name, or signed with another secret  refuse
+    no task of that name                                 unknown
+    it is signed with another secret                     refuse
     ==================================================== =====================
     """
     this = Run(broker, delivery)
@@ -115,7 +116,7 @@ class Run:
             return self._sign_anew()
         function = self.broker.tasks.get(self.name)
         if function is None:
-            return self.failure(UNKNOWN, 'refuse',
+            return self.failure(UNKNOWN, 'unknown', quiet=True,
                                 note=_known(self.broker.tasks) + control.exposes)
         try:
             args, kw = self._read()

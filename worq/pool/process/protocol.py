@@ -26,7 +26,8 @@ LIMIT, PROGRESS, WAITS = b'l', b'p', b'w'
 ASK, ANSWER = b'q', b'a'                       # the one to the manager, the other back
 
 #: What a child may say that a task came to; the other words are the manager's.
-WORDS = {word.encode(): word for word in ('value', 'failure', 'refuse', 'retry', 'delegate')}
+WORDS = {word.encode(): word for word in ('value', 'failure', 'refuse', 'unknown', 'retry',
+                                          'delegate')}
 
 
 def pack_tasks(deliveries: Iterable[Delivery]) -> list[bytes]:
