@@ -107,6 +107,16 @@ class Inspect(Contract):
             self.assertEqual(times.peak, 1 << 30)
             self.assertTrue(4_000 < times.ended - times.taken <= 7_000, times)   # by this machine
 
+    def test_times_of_a_short_one(self) -> None:
+        """What has begun and ended just now has times, too; an outcome that tells none has none."""
+        self.put(message('short'), message('unknown'))
+        short, unknown = self.q.take('p1', 2)
+        moment = now()
+        self.settle(outcome(short)._replace(begun=moment, ended=moment), outcome(unknown))
+        times = [seen.times for seen in self.q.inspect(['short', 'unknown'])]
+        self.assertTrue(0 <= times[0].ended - times[0].begun < 1_000, times)
+        self.assertEqual(times[1].begun, 0)
+
     def test_ignored(self) -> None:
         """Of what ignores its result nothing is kept; that is told while there is something."""
         self.put(message('a', flags=base.IGNORE_RESULT), message('b'))

@@ -45,7 +45,7 @@ def times(life: Life) -> Times:
     """When what became of it. Of its outcome only what ended it tells."""
     begun, ended, peak = map(int, life.age.split()) if life.over and life.age else (0, 0, 0)
     ready = life.ready or (life.put if life.taken else 0)   # a gate is taken from the start
-    return Times(life.put, ready, life.taken, life.over - begun if begun or ended else 0,
+    return Times(life.put, ready, life.taken, life.over - begun if life.over and life.age else 0,
                  life.over - ended if life.over else 0, life.tries + 1, peak << 10)
 
 
