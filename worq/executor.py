@@ -7,7 +7,6 @@ from functools import partial
 from importlib.util import find_spec
 from itertools import chain, islice
 import os
-import pickle
 from queue import SimpleQueue
 from threading import Lock, Thread
 import time
@@ -42,7 +41,8 @@ def _chunk(function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[A
 
 def _init(url: str, name: str, codec: str, first: bytes) -> Broker:
     """In a child."""
-    initializer, initargs = pickle.loads(first)
+    given: Any = FORMATS[codec].load(first)
+    initializer, initargs = given
     if initializer is not None:
         initializer(*initargs)
     broker = get_broker(url, name, codec=codec)
