@@ -418,10 +418,10 @@ class TaskQueue(base.TaskQueue):
 
     def oldest(self) -> list[int | None]:
         def verb(store: Rows) -> list[int | None]:
-            ready = [[at for at, in store.db.execute(
-                "SELECT ready FROM worq_task WHERE q=? AND gen=? AND priority=? AND "
-                "state='enqueued' ORDER BY place LIMIT ?",
-                (store.q, store.generation, priority, const.LOOK))]
+            ready = [[at for fresh in (0, 1) for at, in store.db.execute(
+                'SELECT ready FROM worq_task WHERE q=? AND gen=? AND priority=? AND '   # not aside
+                "(nargs = 0)=? AND state='enqueued' AND place<>0 ORDER BY place LIMIT ?",
+                (store.q, store.generation, priority, fresh, const.LOOK))]
                 for priority in sorted(const.PRIORITIES.values())]
             return [max(store.now - min(found), 0) if found else None for found in ready]
         return self._look(verb)
