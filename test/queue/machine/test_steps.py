@@ -51,6 +51,22 @@ class StepsTest(unittest.TestCase):
             self.step()
         eq_(self.settle(), ids)
 
+    def test_when_a_tick_is_due(self) -> None:
+        """It is known when a tick will find something: nothing, a lease that ends, what is due."""
+        store = self.q._store
+        self.put(message('a', lease=5_000))
+        self.q.beat('p')
+        eq_(store.next_tick(), None)
+        delivery, = self.q.take('p', 1)
+        eq_(store.next_tick(), self.now + 5_000)
+        self.put(message('b', delay=3_000))
+        eq_(store.next_tick(), self.now + 3_000)
+        self.put(message('c', 'a', expires=2_000))
+        eq_(store.next_tick(), self.now + 2_000)
+        self.put(message('d', delay=1))
+        eq_(store.next_tick(), self.now + const.TICK)   # there has just been one
+        self.q.settle('p', [outcome(delivery)])
+
     def test_one_budget_for_a_verb(self) -> None:
         """However many outcomes a verb settles, their dependents share its budget."""
         sources = [f'a{n}' for n in range(5)]
