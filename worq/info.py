@@ -30,6 +30,7 @@ class Info(NamedTuple):
     attempt: int             #: which attempt this is, or was the last, from 1; 0: not known
     where: str               #: the pool that has it, or that ran it last, as its id in ``pools()``
     peak: int | None         #: bytes of memory that its worker process has had until then, at most
+    skipped: int             #: how many failed arguments ``on_error='skip'`` has left out
     note: str                #: why nothing is known, or will be; mostly empty
 
 
@@ -40,12 +41,13 @@ def info(broker: Any, id: str, name: str) -> Info:
     """
     found, = broker.backend.inspect([id])
     if found is None:
-        return Info(id, name, const.UNKNOWN, None, None, None, None, 0, '', None, NOTHING)
+        return Info(id, name, const.UNKNOWN, None, None, None, None, 0, '', None, 0, NOTHING)
     header = found.header.partition(b'\n')[0].decode('utf-8', 'replace')
     times = found.times
     return Info(id, line(header) if header else name, found.state, _seconds(times.put),
                 _seconds(times.ready), _begun(broker, id, found), _seconds(times.ended),
-                times.attempt, found.pool, times.peak or None, IGNORED if found.ignored else '')
+                times.attempt, found.pool, times.peak or None, times.skipped,
+                IGNORED if found.ignored else '')
 
 
 def _begun(broker: Any, id: str, found: Inspection) -> float | None:

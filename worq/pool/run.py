@@ -72,7 +72,8 @@ it has, long ago, and the value is to be signed      value
     """
     this = Run(broker, delivery)
     try:
-        return this.outcome(control)
+        outcome = this.outcome(control)
+        return outcome._replace(skipped=this.skipped) if this.skipped else outcome
     except BaseException as err:
         # Only what is scarce, memory or stack, can bring us here: say the least.
         return this.failure(type(err).__name__ + ': ')
@@ -104,6 +105,7 @@ class Run:
     policy = Policy()
     given: dict[str, bytes] | None = None   # arguments by id, once they are asked for
     values: list[object] | None = None      # what they came to, if some may be left out
+    skipped = 0                             # how many of them were
 
     def __init__(self, broker: Broker, delivery: Delivery) -> None:
         self.broker = broker
@@ -201,6 +203,7 @@ class Run:
             return self._encode(skipped.fatal)
         if not skipped.number:
             return None
+        self.skipped = skipped.number
         log.info('%s [%s:%s] runs without %d of its arguments, which failed: %s', self.name,
                  self.broker.name, line(self.delivery.id), skipped.number, skipped.first)
         return self._encode(other) if pair else None

@@ -109,15 +109,17 @@ class Outcome(NamedTuple):
     begun: int = 0       #: when its code was begun, in µs, by `now` in here; 0: not known
     ended: int = 0       #: ... and when it had ended
     peak: int = 0        #: KiB of memory that its worker has had until then, at most; 0: not known
+    skipped: int = 0     #: how many failed arguments were left out of its lists
 
     @property
     def age(self) -> str:
-        """As it is stored: how many ms ago it was begun, and had ended, and the peak."""
+        """As it is stored: how many ms ago it was begun, and had ended, the peak, the skipped."""
         if not self.ended:
             return ''
         moment = now()
-        return '%d %d %d' % ((moment - self.begun) // 1000, (moment - self.ended) // 1000,
+        told = '%d %d %d' % ((moment - self.begun) // 1000, (moment - self.ended) // 1000,
                              self.peak)
+        return f'{told} {self.skipped}' if self.skipped else told
 
 
 class Held(NamedTuple):
@@ -166,6 +168,7 @@ class Times(NamedTuple):
     ended: int = 0       #: when it had ended, as that told, or else when the queue ended it
     attempt: int = 0     #: which attempt this is, or was the last, from 1
     peak: int = 0        #: bytes of memory that its worker has had until its end, at most
+    skipped: int = 0     #: failed arguments that were left out of its lists, as that told
 
 
 class Inspection(NamedTuple):

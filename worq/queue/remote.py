@@ -128,7 +128,8 @@ def arguments(value: Any) -> tuple[Argument, ...]:
 
 
 message = record(Message, text, nonce, data, data, arguments, *[number] * 7)
-outcome = record(Outcome, text, data, text, data, number, nothing, number, number, number)
+outcome = record(Outcome, text, data, text, data, number, nothing, number, number, number,
+                 number)
 held = record(Held, text, data, data)
 
 #: What a child may ask, and of what its arguments are made. All else is for pools.

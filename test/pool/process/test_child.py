@@ -34,6 +34,7 @@ OUTCOME_LIST = [
     Outcome('\u2603 b', b't2', 'failure', b''),
     Outcome('c', b't3', 'delegate', target=Argument('an id: of\nany kind', 'n' * 12)),
     Outcome('d', b't4', 'refuse', b'why'),
+    Outcome('e', b't5', 'value', b'', skipped=3),
 ]
 
 

@@ -61,9 +61,10 @@ def pack_outcome(outcome: Outcome, begun: int = 0, ended: int = 0, peak: int = 0
 
     :param begun: as in the outcome, which it takes the place of; and so for `ended` and `peak`.
     """
-    id, token, word, data, delay, target, *_ = outcome
+    id, token, word, data, delay, target, *_, skipped = outcome
     extra = b'%d' % delay if target is None else f'{target.nonce} {target.id}'.encode()
-    return id.encode(), token, word.encode(), data, extra, b'%d %d %d' % (begun, ended, peak)
+    times = b'%d %d %d %d' % (begun, ended, peak, skipped)
+    return id.encode(), token, word.encode(), data, extra, times
 
 
 def unpack_outcomes(parts: Sequence[bytes]) -> Iterator[Outcome]:
@@ -87,10 +88,12 @@ def unpack_outcomes(parts: Sequence[bytes]) -> Iterator[Outcome]:
                 delay = int(extra)
                 if not 0 <= delay <= const.SPAN * 1000 or len(data) > const.MEMO:
                     raise ValueError('not a retry')
-            begun, ended, peak = map(int, times.split())
-            if not 0 <= begun <= ended < 1 << 62 or not 0 <= peak < 1 << 42:
+            begun, ended, peak, skipped = map(int, times.split())
+            if not 0 <= begun <= ended < 1 << 62 or not 0 <= peak < 1 << 42 \
+                    or not 0 <= skipped <= const.COUNT:
                 raise ValueError('not the times of a task')
-            yield Outcome(id.decode(), token, WORDS[word], data, delay, target, begun, ended, peak)
+            yield Outcome(id.decode(), token, WORDS[word], data, delay, target, begun, ended, peak,
+                          skipped)
     except (ValueError, KeyError) as error:
         raise FrameError('a frame of outcomes that is none') from error
 

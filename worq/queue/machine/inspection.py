@@ -43,10 +43,11 @@ def inspect(graph: Graph, life: Life, start: int = -1) -> Inspection:
 
 def times(life: Life) -> Times:
     """When what became of it. Of its outcome only what ended it tells."""
-    begun, ended, peak = map(int, life.age.split()) if life.over and life.age else (0, 0, 0)
+    told = map(int, life.age.split()) if life.over else ()
+    begun, ended, peak, skipped = (*told, 0, 0, 0, 0)[:4]
     ready = life.ready or (life.put if life.taken else 0)   # a gate is taken from the start
     return Times(life.put, ready, life.taken, life.over - begun if life.over and life.age else 0,
-                 life.over - ended if life.over else 0, life.tries + 1, peak << 10)
+                 life.over - ended if life.over else 0, life.tries + 1, peak << 10, skipped)
 
 
 def status(life: Life) -> str:

@@ -132,11 +132,11 @@ def times(state: bytes, *moments: bytes) -> Times:
         return Times()
     *_, age = moments
     put, ready, taken, ended, tries = map(number, moments[:5])
-    begun, before, peak = map(number, (age.split() + [b''] * 3)[:3])
+    begun, before, peak, skipped = map(number, (age.split() + [b''] * 4)[:4])
     if not ready and (taken or state == b'e'):
         ready = put   # at once
     return Times(put, ready, taken, ended - begun if ended and age else 0,
-                 ended - before if ended else 0, tries + 1, peak << 10)
+                 ended - before if ended else 0, tries + 1, peak << 10, skipped)
 
 
 def all_words(n: int, others: Sequence[Any]) -> list[str]:
