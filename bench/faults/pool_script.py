@@ -22,7 +22,7 @@ def main(url: str, name: str, workers: int = 2, kind: str = 'process', grace: fl
     """
     if host:
         truth = base.describe
-        base.describe = lambda: {**truth(), 'host': host, 'boot': host}
+        base.describe = lambda *args: {**truth(*args), 'host': host, 'boot': host}
     broker = tasks.expose(url, name)
     if kind == 'process':
         process.WorkerPool(broker, tasks.init, (name,), workers=workers, grace=grace).start()

@@ -24,6 +24,7 @@ from bench.guard import Guard
 from test import support
 from worq import get_broker
 from worq.queue.redis.audit import KEPT
+from worq.queue.redis.queue import QUEUES
 
 __all__ = ['Rig', 'Pool', 'alive', 'children', 'ROOT']
 
@@ -188,12 +189,16 @@ class Rig:
         return list(found)
 
     def leaks(self) -> list[str]:
-        """Keys that nobody owns and that do not end by themselves."""
+        """Keys that nobody owns and that do not end by themselves.
+
+        Sets of names that pools know are told by the audit, if nobody owns them.
+        """
+        kept = {*KEPT, 'knows'}
         prefix = f'worq:{{{self.name}}}:'
         with redis.Redis.from_url(self.plain or self.url) as client:
             names = [name.decode() for name in client.scan_iter(count=1000)]
-            return [name for name in names
-                    if name.removeprefix(prefix).partition(':')[0] not in KEPT
+            return [name for name in names if name != QUEUES
+                    and name.removeprefix(prefix).partition(':')[0] not in kept
                     and client.ttl(name) == -1]
 
 
