@@ -325,7 +325,8 @@ class Urls(unittest.TestCase):
         for scheme in worq.SCHEMES:
             rest = {'memory': '', 'unix': '/x'}.get(scheme, 'localhost/s')
             rest = 'localhost' if 'sentinel' not in scheme and rest != '/x' else rest
-            worq.get_broker(f'{scheme}://{rest}', 'schemes', secret='x' * 16).close()
+            if scheme != 'sqlite':   # an address of a file is another matter
+                worq.get_broker(f'{scheme}://{rest}', 'schemes', secret='x' * 16).close()
         with self.assertRaisesRegex(ValueError, r'redis\+sentinel://.*redis\+cluster://'):
             worq.get_broker('sentinel://a')
 
