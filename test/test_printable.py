@@ -180,7 +180,7 @@ class Readers(unittest.TestCase):
             with self.subTest(raw[:30]):
                 self.client.hset(key, 'j', raw)
                 told = one.explain()
-                self.assertIn('running', told)
+                self.assertIn('processing', told)
                 self.assertTrue(all(part.isprintable() for part in told.split('\n')), told)
                 self.assertIsInstance(one.progress, Progress | None)
         self.broker.backend.beat('p', [Held(one.id, held.token, Progress(1, 2, 'half').encode())])
