@@ -9,7 +9,7 @@ from test.broker_case import BrokerCase, on_every_queue
 from test.support import eventually
 from test.test_inbox import Counting, identity
 from worq import inbox
-from worq.errors import QueueError, Unfinished
+from worq.errors import QueueError
 
 WAIT = 30
 
@@ -71,29 +71,6 @@ class LostNewsContract(BrokerCase):
         with self.assertRaisesRegex(QueueError, 'away'):
             self.b.inbox.subscribe(deferred, announce)
         announce.assert_not_called()
-
-    def test_asked_for_in_part(self):
-        """Who subscribes and got a part of the answer in time leaves the rest to who listens."""
-        listening, watched = threading.Event(), []
-
-        def watch(client, ids):
-            if threading.current_thread() is threading.main_thread():
-                listening.wait(WAIT)
-                raise Unfinished('there is more')
-            watched.append(ids)
-            return self.real.watch(client, ids)
-
-        def wait(client, timeout):
-            listening.set()
-            return self.real.wait(client, timeout)
-
-        deferred, announce = self.q.identity(1), mock.Mock()
-        self.stand_before(watch=watch, wait=wait)
-        self.addCleanup(self.b.inbox.unsubscribe, deferred, announce)
-        self.b.inbox.subscribe(deferred, announce)
-        eventually(lambda: watched, 2 * [[deferred.id]])
-        self.work(self.worker)
-        eventually(lambda: announce.called)
 
     def test_news_lost_with_the_connection(self):
         """Who listened when the connection broke asks again at once: the news may be gone."""

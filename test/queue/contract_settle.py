@@ -432,6 +432,17 @@ class Delegate(Contract):
         self.assertEqual((self.outcome_of('o1')[0], self.origin_of('o1')), (b'c', None))
         self.assertEqual((self.outcome_of('o2')[0], self.origin_of('o2')), (b'c', 'i'))
 
+    def test_fails_after_it_was_let_go(self) -> None:
+        """A task that got a value, lost its only dependent and then fails, all by outcomes of one
+        step, ends when its time is over."""
+        self.put(message('a'), message('b'), message('c'), message('fails', 'a', 'c'),
+                 message('dependent', 'b', 'fails'))
+        a, b, c = self.q.take('p1', 3)
+        self.settle(outcome(a), outcome(b, 'failure', b'no'), outcome(c, 'failure', b'no'))
+        self.drain()
+        self.assertEqual(self.q.status(['fails', 'dependent']), ['failed', 'failed'])
+        self.assertEqual(self.q.audit(), [])
+
     def test_settle_nothing(self) -> None:
         """To settle nothing changes nothing, also if there is work left over."""
         self.put(message('a', expires=700), message('b', 'a'))

@@ -36,6 +36,10 @@ def f() -> None:
     pass
 
 
+def init(url):
+    pass
+
+
 class Worded(int):
     """Says something else as text."""
 
@@ -156,15 +160,15 @@ class Refused(unittest.TestCase):
 
     def test_pools(self) -> None:
         """Pools' parameters."""
-        for pool, more in (thread.WorkerPool, ()), (process.WorkerPool, (f,)):
+        for pool, more in (thread.WorkerPool, ()), (process.WorkerPool, (init,)):
             self.check(lambda value, pool=pool, more=more: pool(
                 self.broker, *more, workers=value), [*COUNTS, 0, 20_000], 'workers')
             made = pool(self.broker, *more, workers=1)
             self.check(lambda value, made=made: made.start(timeout=value), SPANS, 'timeout')
-        self.check(lambda value: process.WorkerPool(self.broker, f, grace=value), SPANS, 'grace')
+        self.check(lambda value: process.WorkerPool(self.broker, init, grace=value), SPANS, 'grace')
         self.check(lambda value: process.WorkerPool(
-            self.broker, f, max_worker_tasks=value), [*COUNTS, 0], 'max_worker_tasks')
-        stopped = process.WorkerPool(self.broker, f, workers=1)
+            self.broker, init, max_worker_tasks=value), [*COUNTS, 0], 'max_worker_tasks')
+        stopped = process.WorkerPool(self.broker, init, workers=1)
         self.check(lambda value: stopped.stop(grace=value), SPANS, 'grace')
 
     def test_others(self) -> None:

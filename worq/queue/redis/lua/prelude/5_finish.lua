@@ -107,6 +107,8 @@ local function finish(id, T, record, owner)
     record = nil
   else
     local ended = {'b', not owner and 'o' or nil}
+    -- Since it was read a dependent may have ended, and so let go of it, in this very step.
+    T.i = T.i and call('HGET', key, 'i')
     if T.i == '0' then
       table.insert(ended, 'i')
       T.i = nil
