@@ -340,7 +340,7 @@ class InboxContract(BrokerCase):
         """An awaited failure raises; an await that is cancelled leaves nothing behind."""
         async def main():
             with self.assertRaises(worq.TaskFailure):
-                await self.q.nobody()
+                await self.q.identity()   # it wants an argument
             forgotten = asyncio.ensure_future(_value(self.q.identity(1)))
             await asyncio.sleep(0)
             forgotten.cancel()
