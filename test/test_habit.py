@@ -166,6 +166,27 @@ class HabitContract(BrokerCase):
             eq_(d.has_value(), length == 1)   # what is long is fetched by who waits for it
             eq_(d.result(30), 'x' * length)
 
+    def test_doubts_before_the_put_is_over(self):
+        """Nobody looks for what the queue may not know yet, though news of others was missed."""
+        for n in range(3):
+            d = self.q.identity(n)
+            self.work(self.worker)
+            eq_(d.result(30), n)
+        box, real = self.b.inbox, self.b.backend.put
+        doubted = []
+
+        def put(messages, gate='', client=''):
+            box._doubt()
+            doubted.extend(one.id for one in messages if one.id in box._fresh)
+            return real(messages, gate, client)
+        with mock.patch.object(self.b.backend, 'put', put):
+            deferred = self.q.identity(3)
+        eq_(doubted, [])
+        self.assertIn(deferred.id, box._asked)   # so it was foreseen
+        box._doubt()
+        self.assertIn(deferred.id, box._fresh)   # and now it may be looked for
+        eq_(box._putting, set())
+
     def test_put_that_fails(self):
         """A call that cannot be put, as far as anybody knows, is not waited for."""
         def put(messages, gate, client):

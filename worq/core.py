@@ -154,8 +154,12 @@ class Broker(Unsendable):
         else:
             client = '' if options.id or options.ignore_result or options.keep == NEEDED \
                 else self.inbox.foresee(entry.deferred)
-            for refusal in self.backend.put([entry.message], '', client):
-                raise self._refused(name, refusal)   # there is nothing to mend
+            try:
+                for refusal in self.backend.put([entry.message], '', client):
+                    raise self._refused(name, refusal)   # there is nothing to mend
+            finally:
+                if client:
+                    self.inbox.is_put(entry.deferred.id)
             if client:
                 return self._promise([entry.deferred], True)[0]
         return self._promise([entry.deferred])[0]

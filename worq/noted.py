@@ -23,6 +23,7 @@ class Noted(Waiters):
         self._fresh: dict[str, ref[Deferred]] = {}    # never asked for yet
         self._steps: dict[str, ref[Deferred]] = {}    # ... and passed over, see `next_ones`
         self._asked: dict[str, ref[Deferred]] = {}    # watched, along with others or by their put
+        self._putting: set[str] = set()               # of these: whose put has not returned
         self._crowd = 1024                            # sweep when there are more
         self._habit = Habit()
 
@@ -30,12 +31,18 @@ class Noted(Waiters):
         """Before a new Deferred's task is put: the client that should watch it; '' if none should.
 
         From now on it counts as asked for, for its news may come before the put has returned. If
-        that fails nobody will have it, so nobody will rely on this.
+        that fails nobody will have it, so nobody will rely on this. Nobody must look for it
+        before `is_put` has said so: the queue may not know it yet.
         """
         if not self._habit.guess(deferred.id):
             return ''
+        self._putting.add(deferred.id)
         self._asked[deferred.id] = ref(deferred)
         return self.client
+
+    def is_put(self, id: str) -> None:
+        """The put has returned, or failed, of a Deferred that was foreseen."""
+        self._putting.discard(id)
 
     def note(self, deferreds: Iterable[Deferred]) -> None:
         """Remember new Deferreds, so that a look for another one can ask for them too."""
@@ -88,8 +95,9 @@ class Noted(Waiters):
         Else ten thousand whose news is lost would be found one by one, each after `REWATCH`.
         """
         with self._lock:
-            doubtful = {id: r for id, r in self._asked.items() if id not in self._waiting}
+            doubtful = {id: r for id, r in list(self._asked.items()) if id not in self._waiting
+                        and id not in self._putting}
             for id in doubtful:
-                del self._asked[id]
+                self._asked.pop(id, None)
         for id, deferred in doubtful.items():
             self._fresh.setdefault(id, deferred)
