@@ -108,15 +108,17 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from worq import const
+from worq.queue.reading import Reading
 from worq.queue.records import (
-    CANCELLED, EXPIRED, FAILURE, KINDS, VALUE, Argument, Bell, Delivery, Held, Hop, Inspection,
-    Late, Lost, Message, Outcome, Record, Refusal, Times, Turn, path, unpack,
+    CANCELLED, EXPIRED, FAILURE, KINDS, VALUE, Argument, Bell, Content, Death, Delivery, Held, Hop,
+    Inspection, Late, Lost, Message, Node, Outcome, Record, Refusal, Row, Times, Turn, path, unpack,
 )
 from worq.trust import without_password
 
 __all__ = [
     'TaskQueue', 'Message', 'Argument', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Late', 'Lost',
-    'Turn', 'Inspection', 'Times', 'Bell', 'Hop', 'Record', 'unpack', 'path',
+    'Turn', 'Inspection', 'Times', 'Bell', 'Hop', 'Record', 'Row', 'Node', 'Content', 'Death',
+    'unpack', 'path',
     'VALUE', 'FAILURE', 'EXPIRED', 'CANCELLED', 'KINDS', 'IGNORE_RESULT', 'PASS', 'GATE',
     'NEEDED', 'LENT',
 ]
@@ -126,7 +128,7 @@ IGNORE_RESULT, PASS, GATE = const.IGNORE_RESULT, const.PASS, const.GATE
 NEEDED, LENT = const.NEEDED, const.LENT
 
 
-class TaskQueue:
+class TaskQueue(Reading):
     """Queue and result store in one. Every method may be called from any thread.
 
     :param url: where the backend is.
@@ -264,33 +266,6 @@ class TaskQueue:
         raise NotImplementedError
 
     # -- readers --------------------------------------------------------------
-
-    def status(self, ids: Sequence[str]) -> list[str | None]:
-        """How each task stands, a word of ``const.STATES``; None if unknown.
-
-        Of a completed one it is how it ended, by the kind of its outcome on record
-        (``const.ENDS``; of one that is damaged, 'failed').
-        """
-        raise NotImplementedError
-
-    def inspect(self, ids: Sequence[str], start: int = -1) -> list[Inspection | None]:
-        """All there is to know of each task, for people; None if it is unknown.
-
-        It costs more than ``status``, and is bounded all the same: open arguments are looked
-        for among the first `const.PUT_LIMIT` arguments, or else the last, and a place among
-        the first `const.AHEAD` of a ready list.
-
-        :param start: from 0: of arguments all that are open are told, of the `const.PUT_LIMIT` that
-            begin with this one.
-        """
-        raise NotImplementedError
-
-    def verify(self, ids: Sequence[str]) -> None:
-        """Look whether live tasks, and what they wait for, are where their states say.
-
-        For those who have waited long: somebody may have deleted keys of the backend. What is found
-        begins a repair, in the background. Of many ids some are looked at. By default: nothing.
-        """
 
     def results(self, ids: Sequence[str], whole: bool = True) -> list[bytes | None]:
         """The outcome on record of each task; None if there is none (yet, or any more).

@@ -73,6 +73,6 @@ def _passed_on(verb: str, method: FunctionType) -> Callable[..., Any]:
     return call
 
 
-for _verb, _method in vars(base.TaskQueue).items():
+for _verb, _method in [item for _part in base.TaskQueue.__mro__ for item in vars(_part).items()]:
     if isinstance(_method, FunctionType) and _verb[0] != '_' and _verb not in vars(TaskQueue):
         setattr(TaskQueue, _verb, _passed_on(_verb, _method))

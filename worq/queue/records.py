@@ -8,8 +8,8 @@ from worq import const
 
 __all__ = [
     'Argument', 'Message', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Lost', 'Turn', 'Inspection',
-    'Times', 'Hop', 'Record', 'Bell', 'Late', 'unpack', 'path', 'VALUE', 'FAILURE', 'EXPIRED',
-    'CANCELLED', 'KINDS',
+    'Times', 'Hop', 'Record', 'Row', 'Node', 'Content', 'Death', 'Bell', 'Late', 'unpack', 'path',
+    'VALUE', 'FAILURE', 'EXPIRED', 'CANCELLED', 'KINDS',
 ]
 
 # kinds of an outcome on record
@@ -171,11 +171,19 @@ class Times(NamedTuple):
     skipped: int = 0     #: failed arguments that were left out of its lists, as that told
 
 
+class Death(NamedTuple):
+    """A delivery that was lost."""
+
+    moment: int          #: when the queue knew of it, in ms since the epoch by its clock
+    pool: str            #: which had it
+    text: str            #: how it died, the first `const.CAUSE` bytes
+
+
 class Inspection(NamedTuple):
     """What there is to know of a task, for people. What does not apply is 0, empty or None.
 
-    Of one that is completed its state, nonce and times, the first line of its header, and the pool
-    that settled it.
+    Of one that is completed its state, nonce, times and deaths, the first line of its header, and
+    the pool that settled it.
     """
 
     state: str               #: as ``status`` answers it
@@ -196,6 +204,53 @@ class Inspection(NamedTuple):
     lost: str = ''           #: why it is not where its state says, if somebody has deleted keys
     ignored: bool = False    #: whether nothing will be kept of it, for its result is ignored
     times: Times = Times()
+    deaths: tuple[Death, ...] = ()   #: the last deliveries that were lost, the latest last
+
+
+class Content(NamedTuple):
+    """What a task was put with, see ``message``."""
+
+    nonce: str
+    header: bytes
+    body: bytes          #: the first of it, if it is long
+    size: int            #: bytes of all of it
+    arguments: tuple[str, ...]   #: the ids of the first `const.PUT_LIMIT` of its arguments
+
+
+class Row(NamedTuple):
+    """A task in a list of those that are in a state, see ``scan``; moments are ms since the epoch.
+    """
+
+    id: str
+    nonce: str
+    name: str            #: of the task: the first line of its header
+    state: str           #: as ``status`` answers it
+    #: 'enqueued': when it became ready; 'processing': when it was taken; when it ended, if it has;
+    #: else when it was last taken, or put if it never was
+    since: int
+    due: int = 0         #: when it is due, if that is later
+    pool: str = ''       #: which has it, or settled it
+    attempt: int = 1     #: which attempt this is, or was the last
+
+
+class Node(NamedTuple):
+    """A task in a graph, see ``family``. Edges are told by ids; `width` and `fan` count them, those
+    that are not told as well, and of `fan` perhaps some that wait no more."""
+
+    id: str
+    nonce: str
+    name: str
+    state: str
+    level: int           #: from the task that was asked for: below 0 above it, above 0 below it
+    width: int = 0       #: how many arguments it has, or had
+    arguments: tuple[str, ...] = ()    #: the first of them
+    target: str = ''     #: what it waits for after a tail call, or took its outcome from
+    fan: int = 0         #: how many wait for it, or did when it ended
+    dependents: tuple[str, ...] = ()   #: the first of them
+    gate: str = ''       #: what holds it back
+    progress: bytes = b''
+    since: int = 0       #: as in a `Row`
+    pool: str = ''
 
 
 class Hop(NamedTuple):

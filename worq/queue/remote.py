@@ -16,7 +16,7 @@ from worq.latch import Latch
 from worq.printable import logger
 from worq.queue import base
 from worq.queue.base import (
-    Argument, Held, Inspection, Lost, Message, Outcome, Refusal, Times,
+    Argument, Content, Death, Held, Inspection, Lost, Message, Node, Outcome, Refusal, Row, Times,
 )
 from worq.queue.validation import check_wait
 
@@ -112,6 +112,12 @@ def record(kind: Callable[..., Any], *fields: Reader) -> Reader:
             raise ValueError(f'not a {kind.__name__}: {value!r}')
         return kind(*(read(one) for read, one in zip(fields, value)))
     return reader
+
+
+def boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f'neither true nor false: {value!r}')
+    return value
 
 
 def nothing(value: Any) -> None:
@@ -245,6 +251,20 @@ class TaskQueue(base.TaskQueue):
         return [None if found is None else _inspection(found)
                 for found in self._ask('inspect', list(ids), start)]
 
+    def message(self, ids: Sequence[str]) -> list[Content | None]:
+        return [None if found is None else Content(*found)._replace(arguments=tuple(found[-1]))
+                for found in self._ask('message', list(ids))]
+
+    def scan(self, state: str, names: Sequence[str] = (), newest: bool = False, cursor: str = '',
+             count: int = 100) -> tuple[list[Row], str]:
+        rows, cursor = self._ask('scan', state, list(names), newest, cursor, count)
+        return [Row(*row) for row in rows], cursor
+
+    def family(self, id: str, up: int = 3, down: int = 3, limit: int = 100) -> list[Node]:
+        nodes = [Node(*found) for found in self._ask('family', id, up, down, limit)]
+        return [node._replace(arguments=tuple(node.arguments), dependents=tuple(node.dependents))
+                for node in nodes]
+
     def results(self, ids: Sequence[str], whole: bool = True) -> list[bytes | None]:
         records: list[bytes | None] = self._ask('results', list(ids))
         return records
@@ -318,4 +338,5 @@ class TaskQueue(base.TaskQueue):
 
 def _inspection(fields: list[Any]) -> Inspection:
     found = Inspection(*fields)
-    return found._replace(arguments=tuple(found.arguments), times=Times(*found.times))
+    return found._replace(arguments=tuple(found.arguments), times=Times(*found.times),
+                          deaths=tuple(Death(*death) for death in found.deaths))

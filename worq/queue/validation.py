@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     from worq.queue.base import Argument, Held, Message, Outcome
 
 __all__ = ['check_messages', 'check_edges', 'check_outcomes', 'check_held', 'check_limit',
-           'check_wait']
+           'check_wait', 'check_scan', 'check_family', 'check_contents']
 
 WORDS = frozenset(['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'unknown', 'lost',
                    'expire'])
 ID_BYTES = 512
 SPAN = const.SPAN * 1_000   # ms
 PRIORITIES = frozenset(const.PRIORITIES.values())
+SCANNED = [state for state in const.STATES if state != const.UNKNOWN]
 
 
 def check_messages(messages: Sequence[Message], gate: str = '') -> None:
@@ -129,3 +130,29 @@ def check_wait(timeout: float) -> None:
     """ValueError if nobody can wait for so long; a negative one has passed already."""
     if not timeout <= const.SPAN:
         raise ValueError(f'{timeout} seconds cannot be waited for')
+
+
+def check_scan(state: str, names: Sequence[str], cursor: str, count: int) -> None:
+    """ValueError if there can be no such page of tasks."""
+    if state not in SCANNED:
+        raise ValueError(f'not a state: {state!r}; there are {", ".join(SCANNED)}')
+    if type(count) is not int or not 1 <= count <= const.ROWS:
+        raise ValueError(f'{count!r} rows of a page; 1 to {const.ROWS}')
+    if isinstance(names, str) or len(names) > const.PATTERNS:
+        raise ValueError(f'names are a list, of {const.PATTERNS} at most')
+    if not isinstance(cursor, str) or not cursor.isascii():
+        raise ValueError(f'not a cursor: {cursor!r}')
+
+
+def check_family(up: int, down: int, limit: int) -> None:
+    """ValueError if no such graph can be told."""
+    if type(up) is not int or type(down) is not int or min(up, down) < 0:
+        raise ValueError(f'{up!r} levels upwards and {down!r} downwards; they are numbers from 0')
+    if type(limit) is not int or not 1 <= limit <= const.NODES:
+        raise ValueError(f'{limit!r} nodes; 1 to {const.NODES}')
+
+
+def check_contents(ids: Sequence[str]) -> None:
+    """ValueError for more messages than can be told at a time."""
+    if len(ids) > const.CONTENTS:
+        raise ValueError(f'{len(ids)} messages at a time; at most {const.CONTENTS}')
