@@ -19,6 +19,7 @@ LATE = {
     ('worq/pool/process/__init__.py', 'worq.pool.process'),
     ('worq/pool/process/watchdog.py', 'faulthandler'),
     ('worq/pool/interrupt.py', 'asyncio'), ('worq/pool/run.py', 'asyncio'),
+    ('worq/pool/loop.py', 'asyncio'), ('worq/pool/loop.py', 'concurrent.futures'),
     ('worq/pool/run.py', 'random'), ('worq/pool/thread/interrupt.py', 'ctypes'),
     ('worq/pool/process/protocol.py', 'tempfile'),
 }

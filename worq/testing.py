@@ -28,9 +28,9 @@ taken, decoded, run, settled), but one after the other, here, and only when the 
 """
 from __future__ import annotations
 
-import asyncio
 from types import CoroutineType
 from typing import Any, Callable, Self
+from weakref import finalize
 
 from worq import const
 from worq.codec import Codec
@@ -39,6 +39,7 @@ from worq.current import Control, CurrentTask, overtime
 from worq.builder import collector_of
 from worq.inbox import Inbox
 from worq.pool.forks import only_here
+from worq.pool.loop import Loop
 from worq.pool.run import runner
 from worq.queue.base import Delivery, Held, Outcome
 from worq.queue.memory import queue as memory
@@ -71,6 +72,8 @@ class Bench:
         self.queue: Queue = self.broker.queue()
         self._backend = backend
         self._hold: Hold | None = None
+        self._loop = Loop()
+        finalize(self, self._loop.close)   # of a bench that nobody closes
         for each in tasks:
             self.broker.expose(each)
         backend.join(POOL, {'tasks': '\n'.join(self.broker.tasks), 'unknown_grace': '0'})
@@ -142,6 +145,7 @@ class Bench:
 
     def close(self) -> None:
         """Forget everything."""
+        self._loop.close()
         self.broker.close()
 
     def __enter__(self) -> Self:
@@ -213,7 +217,7 @@ class Hold(Control):
             self.end_at = self.bench.now + limit
 
     def complete(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
-        return asyncio.run(only_here(coroutine))
+        return self.bench._loop.run(only_here(coroutine))
 
     def end(self) -> None:
         self.task = None

@@ -132,12 +132,12 @@ async def spin_in_group(begun, seen):
 
 @tasks.task
 def stubborn(begun, seen, go=''):
-    """Swallow what is raised, and go on, until this file exists."""
+    """Swallow what is raised, and go on, until this file exists, or the test's folder is gone."""
     touch(begun)
     limit = time.monotonic() + PATIENCE
 
     def on():
-        return time.monotonic() < limit and not os.path.exists(go)
+        return time.monotonic() < limit and not os.path.exists(go) and os.path.exists(begun)
     while on():
         try:
             while on():

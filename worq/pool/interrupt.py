@@ -6,17 +6,19 @@ does not let go then is up to the pool.
 """
 from __future__ import annotations
 
+import sys
 from threading import Thread, get_ident
 import time
-from types import CoroutineType
+from types import CoroutineType, FrameType
 from typing import TYPE_CHECKING, Any, Callable
 
 from worq.current import Control, CurrentTask, overtime
 from worq.printable import logger
 from worq.pool.forks import only_here
+from worq.pool.loop import Loop
 from worq.queue.base import Outcome
 from worq.retry import members
-from worq.shield import Shield, unbroken
+from worq.shield import Shield
 
 if TYPE_CHECKING:
     import asyncio
@@ -45,7 +47,8 @@ class Interrupter(Control, Shield):
         self._error: BaseException | None = None         # that it was interrupted with
         self._wakes: list[Callable[[], object] | None] = []   # of the shields that are up
         self._main: asyncio.Task[Any] | None = None      # while it is a coroutine
-        self._closing = False    # its event loop, which an exception would leave half-closed
+        self._sealed = False  # the code of its event loop runs, which nothing must be raised in
+        self._loop = Loop()
 
     # 1. -- the task ----------------------------------------------------------
 
@@ -69,7 +72,7 @@ class Interrupter(Control, Shield):
     def _clean_up(self) -> None:
         """See to what an exception in the midst of the last task may have left undone."""
         self.task = self._main = None
-        self._closing = self.interrupted = False
+        self._sealed = self.interrupted = False
         self._wakes.clear()
         self._error = None
 
@@ -100,12 +103,12 @@ class Interrupter(Control, Shield):
         self._make_up()
 
     def _put_off(self) -> bool:
-        self.interrupted = self._closing or bool(self._wakes)
+        self.interrupted = self._sealed or bool(self._wakes)
         return self.interrupted
 
     def _make_up(self) -> None:
         """Raise what has been put off, if it need be no more."""
-        if self.interrupted and not self._closing and not self._wakes:
+        if self.interrupted and not self._sealed and not self._wakes:
             self.interrupted = False
             if self._error is not None and not self._cancel_coroutine():
                 raise self._error
@@ -121,19 +124,19 @@ class Interrupter(Control, Shield):
     def complete(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
         outer = self._complete(coroutine)
         try:
-            # Here and not above: it is a third of what a child imports before its first task.
-            with unbroken():   # else an interrupted task might leave half a module to others
-                import asyncio
-            return asyncio.run(outer)
+            # The loop goes on to the next task, and so does asyncio, which is loaded with the
+            # first one: it is a third of what a child imports before its first task.
+            self._seal()
+            return self._loop.run(outer)
         finally:
             outer.close()   # if they were interrupted before they had begun
             coroutine.close()
-            self._closed()
+            self._unseal()
 
     async def _complete(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
         import asyncio
-        self._enter(asyncio.current_task())
         try:
+            self._enter(asyncio.current_task())
             return await only_here(coroutine)
         except asyncio.CancelledError:
             if self._error is not None:
@@ -150,29 +153,44 @@ class Interrupter(Control, Shield):
         finally:
             self._leave()
 
+    def close(self) -> None:
+        """The worker ends, and so does its event loop. In the worker's own thread."""
+        self._loop.close()
+
+    def _seal(self) -> None:
+        self._sealed = True
+
     def _enter(self, main: asyncio.Task[Any] | None) -> None:
         self._main = main
+        self._sealed = False   # now it can be cancelled
+        self._make_up()
 
     def _leave(self) -> None:
-        self._main, self._closing = None, True
+        self._sealed, self._main = True, None
 
-    def _closed(self) -> None:
-        self._closing = False
+    def _unseal(self) -> None:
+        self._sealed = False
         self._make_up()
 
     def _cancel_coroutine(self) -> bool:
         """Cancel it where it waits; False if it does not: then its own code can be hit.
 
-        To raise among the code of the event loop would hit whatever callback it just runs.
+        To raise among the code of the event loop would hit whatever callback it just runs; or,
+        while it makes a note that the coroutine is to go on, keep it from that for ever.
         """
         main = self._main
         if main is None:
             return False
-        import asyncio
-        if asyncio.current_task(main.get_loop()) is main:
-            return False
+        frame: FrameType | None = sys._getframe()
+        while frame is not None:
+            if frame.f_code is _OWN:
+                return False
+            frame = frame.f_back
         main.get_loop().call_soon_threadsafe(main.cancel)
         return True
+
+
+_OWN = Interrupter._complete.__code__   # below it on the stack is the coroutine's own code
 
 
 def rouse(wake: Callable[[], object] | None) -> None:

@@ -281,7 +281,7 @@ class Child:
             try:
                 tasks = list(unpack_tasks(self.read()))
             except EOFError:
-                return
+                return self.interrupter.close()
             last = len(tasks) - 1
             flushed = ended = monotonic_ns()
             self._watching = last > 0

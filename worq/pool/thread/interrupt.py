@@ -81,20 +81,24 @@ class ThreadInterrupter(Interrupter):
         with self._lock:
             super().lower_it()
 
-    def _enter(self, main: asyncio.Task[Any] | None) -> None:
+    def _seal(self) -> None:
         with self._lock:
             # it must not arrive among the code of the event loop
             if self._take_back() and self._error is not None:
                 raise self._error
+            super()._seal()
+
+    def _enter(self, main: asyncio.Task[Any] | None) -> None:
+        with self._lock:
             super()._enter(main)
 
     def _leave(self) -> None:
         with self._lock:
             super()._leave()
 
-    def _closed(self) -> None:
+    def _unseal(self) -> None:
         with self._lock:
-            super()._closed()
+            super()._unseal()
 
     # -- for the keeper ---------------------------------------------------------
 

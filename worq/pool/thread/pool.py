@@ -135,7 +135,7 @@ class WorkerPool:
     def _start(self, worker: Worker) -> None:
         # A program that has wrapped next_task wants to be asked for each task.
         work = self._work_by_hand if 'next_task' in vars(self.broker) else self._work
-        worker.thread = self.thread_factory(target=work, args=(worker,))
+        worker.thread = self.thread_factory(target=worker.live, args=(work,))
         if not self._custom:
             worker.thread.daemon = True
         self.threads.append(worker.thread)   # first: it runs, if this is interrupted now

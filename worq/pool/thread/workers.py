@@ -36,6 +36,13 @@ class Worker:
     def __repr__(self) -> str:
         return f'<Worker {self.number}, {len(self.buffer)} before it, {len(self.done)} behind>'
 
+    def live(self, work: Callable[[Worker], None]) -> None:
+        """All that its thread does."""
+        try:
+            work(self)
+        finally:
+            self.interrupter.close()
+
     def grab(self) -> list[Outcome]:
         """Take all of its outcomes; the keeper may do so at the same time."""
         outcomes: list[Outcome] = []
