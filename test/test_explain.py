@@ -253,7 +253,7 @@ def told(inspections, here=None, others=()):
     backend.open = lambda url, name: mock.Mock(pools=lambda: others[name])
     broker = mock.Mock(backend=backend, codec=Codec('q'))
     broker.name = 'q'
-    return explain(broker, 'a', 'f', None).splitlines()
+    return explain(broker, 'a', 'f').splitlines()
 
 
 def test_lost():

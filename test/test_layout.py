@@ -13,7 +13,8 @@ FILES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text('utf-8'))
          for path in sorted((ROOT / 'worq').rglob('*.py'))}
 # Modules that are dear to load, and needed in one place, some of the time.
 LATE = {
-    ('worq/codec.py', 'cloudpickle'), ('worq/deferred.py', 'asyncio'), ('worq/trust.py', 'secrets'),
+    ('worq/codec.py', 'cloudpickle'), ('worq/core.py', 'worq.view'),
+    ('worq/deferred.py', 'asyncio'), ('worq/trust.py', 'secrets'),
     ('worq/pool/process/child.py', 'ctypes'), ('worq/pool/process/child.py', 'worq.queue'),
     ('worq/pool/process/child.py', 'worq.queue.memory'),
     ('worq/pool/process/__init__.py', 'worq.pool.process'),

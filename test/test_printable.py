@@ -37,6 +37,11 @@ class Words(unittest.TestCase):
         eq_(printable.line('x' * 300, 200), 'x' * 200 + '...')
         eq_(printable.line(5), '5')
 
+    def test_unescaped(self) -> None:
+        """What is shown of a text leads back to it."""
+        for text in [RAW, 'ü\x1b', '\U0010ffff\t', 'plain', 'a\\', 'a\\xz', '\\U7fffffff', '']:
+            eq_(printable.unescaped(printable.line(text)), text)
+
     def test_lines(self) -> None:
         """Of several lines each stays a line, and tabs stay."""
         eq_(printable.lines('a\n\tb\x1b\n'), 'a\n\tb\\x1b\n')

@@ -40,7 +40,7 @@ except ImportError:
     msgpack = None
 
 __all__ = ['UNSIGNED', 'Keyring', 'keyring_for', 'Codec', 'UnknownKey', 'ByValue',
-           'reduce_reference']
+           'reduce_reference', 'msgpack']
 
 Reference = Callable[[object], tuple[str, str]]
 Resolve = Callable[[str, str], object]

@@ -4,7 +4,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from functools import lru_cache, partial
 import logging
-from typing import Any, Callable, Iterable, Self, Sequence, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Self, Sequence, TypeVar, overload
 
 from worq import builder, mistakes, seals
 from worq.blame import Unsendable
@@ -30,6 +30,9 @@ from worq.retry import Policy
 from worq.space import TaskSpace, check_name, definition
 from worq.task import Queue
 from worq.upstream import cancel_upstream
+
+if TYPE_CHECKING:
+    from worq.view import View
 
 __all__ = ['Broker']
 
@@ -418,14 +421,8 @@ class Broker(Unsendable):
 
     def explain(self, deferred: Deferred) -> str:
         """Why a task is not done yet, or how it ended, see ``Deferred.explain``."""
-        def outcome(id: str) -> Any:
-            if id == deferred.id and deferred.has_value():
-                return deferred.exception()
-            raw, = self.backend.results([id])
-            if raw is None:
-                raise LookupError('nothing was kept of it')
-            return self.decode(id, raw)
-        return explain(self, deferred.id, deferred.name, outcome)
+        known = {deferred.id: deferred.exception()} if deferred.has_value() else {}
+        return explain(self, deferred.id, deferred.name, known)
 
     def cancel(self, task_id: str, upstream: bool = False) -> bool:
         """Cancel a task by its id, with all that depends on it.
@@ -451,6 +448,14 @@ class Broker(Unsendable):
         shorter than that it may know nothing.
         """
         return live(self.backend.pools(), self.url)
+
+    def view(self, redact: Callable[[str, str, str], str] | None = None) -> View:
+        """The queue as people see it: numbers, tasks, pools; see `worq.view.View`.
+
+        :param redact: hides what is in arguments and results, see there.
+        """
+        from worq.view import View   # most programs never look
+        return View(self, redact)
 
     def __len__(self) -> int:
         """How many tasks of the queue are not done yet, pending ones among them."""

@@ -6,7 +6,7 @@ pools, and changes nothing. What it says was true a moment ago.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 from worq import const
 from worq.errors import DecodeError, QueueError, TaskCancelled, TaskExpired, TaskFailure
@@ -15,6 +15,7 @@ from worq.pools import WAITING, Pool, Worker, live, read
 from worq.progress import Progress
 from worq.queue.base import Inspection
 from worq.retry import Memo, merged, parse
+from worq.seals import is_value, opened
 
 __all__ = ['explain']
 
@@ -22,19 +23,19 @@ TASKS = 24        # that are told of, at most ...
 SHOWN = 4         # ... and open arguments of each of them
 QUEUES = 50       # other queues that are looked at for pools
 NAME = 200        # characters of a name
+NOTHING: Mapping[str, Any] = {}
 
 
-def explain(broker: Any, id: str, name: str, outcome: Callable[[str], Any]) -> str:
+def explain(broker: Any, id: str, name: str, known: Mapping[str, Any] = NOTHING) -> str:
     """What there is to say of a task, in several lines.
 
     :param broker: the `Broker` of its queue.
     :param name: of the task, should the queue not know it.
-    :param outcome: the value that a task came to, by its id, or the `TaskFailure`; raises
-        LookupError if there is none.
+    :param known: what tasks have come to, of those of which this process knows it.
     """
     try:
         found, = broker.backend.inspect([id])
-        told = Explanation(broker, outcome).of(id, found, name)
+        told = Explanation(broker, known).of(id, found, name)
     except QueueError as error:
         if not error.damaged:
             raise
@@ -45,9 +46,9 @@ def explain(broker: Any, id: str, name: str, outcome: Callable[[str], Any]) -> s
 class Explanation:
     """Goes from task to task, and does not say anything twice."""
 
-    def __init__(self, broker: Any, outcome: Callable[[str], Any]) -> None:
+    def __init__(self, broker: Any, known: Mapping[str, Any]) -> None:
         self.broker = broker
-        self.outcome = outcome
+        self.known = known
         self.told: set[str] = set()
         self._pools: dict[str, Pool] | None = None
 
@@ -165,7 +166,7 @@ class Explanation:
 
     def _ended(self, id: str, end: str) -> str:
         try:
-            value = self.outcome(id)
+            value = self.known[id] if id in self.known else self._failure(id, end)
         except LookupError:
             return ('is unknown to the queue: it was never put, or nothing was to be kept of '
                     'it; or nothing needed it any more, or its result_timeout is over.')
@@ -183,6 +184,18 @@ class Explanation:
             return how
         return f'{word}, since {value.task_name} [{value.queue}:{value.task_id}], which it ' \
                f'depended on, {how}'
+
+    def _failure(self, id: str, end: str) -> TaskFailure | None:
+        """What it failed with; None for a value. That has to verify, but nothing is loaded."""
+        raw, = self.broker.backend.results([id], end != const.SUCCESS)
+        if raw is None:
+            raise LookupError('nothing was kept of it')
+        if raw and not is_value(raw):
+            failure: TaskFailure = self.broker.decode(id, raw)
+            return failure
+        if raw:
+            opened(self.broker.codec, id, raw)
+        return None
 
     # -- parts --
 

@@ -1,13 +1,13 @@
 """What is known of a task: ``deferred.info()``."""
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Mapping, NamedTuple
 
 from worq import const, pools
 from worq.printable import line
 from worq.queue.base import Inspection, Times
 
-__all__ = ['Info', 'info']
+__all__ = ['Info', 'info', 'begun_at']
 
 NOTHING = ('nothing is known of it: it was never put, or its result was ignored, or its '
            'result_timeout is over')
@@ -51,11 +51,18 @@ def info(broker: Any, id: str, name: str) -> Info:
 
 
 def _begun(broker: Any, id: str, found: Inspection) -> float | None:
-    times: Times = found.times
     if found.state != const.PROCESSING:
-        return _seconds(times.begun)
+        return _seconds(found.times.begun)
     # Its pool knows, and tells with its heartbeats.
-    told = broker.backend.pools().get(found.pool)
+    return begun_at(id, found, broker.backend.pools().get(found.pool))
+
+
+def begun_at(id: str, found: Inspection, told: Mapping[str, str] | None) -> float | None:
+    """When a worker began a task that runs, in seconds since the epoch.
+
+    :param told: what its pool has told of itself.
+    """
+    times: Times = found.times
     worker = pools.read(found.pool, told).running(id) if told else None
     if worker is None or worker.id != id or found.taken is None:
         return None

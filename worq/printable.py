@@ -2,11 +2,14 @@
 from __future__ import annotations
 
 import logging
+import re
 
-__all__ = ['line', 'lines', 'logger', 'task_name', 'middle_out', 'shortened']
+__all__ = ['line', 'lines', 'logger', 'task_name', 'middle_out', 'shortened',
+           'unescaped']
 
 SHORT = 300     # characters of what is shown in short
 LONG = 100_000  # ... of what is looked at one by one, where some cannot be printed
+ESCAPE = re.compile(r'\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4}|[nrt])')
 SPACES = '\u00a0\u2002\u2003\u2007\u2009\u200a\u202f\u3000'   # that texts of people have
 
 
@@ -27,6 +30,12 @@ def escaped(text: str) -> str:
     """With an escape for each character that cannot be printed."""
     return ''.join(c if c.isprintable() or c in SPACES else c.encode('unicode_escape').decode()
                    for c in text)
+
+
+def unescaped(text: str) -> str:
+    """What an escaped text was; text that has a backslash of its own may become something else."""
+    return ESCAPE.sub(lambda found: chr(int(found[0][2:], 16)) if found[0][2:]
+                      else {'n': '\n', 'r': '\r', 't': '\t'}[found[0][1]], text)
 
 
 def shortened(text: str, most: int = SHORT) -> str:

@@ -27,7 +27,8 @@ from worq.queue import base
 from worq.queue.base import Argument, Hop
 from worq.trust import ARGUMENT, TAIL, VALUE, hmac_halves
 
-__all__ = ['tail_call', 'sealed', 'is_seal', 'follow', 'sign_anew', 'read', 'renew']
+__all__ = ['tail_call', 'sealed', 'is_seal', 'follow', 'sign_anew', 'read', 'is_value', 'opened',
+           'renew']
 
 
 def tail_call(codec: Codec, id: str, nonce: str, to: str, life: str) -> bytes:
@@ -139,6 +140,30 @@ def read(codec: Codec, queue: str, id: str, raw: bytes) -> Any:
     failure = TaskExpired if record.kind == base.EXPIRED else TaskCancelled
     name, _, text = record.data.decode('utf-8', 'replace').partition('\n')
     return failure(line(name), queue, id, line(text))
+
+
+def is_value(raw: bytes) -> bool:
+    """Whether an outcome on record is a value, its own or that of another task."""
+    return raw[const.NONCE:const.NONCE + 1].lower() == base.VALUE
+
+
+def opened(codec: Codec, id: str, raw: bytes) -> tuple[bytes, int]:
+    """The payload of a value on record of a task, and its format, once all has verified: for who
+    is not to load it.
+
+    :raises DecodeError: if it is not to be believed, or is none.
+    """
+    try:
+        record, hops = base.unpack(raw), base.path(raw)
+    except ValueError as error:
+        raise DecodeError(line(f'[{codec.queue}:{id}]: {error}')) from error
+    if record.kind != base.VALUE:
+        raise DecodeError(line(f'[{codec.queue}:{id}] has no value'))
+    nonce = record.nonce
+    if record.origin is not None:
+        follow(codec, id, nonce, hops, False)
+        id, nonce = record.origin
+    return codec.open(VALUE, id, nonce, b'', record.data), record.data[2]
 
 
 def renew(codec: Codec, queue: str, id: str, nonce: str, seal: bytes, source: str,

@@ -1,0 +1,199 @@
+"""The read model: ``broker.view()``. Each of its answers takes a few bounded reads of the queue."""
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from worq import const, pools
+from worq.errors import DecodeError, QueueError, TaskFailure
+from worq.explain import explain
+from worq.info import IGNORED, begun_at
+from worq.printable import line, lines, unescaped
+from worq.progress import Progress
+from worq.queue import base
+from worq.queue.base import Inspection
+from worq.retry import Memo
+from worq.view.pace import Sample, noted, pace
+from worq.view.records import Details, Overview, PoolRow, Running, WorkerRow
+from worq.view.shown import Redact, Show, show_value
+
+__all__ = ['View']
+
+LIVE = [const.PENDING, const.SCHEDULED, const.ENQUEUED, const.PROCESSING]
+LINES = 100     # of a header that are shown, at most
+LONG = 'it is long, and so it was not looked at'
+
+
+class View:
+    """A queue as people see it. Nothing that it does changes the queue, or runs code of tasks.
+
+    It answers records, whose values are plain and whose texts can be printed; ``worq.view.plain``
+    makes dicts and lists of them. ``broker.view()`` makes one. It may be used by many threads.
+
+    :param broker: the `Broker` of the queue.
+    :param redact: says what is shown of values, by ``redact(task, key, text)``: the name of a task;
+        the position of an argument from ``'1'``, its name, the key of a dict or the name of an
+        attribute anywhere within, or ``'result'``; and its text. What it returns is shown instead;
+        if it raises, nothing is.
+    """
+
+    def __init__(self, broker: Any, redact: Redact | None = None) -> None:
+        self.broker = broker
+        self.redact = redact
+        self._samples: list[Sample] = []
+
+    def __repr__(self) -> str:
+        return f'<View of {self.broker.backend.safe_url} [{line(self.broker.name)}]>'
+
+    # -- the whole ------------------------------------------------------------
+
+    def overview(self) -> Overview:
+        """The queue in numbers.
+
+        Whether it drains or grows is known from the second call on, half a second after the first
+        or later.
+        """
+        backend = self.broker.backend
+        stats = backend.stats()
+        now = Sample(time.monotonic(), stats[const.ENQUEUED])
+        drain, grows = pace(self._samples, now)
+        noted(self._samples, now)
+        oldest = {word: None if ms is None else ms / 1000
+                  for word, ms in zip(const.PRIORITIES, backend.oldest())}
+        living = [pool for pool in self.pools() if pool.alive]
+        running = [Running(worker.id, worker.name, worker.seconds, pool.id, worker.number)
+                   for pool in living for worker in pool.workers if worker.id]
+        return Overview(
+            line(self.broker.name), line(backend.safe_url), engine(self.broker.url),
+            {state: stats[state] for state in LIVE}, oldest, drain, grows,
+            {name: count for name, count in stats.items() if name not in LIVE},
+            len(living), sum(pool.size for pool in living), len(running),
+            max(running, key=lambda each: each.seconds, default=None))
+
+    def pools(self) -> list[PoolRow]:
+        """The pools, and what their workers do: those that are alive first, by host."""
+        found = [pools.read(id, info) for id, info in self.broker.backend.pools().items()]
+        return sorted(map(pool_row, found), key=lambda pool: (not pool.alive, pool.host, pool.pid))
+
+    def queues(self) -> list[str]:
+        """The names of the queues at this address, as far as that is known."""
+        return sorted(map(line, {*self.broker.backend.queues(), self.broker.name}))
+
+    # -- one task -------------------------------------------------------------
+
+    def task(self, id: str, arguments: bool = True) -> Details | None:
+        """All there is to see of a task; None if the queue does not know it.
+
+        :param arguments: whether its arguments and its value are shown. They are not loaded for
+            that, and only what has been signed by somebody who knows the secret is shown.
+        """
+        try:
+            id, found = self._found(id)
+        except QueueError as damage:
+            if not damage.damaged:
+                raise
+            return Details(line(id), note=line(damage))
+        if found is None:
+            return None
+        name = line(found.header.partition(b'\n')[0].decode('utf-8', 'replace'))
+        header = found.header.decode('utf-8', 'replace').split('\n')
+        begun, worker, seconds = self._run(id, found)
+        progress = Progress.decode(found.progress) if found.progress else None
+        times = found.times
+        outcome = self._outcome(id, name, found, arguments)
+        return Details(
+            line(id), name, found.state, moment(times.put), moment(times.ready), begun,
+            moment(times.ended), span(found.due), span(found.expires), times.attempt,
+            found.deliveries, line(found.pool), worker, seconds,
+            None if progress is None else progress._replace(text=line(progress.text))._asdict(),
+            found.open, tuple(map(line, [found.target] if found.target else found.arguments)),
+            line(found.target), line(found.gate), times.peak or None, times.skipped,
+            tuple(map(line, header[1:LINES + 1])), self._errors(id, found), *outcome,
+            explain(self.broker, id, name),
+            line(IGNORED if found.ignored else found.lost))
+
+    def explain(self, id: str) -> str:
+        """Why a task is not done yet, or how it ended, as ``Deferred.explain`` tells it."""
+        id, found = self._found(id)
+        return explain(self.broker, id, 'the task')
+
+    # -- parts --
+
+    def _found(self, id: str) -> tuple[str, Inspection | None]:
+        """A task by its id, or by what is shown of it; and the id that it has."""
+        found, = self.broker.backend.inspect([id])
+        if found is None and (other := unescaped(id)) != id:
+            there, = self.broker.backend.inspect([other])
+            if there is not None:
+                return other, there
+        return id, found
+
+    def _run(self, id: str,
+             found: Inspection) -> tuple[float | None, int | None, float | None]:
+        """When it was begun; the number of the worker that has it, and for how long it has run."""
+        if found.state != const.PROCESSING:
+            return moment(found.times.begun), None, None
+        told = self.broker.backend.pools().get(found.pool)
+        worker = pools.read(found.pool, told).running(id) if told else None
+        if worker is None:
+            return None, None, None
+        return (begun_at(id, found, told), worker.number,
+                worker.seconds if worker.id == id else None)
+
+    def _errors(self, id: str, found: Inspection) -> tuple[str, ...]:
+        """Those of earlier attempts."""
+        if not found.memo:
+            return ()
+        try:
+            memo = Memo.decode(self.broker.codec.decode_memo(id, found.nonce, found.memo))
+        except Exception:   # it may be anything, where nothing is signed
+            return ()
+        return tuple(map(line, memo.errors))
+
+    def _outcome(self, id: str, name: str, found: Inspection,
+                 arguments: bool) -> tuple[str, str, str, str]:
+        """The value, or the error and its traceback, as texts; and where it comes from."""
+        if found.state not in const.ENDS.values():
+            return '', '', '', ''
+        success = found.state == const.SUCCESS
+        raw, = self.broker.backend.results([id], not success)   # values may be long
+        if not raw:
+            return (f'({LONG})' if raw is not None else ''), '', '', ''
+        try:
+            record = base.unpack(raw)
+            origin = line(record.origin[0]) if record.origin else ''
+            if record.kind == base.VALUE:
+                show = Show(name, self.redact)
+                text = show_value(self.broker.codec, id, raw, show) if arguments else ''
+                return text, '', '', origin
+            failure: TaskFailure = self.broker.decode(id, raw)
+        except (DecodeError, ValueError) as error:
+            return '', f'({line(error)})', '', ''
+        return '', line(failure.error), lines(failure.traceback), origin
+
+
+def pool_row(pool: pools.Pool) -> PoolRow:
+    """A pool as it is shown."""
+    workers = [WorkerRow(worker.number, worker.state, line(worker.id), worker.name, worker.seconds,
+                         line(worker.waits_for), tuple(map(line, worker.behind)))
+               for worker in pool.workers]
+    return PoolRow(
+        pool.id, pool.kind, pool.host, pool.pid, pool.version, pool.seen, pool.alive, pool.size,
+        sum(bool(worker.id) for worker in workers), pool.stuck, line(pool.broken),
+        None if pool.tasks is None else tuple(map(line, pool.tasks)), tuple(workers))
+
+
+def engine(url: str) -> str:
+    """Of the queue of this url."""
+    word = url.partition(':')[0].partition('+')[0]
+    return 'redis' if word in ('rediss', 'unix') else word
+
+
+def span(ms: int | None) -> float | None:
+    """In seconds."""
+    return None if ms is None else ms / 1000
+
+
+def moment(ms: int) -> float | None:
+    """In seconds since the epoch."""
+    return ms / 1000 or None
