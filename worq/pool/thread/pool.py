@@ -113,7 +113,7 @@ class WorkerPool:
             self._log = WorkLog(self.broker.codec, f'ThreadPool-{os.getpid()}-{self.broker.name}')
             self._keeper_wakes = 0.0
             self._team = [Worker(n, self._wake_keeper) for n in range(self.workers)]
-            # All are daemons, so that a program which forgets its pool can end: _at_exit.
+            # All are daemons, so that a program which forgets its pool can end: see `end`.
             self._keeper = JoinableThread(target=self._keep, name='worq-keeper', daemon=True)
             self._open = True   # not before: an interruption leaves nothing to close
             try:
@@ -124,7 +124,7 @@ class WorkerPool:
                 self._stop()
                 self._join()
                 raise
-            atexit.register(self._at_exit)
+            atexit.register(self.end)
         log.info('%r', self)
 
     @property
@@ -184,20 +184,21 @@ class WorkerPool:
         self._bell.close()
         for fd in self._wake:
             os.close(fd)
-        atexit.unregister(self._at_exit)
+        atexit.unregister(self.end)
 
-    def _at_exit(self) -> None:
-        """The program ends without a ``stop``: this is it, but it waits no longer than `EXIT`.
+    def end(self, seconds: float = EXIT) -> None:
+        """Stop, as the program is to end: what still runs after so many seconds is given back.
 
         Python would wait for ever for threads that are no daemons, before it comes here. Not by
         what ``threading`` calls before that: the program's own may call tasks until they end.
         """
         try:
             self.stop(join=False)
-            wait_for(self.threads, EXIT)
+            wait_for(self.threads, seconds)
         finally:   # also after a Ctrl-C, by somebody who does not want to wait
             if any(thread.is_alive() for thread in self.threads):
                 self._abandon()
+                atexit.unregister(self.end)
             else:
                 self.join()
 

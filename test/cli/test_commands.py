@@ -1,0 +1,246 @@
+"""The commands that look and act, on each engine."""
+from unittest import mock
+
+from worq import Task, get_broker
+from worq.cli import watch
+from worq.pool.thread import WorkerPool
+from worq.queue.base import Held, Outcome
+
+from test import broker_case, support
+from test.cli.support import CommandCase, worq
+
+
+class Looks(CommandCase):
+
+    def test_info(self):
+        """Sizes by state, ages, pools; and what hinders the work."""
+        broker = self.shop()
+        q = broker.queue()
+        first = q.shop.add(1)
+        q.shop.add(first)
+        Task(q.shop.add, delay=100)(1)
+        text = self.ok('info')
+        self.assertRegex(text, r'enqueued +1 +the oldest for 0.\d s\n')
+        self.assertRegex(text, r'pending +1\n')
+        self.assertRegex(text, r'scheduled +1\n')
+        self.assertIn('! no pool works on this queue', text)
+        self.pool(broker)
+        self.assertNotIn('!', self.ok('info'))
+        found, = self.worq('info', '--json').objects
+        self.assertEqual([found[word] for word in ('queue', 'enqueued', 'pending', 'scheduled',
+                                                   'pools', 'workers', 'busy')],
+                         [self.name, 1, 1, 1, 1, 2, 0])
+
+    def test_several(self):
+        """Several queues are told one after the other."""
+        self.name = f'{self.name}-a'
+        self.shop().queue().shop.add(1)
+        other = self.broker('b')
+        done = worq('info', '--url', self.url(), '-q', f'{self.name},{other.name}', '--json')
+        self.assertEqual([each['enqueued'] for each in done.objects], [1, 0])
+
+    def test_pools(self):
+        """Pools are told with what they run; broken ones with the reason."""
+        broker = self.shop()
+        broker.backend.purge()   # for a file to be there
+        self.refused(1, f'no pool works on {self.name} .* -q {self.name}', 'pools')
+        self.pool(broker, workers='[[11,2,"fit-1","shop.add",1500,""],[12,1]]')
+        text = self.ok('pools')
+        self.assertRegex(text, r'somewhere:1:abc +process +somewhere +1 +0.\d s ago +1/2 +runs\n')
+        self.assertRegex(text, r'shop.add +fit-1 +1.\d s +11 +somewhere:1:abc\n')
+        found, = self.worq('pools', '--json').objects
+        self.assertEqual((found['id'], found['workers'][0]['id']), ('somewhere:1:abc', 'fit-1'))
+        self.pool(broker, pool='other:2:x', broken='ImportError: no module\nnamed x')
+        self.assertIn('other:2:x: none of its workers can begin: ImportError: no module named x',
+                      self.ok('pools'))
+        self.assertIn('! pool other:2:x', self.ok('info'))
+
+    def test_explain(self):
+        """Why a task is not done; an id that is unknown is an exit status."""
+        broker = self.shop()
+        Task(broker.queue().shop.add, id='a')(1)
+        self.assertIn(f'shop.add [{self.name}:a] is enqueued', self.ok('explain', 'a'))
+        done = self.worq('explain', 'a', 'b', '--json')
+        self.assertEqual((done.status, [each['status'] for each in done.objects]),
+                         (1, ['enqueued', 'unknown']))
+        self.refused(2, 'invalid task id', 'explain', '')
+
+    def test_queues(self):
+        """The queues at an address that pools have worked on."""
+        broker = self.shop()
+        if self.name not in broker.backend.queues():
+            self.pool(broker)
+        broker.queue().shop.add(1)
+        found = {each['queue']: each for each in self.worq('queues', '--json').objects}
+        self.assertEqual(found[self.name]['enqueued'], 1)
+        self.assertIn(f'\n{self.name} ', '\n' + self.ok('queues'))
+
+
+class Acts(CommandCase):
+
+    def test_call(self):
+        """A call is put with its arguments and options, and its id is printed."""
+        broker = self.shop()
+        self.pool(broker)
+        id = self.ok('call', 'shop.add', '[1]', 'b=[2]').strip()
+        self.assertEqual(self.work(broker), 1)
+        self.assertEqual(broker.deferred(id).value, [1, 2])
+        self.assertEqual(self.ok('call', 'shop.add', '1', '--id', 'mine', '--delay', '1h'),
+                         'mine\n')
+        self.assertEqual(broker.status('mine'), 'scheduled')
+        self.refused(1, 'cannot enqueue task with duplicate id', 'call', 'shop.add', '1', '--id',
+                     'mine')
+        found, = self.worq('call', 'shop.add', '1', '--json').objects
+        self.assertEqual((found['name'], broker.status(found['id'])), ('shop.add', 'enqueued'))
+
+    def test_call_mistakes(self):
+        """What cannot be a call is told, in words to type, and nothing is put."""
+        broker = self.shop()
+        self.pool(broker)
+        for status, expected, *words in [
+                (2, "'\"world\"'", 'shop.add', 'world'),
+                (2, 'arguments without a name come first', 'shop.add', 'b=1', '2'),
+                (1, 'knows a task .shop.ad.; did you mean shop.add', 'shop.ad', '1'),
+                (2, 'priority: .hihg.; did you mean high', 'shop.add', '--priority', 'hihg'),
+                (2, 'too late to begin', 'shop.add', '--delay', '2', '--expires', '1'),
+                (2, 'invalid task name', '\x07', '--force'),
+                (2, 'no such codec', 'shop.add', '--codec', 'xml')]:
+            with self.subTest(words=words):
+                self.refused(status, expected, 'call', *words)
+        self.assertEqual(len(broker), 0)
+        self.assertEqual(self.worq('call', 'shop.ad', '--force').status, 0)
+
+    def test_call_without_pool(self):
+        """With no pool there the task is put, and that is said."""
+        done = self.refused(0, 'no pool works on the queue', 'call', 'shop.add', '1')
+        self.assertEqual(self.broker().status(done.out.strip()), 'enqueued')
+
+    def test_call_and_wait(self):
+        """--wait prints the result; the exit status tells how it ended."""
+        broker = self.shop()
+        with WorkerPool(broker, 1):
+            self.assertEqual(self.ok('call', 'shop.add', '1', '--wait'), '2\n')
+            done = self.worq('call', 'shop.fail', '"so"', '--wait', '10', '--json')
+            self.assertEqual(done.status, 1)
+            found, = done.objects
+            self.assertEqual(found['status'], 'failed')
+            self.assertIn('ValueError: so', found['error'])
+            self.assertIn('Traceback', done.err)
+
+    def test_call_codec(self):
+        """The caller chooses how the call is written."""
+        broker = self.shop(codec='json')
+        self.pool(broker)
+        id = self.ok('call', 'shop.add', '[1]', 'b=[{"x": null}]', '--codec', 'json').strip()
+        self.work(broker)
+        self.assertEqual(broker.deferred(id).value, [1, {'x': None}])
+
+    def test_cancel(self):
+        """One is cancelled at once; more only if somebody says yes."""
+        q = self.broker().queue()
+        for id in 'abcd':
+            Task(q.x, id=id)()
+        self.assertEqual(self.ok('cancel', 'a'), 'a: cancelled\n')
+        self.refused(1, 'Cancel 2 tasks.*Nobody is there .*: add --yes', 'cancel', 'b', 'c')
+        self.refused(1, 'nothing was done', 'cancel', 'b', 'c', typed='n\n')
+        self.assertEqual(self.worq('cancel', 'b', 'c', typed='y\n').status, 0)
+        self.assertEqual(self.worq('cancel', 'c', 'd', 'no', '--yes', '--json').objects, [
+            {'id': 'c', 'outcome': 'completed'}, {'id': 'd', 'outcome': 'cancelled'},
+            {'id': 'no', 'outcome': 'unknown'}])
+        self.assertEqual(self.worq('cancel', 'no').status, 1)
+
+    def test_purge(self):
+        """All that has not begun is cancelled, if somebody says yes."""
+        broker = self.broker()
+        self.assertEqual(self.worq('purge').status, 1)
+        for _ in range(3):
+            broker.queue().x()
+        self.refused(1, 'Cancel all 3 tasks', 'purge')
+        self.assertEqual(len(broker), 3)
+        self.assertEqual(self.ok('purge', '--yes'), f'{self.name}: 3 tasks cancelled\n')
+        self.assertEqual(len(broker), 0)
+
+    def test_audit(self):
+        """What is wrong is told with an exit status, and repaired on demand."""
+        self.broker().backend.purge()
+        self.assertEqual(self.ok('audit'), f'{self.name}: all is as it should be\n')
+        for found, status, said, *more in [
+                ([['a is lost'], ['a is lost']], 4, 'a is lost\n'),
+                ([['a is lost'], ['b changed']], 0, f'{self.name}: all is as it should be\n'),
+                ([['a is lost'], []], 0, f'a is lost\n{self.name}: repaired\n', '--repair')]:
+            with mock.patch.object(type(self.broker().backend), 'audit', side_effect=found), \
+                    mock.patch('worq.cli.keep.PAUSE', 0):
+                done = self.worq('audit', *more)
+            self.assertEqual((done.status, done.out), (status, said))
+
+
+class Watches(CommandCase):
+
+    def test_ends(self):
+        """The exit status is how they ended."""
+        broker = self.shop()
+        q = broker.queue()
+        Task(q.shop.add, id='good')(1)
+        Task(q.shop.fail, id='bad')()
+        self.work(broker)
+        self.assertEqual(self.ok('watch', 'good'), 'good: success\n')
+        done = self.worq('watch', 'good', 'bad', '--json')
+        self.assertEqual((done.status, [each['status'] for each in done.objects]),
+                         (1, ['success', 'failed']))
+        self.assertEqual(self.worq('watch', 'unknown').status, 1)
+
+    def test_progress(self):
+        """How far it has come is told until it ends."""
+        broker = self.shop()
+        deferred = Task(broker.queue().shop.add, id='it')(1)
+        delivery, = broker.backend.take('p', 1)
+        broker.backend.beat('p', [Held('it', delivery.token, b'[3, 4, "of it"]')])
+        seen = []
+
+        def settle(board):
+            draw(board)
+            seen.append(1)
+            broker.backend.settle('p', [Outcome('it', delivery.token, 'value', broker.codec
+                                                .encode_value('it', deferred._nonce, 2))])
+        draw = watch.Board.draw
+        with mock.patch.object(watch.Board, 'draw', settle), mock.patch.object(watch, 'PAUSE', .01):
+            done = self.worq('watch', 'it')
+        self.assertEqual(done.status, 0, done)
+        self.assertIn('[##################------] 75 %  3 of 4 of it', done.err)
+
+    def test_timeout(self):
+        """After the time that was given it says why nothing has come."""
+        Task(self.broker().queue().x, id='x')()
+        self.refused(1, 'is enqueued', 'watch', 'x', '--timeout', '0.01')
+
+
+broker_case.on_every_queue(globals(), Looks, file=True)
+broker_case.on_every_queue(globals(), Acts, file=True)
+broker_case.on_every_queue(globals(), Watches)
+
+
+class Outages(CommandCase, broker_case.RedisMixin):
+
+    __test__ = True
+
+    def url(self):
+        return f'redis://:hidden@127.0.0.1:{support.free_port()}/0'
+
+    def test_away(self):
+        """A server that is not there is an exit status of its own, and no password is shown."""
+        with mock.patch('worq.cli.session.RETRY_FOR', 0.01):
+            for words in [('info',), ('pools',), ('call', 'x'), ('watch', 'x'), ('purge',),
+                          ('audit',), ('cancel', 'x'), ('explain', 'x'), ('queues',)]:
+                done = self.refused(3, '127.0.0.1', *words)
+                self.assertNotIn('hidden', done.err + done.out)
+
+
+def test_interrupted():
+    """Ctrl-C ends a watch without a traceback."""
+    with get_broker('memory://', 'interrupted') as broker:
+        Task(broker.queue().x, id='x')()
+        with mock.patch.object(watch.Board, 'draw', side_effect=KeyboardInterrupt), \
+                mock.patch.object(watch, 'PAUSE', 0.01):
+            done = worq('watch', 'x', '--url', 'memory://', '-q', 'interrupted')
+        support.eq_(done, (130, '', ''))
+        broker.cancel('x')

@@ -1,0 +1,1 @@
+"""The command line: ``worq``. A surface, which sees all else and is seen by nothing."""

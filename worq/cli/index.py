@@ -1,0 +1,51 @@
+"""The commands there are, and the module of each, which is imported when it is needed."""
+from __future__ import annotations
+
+from importlib import import_module
+
+from worq.cli.usage import Command, Usage, nearest
+
+__all__ = ['GROUPS', 'NAMES', 'command', 'overview']
+
+#: What the help lists: the commands by group, their modules, and what they do in a few words.
+GROUPS = [
+    ('run tasks', [
+        ('worker', 'work', 'run the tasks of a module'),
+        ('call', 'act', 'put a task')]),
+    ('look', [
+        ('info', 'look', 'how a queue stands: sizes, ages, pools'),
+        ('queues', 'look', 'the queues at an address'),
+        ('pools', 'look', 'the pools of a queue, and what their workers run'),
+        ('explain', 'look', 'why a task is not done yet, or how it ended'),
+        ('watch', 'watch', 'the progress of tasks, until they end')]),
+    ('act', [
+        ('cancel', 'act', 'cancel tasks'),
+        ('purge', 'act', 'cancel all that has not begun')]),
+    ('keep', [
+        ('audit', 'keep', 'look for damage in a queue, and repair it')]),
+    ('more', [
+        ('completion', 'completion', 'a script that completes commands in bash, zsh or fish'),
+        ('help', 'help', 'tell of a command')]),
+]
+
+#: name -> (module, what it does)
+NAMES = {name: (module, about) for _, group in GROUPS for name, module, about in group}
+
+
+def command(name: str) -> Command:
+    """A command by its name.
+
+    :raises Usage: if there is none of this name.
+    """
+    if name not in NAMES:
+        raise Usage(f'there is no command {name!r}; {nearest(name, NAMES)}')
+    found: Command = getattr(import_module(f'worq.cli.{NAMES[name][0]}'), name.upper())
+    return found
+
+
+def overview() -> str:
+    """All commands, a line each."""
+    lines = []
+    for title, group in GROUPS:
+        lines += ['', f'{title}:', *(f'  {name:<11} {about}' for name, _, about in group)]
+    return '\n'.join(lines[1:])

@@ -1,0 +1,95 @@
+"""``worq``: reads what was typed, does it, and says with which exit status.
+
+A command is a function of a `Session` (its arguments, its queues, where it prints) which returns
+the exit status; what goes wrong is an exception, and becomes a line on the standard error here.
+"""
+from __future__ import annotations
+
+from argparse import REMAINDER
+from io import TextIOWrapper
+import os
+import sys
+from typing import Sequence
+
+import worq
+from worq.cli.help import general
+from worq.cli.index import command
+from worq.cli.output import Output
+from worq.cli.session import Session
+from worq.cli.usage import (
+    AWAY, INTERRUPTED, NOTHING, OK, PIPE, USAGE, Parser, Refused, Usage, common,
+)
+from worq.errors import QueueError, WorqError
+from worq.printable import lines
+
+__all__ = ['main']
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do one command.
+
+    :param argv: what follows after ``worq``; None: what this program was started with.
+    :returns: the exit status.
+    """
+    alone = argv is None
+    words = list(sys.argv[1:] if argv is None else argv)
+    if alone:
+        _tolerant()
+    try:
+        status = _run(words, alone)
+        sys.stdout.flush()   # here, where a reader that is gone is no error
+        return status
+    except BrokenPipeError:
+        if alone:   # or Python would try to write what is left, and complain
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run(words: list[str], alone: bool) -> int:
+    name = ''
+    try:
+        args = _first().parse_args(words)
+        if args.version:
+            print(f'WorQ {worq.__version__}')
+            return OK
+        if args.help or not args.command:
+            print(general())
+            return OK
+        chosen = command(args.command)
+        name = args.command
+        args = chosen.parser(name).parse_args(args.rest, args)
+        with Session(args, Output(getattr(args, 'json', False)), alone) as session:
+            return chosen.run(session)
+    except SystemExit as exit:   # --help
+        return int(exit.code or 0)
+    except Usage as mistake:
+        return _tell(f'{mistake}\n(more: worq help{" " * bool(name)}{name})', USAGE)
+    except QueueError as error:
+        return _tell(str(error), AWAY)
+    except (Refused, WorqError) as error:
+        return _tell(str(error), NOTHING)
+
+
+def _first() -> Parser:
+    """What reads the options before a command, and its name."""
+    parser = Parser()
+    common(parser)
+    parser.add_argument('-h', '--help', action='store_true')
+    parser.add_argument('--version', action='store_true')
+    parser.add_argument('command', nargs='?')
+    parser.add_argument('rest', nargs=REMAINDER)
+    return parser
+
+
+def _tell(text: str, status: int) -> int:
+    print(lines(f'worq: {text}'), file=sys.stderr, flush=True)
+    return status
+
+
+def _tolerant() -> None:
+    """What the terminal's encoding does not have is escaped; it is no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')

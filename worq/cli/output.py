@@ -1,0 +1,126 @@
+"""What a command prints: JSON, plain text, or tables of rich where that is installed."""
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+import json
+import math
+import os
+import sys
+from typing import Any, Mapping, Sequence
+
+from worq.cli.table import Column, cells, table
+from worq.printable import lines
+
+__all__ = ['Output', 'plain', 'has_rich']
+
+STYLES = {'success': 'green', 'failed': 'red', 'expired': 'red', 'cancelled': 'yellow',
+          'processing': 'cyan', 'running': 'cyan', 'waiting': 'yellow', 'pending': 'blue',
+          'scheduled': 'magenta'}
+
+
+def has_rich() -> bool:
+    """Whether rich is installed, see ``WorQ[cli]``."""
+    return find_spec('rich') is not None
+
+
+def plain(value: Any) -> Any:
+    """The same, made of what JSON has."""
+    if hasattr(value, '_asdict'):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(each) for each in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, int)):
+        return value
+    return str(value)
+
+
+class Output:
+    """Where a command prints.
+
+    :param as_json: objects only, one a line.
+    """
+
+    def __init__(self, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self.file = sys.stdout
+        self.terminal = _is_terminal(sys.stdout)
+        self.colours = self.terminal and not as_json and not os.environ.get('NO_COLOR') \
+            and os.environ.get('TERM') != 'dumb' and has_rich()
+
+    @property
+    def room(self) -> int:
+        """Characters of a line; 0: any number, for it is no terminal."""
+        return width() if self.terminal else 0
+
+    def text(self, text: str = '', style: str = '') -> None:
+        """Print a text of some lines, if it is people who read."""
+        if self.as_json:
+            return
+        text = lines(text)
+        if style and self.colours:
+            self._console().print(import_module('rich.text').Text(text, style), soft_wrap=True)
+        else:
+            print(text, file=self.file, flush=self.terminal)
+
+    def object(self, value: Any) -> None:
+        """Print one line of JSON, if it is a program that reads."""
+        if self.as_json:
+            print(json.dumps(plain(value), ensure_ascii=False), file=self.file, flush=True)
+
+    def note(self, text: str) -> None:
+        """Tell something beside, on the standard error."""
+        print(lines(text), file=sys.stderr, flush=True)
+
+    def rows(self, items: Sequence[Any], columns: Sequence[Column], indent: str = '') -> None:
+        """Print a table, or an object for each item."""
+        if self.as_json:
+            for item in items:
+                self.object(item)
+        elif self.colours and not indent:
+            self._console().print(painted(items, columns))
+        else:
+            room = self.room and max(self.room - len(indent), 1)
+            for text in table(columns, cells(items, columns), room):
+                self.text(indent + text)
+
+    def _console(self) -> Any:
+        return import_module('rich.console').Console(
+            file=self.file, highlight=False, markup=False, emoji=False, width=self.room or None)
+
+
+def painted(items: Sequence[Any], columns: Sequence[Column]) -> Any:
+    """A table of rich."""
+    made = import_module('rich.table').Table(box=None, pad_edge=False, header_style='bold')
+    text = import_module('rich.text').Text
+    rows = cells(items, columns)
+    shown = [n for n, _ in enumerate(columns) if any(row[n] for row in rows)]
+    for n in shown:
+        made.add_column(columns[n].head, justify='right' if columns[n].right else 'left',
+                        overflow='ellipsis' if columns[n].cut else 'fold', no_wrap=columns[n].cut)
+    for item, row in zip(items, rows):
+        made.add_row(*(text(row[n], columns[n].style(item) or STYLES.get(row[n], ''))
+                       for n in shown))
+    return made
+
+
+def _is_terminal(file: Any) -> bool:
+    try:
+        return bool(file.isatty())
+    except (AttributeError, ValueError):
+        return False
+
+
+def width() -> int:
+    """Columns of the terminal."""
+    told = os.environ.get('COLUMNS', '')
+    if told.isdecimal() and int(told):
+        return int(told)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    except (OSError, ValueError, AttributeError):
+        return 80

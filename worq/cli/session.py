@@ -1,0 +1,120 @@
+"""What a command works with: its arguments, its queues, and where it prints."""
+from __future__ import annotations
+
+from argparse import Namespace
+from contextlib import ExitStack
+from importlib import import_module
+import os
+from pathlib import Path
+import sys
+from typing import Any
+
+import worq
+from worq.cli.output import Output
+from worq.cli.usage import Refused, Usage, names, nearest
+from worq.core import Broker
+from worq.trust import UNSIGNED, without_password
+
+__all__ = ['Session', 'ENVIRONMENT']
+
+ENVIRONMENT = 'WORQ_URL'
+RETRY_FOR = 2.0   # seconds for which a command tries a queue that is out of reach
+EXAMPLES = '--url redis://localhost:6379/0, or --url sqlite:///work.db'
+
+
+class Session(ExitStack):
+    """One command that runs. Brokers that it has opened are closed when it ends.
+
+    :param args: as they were read.
+    :param out: where it prints.
+    :param alone: whether this process does nothing else. Then a queue in its memory is of no use.
+    """
+
+    def __init__(self, args: Namespace, out: Output, alone: bool = False) -> None:
+        super().__init__()
+        self.args = args
+        self.out = out
+        self.alone = alone
+
+    @property
+    def url(self) -> str:
+        """The address that was given.
+
+        :raises Usage: if there is none.
+        """
+        url: str = getattr(self.args, 'url', '') or os.environ.get(ENVIRONMENT, '')
+        if not url:
+            raise Usage(f'where is the queue? Add {EXAMPLES}; or set {ENVIRONMENT}')
+        if self.alone and url.startswith('memory:'):
+            raise Usage('a queue in memory is in the process that made it, and nowhere else. '
+                        'One that others see is in a file (sqlite:///work.db) or on Redis')
+        return url
+
+    @property
+    def safe_url(self) -> str:
+        """The address without its password."""
+        return without_password(self.url)
+
+    @property
+    def secret(self) -> Any:
+        """What programs give as ``secret=``."""
+        return UNSIGNED if getattr(self.args, 'unsigned', False) else None
+
+    @property
+    def queue(self) -> str:
+        """The name of the one queue that is meant."""
+        return getattr(self.args, 'queue', '') or 'default'
+
+    @property
+    def queues(self) -> list[str]:
+        """The names of the queues that are meant."""
+        return names(self.queue)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Of the backend."""
+        return {} if self.url.startswith('memory:') else {'retry_for': RETRY_FOR}
+
+    def broker(self, name: str = '', codec: str = 'pickle', new: bool = False,
+               patient: bool = False) -> Broker:
+        """A broker of a queue, by default of the one that is meant.
+
+        :param new: whether it may make the file that it is in.
+        :param patient: whether it tries as long as programs do to reach a queue; of a command
+            somebody sees the end.
+        """
+        try:
+            if not new:
+                self._look_for_file()
+            return self.enter_context(worq.get_broker(
+                self.url, name or self.queue, secret=self.secret, codec=codec,
+                **({} if patient else self.options)))
+        except (ValueError, TypeError, ImportError) as mistake:
+            raise Usage(str(mistake)) from mistake
+
+    def _look_for_file(self) -> None:
+        """Nobody who only looks wants an empty file to be made of a misspelt name."""
+        if not self.url.startswith('sqlite:'):
+            return
+        address = import_module('worq.queue.sqlite.address')   # needs sqlite3, which not all have
+        path = Path(address.parse(self.url).path)
+        if not path.exists():
+            try:
+                beside = [each.name for each in path.parent.iterdir() if each.suffix == path.suffix]
+            except OSError:
+                raise Refused(f'there is no folder {path.parent}') from None
+            close = nearest(path.name, beside)
+            raise Refused(f'there is no file {path}' + (f'; {close}' if close else ''))
+
+    def confirm(self, question: str) -> None:
+        """Ask before something that cannot be undone.
+
+        :raises Refused: if it is not to be done, or nobody is there to be asked.
+        """
+        if getattr(self.args, 'yes', False):
+            return
+        if not sys.stdin or not sys.stdin.isatty():
+            raise Refused(f'{question} Nobody is there to be asked: add --yes')
+        print(f'{question} [y/N] ', end='', file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ('y', 'yes'):
+            raise Refused('nothing was done')
