@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from unittest import mock
@@ -384,7 +385,7 @@ def test_progress_too_long():
             raise AssertionError('it goes on for ever')
         return json.dumps(value)
 
-    with mock.patch('worq.progress.json', mock.Mock(dumps=dumps)):
+    with mock.patch.object(sys.modules['worq.progress'], 'json', mock.Mock(dumps=dumps)):
         assert len(Progress(1, 2, 'x' * 10_000).encode()) <= const.PROGRESS
         for progress in [Progress('x' * 5_000), Progress(10 ** 2_000), Progress(1, 2, ['x'] * 999)]:
             try:

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Callable
+from typing import Any, Callable, Iterable, TextIO
 
 from worq.codec import UNSIGNED, Codec, keyring_for
 from worq.const import DEFAULT, MAX_PAYLOAD
@@ -40,7 +40,7 @@ __all__ = [
     'TaskQueue',
     'TaskFailure', 'TaskExpired', 'TaskCancelled', 'TaskTimeout', 'DuplicateTask',
     'local', 'batch', 'map', 'reduce', 'wait', 'as_completed', 'ALL_COMPLETED', 'FIRST_COMPLETED',
-    'FIRST_EXCEPTION',
+    'FIRST_EXCEPTION', 'progress',
     'current_task', 'CurrentTask', 'Progress', 'Cancelled', 'Retry',
     'WorqError', 'QueueError', 'TooLarge', 'EncodeError', 'DecodeError', 'UntrustedMessage',
     'UNSIGNED',
@@ -135,6 +135,28 @@ def local(workers: int | None = None, url: str = 'memory://', **options: Any) ->
     :param options: of the `Executor`.
     """
     return import_module('worq.executor').Executor(workers, url, **options)
+
+
+def progress(deferreds: Iterable[Deferred], label: str = '', *, timeout: float | None = None,
+             file: TextIO | None = None) -> Any:
+    """Draw how many of some Deferreds are done, how many failed, and how long it will take; see
+    `worq.bar.Bar`.
+
+    ::
+
+        for deferred in worq.progress(deferreds, 'pages'):   # in the order in which they are done
+            print(deferred.result())
+
+    By ``for`` it is drawn while they are told of; in a ``with`` while its block runs; by
+    ``.wait()`` until all are done. In a notebook that is a widget. On a terminal it is a bar, by
+    ``rich`` or ``tqdm`` if one of them is installed. Elsewhere it is a line now and then.
+
+    :param label: stands before it.
+    :param timeout: seconds from its begin, at most; None: as long as it takes.
+    :param file: to which it is written; by default ``sys.stderr``, or a notebook.
+    :raises TypeError: for anything but Deferreds.
+    """
+    return import_module('worq.bar').Bar(deferreds, label, timeout=timeout, file=file)
 
 
 def _backend(url: str, name: str) -> Callable[..., TaskQueue]:

@@ -263,6 +263,11 @@ class Arrivals:
         if self._error is not None:
             raise self._error
 
+    def stop(self) -> None:
+        """Time is up: end `come`, from any thread."""
+        self._limit = 0.0
+        self._news.put(None)
+
     def _go_on(self, told: Deferred) -> None:
         """One has been told of: let go of it, and take another."""
         announce = self._subscribed.pop(told, None)
