@@ -14,6 +14,7 @@ from test.queue.contract_lifetimes import LetGo, Upstream
 from test.queue.contract_readers import Cancel, Purge, Readers
 from test.queue.contract_seals import Seals
 from test.queue.contract_settle import Delegate, Settle
+from test.queue.contract_tally import Counting
 from worq import const
 from worq.queue import base
 from worq.queue.base import Delivery, Held, Lost, unpack
@@ -509,5 +510,5 @@ class Keepers(Contract):
 
 
 class QueueContract(Put, Cancel, Purge, Readers, Inspect, Take, Leases, Settle, Memo, Delegate,
-                    Lanes, Names, Seals, Expires, Edges, Keepers, LetGo, Upstream):
+                    Lanes, Names, Seals, Expires, Edges, Keepers, LetGo, Upstream, Counting):
     """The whole contract of a task queue."""

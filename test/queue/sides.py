@@ -8,6 +8,7 @@ import uuid
 from worq import const
 from worq.queue.base import Delivery, Message, TaskQueue
 from worq.queue.memory import queue as memory
+from worq.tally import tokens
 
 __all__ = ['Sides', 'check_order']
 
@@ -41,11 +42,20 @@ class Sides:
         if verb == 'inspect':   # how many are ahead is not exact: some may be dead
             answers = [[one and one._replace(ahead=one.ahead is None) for one in answer]
                        for answer in answers]
+        if verb == 'totals':   # counts are in any order
+            answers = [one._replace(cells=read(one.cells)) for one in answers]
+        if verb == 'minutes':
+            answers = [[page._replace(cells=read(page.cells)) for page in one] for one in answers]
         for answer, queue in zip(answers[1:], self.queues[1:], strict=True):
             assert answer == answers[0], \
                 f'{verb}{args!r}:\n {self.queues[0]!r} says {answers[0]!r},\n' \
                 f' {queue!r} says {answer!r}'
         return answers[0]
+
+
+def read(cells: dict[str, str]) -> dict[str, Any]:
+    """Cells as what they say."""
+    return {name: tokens(cell) for name, cell in cells.items()}
 
 
 def check_order(messages: Sequence[Message], deliveries: Sequence[Delivery]) -> None:

@@ -11,7 +11,7 @@ import redis as client
 
 from test import support
 from test.queue.model import LINKS, OVERTAKEN
-from test.queue.model_lifetimes import Lenders
+from test.queue.model_counting import Counters
 from test.queue.rows import RowQueue
 from test.queue.sides import Sides
 from worq.queue.base import TaskQueue
@@ -110,18 +110,18 @@ class SmallSteps(RowQueue):
     budget = 2
 
 
-class MemoryUsers(Lenders):
+class MemoryUsers(Counters):
     """Random use of the memory queue alone."""
 
 
-class AllUsers(Lenders):
+class AllUsers(Counters):
     """Random use of memory, a file and Redis, which must answer alike."""
 
     def sides(self) -> Sides:
         return AllSides()
 
 
-class SlowUsers(Lenders):
+class SlowUsers(Counters):
     """Random use of Redis while work is left over all the time."""
 
     lagging = True
@@ -130,7 +130,7 @@ class SlowUsers(Lenders):
         return RedisSlowly()
 
 
-class SlowMachineUsers(Lenders):
+class SlowMachineUsers(Counters):
     """Random use of the machine while work is left over all the time."""
 
     lagging = True
@@ -139,7 +139,7 @@ class SlowMachineUsers(Lenders):
         return MachineSlowly()
 
 
-class SlowFileUsers(Lenders):
+class SlowFileUsers(Counters):
     """Random use of a file while work is left over all the time."""
 
     lagging = True

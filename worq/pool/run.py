@@ -210,9 +210,10 @@ class Run:
 
     def _sign_anew(self) -> Outcome:
         """Its value has come along many tail calls, and is not signed yet as its own."""
-        id, token, *_, arguments, seal = self.delivery
+        id, token = self.delivery[:2]
         try:
-            value = self.broker.sign_anew(id, self.nonce, seal, *arguments[-1])
+            value = self.broker.sign_anew(id, self.nonce, self.delivery.memo,
+                                          *self.delivery.arguments[-1])
         except DecodeError as err:
             refused = isinstance(err, UntrustedMessage) and err.unknown_key
             return self.failure(_describe(err), 'refuse' if refused else 'failure')

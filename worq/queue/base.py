@@ -108,27 +108,26 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from worq import const
+from worq.const import GATE, IGNORE_RESULT, LENT, NEEDED, PASS   # flags of a message
+from worq.queue.counting import Counting
 from worq.queue.reading import Reading
 from worq.queue.records import (
     CANCELLED, EXPIRED, FAILURE, KINDS, VALUE, Argument, Bell, Content, Death, Delivery, Held, Hop,
-    Inspection, Late, Lost, Message, Node, Outcome, Record, Refusal, Row, Times, Turn, path, unpack,
+    Inspection, Late, Lost, Message, Minute, Node, Outcome, Recent, Record, Refusal, Row, Times,
+    Totals, Turn, path, unpack,
 )
 from worq.trust import without_password
 
 __all__ = [
     'TaskQueue', 'Message', 'Argument', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Late', 'Lost',
     'Turn', 'Inspection', 'Times', 'Bell', 'Hop', 'Record', 'Row', 'Node', 'Content', 'Death',
-    'unpack', 'path',
+    'Recent', 'Minute', 'Totals', 'unpack', 'path',
     'VALUE', 'FAILURE', 'EXPIRED', 'CANCELLED', 'KINDS', 'IGNORE_RESULT', 'PASS', 'GATE',
     'NEEDED', 'LENT',
 ]
 
-# flags of a message
-IGNORE_RESULT, PASS, GATE = const.IGNORE_RESULT, const.PASS, const.GATE
-NEEDED, LENT = const.NEEDED, const.LENT
 
-
-class TaskQueue(Reading):
+class TaskQueue(Reading, Counting):
     """Queue and result store in one. Every method may be called from any thread.
 
     :param url: where the backend is.

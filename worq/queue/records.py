@@ -8,7 +8,8 @@ from worq import const
 
 __all__ = [
     'Argument', 'Message', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Lost', 'Turn', 'Inspection',
-    'Times', 'Hop', 'Record', 'Row', 'Node', 'Content', 'Death', 'Bell', 'Late', 'unpack', 'path',
+    'Times', 'Hop', 'Record', 'Row', 'Node', 'Content', 'Death', 'Bell', 'Late', 'Recent', 'Minute',
+    'Totals', 'unpack', 'path',
     'VALUE', 'FAILURE', 'EXPIRED', 'CANCELLED', 'KINDS',
 ]
 
@@ -72,6 +73,7 @@ class Delivery(NamedTuple):
     body: bytes
     arguments: tuple[tuple[str, bytes], ...] = ()  #: id and outcome on record
     memo: bytes = b''    #: what the last retry left for this delivery
+    waited: int = 0      #: ms from when it became ready until it was taken
 
 
 class Outcome(NamedTuple):
@@ -146,6 +148,7 @@ class Late(NamedTuple):
     header: bytes
     #: Waits for the rest. None if it is gone: then it has been cancelled, or is another pool's.
     fetch: Callable[[], Delivery | None]
+    waited: int = 0      #: as in `Delivery`
 
 
 class Turn(NamedTuple):
@@ -155,6 +158,34 @@ class Turn(NamedTuple):
     lost: list[Lost]
     deliveries: list[Delivery]
     late: list[Late] = []   #: taken too; to be fetched while somebody beats for them
+
+
+class Recent(NamedTuple):
+    """A task that has succeeded, as a pool tells with its counts."""
+
+    id: str
+    nonce: str
+    name: str
+    ended: int           #: when; a pool tells how many ms ago
+    pool: str = ''
+
+
+class Minute(NamedTuple):
+    """What pools have told in one minute."""
+
+    at: int                  #: when it began, in ms since the epoch by the queue's clock
+    cells: dict[str, str]    #: by the name of a task, see `worq.tally`
+    #: How many tasks were pending, scheduled, enqueued and processing when it was told last.
+    sizes: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+class Totals(NamedTuple):
+    """How a queue stands, and what has been counted ever, read in one step."""
+
+    now: int                     #: ms since the epoch by the queue's clock
+    stats: dict[str, int]        #: as ``stats`` answers
+    oldest: list[int | None]     #: as ``oldest`` does
+    cells: dict[str, str]        #: by the name of a task, see `worq.tally`
 
 
 class Times(NamedTuple):

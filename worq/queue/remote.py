@@ -16,7 +16,8 @@ from worq.latch import Latch
 from worq.printable import logger
 from worq.queue import base
 from worq.queue.base import (
-    Argument, Content, Death, Held, Inspection, Lost, Message, Node, Outcome, Refusal, Row, Times,
+    Argument, Content, Death, Held, Inspection, Lost, Message, Minute, Node, Outcome, Refusal, Row,
+    Times, Totals,
 )
 from worq.queue.validation import check_wait
 
@@ -147,6 +148,7 @@ VERBS: dict[str, list[Reader]] = {
     'watch': [text, ids], 'wait': [text], 'forget': [ids],
     'beat': [text, many(held), number], 'settle': [text, many(outcome)],
     'pools': [text], 'queues': [], 'size': [], 'stats': [], 'oldest': [], 'audit': [],
+    'minutes': [number], 'totals': [],
 }
 
 
@@ -315,7 +317,7 @@ class TaskQueue(base.TaskQueue):
         raise QueueError('this process is the child of a pool, which has the memory queue: '
                          'tasks can be put and waited for here, but pools must be there')
 
-    join = tell = leave = take = turn = reconcile = abandon = bell = _refuse
+    join = tell = leave = take = turn = reconcile = abandon = bell = tally = _refuse
 
     # -- keepers --------------------------------------------------------------
 
@@ -330,6 +332,12 @@ class TaskQueue(base.TaskQueue):
     def stats(self) -> dict[str, int]:
         sizes: dict[str, int] = self._ask('stats')
         return sizes
+
+    def minutes(self, last: int = 60) -> list[Minute]:
+        return [Minute(at, cells, (*sizes,)) for at, cells, sizes in self._ask('minutes', last)]
+
+    def totals(self) -> Totals:
+        return Totals(*self._ask('totals'))
 
     def audit(self, repair: bool = False) -> list[str]:
         lines: list[str] = self._ask('audit')

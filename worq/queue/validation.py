@@ -1,16 +1,17 @@
 """What no caller should send to a task queue, refused alike by every backend."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from worq import const
 
 if TYPE_CHECKING:
-    from worq.queue.base import Argument, Held, Message, Outcome
+    from worq.queue.base import Argument, Held, Message, Outcome, Recent
 
 __all__ = ['check_messages', 'check_edges', 'check_outcomes', 'check_held', 'check_limit',
-           'check_wait', 'check_scan', 'check_family', 'check_contents']
+           'check_wait', 'check_scan', 'check_family', 'check_contents', 'check_minutes',
+           'check_tally']
 
 WORDS = frozenset(['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'unknown', 'lost',
                    'expire'])
@@ -124,6 +125,21 @@ def check_limit(limit: int, timeout: float = 0, lease: int = const.LEASE) -> Non
         raise ValueError(f'limit is {limit!r}; it must be a whole number from 1')
     if not timeout <= const.SPAN or not 0 <= lease <= SPAN:   # a negative one has passed already
         raise ValueError(f'a take cannot wait for {timeout} seconds, or lease for {lease} ms')
+
+
+def check_tally(number: int, cells: Mapping[str, str], recent: Sequence[Recent]) -> None:
+    """ValueError if no pool can have counted that."""
+    if type(number) is not int or not 0 < number < 1 << 53:
+        raise ValueError(f'a tally is numbered from 1, not {number!r}')
+    if len(cells) > const.TELLS or len(recent) > const.RECENT:
+        raise ValueError(f'{len(cells)} names and {len(recent)} tasks in a tally; at most '
+                         f'{const.TELLS}, and {const.RECENT:,}')
+
+
+def check_minutes(last: int) -> None:
+    """ValueError if it is no number of minutes."""
+    if type(last) is not int or last < 1:
+        raise ValueError(f'last is {last!r}; it must be a whole number of minutes from 1')
 
 
 def check_wait(timeout: float) -> None:

@@ -97,6 +97,8 @@ class Other(Case):
             'reconcile': lambda: q.reconcile('p', []), 'abandon': lambda: q.abandon('p', 'dead'),
             'ping': q.ping, 'size': q.size, 'stats': q.stats, 'oldest': q.oldest, 'audit': q.audit,
             'repair': lambda: q.audit(repair=True),
+            'tally': lambda: q.tally('p', 1, {'a': 'v:1'}), 'totals': q.totals,
+            'minutes': q.minutes,
             'patrol': lambda: q._run('patrol', 0, 500),
         }
 

@@ -33,7 +33,7 @@ WORDS = {word.encode(): word for word in ('value', 'failure', 'refuse', 'unknown
 def pack_tasks(deliveries: Iterable[Delivery]) -> list[bytes]:
     """Deliveries as the strings of a TASKS frame."""
     parts = [TASKS]
-    for id, token, number, header, body, arguments, memo in deliveries:
+    for id, token, number, header, body, arguments, memo, _ in deliveries:
         parts += (id.encode(), token, b'%d %d' % (number, len(arguments)), header, body, memo)
         for name, raw in arguments:
             parts += (name.encode(), raw)

@@ -18,6 +18,7 @@ from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
 from worq.queue.base import (
     CANCELLED, EXPIRED, FAILURE, GATE, IGNORE_RESULT, LENT, NEEDED, PASS, VALUE,
 )
+from worq.queue.machine.book import Book, end_key
 from worq.queue.machine.lanes import Lanes
 from worq.queue.machine.life import Agenda, Expiry, Life
 from worq.queue.records import Hop
@@ -48,6 +49,8 @@ class Graph:
         self.completed = 0
         self.scheduled = 0
         self.counters = dict.fromkeys([*COUNTERS.values(), 'redelivered', 'stale'], 0)
+        self.book = Book()
+        self.ends: dict[str, int] = {}   # what no pool counts, until it is entered: see `end_key`
         self.now = 0
         self.unsure = False    # a verb has begun and not ended; was it interrupted? see `redo`
         self.woken = 0         # became enqueued or scheduled since `begin`
@@ -139,6 +142,17 @@ class Graph:
                   PROCESSING: len(self.leased), COMPLETED: self.completed}
         return {PENDING: len(self.lives) - self.purged - sum(counts.values()), **counts}
 
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """How many are pending, scheduled, enqueued, processing."""
+        counts = self.counts
+        return counts[PENDING], counts[SCHEDULED], counts[ENQUEUED], counts[PROCESSING]
+
+    def stats(self) -> dict[str, int]:
+        """Sizes and counters."""
+        return {**dict(zip((PENDING, SCHEDULED, ENQUEUED, PROCESSING), self.sizes)),
+                **self.counters}
+
     def oldest(self) -> list[int | None]:
         """Since when the oldest has been ready, of each priority, in ms; None if none is."""
         # never below 0: the clock may be set back a little
@@ -217,10 +231,12 @@ class Graph:
             self._enqueue(life)
 
     def finish(self, life: Life, kind: bytes, data: bytes,
-               hops: tuple[Hop, ...] = (), owner: str | None = None) -> None:
+               hops: tuple[Hop, ...] = (), owner: str | None = None,
+               counted: bool = False) -> None:
         """The one end for every cause. Dependents are told by `_follow_all`.
 
         :param owner: who settled it, and may do so again.
+        :param counted: whether that pool counts it, see ``worq.queue.counting``.
         """
         # One step, from which on it is over: see `redo`.
         life.data, life.hops, life.owner, life.kind = data, hops, owner, kind
@@ -228,6 +244,10 @@ class Graph:
         self.completed += 1
         if not life.flags & GATE:
             self.counters[COUNTERS[kind]] += 1
+            if not counted:
+                key = end_key(self.book, self.ends, kind.decode(), life.name.decode(
+                    'utf-8', 'replace'))
+                self.ends[key] = self.ends.get(key, 0) + 1
         life.body = life.progress = life.memo = b''
         life.open = 0
         life.over = self.now

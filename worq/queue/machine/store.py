@@ -249,7 +249,7 @@ class Store(Keeping):
                 if life.arguments else ()
             taken.append(Delivery(
                 life.id, life.token, life.deliveries, life.header, life.body, arguments,
-                life.memo))
+                life.memo, max(self.now - life.ready, 0)))
         return taken
 
     def beat(self, pool: str, held: Iterable[Held], lease: int) -> list[Lost]:
@@ -285,7 +285,7 @@ class Store(Keeping):
             word = 'lost'
         life.age = outcome.age
         if word == 'value' or word == 'failure':
-            self.finish(life, VALUE if word == 'value' else FAILURE, outcome.data, (), pool)
+            self.finish(life, VALUE if word == 'value' else FAILURE, outcome.data, (), pool, True)
         elif word == 'retry':
             self.retry(life, outcome.data, outcome.delay)
         elif word == 'delegate':

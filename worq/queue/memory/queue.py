@@ -20,11 +20,14 @@ from worq.latch import Latch
 from worq.lock import Lock, look_within
 from worq.queue import base
 from worq.queue.base import (
-    Argument, Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn,
+    Argument, Delivery, Held, Inspection, Lost, Message, Minute, Outcome, Recent, Refusal, Totals,
+    Turn,
 )
 from worq.queue.validation import (
-    check_edges, check_held, check_limit, check_messages, check_outcomes, check_wait,
+    check_edges, check_held, check_limit, check_messages, check_minutes, check_outcomes,
+    check_tally, check_wait,
 )
+from worq.queue.machine.book import enter, minutes, with_ends
 from worq.queue.machine.recovery import redo
 from worq.queue.machine.store import Store
 from worq.queue.machine.inspection import audit, inspect, status
@@ -455,13 +458,35 @@ class TaskQueue(base.TaskQueue):
 
     @whole
     def stats(self) -> dict[str, int]:
-        sizes = {state: n for state, n in self._store.counts.items() if state != COMPLETED}
-        return {**sizes, **self._store.counters}
+        return self._store.stats()
 
     @whole
     def oldest(self) -> list[int | None]:
         self._store.begin(self.clock())
         return self._store.oldest()
+
+    @whole
+    def tally(self, pool: str, number: int, cells: Mapping[str, str],
+              recent: Sequence[Recent] = ()) -> None:
+        check_tally(number, cells, recent)
+        store = self._store
+        store.begin(self.clock())
+        if enter(store.book, store.now, store.sizes, store.ends, pool, number, cells, recent):
+            store.ends = {}
+        self._defer()
+
+    @whole
+    def minutes(self, last: int = 60) -> list[Minute]:
+        check_minutes(last)
+        store = self._store
+        return minutes(store.book, store.date(self.clock()), store.ends, last)
+
+    @whole
+    def totals(self) -> Totals:
+        store = self._store
+        store.begin(self.clock())
+        return Totals(store.now, store.stats(), store.oldest(),
+                      with_ends(store.book.ever(), store.ends))
 
     @whole
     def audit(self, repair: bool = False) -> list[str]:

@@ -25,15 +25,17 @@ READ = {   # how a key is read, by the first part of its name
     **dict.fromkeys(['wake', 'bell', 'in', 'loop0', 'loop1'], 'LLEN'), 'names': 'HGETALL',
     **dict.fromkeys(['seen0', 'seen1', 'knows'], 'SCARD'),
     **dict.fromkeys(['pools', 'on', 'unknown'], 'ZCARD'),
+    **dict.fromkeys(['tot', 'ended', 'min'], 'HLEN'), 'recent': 'LLEN', 'tally': 'STRLEN',
 }
 WORK = ['rel', 'unpin', 'trash', 'loops']   # left over
 SEARCH = {'loop0', 'loop1', 'seen0', 'seen1'}
 KEPT = {'m', 'q', 'sched', 'lease', 'wait', 'exp', 'wake', 'pools', 'ends', 'clock', 'mending', 'x',
-        'aside', 'lines', 'names', 'unknown', *WORK, *SEARCH}
+        'aside', 'lines', 'names', 'unknown', 'tot', 'ended', 'recent', *WORK, *SEARCH}
 LASTING = KEPT - {'q', 'x', 'aside', 'lines'}
-ENDLESS = KEPT - {'clock', 'mending', 'ends'} | {'a', 'b', 'd', 's', 'u', 'w'}
+ENDLESS = KEPT - {'clock', 'mending', 'ends', 'recent'} | {'a', 'b', 'd', 's', 'u', 'w'}
 OWNED = {'a', 'b', 'd', 'r', 's', 'u', 'w',   # by a task, or with an end
-         'in', 'pool', 'on', 'bell'}
+         'in', 'pool', 'on', 'bell', 'min', 'tally'}
+ENDING = {'in', 'pool', 'on', 'bell', 'min', 'tally'}
 INDEX = {'s': 'sched', 'a': 'lease', 'p': 'wait'}
 NUMBERS = 'edfmlpiutvgacqz'   # the fields of a task that are numbers
 LANE = re.compile(r'x:\d+:((q|aside):c?[012]|wait|sched)')
@@ -268,7 +270,7 @@ class Store:
                     owned = True
                 elif kind == 'knows':
                     owned = rest in self.of('names').get('', {}).values()
-                elif kind in ('in', 'pool', 'on', 'bell'):
+                elif kind in ENDING:
                     owned = (kind, rest) in self.ends
                 elif kind == 'r':
                     owned = state == 'c'

@@ -28,6 +28,7 @@ from worq.queue.base import (
     Argument, Delivery, Held, Inspection, Late, Lost, Message, Outcome, Refusal, Turn,
 )
 from worq.queue.validation import check_edges, check_held, check_limit, check_messages, check_wait
+from worq.queue.redis.counting import Counting
 from worq.queue.redis.connect import BLOCK, Unreplicated, is_damage, read, sender
 from worq.queue.redis.encoding import (
     HEAVY, STATES, News, affordable, all_words, flat_arguments, flat_messages, flat_outcomes,
@@ -58,7 +59,7 @@ PATIENCE = 1.0      # seconds that a take without a time-out goes on while a scr
 log = logger(__name__)
 
 
-class TaskQueue(base.TaskQueue):
+class TaskQueue(Counting, base.TaskQueue):
     """A queue on a Redis server.
 
     :param url: ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://`` or
@@ -427,8 +428,9 @@ class TaskQueue(base.TaskQueue):
         while at < len(found):
             try:
                 if not isinstance(found[at], list):
-                    raw_id, token, number, header, body = found[at:(at := at + 5)]
-                    deliveries.append(Delivery(raw_id.decode(), token, number, header, body))
+                    raw_id, token, number, header, body, waited = found[at:(at := at + 6)]
+                    deliveries.append(Delivery(raw_id.decode(), token, number, header, body,
+                                               (), b'', waited))
                     continue
                 raw_id, token, number, header, *rest = found[at]
                 at += 1
@@ -436,13 +438,14 @@ class TaskQueue(base.TaskQueue):
             except UnicodeDecodeError:
                 continue   # no id: somebody else has written it
             if not whole and is_heavy(rest[0], rest[2]):
-                late.append(Late(raw_id.decode(), token, header, fetch))
+                late.append(Late(raw_id.decode(), token, header, fetch, rest[3]))
             elif (delivery := fetch()) is not None:
                 deliveries.append(delivery)
         return deliveries, late
 
     def _fetch(self, id: str, token: bytes, number: int, header: bytes, body: bytes | int,
-               start: int, flat: list[Any] | int, *memo: bytes) -> Delivery | None:
+               start: int, flat: list[Any] | int, waited: int,
+               memo: bytes = b'') -> Delivery | None:
         """A delivery, with what is long fetched by itself; None if that is gone."""
         arguments: tuple[tuple[str, bytes], ...] | None
         try:
@@ -454,7 +457,7 @@ class TaskQueue(base.TaskQueue):
             start)
         if arguments is None or whole is None:
             return None
-        return Delivery(id, token, number, header, whole, arguments, *memo)
+        return Delivery(id, token, number, header, whole, arguments, memo, waited)
 
     def _arguments(self, id: str, flat: list[Any] | int) -> tuple[tuple[str, bytes], ...] | None:
         """Ids and outcomes as `take.lua` answers them, or only how many; None if one is gone."""

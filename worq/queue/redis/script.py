@@ -23,7 +23,7 @@ from typing import Any, Callable, NamedTuple, Sequence
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from worq import const
+from worq import const, tally
 
 __all__ = ['Script', 'load']
 
@@ -45,7 +45,7 @@ CONSTANTS: dict[str, int | str] = {
         'NONCE', 'LEASE', 'MAX_DELIVERIES', 'TICK', 'POLL', 'TICK_LIMIT', 'BUDGET', 'GAP', 'GRACE',
         'COOLDOWN', 'INLINE', 'SMALL', 'INBOX_TTL', 'POOL_TTL', 'IGNORE_RESULT', 'PASS',
         'GATE', 'NEEDED', 'LENT', 'LINKS', 'PUT_LIMIT', 'LOOK', 'AHEAD', 'LEASES_LIMIT', 'REACH',
-        'CROWD', 'IDLE', 'OVERTAKEN', 'UNKNOWN_GRACE')}
+        'CROWD', 'IDLE', 'OVERTAKEN', 'UNKNOWN_GRACE', 'TALLIED', 'MINUTES', 'RECENT')}
 CONSTANTS.update(
     PENDING='p', SCHEDULED='s', ENQUEUED='e', PROCESSING='a', COMPLETED='c',   # states
     RESULT_TTL=const.RESULT_TIMEOUT * 1000,   # ms
@@ -65,6 +65,8 @@ CONSTANTS.update(
     MADE='m',       # by the one task that waits for it, to return it
     MOST=12,        # steps of a walk through all keys that a pool of a crowd leaves to others
     EDGES=10,       # of one task that are followed before the other search has its turn
+    MINUTE=60_000,  # ms
+    OTHER=tally.OTHER, CELL=tally.LONGEST,
     SCHEMA=1,       # of what is stored, see "Changing what is stored" in doc/architecture.rst ...
     REVISION=0)     # ... and how often something was added since, that others may leave alone
 

@@ -18,8 +18,10 @@ from worq.const import COMPLETED
 from worq.lock import look_within
 from worq.queue import base
 from worq.queue.base import (
-    Argument, Delivery, Held, Inspection, Lost, Message, Outcome, Refusal, Turn,
+    Argument, Delivery, Held, Inspection, Lost, Message, Minute, Outcome, Recent, Refusal, Totals,
+    Turn,
 )
+from worq.queue.machine.book import enter, minutes, with_ends
 from worq.queue.machine.inspection import audit, inspect, status
 from worq.queue.sqlite.address import parse
 from worq.queue.sqlite.bell import Alarm, Bell
@@ -29,7 +31,8 @@ from worq.queue.sqlite.file import File
 from worq.queue.sqlite.store import Rows, Writes
 from worq.queue.sqlite.waiting import Waiting
 from worq.queue.validation import (
-    check_edges, check_held, check_limit, check_messages, check_outcomes, check_wait,
+    check_edges, check_held, check_limit, check_messages, check_minutes, check_outcomes,
+    check_tally, check_wait,
 )
 from worq.shield import unbroken
 
@@ -412,19 +415,27 @@ class TaskQueue(base.TaskQueue):
         return self._look(lambda store: store.size)
 
     def stats(self) -> dict[str, int]:
-        return self._look(lambda store: {
-            **{state: n for state, n in store.counts.items() if state != COMPLETED},
-            **store.counters})
+        return self._look(Rows.stats)
 
     def oldest(self) -> list[int | None]:
-        def verb(store: Rows) -> list[int | None]:
-            ready = [[at for fresh in (0, 1) for at, in store.db.execute(
-                'SELECT ready FROM worq_task WHERE q=? AND gen=? AND priority=? AND '   # not aside
-                "(nargs = 0)=? AND state='enqueued' AND place<>0 ORDER BY place LIMIT ?",
-                (store.q, store.generation, priority, fresh, const.LOOK))]
-                for priority in sorted(const.PRIORITIES.values())]
-            return [max(store.now - min(found), 0) if found else None for found in ready]
-        return self._look(verb)
+        return self._look(Rows.oldest)
+
+    def tally(self, pool: str, number: int, cells: Mapping[str, str],
+              recent: Sequence[Recent] = ()) -> None:
+        check_tally(number, cells, recent)
+
+        def verb(store: Rows) -> None:
+            if enter(store.book, store.now, store.sizes, store.ends, pool, number, cells, recent):
+                store.ends = {}
+        self._write(verb, end=Rows.defer)
+
+    def minutes(self, last: int = 60) -> list[Minute]:
+        check_minutes(last)
+        return self._look(lambda store: minutes(store.book, store.now, store.ends, last))
+
+    def totals(self) -> Totals:
+        return self._look(lambda store: Totals(store.now, store.stats(), store.oldest(),
+                                               with_ends(store.book.ever(), store.ends)))
 
     def audit(self, repair: bool = False) -> list[str]:
         return self._look(lambda store: [*audit(store), *check(store)])

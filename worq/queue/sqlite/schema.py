@@ -86,6 +86,17 @@ CREATE TABLE worq_news(client INTEGER, seq INTEGER, id BLOB NOT NULL, record BLO
 CREATE TABLE worq_pool(q INTEGER, pool TEXT, info TEXT NOT NULL, seen INTEGER NOT NULL,
   PRIMARY KEY(q, pool))
 ;
+CREATE TABLE worq_minute(q INTEGER, at INTEGER, -- -1: ever
+  name BLOB, cell TEXT NOT NULL, -- a hyphen and the name; or nothing, and the sizes
+  PRIMARY KEY(q, at, name)) WITHOUT ROWID
+;
+CREATE TABLE worq_told(q INTEGER, pool TEXT, number INTEGER NOT NULL, at INTEGER NOT NULL,
+  PRIMARY KEY(q, pool)) WITHOUT ROWID
+;
+CREATE TABLE worq_recent(q INTEGER, seq INTEGER, at INTEGER NOT NULL, id BLOB NOT NULL,
+  nonce TEXT NOT NULL, name BLOB NOT NULL, ended INTEGER NOT NULL, pool TEXT NOT NULL,
+  PRIMARY KEY(q, seq)) WITHOUT ROWID
+;
 CREATE TABLE worq_look(q INTEGER, place TEXT, at INTEGER NOT NULL,
   PRIMARY KEY(q, place)) WITHOUT ROWID
 ;

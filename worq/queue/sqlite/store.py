@@ -19,6 +19,7 @@ from worq.queue.base import Message
 from worq.queue.machine.life import Life
 from worq.queue.machine.sides import Sides
 from worq.queue.machine.store import Store
+from worq.queue.sqlite.book import BookRows
 from worq.queue.sqlite.lanes import Sided, dump, load
 from worq.queue.sqlite.rows import Row, varied
 from worq.queue.sqlite.schema import COLUMNS, SPAN, VARIED
@@ -34,7 +35,7 @@ KEPT = {name.strip('_'): name for name in (
     'completed', 'scheduled', 'counters', 'purged', '_soonest', '_ticked', '_clock_at', '_skew',
     '_calm', 'lags', 'total', 'ready', 'passed', 'leases', 'back', 'front', 'seq', 'last',
     'left_over_n', 'lives_n', 'longs_n', 'generation', 'soon', 'serial', 'aside_n', 'freed_n',
-    'names')}
+    'names', 'ends')}
 
 
 class Writes(Exception):
@@ -87,6 +88,7 @@ class Rows(Store):
         tables._looked = Looks(self)
         self.links = Edges(self)
         self.longs = Longs(self)
+        tables.book = BookRows(self)
         self._clear()
 
     # -- a unit of work ---------------------------------------------------------
@@ -108,6 +110,8 @@ class Rows(Store):
         ended.came.clear()
         self.links.clear()
         self.longs.clear()
+        book: Any = self.book
+        book.clear()
 
     def open(self, db: sqlite3.Connection, q: int, meta: str | None) -> None:
         """Begin a unit of work.
@@ -257,6 +261,14 @@ class Rows(Store):
         if state != PROCESSING and state != COMPLETED:
             life.gen = self.generation   # type: ignore[attr-defined]
         super()._move(life, state)
+
+    def oldest(self) -> list[int | None]:
+        ready = [[at for fresh in (0, 1) for at, in self.db.execute(
+            'SELECT ready FROM worq_task WHERE q=? AND gen=? AND priority=? AND '   # not aside
+            "(nargs = 0)=? AND state='enqueued' AND place<>0 ORDER BY place LIMIT ?",
+            (self.q, self.generation, priority, fresh, const.LOOK))]
+            for priority in sorted(const.PRIORITIES.values())]
+        return [max(self.now - min(found), 0) if found else None for found in ready]
 
     def _end_late(self, life: Life) -> bool:
         if self.looking and life.late and life.late <= self.now and life.target is None \

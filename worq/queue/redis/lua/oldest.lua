@@ -1,22 +1,3 @@
 -- oldest(P;) -> {ms or -1, ...}, by priority
--- (no change) Of the first few of each lane; entries whose task is over or taken do not count.
-local ages = {}
-for p = 0, 2 do
-  ages[p + 1] = -1
-  for _, lane in ipairs({'q:c', 'q:'}) do
-    local left = LOOK
-    for _, entry in ipairs(call('LRANGE', P .. lane .. p, 0, BUDGET)) do
-      local id = entry:sub(NONCE + 1)
-      local T = read(id)
-      if T and T.s == ENQUEUED and T.n .. id == entry and not purged(T) then
-        local ready = tonumber(T.R or T.C) or now   -- others may have written it
-        ages[p + 1] = math.max(ages[p + 1], ready > 0 and ready < now and now - ready or 0)
-        left = left - 1
-        if left == 0 then
-          break
-        end
-      end
-    end
-  end
-end
-return ages
+-- (no change)
+return all_ages()

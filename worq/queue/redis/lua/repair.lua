@@ -7,7 +7,7 @@ if #ARGV == 0 then
 end
 insist()
 local TYPES = {t = 'hash', pool = 'hash', on = 'zset', b = 'string', r = 'string', w = 'set', a = 'list',
-               s = 'hash', d = 'list', u = 'list', bell = 'list', ['in'] = 'list', x = '?'}
+               s = 'hash', d = 'list', u = 'list', bell = 'list', min = 'hash', tally = 'string', ['in'] = 'list', x = '?'}
 local FIELDS = 'hbcdmlpuvxgwakqjyzGSL'   -- that go when a task ends
 local NAMES = {sched = SCHEDULED, lease = PROCESSING, wait = PENDING}
 local NUMBERS = {'e', 'd', 'f', 'm', 'l', 'p', 'i', 'u', 't', 'v', 'g', 'a', 'c', 'q',
@@ -196,7 +196,7 @@ end
 local function own(kind, id)
   if not has(kind, id) then
     return
-  elseif kind == 'in' or kind == 'pool' or kind == 'on' or kind == 'bell' then
+  elseif #kind > 1 then   -- no part of a task: it has an end
     expire(now + INBOX_TTL * 1000, P .. kind .. ':' .. id)
   elseif kind == 'u' then
     if not call('LPOS', P .. 'unpin', id) then   -- what it names is pinned until it is let go

@@ -23,6 +23,7 @@ do
   try('HGETALL', key)
   try('HEXISTS', key, 'x')
   try('HKEYS', key)
+  try('HLEN', key)
   try('HDEL', key, 'x')
   try('UNLINK', key)
   try('RPUSH', key, 'x', 'x')

@@ -99,4 +99,5 @@ end
 call('LPOP', lane)
 call('HSET', P .. 't:' .. next, 's', PROCESSING, 'e', '1', 'o', pool, 'q', text(now))
 call('ZADD', P .. 'lease', text(now + (T.l or ARGV[2])), next)
-return {{}, {}, {next, T.n .. '1', 1, T.h, T.b}}
+local waited = now - (tonumber(T.R or T.C) or now)
+return {{}, {}, {next, T.n .. '1', 1, T.h, T.b, waited > 0 and waited <= SPAN and waited or 0}}

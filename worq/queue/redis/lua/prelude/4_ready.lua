@@ -2,7 +2,8 @@
 -- Each gathers; `flush` writes, so that a batch costs a few commands. `done` is what had a lease,
 -- `met` what waits for nothing any more.
 local soon = false   -- whether something is due before all idle pools have looked again anyway
-local counted, back, front, news, done, met = {}, {}, {}, {}, {}, {}
+-- `ended_by` is what no pool counts, by how it ended and its name.
+local counted, back, front, news, done, met, ended_by = {}, {}, {}, {}, {}, {}, {}
 
 local function count(name, by)
   counted[name] = (counted[name] or 0) + (by or 1)
@@ -125,6 +126,15 @@ local function flush()
     expire(now + INBOX_TTL * 1000, P .. 'in:' .. client)
   end
   counted, news = {}, {}
+  for what, by in pairs(ended_by) do
+    -- Until the next `tally`. Names that callers have invented are not to use up those there may be.
+    if #what == 1 or call('HEXISTS', P .. 'tot', what:sub(2)) == 0 and call('HEXISTS', P .. 'ended', what) == 0
+        and call('HLEN', P .. 'tot') + call('HLEN', P .. 'ended') >= TALLIED / 2 then
+      what = what:sub(1, 1) .. OTHER
+    end
+    add(P .. 'ended', what, by)
+  end
+  ended_by = {}
   if soon then
     wake(1)   -- some pool is to come and hear when it is due; behind a take, which drops tokens
   end

@@ -78,9 +78,11 @@ local function when(T)
   return 'E', T.E
 end
 
-local function finish(id, T, record, owner)
+-- What a pool has settled is `told` by it, see `tally`; of all else its name is counted here.
+local function finish(id, T, record, owner, told)
   local key = P .. 't:' .. id
-  local name = T.c and not ignored(T) and header(id, T):match('^[^\n]*')
+  local named = (T.c or not told) and header(id, T):match('^[^\n]*')
+  local name = T.c and not ignored(T) and named
   if T.s == ENQUEUED and not T.R and not T.q then
     T.R = T.C
   end
@@ -98,7 +100,12 @@ local function finish(id, T, record, owner)
     drop(P .. 'b:' .. id)
   end
   if not is_gate(T) then
-    count(record:sub(NONCE + 1, NONCE + 1):lower())
+    local letter = record:sub(NONCE + 1, NONCE + 1):lower()
+    count(letter)
+    if not told then
+      letter = letter .. named
+      ended_by[letter] = (ended_by[letter] or 0) + 1
+    end
   end
   T.s = COMPLETED
   local edges = (T.i or T.k) and call('EXISTS', P .. 'd:' .. id) == 1

@@ -76,7 +76,7 @@ end
 
 local function apply(id, T, pool, word, data)
   if word == 'value' or word == 'failure' then
-    finish(id, T, data, pool)
+    finish(id, T, data, pool, true)
   elseif is_gate(T) then
     lost(id, T, '', pool)
   elseif word == 'delegate' then

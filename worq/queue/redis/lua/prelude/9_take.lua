@@ -82,12 +82,14 @@ local function take(pool, limit, lease)
     end
     leases[#leases + 1] = T.l and sensible(T.l) and now + T.l or usual
     leases[#leases + 1] = id
+    local waited = now - (tonumber(T.R or T.C) or now)
+    waited = waited > 0 and waited <= SPAN and waited or 0   -- others may have written it
     if plain then
       local k = #taken
       taken[k + 1], taken[k + 2], taken[k + 3] = id, nonce .. e, d
-      taken[k + 4], taken[k + 5] = T.h, T.b
+      taken[k + 4], taken[k + 5], taken[k + 6] = T.h, T.b, waited
     else
-      taken[#taken + 1] = {id, nonce .. e, d, header(id, T), bytes, start, list, T.y}
+      taken[#taken + 1] = {id, nonce .. e, d, header(id, T), bytes, start, list, waited, T.y}
     end
     return true
   end
