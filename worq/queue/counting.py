@@ -17,8 +17,8 @@ class Counting:
     what is settled by no pool, and what a pool had not told yet when it died: a second's.
 
     There are at most `const.TALLIED` names, for ever; what comes later counts as
-    ``worq.tally.OTHER``, and so does what has none. So does what the queue itself has counted, once there are half as many: a
-    caller can invent names, and is not to use them up.
+    ``worq.tally.OTHER``, and so does what has no name. So does what the queue itself has counted,
+    once there are half as many: a caller can invent names, and is not to use them up.
     """
 
     def tally(self, pool: str, number: int, cells: Mapping[str, str],

@@ -65,9 +65,9 @@ class CountingOnRedis(Case):
             for other in {'hash', 'list', 'string'} - {kind}:
                 with self.subTest(rest, other=other):
                     self.client.delete(key)
-                    {'hash': lambda: self.client.hset(key, 'x', 'y'),
-                     'list': lambda: self.client.rpush(key, 'x'),
-                     'string': lambda: self.client.set(key, 'x')}[other]()
+                    self.client.execute_command(*{
+                        'hash': ['HSET', key, 'x', 'y'], 'list': ['RPUSH', key, 'x'],
+                        'string': ['SET', key, 'x']}[other])
                     self.goes_on()
 
     def goes_on(self) -> None:
