@@ -90,7 +90,7 @@ class Counting(Contract):
         eq_(set(self.q.totals().cells), set(names))
         eq_(set(self.q.minutes()[0].cells), set(names))
 
-    def test_nonsense(self) -> None:
+    def test_nonsense_is_not_counted(self) -> None:
         """What no pool can have counted is refused, or left out."""
         for number, cells, recent in [
                 (0, {}, []), (-1, {}, []), (1 << 60, {}, []), ('1', {}, []),
@@ -176,7 +176,7 @@ class Counting(Contract):
                    'c': stats['cancelled']})
         eq_(self.q.totals().cells['n' * 100], 'x:1')
 
-    def test_purge(self) -> None:
+    def test_purge_counts(self) -> None:
         """What was purged counts as cancelled."""
         self.put(message('a', header=b'a'), message('b', 'a', header=b'b'))
         self.q.purge()
