@@ -1,4 +1,5 @@
 """The commands that look and act, on each engine."""
+import os
 from unittest import mock
 
 from worq import Task, get_broker
@@ -20,16 +21,17 @@ class Looks(CommandCase):
         q.shop.add(first)
         Task(q.shop.add, delay=100)(1)
         text = self.ok('info')
-        self.assertRegex(text, r'enqueued +1 +the oldest for 0.\d s\n')
-        self.assertRegex(text, r'pending +1\n')
+        self.assertRegex(text, r'enqueued +1 +the oldest for [\d.]+ s')
+        self.assertRegex(text, r'pending +1 +wait for other tasks\n')
         self.assertRegex(text, r'scheduled +1\n')
         self.assertIn('! no pool works on this queue', text)
         self.pool(broker)
         self.assertNotIn('!', self.ok('info'))
         found, = self.worq('info', '--json').objects
-        self.assertEqual([found[word] for word in ('queue', 'enqueued', 'pending', 'scheduled',
-                                                   'pools', 'workers', 'busy')],
-                         [self.name, 1, 1, 1, 1, 2, 0])
+        self.assertEqual([found[word] for word in ('queue', 'pools', 'workers', 'busy')],
+                         [self.name, 1, 2, 0])
+        self.assertEqual(found['sizes'], {'enqueued': 1, 'pending': 1, 'scheduled': 1,
+                                          'processing': 0})
 
     def test_several(self):
         """Several queues are told one after the other."""
@@ -37,7 +39,7 @@ class Looks(CommandCase):
         self.shop().queue().shop.add(1)
         other = self.broker('b')
         done = worq('info', '--url', self.url(), '-q', f'{self.name},{other.name}', '--json')
-        self.assertEqual([each['enqueued'] for each in done.objects], [1, 0])
+        self.assertEqual([each['sizes']['enqueued'] for each in done.objects], [1, 0])
 
     def test_pools(self):
         """Pools are told with what they run; broken ones with the reason."""
@@ -46,12 +48,12 @@ class Looks(CommandCase):
         self.refused(1, f'no pool works on {self.name} .* -q {self.name}', 'pools')
         self.pool(broker, workers='[[11,2,"fit-1","shop.add",1500,""],[12,1]]')
         text = self.ok('pools')
-        self.assertRegex(text, r'somewhere:1:abc +process +somewhere +1 +0.\d s ago +1/2 +runs\n')
-        self.assertRegex(text, r'shop.add +fit-1 +1.\d s +11 +somewhere:1:abc\n')
+        self.assertRegex(text, r'somewhere:1:abc +process +[\d.]+ s ago +1/2 +runs +3\n')
+        self.assertRegex(text, r'shop.add +fit-1 +[\d.]+ s +somewhere:1:abc +11\n')
         found, = self.worq('pools', '--json').objects
         self.assertEqual((found['id'], found['workers'][0]['id']), ('somewhere:1:abc', 'fit-1'))
         self.pool(broker, pool='other:2:x', broken='ImportError: no module\nnamed x')
-        self.assertIn('other:2:x: none of its workers can begin: ImportError: no module named x',
+        self.assertIn('other:2:x: none of its workers can begin: ImportError: no module\\nnamed x',
                       self.ok('pools'))
         self.assertIn('! pool other:2:x', self.ok('info'))
 
@@ -61,9 +63,75 @@ class Looks(CommandCase):
         Task(broker.queue().shop.add, id='a')(1)
         self.assertIn(f'shop.add [{self.name}:a] is enqueued', self.ok('explain', 'a'))
         done = self.worq('explain', 'a', 'b', '--json')
-        self.assertEqual((done.status, [each['status'] for each in done.objects]),
+        self.assertEqual((done.status, [each['state'] for each in done.objects]),
                          (1, ['enqueued', 'unknown']))
-        self.refused(2, 'invalid task id', 'explain', '')
+        self.refused(2, 'no id', 'explain', '')
+
+    def test_show(self):
+        """All there is to see of a task, its result among it; nothing of that if it is to be
+        hidden."""
+        broker = self.shop()
+        q = broker.queue()
+        Task(q.shop.add, id='good')('a text', 'b')
+        Task(q.shop.fail, id='bad')('reason')
+        self.work(broker)
+        text = self.ok('show', 'good', 'bad')
+        self.assertRegex(text, rf'shop.add \[{self.name}:good\]  success\n  put +\d')
+        self.assertRegex(text, "result +'a textb'\n")
+        self.assertRegex(text, r'error +ValueError: reason\n +Traceback')
+        self.assertNotIn('a textb', self.ok('show', 'good', '--hide'))
+        Task(q.shop.add, id='later', delay=100)(1)
+        self.assertRegex(self.ok('show', 'later'), 'due +in 1 min')
+        done = self.worq('show', 'good', 'none', '--json')
+        self.assertEqual((done.status, [each['state'] for each in done.objects]),
+                         (1, ['success', 'unknown']))
+
+    def test_check(self):
+        """All is well, or it is told what is not, with an exit status."""
+        broker = self.shop()
+        self.pool(broker)
+        self.assertEqual(self.ok('check'), f'{self.name}: nothing is ready, 1 pool beats, '
+                                           'audit clean\n')
+        broker.queue().shop.add(1)
+        self.assertEqual(self.worq('check', '--oldest', '100', '--pools', '1').status, 0)
+        for words, expected in [
+                (['--oldest', '0'], 'the oldest ready task has waited for '),
+                (['--pools', '2'], '1 pool beats, fewer than 2'),
+                (['--here'], 'no pool of this host')]:
+            done = self.worq('check', '--no-audit', *words)
+            self.assertEqual(done.status, 4, done)
+            self.assertIn(expected, done.out)
+        with mock.patch.object(type(broker.backend), 'audit', return_value=['x is lost']), \
+                mock.patch('worq.cli.keep.PAUSE', 0):
+            done = self.worq('check', '--json')
+        self.assertEqual((done.status, done.objects[0]['problems']), (4, ['audit: x is lost']))
+        self.pool(broker, pool='here:1:x', host=os.uname().nodename)
+        self.assertEqual(self.worq('check', '--here').status, 0)
+        self.pool(broker, pool='bad:1:x', broken='ImportError: x')
+        self.assertIn('none of its workers can begin', self.worq('check').out)
+
+    def test_check_pools(self):
+        """Tasks without a pool, and pools that have gone silent lately, are no good sign."""
+        broker = self.shop()
+        broker.queue().shop.add(1)
+        self.assertIn('no pool works on this queue', self.worq('check').out)
+        self.pool(broker)
+        silent = {'p': {'host': 'h', 'seen': '120000', 'size': '1'}}
+        with mock.patch.object(type(broker.backend), 'pools', return_value=silent):
+            done = self.worq('check')
+            self.assertEqual(done.status, 4)
+            self.assertIn('pool p was last heard of 2 min ago', done.out)
+            silent['p']['seen'] = '3000000'
+            self.assertNotIn('last heard', self.worq('check').out)
+            self.assertIn('silent', self.ok('pools'))
+
+    def test_top(self):
+        """Without a terminal the numbers, and what runs, are told once; or as often as asked."""
+        broker = self.shop()
+        self.pool(broker, workers='[[11,2,"fit-1","shop.add",1500,""],[12,1]]')
+        self.assertRegex(self.ok('top'), r'enqueued +0\n(.*\n)+TASK .*\nshop.add +fit-1 ')
+        self.assertEqual([each['pools'] for each in self.worq(
+            'top', '--json', '-n', '2', '--interval', '1ms').objects], [1, 1])
 
     def test_queues(self):
         """The queues at an address that pools have worked on."""
@@ -72,7 +140,7 @@ class Looks(CommandCase):
             self.pool(broker)
         broker.queue().shop.add(1)
         found = {each['queue']: each for each in self.worq('queues', '--json').objects}
-        self.assertEqual(found[self.name]['enqueued'], 1)
+        self.assertEqual(found[self.name]['sizes']['enqueued'], 1)
         self.assertIn(f'\n{self.name} ', '\n' + self.ok('queues'))
 
 
@@ -230,7 +298,8 @@ class Outages(CommandCase, broker_case.RedisMixin):
         """A server that is not there is an exit status of its own, and no password is shown."""
         with mock.patch('worq.cli.session.RETRY_FOR', 0.01):
             for words in [('info',), ('pools',), ('call', 'x'), ('watch', 'x'), ('purge',),
-                          ('audit',), ('cancel', 'x'), ('explain', 'x'), ('queues',)]:
+                          ('audit',), ('cancel', 'x'), ('explain', 'x'), ('queues',), ('top',),
+                          ('check',), ('show', 'x')]:
                 done = self.refused(3, '127.0.0.1', *words)
                 self.assertNotIn('hidden', done.err + done.out)
 

@@ -4,9 +4,8 @@ import sys
 import unittest
 from unittest import mock
 
-from worq.cli.output import Output, plain
+from worq.cli.output import Output
 from worq.cli.table import Column, cells, cut, table
-from worq.pools import Worker
 
 from test.cli.support import Screen
 
@@ -76,9 +75,3 @@ class Outputs(unittest.TestCase):
         self.assertEqual(bare, 'ID  NUMBER  TEXT\nx        1  success\n')
         self.assertEqual(self.shown(True, NO_COLOR='1'), bare)
         self.assertEqual(self.shown(True, TERM='dumb'), bare)
-
-    def test_plain(self):
-        """What views are made of becomes JSON."""
-        self.assertEqual(plain({'a': (Worker(1, 'idle'), float('nan'), {2: None})}), {
-            'a': [{'number': 1, 'state': 'idle', 'id': '', 'name': '', 'seconds': 0.0,
-                   'waits_for': '', 'behind': []}, None, {'2': None}]})

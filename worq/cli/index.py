@@ -14,14 +14,17 @@ GROUPS = [
         ('call', 'act', 'put a task')]),
     ('look', [
         ('info', 'look', 'how a queue stands: sizes, ages, pools'),
+        ('top', 'top', 'the same, live, with keys to look at tasks and to cancel them'),
         ('queues', 'look', 'the queues at an address'),
         ('pools', 'look', 'the pools of a queue, and what their workers run'),
-        ('explain', 'look', 'why a task is not done yet, or how it ended'),
+        ('show', 'one', 'all there is to see of a task'),
+        ('explain', 'one', 'why a task is not done yet, or how it ended'),
         ('watch', 'watch', 'the progress of tasks, until they end')]),
     ('act', [
         ('cancel', 'act', 'cancel tasks'),
         ('purge', 'act', 'cancel all that has not begun')]),
     ('keep', [
+        ('check', 'keep', 'whether all is well, for probes'),
         ('audit', 'keep', 'look for damage in a queue, and repair it')]),
     ('more', [
         ('completion', 'completion', 'a script that completes commands in bash, zsh or fish'),

@@ -1,16 +1,90 @@
-"""Commands for whoever keeps a queue: audit."""
+"""Commands for whoever keeps a queue: check, audit."""
 from __future__ import annotations
 
+import os
 import time
+from typing import Any, Iterable
 
+from worq.cli.look import troubles
 from worq.cli.session import Session
-from worq.cli.usage import OK, UNHEALTHY, Command, Parser
+from worq.cli.usage import OK, UNHEALTHY, Command, Parser, seconds
+from worq.cli.words import spell
 from worq.core import Broker
+from worq.view.records import Overview, PoolRow
 
-__all__ = ['AUDIT', 'findings']
+__all__ = ['AUDIT', 'CHECK', 'findings']
 
-PAUSE = 1.2   # seconds between two looks: what changed during the first one is seen no more
+PAUSE = 1.2       # seconds between two looks: what changed during the first one is seen no more
+SILENT = 600.0    # seconds after which a pool that was not heard of is an old story
 
+
+# -- check --
+
+def check(session: Session) -> int:
+    """Whether all is well."""
+    status = OK
+    for name in session.queues:
+        broker = session.broker(name)
+        view = broker.view()
+        overview, pools = view.overview(), view.pools()
+        problems = list(problems_of(overview, pools, session.args))
+        if session.args.audit:
+            problems += [f'audit: {text}' for text in findings(broker)]
+        session.out.object({'queue': name, 'healthy': not problems, 'problems': problems,
+                            'oldest': oldest_of(overview), 'pools': overview.pools,
+                            'sizes': overview.sizes})
+        oldest = oldest_of(overview)
+        good = [f'oldest ready task {spell(oldest)}' if oldest is not None else 'nothing is ready',
+                beat(overview.pools), *['audit clean'] * session.args.audit]
+        session.out.text(f'{name}: {"; ".join(problems) if problems else ", ".join(good)}',
+                         'red' if problems else '')
+        status = UNHEALTHY if problems else status
+    return status
+
+
+def beat(pools: int) -> str:
+    """How many pools beat."""
+    return f'{pools:,} pools beat' if pools != 1 else '1 pool beats'
+
+
+def oldest_of(overview: Overview) -> float | None:
+    """For how long the oldest task has been ready."""
+    return max((age for age in overview.oldest.values() if age is not None), default=None)
+
+
+def problems_of(overview: Overview, pools: list[PoolRow], args: Any) -> Iterable[str]:
+    """What is wrong, by the bounds that were given."""
+    oldest = oldest_of(overview)
+    if args.oldest is not None and oldest is not None and oldest > args.oldest:
+        yield (f'the oldest ready task has waited for {spell(oldest)}, more than '
+               f'{spell(args.oldest)}')
+    if overview.pools < args.pools:
+        yield f'{beat(overview.pools)}, fewer than {args.pools:,}'
+    here = os.uname().nodename
+    if args.here and not any(pool.alive and pool.host == here for pool in pools):
+        yield f'no pool of this host, {here}, beats'
+    yield from troubles(overview, [pool for pool in pools if pool.seen <= SILENT])
+
+
+def check_arguments(parser: Parser) -> None:
+    """Of ``check``."""
+    parser.add_argument('--oldest', type=seconds, metavar='TIME',
+                        help='no ready task has waited for longer')
+    parser.add_argument('--pools', type=int, default=0, metavar='N', help='so many pools beat')
+    parser.add_argument('--here', action='store_true', help='a pool of this host beats')
+    parser.add_argument('--no-audit', dest='audit', action='store_false',
+                        help='do not look for damage, which reads the whole queue')
+
+
+CHECK = Command(check, 'Whether all is well with queues: no pool is silent, broken or stuck, and '
+                       'what else is asked for. The exit status is 4 if not.',
+                check_arguments, '''\
+  worq check --oldest 60 --pools 2          for a monitor
+  worq check --here --no-audit              for a liveness probe beside a pool''',
+                queues='several')
+
+
+# -- audit --
 
 def audit(session: Session) -> int:
     """Look for damage."""

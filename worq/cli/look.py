@@ -1,20 +1,20 @@
-"""Commands that look: info, queues, pools, explain."""
+"""Commands that look at a queue: info, queues, pools."""
 from __future__ import annotations
 
-from typing import Any, Iterable
+import time
+from typing import Iterable, Mapping
 
-import worq
-from worq import pools as reading
 from worq.cli.session import Session
 from worq.cli.table import Column
-from worq.cli.usage import NOTHING, OK, Command, Parser, Usage
-from worq.const import UNKNOWN
-from worq.core import Broker
-from worq.explain import span
-from worq.pools import Pool
+from worq.cli.usage import NOTHING, OK, Command
+from worq.cli.words import ago, figures, spell
 from worq.printable import shortened
+from worq.view import View
+from worq.view.records import Overview, PoolRow
 
-__all__ = ['INFO', 'QUEUES', 'POOLS', 'EXPLAIN']
+__all__ = ['INFO', 'QUEUES', 'POOLS', 'summary', 'troubles', 'state_of']
+
+AGAIN = 0.6     # seconds between two looks that tell whether a queue drains or grows
 
 
 # -- info --
@@ -22,43 +22,89 @@ __all__ = ['INFO', 'QUEUES', 'POOLS', 'EXPLAIN']
 def info(session: Session) -> int:
     """How queues stand."""
     for name in session.queues:
-        broker = session.broker(name)
-        sizes = broker.backend.stats()
-        oldest = max((ms for ms in broker.backend.oldest() if ms is not None), default=None)
-        pools = broker.pools()
-        workers = [worker for pool in pools for worker in pool.workers]
-        busy = sum(bool(worker.id) for worker in workers)
-        session.out.object({
-            'queue': name, 'url': session.safe_url, **sizes,
-            'oldest': None if oldest is None else oldest / 1000,
-            'pools': len(pools), 'workers': sum(pool.size for pool in pools), 'busy': busy})
-        say = session.out.text
-        say(f'{name}  {session.safe_url}', 'bold')
-        say(f'  pools       {len(pools):>8,}   {busy:,} of {sum(pool.size for pool in pools):,} '
-            'workers busy')
-        waited = f'   the oldest for {span(oldest)}' if oldest is not None else ''
-        say(f'  enqueued    {sizes["enqueued"]:>8,}{waited}')
-        for state in ('processing', 'pending', 'scheduled'):
-            say(f'  {state:<11} {sizes[state]:>8,}')
-        say('  ended       ' + ', '.join(f'{sizes[word]:,} {word}' for word in
-                                         ('succeeded', 'failed', 'expired', 'cancelled')))
-        for trouble in troubles(pools, sizes):
-            say(f'  ! {trouble}', 'red')
+        view = session.view(name)
+        overview = paced(view)
+        pools = view.pools()
+        session.out.object(overview)
+        head, *rest = summary(overview)
+        session.out.text(head, 'bold')
+        for text in rest:
+            session.out.text(text)
+        for text in troubles(overview, pools):
+            session.out.text(f'  ! {text}', 'red')
     return OK
 
 
-def troubles(pools: list[Pool], sizes: dict[str, int]) -> Iterable[str]:
+def paced(view: View) -> Overview:
+    """The numbers of a queue, with the pace at which it drains or grows, if it can be told."""
+    overview = view.overview()
+    if overview.sizes['enqueued'] and overview.drain is None and overview.grows is None:
+        time.sleep(AGAIN)
+        overview = view.overview()
+    return overview
+
+
+def summary(overview: Overview) -> list[str]:
+    """The numbers of a queue, a line each."""
+    sizes = overview.sizes
+    oldest = max((age for age in overview.oldest.values() if age is not None), default=None)
+    pace = ''
+    if overview.grows is not None:
+        pace = f'grows by {overview.grows:,.0f} a minute'
+    elif overview.drain and sizes['enqueued']:
+        pace = f'drained in {spell(overview.drain)}'
+    longest = overview.longest
+    notes = {
+        'enqueued': ', '.join(part for part in [
+            '' if oldest is None else f'the oldest for {spell(oldest)}', pace] if part),
+        'processing': '' if longest is None else
+        f'the longest for {spell(longest.seconds)}: {longest.name} {longest.id}',
+        'pending': 'wait for other tasks' if sizes['pending'] else '',
+        'scheduled': '' if (due := getattr(overview, 'due', None)) is None
+        else f'the next in {spell(due)}'}
+    width = max(5, *(len(f'{count:,}') for count in [overview.pools, *sizes.values()]))
+
+    def row(word: str, count: int, note: str) -> str:
+        return f'  {word:<11} {count:>{width},}   {note}'.rstrip()
+    lines = [f'{overview.queue}  {overview.url}',
+             row('pools', overview.pools,
+                 f'{overview.busy:,} of {overview.workers:,} workers busy')]
+    lines += [row(state, sizes[state], notes.get(state, '')) for state in
+              ['enqueued', 'processing', 'pending', 'scheduled',
+               *(state for state in sizes if state not in notes)]]
+    if (lately := getattr(overview, 'ended', None)) is not None:
+        lines.append(f'  last hour   {ended(lately)}')
+    lines.append(f'  ever        {ended(overview.totals)}')
+    return lines
+
+
+def ended(counts: Mapping[str, int]) -> str:
+    """How tasks have ended."""
+    words = [(word, counts.get(word, 0) or counts.get('succeeded', 0) * (word == 'success'))
+             for word in ('success', 'failed', 'expired', 'cancelled')]
+    more = counts.get('redelivered', 0)
+    return ', '.join([f'{count:,} {word}' for word, count in words if count]
+                     + [f'{more:,} redelivered'] * bool(more)) or 'nothing has ended'
+
+
+def troubles(overview: Overview, pools: Iterable[PoolRow]) -> Iterable[str]:
     """What hinders the work."""
-    if not pools and any(sizes[state] for state in ('enqueued', 'pending', 'scheduled')):
-        yield 'no pool works on this queue: start one, as worq worker MODULE:SPACE'
+    waiting = sum(overview.sizes[state] for state in ('enqueued', 'pending', 'scheduled'))
+    if waiting and not overview.pools:
+        yield ('no pool works on this queue: start one, as worq worker MODULE:SPACE'
+               + (f' -q {overview.queue}' if overview.queue != 'default' else ''))
     for pool in pools:
-        if pool.broken:
+        if not pool.alive:
+            yield (f'pool {pool.id} was last heard of {ago(pool.seen)}: it has died, or its host '
+                   'is cut off')
+        elif pool.broken:
             yield f'pool {pool.id}: none of its workers can begin: {shortened(pool.broken)}'
         elif pool.stuck:
-            yield f'pool {pool.id}: all of its workers wait for other tasks'
+            yield f'pool {pool.id}: all of its workers run tasks that wait for others'
 
 
-INFO = Command(info, 'How a queue stands: sizes by state, ages, pools.', examples='''\
+INFO = Command(info, 'How a queue stands: sizes by state, ages, pace, pools, and what is wrong.',
+               examples='''\
   worq info
   worq info -q mail,images --json''', queues='several')
 
@@ -67,23 +113,27 @@ INFO = Command(info, 'How a queue stands: sizes by state, ages, pools.', example
 
 def queues(session: Session) -> int:
     """The queues at an address."""
-    session.broker().backend.ping()   # for what cannot be asked may be told as empty
-    found = []
-    for name in sorted(worq.queues(session.url, **session.options)):
-        broker = session.broker(name)
-        found.append({'queue': name, **broker.backend.stats(), 'pools': len(broker.pools())})
+    broker = session.broker()
+    broker.backend.ping()   # for what cannot be asked may be told as empty
+    overviews = [session.view(name).overview() for name in broker.view().queues()]
+    found = [each for each in overviews
+             if each.pools or any(each.sizes.values()) or any(each.totals.values())]
     if not found:
         session.out.note(f'no pool has worked on a queue at {session.safe_url} yet')
         return NOTHING
     session.out.rows(found, [
-        Column('QUEUE', lambda item: item['queue']),
-        *map(counted, ('enqueued', 'processing', 'pending', 'scheduled', 'pools'))])
+        Column('QUEUE', lambda each: each.queue, cut=True),
+        *map(sized, ('enqueued', 'processing', 'pending', 'scheduled')),
+        Column('OLDEST', lambda each: figures(max(
+            (age for age in each.oldest.values() if age is not None), default=None)), right=True),
+        Column('POOLS', lambda each: f'{each.pools:,}', right=True),
+        Column('BUSY', lambda each: f'{each.busy:,}/{each.workers:,}', right=True)])
     return OK
 
 
-def counted(word: str) -> Column:
-    """A column of numbers."""
-    return Column(word.upper(), lambda item: f'{item[word]:,}', right=True)
+def sized(state: str) -> Column:
+    """A column of how many are in a state."""
+    return Column(state.upper(), lambda each: f'{each.sizes[state]:,}', right=True)
 
 
 QUEUES = Command(queues, 'The queues at an address that pools have worked on.')
@@ -93,35 +143,18 @@ QUEUES = Command(queues, 'The queues at an address that pools have worked on.')
 
 def pools(session: Session) -> int:
     """The pools of a queue, and what runs there."""
-    broker = session.broker()
-    found = every_pool(broker)
+    found = session.view().pools()
     if not found:
-        session.out.note(f'no pool works on {broker.name} at {session.safe_url}: start one, as '
-                         f'worq worker MODULE:SPACE -q {broker.name}')
+        session.out.note(f'no pool works on {session.queue} at {session.safe_url}: start one, as '
+                         f'worq worker MODULE:SPACE -q {session.queue}')
         return NOTHING
-    session.out.rows(found, [
-        Column('POOL', lambda pool: pool.id),
-        Column('KIND', lambda pool: pool.kind),
-        Column('HOST', lambda pool: pool.host, cut=True),
-        Column('PID', lambda pool: pool.pid or '', right=True),
-        Column('SEEN', lambda pool: f'{span(int(pool.seen * 1000))} ago', right=True),
-        Column('BUSY', lambda pool: f'{sum(bool(one.id) for one in pool.workers)}/{pool.size}',
-               right=True),
-        Column('STATE', state_of, style=lambda pool: '' if pool.alive and not pool.broken else
-               'red')])
+    session.out.rows(found, POOL)
     if session.out.as_json:
         return OK
     running = [(pool, worker) for pool in found for worker in pool.workers if worker.id]
     if running:
         session.out.text()
-        session.out.rows(running, [
-            Column('TASK', lambda item: item[1].name, cut=True),
-            Column('ID', lambda item: item[1].id),
-            Column('FOR', lambda item: span(int(item[1].seconds * 1000)), right=True),
-            Column('WORKER', lambda item: item[1].number, right=True),
-            Column('POOL', lambda item: item[0].id, cut=True),
-            Column('BEHIND IT', lambda item: len(item[1].behind) or '', right=True),
-            Column('WAITS FOR', lambda item: item[1].waits_for)])
+        session.out.rows(sorted(running, key=lambda item: -item[1].seconds), WORK)
     for pool in found:
         if pool.broken:
             session.out.text(f'{pool.id}: none of its workers can begin: '
@@ -129,59 +162,35 @@ def pools(session: Session) -> int:
     return OK
 
 
-def every_pool(broker: Broker) -> list[Pool]:
-    """Those that are alive, and those that are silent and have not left."""
-    found = [reading.read(id, told, broker.url) for id, told in broker.backend.pools().items()]
-    return sorted(found, key=lambda pool: (not pool.alive, pool.id))
+POOL = [
+    Column('POOL', lambda pool: pool.id),
+    Column('KIND', lambda pool: pool.kind),
+    Column('SEEN', lambda pool: ago(pool.seen), right=True),
+    Column('BUSY', lambda pool: f'{pool.busy}/{pool.size}', right=True),
+    Column('STATE', lambda pool: state_of(pool),
+           style=lambda pool: '' if pool.alive and not pool.broken and not pool.stuck else 'red'),
+    Column('TASKS', lambda pool: '?' if pool.tasks is None else len(pool.tasks), right=True),
+    Column('VERSION', lambda pool: pool.version)]
+
+WORK = [
+    Column('TASK', lambda item: item[1].name, cut=True),
+    Column('ID', lambda item: item[1].id),
+    Column('FOR', lambda item: figures(item[1].seconds), right=True),
+    Column('POOL', lambda item: item[0].id, cut=True),
+    Column('WORKER', lambda item: item[1].number, right=True),
+    Column('BEHIND IT', lambda item: len(item[1].behind) or '', right=True),
+    Column('WAITS FOR', lambda item: item[1].waits_for)]
 
 
-def state_of(pool: Pool) -> str:
+def state_of(pool: PoolRow) -> str:
     """How a pool stands, in a word."""
     if not pool.alive:
         return 'silent'
     if pool.broken:
         return 'broken'
-    if pool.starting:
+    if pool.workers and all(worker.state == 'starting' for worker in pool.workers):
         return 'starting'
-    if pool.stuck:
-        return 'stuck'
-    return 'runs' if any(worker.id for worker in pool.workers) else 'idle'
+    return 'stuck' if pool.stuck else 'runs' if pool.busy else 'idle'
 
 
 POOLS = Command(pools, 'The pools of a queue, and what their workers run.')
-
-
-# -- explain --
-
-def explain(session: Session) -> int:
-    """Why tasks are not done yet."""
-    broker = session.broker()
-    status = OK
-    for id in session.args.ids:
-        deferred = deferred_of(broker, id)
-        deferred.name = ''   # the queue knows it, or nobody
-        told = deferred.explain()
-        word = broker.status(id)
-        session.out.object({'id': id, 'status': word, 'explanation': told})
-        session.out.text(told)
-        if word == UNKNOWN:
-            status = NOTHING
-    return status
-
-
-def deferred_of(broker: Broker, id: str) -> Any:
-    """The Deferred of an id that was typed."""
-    try:
-        return broker.deferred(id)
-    except ValueError as mistake:
-        raise Usage(str(mistake)) from mistake
-
-
-def ids(parser: Parser) -> None:
-    """Arguments: some ids."""
-    parser.add_argument('ids', nargs='+', metavar='ID', help='of a task')
-
-
-EXPLAIN = Command(explain, 'Why a task is not done yet, or how it ended, in plain words.', ids,
-                  '  worq explain fit-42')
-

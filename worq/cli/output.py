@@ -4,15 +4,15 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.util import find_spec
 import json
-import math
 import os
 import sys
-from typing import Any, Mapping, Sequence
+from typing import Any, Sequence
 
 from worq.cli.table import Column, cells, table
-from worq.printable import lines
+from worq.printable import line, lines
+from worq.view import plain
 
-__all__ = ['Output', 'plain', 'has_rich']
+__all__ = ['Output', 'has_rich', 'width']
 
 STYLES = {'success': 'green', 'failed': 'red', 'expired': 'red', 'cancelled': 'yellow',
           'processing': 'cyan', 'running': 'cyan', 'waiting': 'yellow', 'pending': 'blue',
@@ -22,21 +22,6 @@ STYLES = {'success': 'green', 'failed': 'red', 'expired': 'red', 'cancelled': 'y
 def has_rich() -> bool:
     """Whether rich is installed, see ``WorQ[cli]``."""
     return find_spec('rich') is not None
-
-
-def plain(value: Any) -> Any:
-    """The same, made of what JSON has."""
-    if hasattr(value, '_asdict'):
-        value = value._asdict()
-    if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(each) for each in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (str, int)):
-        return value
-    return str(value)
 
 
 class Output:
@@ -70,7 +55,8 @@ class Output:
     def object(self, value: Any) -> None:
         """Print one line of JSON, if it is a program that reads."""
         if self.as_json:
-            print(json.dumps(plain(value), ensure_ascii=False), file=self.file, flush=True)
+            text = json.dumps(plain(value), ensure_ascii=False, default=str)
+            print(text, file=self.file, flush=True)
 
     def note(self, text: str) -> None:
         """Tell something beside, on the standard error."""
@@ -87,6 +73,24 @@ class Output:
             room = self.room and max(self.room - len(indent), 1)
             for text in table(columns, cells(items, columns), room):
                 self.text(indent + text)
+
+    def raw(self, text: str) -> None:
+        """Send a terminal what it understands as an order."""
+        print(text, end='', file=self.file, flush=True)
+
+    def frame(self, texts: Sequence[tuple[str, str]]) -> None:
+        """Draw the whole screen: lines and their styles."""
+        self.raw('\x1b[H')
+        for n, (text, style) in enumerate(texts):
+            self.raw('\n' * (n > 0))
+            if style and self.colours:
+                made = import_module('rich.text').Text(line(text), style)
+                self._console().print(made, end='', soft_wrap=True)
+            else:
+                self.raw('\x1b[7m' * (style == 'reverse') + line(text)
+                         + '\x1b[0m' * (style == 'reverse'))
+            self.raw('\x1b[K')
+        self.raw('\x1b[J')
 
     def _console(self) -> Any:
         return import_module('rich.console').Console(

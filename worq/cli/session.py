@@ -14,6 +14,7 @@ from worq.cli.output import Output
 from worq.cli.usage import Refused, Usage, names, nearest
 from worq.core import Broker
 from worq.trust import UNSIGNED, without_password
+from worq.view import View
 
 __all__ = ['Session', 'ENVIRONMENT']
 
@@ -91,6 +92,10 @@ class Session(ExitStack):
                 **({} if patient else self.options)))
         except (ValueError, TypeError, ImportError) as mistake:
             raise Usage(str(mistake)) from mistake
+
+    def view(self, name: str = '') -> View:
+        """A queue as people see it."""
+        return self.broker(name).view()
 
     def _look_for_file(self) -> None:
         """Nobody who only looks wants an empty file to be made of a misspelt name."""

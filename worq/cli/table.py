@@ -47,13 +47,15 @@ def cut(text: str, width: int) -> str:
     return kept + '…' if width > 0 else ''
 
 
-def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int = 0) -> list[str]:
+def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int = 0,
+          whole: bool = True) -> list[str]:
     """The lines of a table.
 
     Where there is too little room, columns that may be cut are; if that is not enough, each row
     becomes a block of lines, in which nothing is cut.
 
     :param room: characters of a line; 0: any number.
+    :param whole: if not, there are no blocks, but lines that are too long.
     """
     shown = [n for n, column in enumerate(columns) if any(row[n] for row in rows)]
     columns = [columns[n] for n in shown]
@@ -68,7 +70,9 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int = 
             longest = max((width, n) for n, width in enumerate(widths) if columns[n].cut) \
                 if any(column.cut for column in columns) else (0, 0)
             if longest[0] <= max(LEAST, len(columns[longest[1]].head)):
-                return blocks(columns, rows)
+                if whole:
+                    return blocks(columns, rows)
+                break
             widths[longest[1]] -= 1
             over -= 1
     lines = []

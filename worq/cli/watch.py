@@ -7,26 +7,26 @@ import time
 from typing import Any, Sequence
 
 from worq import const
-from worq.cli.look import deferred_of
+from worq.cli.one import check_id
 from worq.cli.output import width
 from worq.cli.session import Session
 from worq.cli.table import cut
 from worq.cli.usage import NOTHING, OK, Command, Parser, seconds
+from worq.cli.words import bar, spell
 from worq.errors import TaskFailure
-from worq.explain import span
 from worq.printable import line
-from worq.progress import Progress
 
-__all__ = ['WATCH', 'await_all', 'bar']
+__all__ = ['WATCH', 'await_all']
 
 PAUSE = 0.5    # seconds between two looks at the progress
-BAR = 24       # characters
 
 
 def watch(session: Session) -> int:
     """Show how far tasks have come, until they have ended."""
     broker = session.broker()
-    deferreds = [deferred_of(broker, id) for id in session.args.ids]
+    for id in session.args.ids:
+        check_id(id)
+    deferreds = [broker.deferred(id) for id in session.args.ids]
     return await_all(session, deferreds, session.args.timeout)
 
 
@@ -137,19 +137,8 @@ def told(deferred: Any) -> str:
     if found.status != const.PROCESSING:
         return f'{label}  {found.status}'
     progress = deferred.progress
-    since = f'  {span(int((time.time() - found.begun) * 1000))}' if found.begun else ''
-    return f'{label}  {bar(progress) if progress else "runs"}{since}'
-
-
-def bar(progress: Progress) -> str:
-    """How far a task has come, drawn."""
-    text = f' {line(progress.text)}' if progress.text else ''
-    if not progress.total:
-        return f'{progress.done:,.6g}{text}'
-    part = min(progress.done / progress.total, 1.0)
-    full = int(part * BAR)
-    return (f'[{"#" * full}{"-" * (BAR - full)}] {100 * part:.0f} %  '
-            f'{progress.done:,.6g} of {progress.total:,.6g}{text}')
+    since = f'  {spell(time.time() - found.begun)}' if found.begun else ''
+    return f'{label}  {bar(*progress) if progress else "runs"}{since}'
 
 
 def arguments(parser: Parser) -> None:
