@@ -91,7 +91,7 @@ class KilledHarnessTest(unittest.TestCase):
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env={**os.environ, 'TMPDIR': folder, 'A_MARK': mark})
         self.addCleanup(guard.Guard(mark).close)
-        eventually(lambda: any(b'worq.pool.process.child' in self.line(pid)
+        eventually(lambda: any(b'worq.pool.children.child' in self.line(pid)
                                for pid in guard.marked(mark)), timeout=120)
         harness.send_signal(number)
         harness.wait()

@@ -15,14 +15,14 @@ FILES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text('utf-8'))
 LATE = {
     ('worq/codec.py', 'cloudpickle'), ('worq/core.py', 'worq.view'),
     ('worq/deferred.py', 'asyncio'), ('worq/trust.py', 'secrets'),
-    ('worq/pool/process/child.py', 'ctypes'), ('worq/pool/process/child.py', 'worq.queue'),
-    ('worq/pool/process/child.py', 'worq.queue.memory'),
+    ('worq/pool/children/child.py', 'ctypes'), ('worq/pool/children/child.py', 'worq.queue'),
+    ('worq/pool/children/child.py', 'worq.queue.memory'),
     ('worq/pool/process/__init__.py', 'worq.pool.process'),
-    ('worq/pool/process/watchdog.py', 'faulthandler'),
+    ('worq/pool/children/watchdog.py', 'faulthandler'),
     ('worq/pool/interrupt.py', 'asyncio'), ('worq/pool/run.py', 'asyncio'),
     ('worq/pool/loop.py', 'asyncio'), ('worq/pool/loop.py', 'concurrent.futures'),
     ('worq/pool/run.py', 'random'), ('worq/pool/thread/interrupt.py', 'ctypes'),
-    ('worq/pool/process/protocol.py', 'tempfile'),
+    ('worq/pool/children/protocol.py', 'tempfile'),
 }
 
 
@@ -92,7 +92,7 @@ class Layout(unittest.TestCase):
         dear = ['asyncio', 'ctypes', 'dataclasses', 'inspect', 'multiprocessing', 'random', 'redis',
                 'secrets', 'socket', 'sqlite3', 'ssl', 'tempfile', 'worq.queue.memory',
                 'worq.testing']
-        code = ('import sys; before = set(sys.modules); import worq.pool.process.child, '
+        code = ('import sys; before = set(sys.modules); import worq.pool.children.child, '
                 'worq.pool.process.pool, worq.pool.thread; '
                 f'print(sorted({set(dear)} & sys.modules.keys() - before))')
         # what a sitecustomize or a .pth file has loaded before is not ours

@@ -14,7 +14,8 @@ import worq
 from test.broker_case import BrokerCase, on_every_queue
 from worq import DecodeError, EncodeError, Task, current_task
 from worq.codec import Codec
-from worq.pool.process import WorkerPool, child
+from worq.pool.children import child
+from worq.pool.process import WorkerPool
 from worq.pool.run import Free, run
 
 

@@ -17,9 +17,9 @@ from test.pool.process.test_pool import Processes
 from test.programs import LIMIT, environment
 from test.support import clean, forked, redis_url, unique
 from worq import get_broker, streams, trust
-from worq.pool.process.frames import pack
-from worq.pool.process.watchdog import Watchdog
-from worq.pool.process.worker import Worker
+from worq.pool.children.frames import pack
+from worq.pool.children.watchdog import Watchdog
+from worq.pool.children.worker import Worker
 from worq.pool.thread import WorkerPool
 
 __all__ = ['HangUp', 'Streams']

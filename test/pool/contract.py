@@ -69,7 +69,7 @@ class PoolCase(unittest.TestCase):
 
     def take_many(self):
         """Have pools take as many tasks at a time as if they knew them to be short."""
-        for module in 'process.manager', 'thread.pool':
+        for module in 'children.manager', 'thread.pool':
             self.enterContext(mock.patch(f'worq.pool.{module}.batch_size', lambda seconds: 100))
 
     def path(self, name):

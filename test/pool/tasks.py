@@ -20,8 +20,8 @@ from pathlib import Path
 
 from worq import TaskSpace, batch, current_task, get_broker
 from worq.builder import collecting
-from worq.pool.process.frames import pack
-from worq.pool.process.protocol import OUTCOMES, Page
+from worq.pool.children.frames import pack
+from worq.pool.children.protocol import OUTCOMES, Page
 
 PATIENCE = 60  # seconds; nothing waits as long unless a test has failed
 

@@ -13,7 +13,7 @@ from test.queue.contract import message
 from test.support import eq_, eventually
 from worq import QueueError, TooLarge, const
 from worq.pool.base import Desk
-from worq.pool.process import heartbeat
+from worq.pool.children import heartbeat
 from worq.queue.base import Outcome
 from worq.queue.memory import queue as memory
 

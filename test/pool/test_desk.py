@@ -14,10 +14,10 @@ from worq import get_broker
 from worq.codec import Codec
 from worq.errors import QueueError
 from worq.pool.base import Desk, started
-from worq.pool.process import watchdog, worker
+from worq.pool.children import watchdog, worker
 from worq.pool.process import WorkerPool
-from worq.pool.process.manager import Manager
-from worq.pool.process.protocol import Page
+from worq.pool.children.manager import Manager
+from worq.pool.children.protocol import Page
 from worq.queue.base import Delivery, Late, Outcome, Turn
 from worq.queue.memory import TaskQueue
 
@@ -321,7 +321,7 @@ class ManagerTest(unittest.TestCase):
     def test_frames_of_bounded_length(self):
         """Tasks that are too long for one frame go in several; one too long for any fails."""
         with mock.patch.object(worker, 'FRAME', 30_000), \
-                mock.patch('worq.pool.process.manager.MOST', 100_000), \
+                mock.patch('worq.pool.children.manager.MOST', 100_000), \
                 self.assertLogs('worq', 'DEBUG'), \
                 WorkerPool(self.broker, init, (self.name,), workers=1):
             many = [self.q.len('x' * 10_000) for _ in range(50)]
@@ -331,7 +331,7 @@ class ManagerTest(unittest.TestCase):
 
     def test_slow_init(self):
         """A child that takes long to begin is told of, once."""
-        with mock.patch('worq.pool.process.watchdog.SLOW', 9e9), \
+        with mock.patch('worq.pool.children.watchdog.SLOW', 9e9), \
                 tempfile.TemporaryDirectory() as folder, \
                 self.assertLogs('worq', 'WARNING') as logs:
             go = os.path.join(folder, 'go')

@@ -16,8 +16,8 @@ from pathlib import Path
 from test import leaks
 from test.pool.tasks import lines
 from test.support import eventually
-from worq.pool.process.frames import CHUNK, FrameError, Reader, pack
-from worq.pool.process.protocol import (
+from worq.pool.children.frames import CHUNK, FrameError, Reader, pack
+from worq.pool.children.protocol import (
     OUTCOMES, Page, pack_outcome, pack_tasks, unpack_outcomes, unpack_tasks,
 )
 from worq.queue.base import Argument, Delivery, Outcome

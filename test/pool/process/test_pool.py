@@ -19,10 +19,10 @@ from test.pool.tasks import init, init_broken, init_exits, init_nothing, lines
 from test.support import eventually, start_redis
 from worq import Task, TaskExpired, get_broker
 from worq.errors import QueueError
-from worq.pool.process import frames
+from worq.pool.children import frames
 from worq.pool.process import Error, WorkerPool, run_in_subprocess, start_pools
-from worq.pool.process.respawn import Respawn
-from worq.pool.process.frames import pack
+from worq.pool.children.respawn import Respawn
+from worq.pool.children.frames import pack
 
 __all__ = ['ProcessesOnMemory', 'ProcessesOnRedis', 'EndsOnMemory', 'EndsOnRedis',
            'ProcessDetails']
@@ -292,7 +292,7 @@ class ProcessDetails(MemoryMixin, Processes):
             os.read(hear, 1)    # until the parent closes its end
             os._exit(0)
         try:
-            with mock.patch('worq.pool.process.manager.FAREWELL', WAIT):
+            with mock.patch('worq.pool.children.manager.FAREWELL', WAIT):
                 pool.stop()     # a child that does not meet the end of its pipe would stay
             self.assertEqual(worker.process.returncode, 0)
         finally:
@@ -465,11 +465,12 @@ class ProcessDetails(MemoryMixin, Processes):
         script.write_text(
             'import sys, threading\n'
             'from worq import get_broker\n'
-            'from worq.pool.process import manager, pool as process\n'
+            'from worq.pool.children import manager, program\n'
+            'from worq.pool.process import pool as process\n'
             'def init(url):\n'
             '    return get_broker(url)\n'
             'if __name__ == "__main__":\n'
-            '    process.STALL = 1.0\n'
+            '    program.STALL = 1.0\n'
             '    manager.Manager._turn = lambda self, now: threading.Event().wait()\n'
             '    process.WorkerPool(get_broker("memory://"), init, workers=1).start()\n')
         program = subprocess.run([sys.executable, str(script)], timeout=WAIT,

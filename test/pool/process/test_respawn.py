@@ -9,7 +9,7 @@ from test.pool.contract import WAIT
 from test.pool.process.test_pool import Processes
 from test.pool.tasks import Evil, init_meets_an_end, init_when
 from test.support import eventually
-from worq.pool.process.respawn import Respawn, one_line
+from worq.pool.children.respawn import Respawn, one_line
 
 __all__ = ['WhenAndWhat', 'BirthsOnMemory', 'BirthsOnRedis']
 
@@ -32,7 +32,7 @@ class WhenAndWhat(unittest.TestCase):
 
     def said(self, respawn, failures):
         """What is logged of failures, by the second."""
-        with self.assertLogs('worq.pool.process.respawn', 'ERROR') as logs:
+        with self.assertLogs('worq.pool.children.respawn', 'ERROR') as logs:
             for now, why in failures:
                 before = len(logs.output)
                 respawn.failed(now, why, 'Traceback ...\n')

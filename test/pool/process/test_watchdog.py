@@ -16,8 +16,8 @@ from test.pool.tasks import lines
 from test.pool.test_desk import Childless
 from test.support import eventually
 from worq import Task, TaskExpired
-from worq.pool.process import watchdog
-from worq.pool.process.frames import HEAD, MOST, pack
+from worq.pool.children import watchdog
+from worq.pool.children.frames import HEAD, MOST, pack
 from worq.queue.base import Delivery
 
 __all__ = ['FrozenOnMemory', 'FrozenOnRedis', 'WatchTest']

@@ -26,9 +26,10 @@ from test import leaks, support
 from test.pool import tasks as pool_tasks
 from test.support import eq_, eventually
 from worq import DuplicateTask, QueueError, TaskFailure
-from worq.pool.process import respawn, manager, pool as process, worker
-from worq.pool.process.frames import pack
-from worq.pool.process.protocol import (
+from worq.pool.children import manager, respawn, worker
+from worq.pool.process import pool as process
+from worq.pool.children.frames import pack
+from worq.pool.children.protocol import (
     ANSWER, ASK, BROKEN, INIT, LIMIT, OUTCOMES, PROGRESS, READY, TASKS,
 )
 from worq.pool.thread import pool as thread

@@ -1,7 +1,7 @@
 """Pools whose workers are child processes.
 
-A child imports this package too, for the modules of its side in it. So the pool itself is loaded
-when somebody asks for it: what it needs would take a child as long to load as all of its own side.
+A child may import this package too, with its main script. So the pool itself is loaded when
+somebody asks for it: what it needs would take a child as long to load as all of its own side.
 """
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from weakref import WeakSet
 from worq import const, pools, streams
 from worq.printable import shortened
 from worq.pool.interrupt import GRACE
-from worq.pool.process.frames import CHUNK, MOST, FrameError, Outlet, Reader, pack
-from worq.pool.process.protocol import (
+from worq.pool.children.frames import CHUNK, MOST, FrameError, Outlet, Reader, pack
+from worq.pool.children.protocol import (
     ANSWER, ASK, BROKEN, LIMIT, OUTCOMES, PROGRESS, READY, WAITS, Page, pack_tasks, unpack_limit,
     unpack_outcomes,
 )
@@ -37,13 +37,13 @@ ROOT = str(Path(__file__).resolve().parents[3])
 # Nothing is looked for before it has this process's own path: neither WorQ nor a module of the
 # program is another one there, whatever flags and variables say where Python looks. The name is
 # for lists of processes.
-BEGIN = ('import sys; sys.path[:] = {}; from worq.pool.process.child import start; '
+BEGIN = ('import sys; sys.path[:] = {}; from worq.pool.children.child import start; '
          'start(sys.argv[2:])')
-NAME = 'worq.pool.process.child'
+NAME = 'worq.pool.children.child'
 
 
 def start_child(arguments: list[str], **options: Any) -> subprocess.Popen[bytes]:
-    """Start ``worq.pool.process.child`` as a program of its own, with the same flags of Python."""
+    """Start ``worq.pool.children.child`` as a program of its own, with the same flags of Python."""
     streams.fill()
     path = [ROOT, *(entry or os.getcwd() for entry in sys.path if isinstance(entry, str))]
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]

@@ -37,10 +37,10 @@ from worq.printable import logger
 from worq.pool import forks
 from worq.pool.forks import Handlers
 from worq.pool.interrupt import Interrupter, rouse
-from worq.pool.process import watchdog
-from worq.pool.process.respawn import one_line
-from worq.pool.process.frames import CHUNK, FrameError, Reader, pack
-from worq.pool.process.protocol import (
+from worq.pool.children import watchdog
+from worq.pool.children.respawn import one_line
+from worq.pool.children.frames import CHUNK, FrameError, Reader, pack
+from worq.pool.children.protocol import (
     ASK, BROKEN, INIT, LIMIT, OUTCOMES, PROGRESS, READY, WAITS, Page, pack_outcome, unpack_tasks,
 )
 from worq.pool.run import runner

@@ -11,7 +11,7 @@ import sys
 from typing import Iterable, Iterator, Sequence
 
 from worq import const
-from worq.pool.process.frames import FrameError
+from worq.pool.children.frames import FrameError
 from worq.queue.base import Argument, Delivery, Outcome
 
 __all__ = [

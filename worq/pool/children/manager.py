@@ -17,12 +17,12 @@ from worq.printable import logger
 from worq.pool.base import PATIENCE, Desk
 from worq.pool.prefetch import HORIZON, batch_size, smooth
 from worq.pool.report import Report
-from worq.pool.process.respawn import Respawn
-from worq.pool.process.ears import Ears
-from worq.pool.process.frames import MOST
-from worq.pool.process.watchdog import Heads
-from worq.pool.process.heartbeat import Heartbeat
-from worq.pool.process.worker import Done, Worker, too_long, weight
+from worq.pool.children.respawn import Respawn
+from worq.pool.children.ears import Ears
+from worq.pool.children.frames import MOST
+from worq.pool.children.watchdog import Heads
+from worq.pool.children.heartbeat import Heartbeat
+from worq.pool.children.worker import Done, Worker, too_long, weight
 from worq.pool.worklog import WorkLog, named
 from worq.queue.base import Delivery, Outcome, TaskQueue
 from worq.queue.remote import answer

@@ -22,7 +22,7 @@ from worq.pool.worklog import named
 from worq.queue.records import Delivery
 
 if TYPE_CHECKING:
-    from worq.pool.process.worker import Worker
+    from worq.pool.children.worker import Worker
 
 __all__ = ['Heads', 'Watchdog', 'show']
 

@@ -6,8 +6,8 @@ import select
 from typing import Iterable
 
 from worq.lock import Lock
-from worq.pool.process.frames import Outlet
-from worq.pool.process.worker import Worker
+from worq.pool.children.frames import Outlet
+from worq.pool.children.worker import Worker
 from worq.streams import pipe
 
 __all__ = ['Ears']
