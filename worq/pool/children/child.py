@@ -283,7 +283,7 @@ class Child:
             except EOFError:
                 return self.interrupter.close()
             last = len(tasks) - 1
-            flushed = ended = monotonic_ns()
+            begun = flushed = monotonic_ns()
             self._watching = last > 0
             self._working = True
             if last or self._asleep:  # it does not sleep while one task follows the other
@@ -291,7 +291,6 @@ class Child:
             for index, delivery in enumerate(tasks):
                 number += 1
                 if self.page.begin(number):
-                    begun = monotonic_ns()
                     outcome = run_one(delivery)
                     ended = monotonic_ns()
                     if ended - looked > SELDOM_NS:
@@ -299,11 +298,12 @@ class Child:
                     packed = pack_outcome(outcome, begun // 1000, ended // 1000, peak)
                     with self._lock:
                         self._done.extend(packed)
+                    begun = ended   # of the next one: one look at the clock for each
                 # By the clock after each task: the watcher would be too slow for short ones.
-                if index == last or ended - flushed > FLUSH_NS:
+                if index == last or begun - flushed > FLUSH_NS:
                     self.page.end(number)
-                    self.flush()
-                    flushed = ended
+                    self.flush()   # it may have to wait for room in the pipe
+                    begun = flushed = monotonic_ns()
 
     def flush(self) -> None:
         """Send the outcomes that have gathered."""

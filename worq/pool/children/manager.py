@@ -60,6 +60,7 @@ class Manager:
         self.grace = grace
         self.label = label
         self._log = WorkLog(codec, label)
+        self._logs = False              # whether it is on, in this round
         self.turned = time.monotonic()  # when the last round began, for who watches us
         self.workers: list[Worker] = []
         self._bell = backend.bell(self.desk.pool)
@@ -93,6 +94,7 @@ class Manager:
         try:
             while not (self._stop_at is not None and self._finished()):
                 now = self.turned = time.monotonic()
+                self._logs = self._log.on
                 if self._renewal is not None or self._elders:
                     self._renew(now)
                 self._mend(now)
@@ -122,7 +124,7 @@ class Manager:
                 until = min(until, now + HORIZON)
         if self._backlog:
             until = min(until, self._backlog[0][1] + PATIENCE)
-        if self._log.on and any(worker.sent and worker.said < worker.sent[0][0]
+        if self._logs and any(worker.sent and worker.said < worker.sent[0][0]
                                 for worker in self.workers):
             until = min(until, now + UNSAID)   # it begins just now
         if self._respawn.again_at > self.turned and self._missing():  # else they have been hired
@@ -154,7 +156,7 @@ class Manager:
 
     def _listen(self, worker: Worker) -> None:
         was_ready, before = worker.ready, len(worker.sent)
-        worker.done = [] if self._log.on else None
+        worker.done = [] if self._logs else None
         outcomes = worker.receive()
         if worker.done is not None:
             self._say(worker, worker.done)
@@ -216,7 +218,7 @@ class Manager:
                     continue
             if worker.leaving:
                 self._hold_back(worker, now)
-            if worker.sent and worker.said < worker.sent[0][0] and self._log.on:
+            if self._logs and worker.sent and worker.said < worker.sent[0][0]:
                 self._say(worker)
             if worker.limit is not None or worker.order is not None:
                 look = worker.watch_over(now)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 import sys
 from typing import Iterable, Iterator, Sequence
 
@@ -28,6 +29,11 @@ ASK, ANSWER = b'q', b'a'                       # the one to the manager, the oth
 #: What a child may say that a task came to; the other words are the manager's.
 WORDS = {word.encode(): word for word in ('value', 'failure', 'refuse', 'unknown', 'retry',
                                           'delegate')}
+
+#: What goes with each outcome as numbers, none of which is parsed: begun, ended, peak, skipped and
+#: delay, see `Outcome`. Behind them is the target, if there is one.
+EXTRA = struct.Struct('<QQIIQ')
+MOST_DELAY = const.SPAN * 1000   # ms
 
 
 def pack_tasks(deliveries: Iterable[Delivery]) -> list[bytes]:
@@ -57,14 +63,15 @@ def unpack_tasks(parts: Sequence[bytes]) -> Iterator[Delivery]:
 
 def pack_outcome(outcome: Outcome, begun: int = 0, ended: int = 0, peak: int = 0,
                  ) -> tuple[bytes, ...]:
-    """An outcome as six of the strings of an OUTCOMES frame.
+    """An outcome as five of the strings of an OUTCOMES frame.
 
     :param begun: as in the outcome, which it takes the place of; and so for `ended` and `peak`.
     """
-    id, token, word, data, delay, target, *_, skipped = outcome
-    extra = b'%d' % delay if target is None else f'{target.nonce} {target.id}'.encode()
-    times = b'%d %d %d %d' % (begun, ended, peak, skipped)
-    return id.encode(), token, word.encode(), data, extra, times
+    id, token, word, data, delay, target, _, _, _, skipped = outcome
+    extra = EXTRA.pack(begun, ended, peak, skipped, delay)
+    if target is not None:
+        extra += f'{target.nonce} {target.id}'.encode()
+    return id.encode(), token, word.encode(), data, extra
 
 
 def unpack_outcomes(parts: Sequence[bytes]) -> Iterator[Outcome]:
@@ -72,29 +79,26 @@ def unpack_outcomes(parts: Sequence[bytes]) -> Iterator[Outcome]:
 
     :raises FrameError: if it is none.
     """
-    if len(parts) % 6 != 1:
+    if len(parts) % 5 != 1:
         raise FrameError('a frame of outcomes that is none')
     try:
         strings = iter(parts)
         next(strings)
-        for id, token, word, data, extra, times in zip(*[strings] * 6):
-            target, delay = None, 0
+        for id, token, word, data, extra in zip(*[strings] * 5):
+            begun, ended, peak, skipped, delay = EXTRA.unpack_from(extra)
+            if begun > ended or ended >> 62 or skipped > const.COUNT or delay > MOST_DELAY:
+                raise ValueError('not what a task has to tell')
+            target = None
             if word == b'delegate':
-                nonce, _, name = extra.decode().partition(' ')
+                nonce, _, name = extra[EXTRA.size:].decode().partition(' ')
                 target = Argument(name, nonce)
                 if not name or nonce and len(nonce) != const.NONCE or len(data) > const.SEAL:
                     raise ValueError('not a target')
-            elif word == b'retry':
-                delay = int(extra)
-                if not 0 <= delay <= const.SPAN * 1000 or len(data) > const.MEMO:
-                    raise ValueError('not a retry')
-            begun, ended, peak, skipped = map(int, times.split())
-            if not 0 <= begun <= ended < 1 << 62 or not 0 <= peak < 1 << 42 \
-                    or not 0 <= skipped <= const.COUNT:
-                raise ValueError('not the times of a task')
+            elif word == b'retry' and len(data) > const.MEMO:
+                raise ValueError('not a retry')
             yield Outcome(id.decode(), token, WORDS[word], data, delay, target, begun, ended, peak,
                           skipped)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, struct.error) as error:
         raise FrameError('a frame of outcomes that is none') from error
 
 
@@ -103,7 +107,7 @@ def unpack_limit(parts: Sequence[bytes]) -> tuple[float, Outcome]:
 
     :raises FrameError: if it is none.
     """
-    if len(parts) != 8 or not parts[1].isdigit() or len(parts[1]) > 12:
+    if len(parts) != 7 or not parts[1].isdigit() or len(parts[1]) > 12:
         raise FrameError('a limit that is none')
     will, = unpack_outcomes(parts[1:])
     return int(parts[1]) / 1000, will

@@ -175,7 +175,11 @@ class Graph:
         if old == PROCESSING:
             del self.leased[life]
         elif old == ENQUEUED:
-            self.lanes.discard(life)   # it may have to be lined up yet
+            lanes = self.lanes
+            if lanes.aside:
+                lanes.discard(life)
+            else:   # it may have to be lined up yet
+                lanes.pairs[life.priority][not life.arguments].pop(life, None)
         elif old == SCHEDULED:
             self.scheduled -= 1
 
@@ -194,8 +198,9 @@ class Graph:
     def _enqueue(self, life: Life) -> None:
         self._move(life, ENQUEUED)
         life.ready = self.now
-        self.lanes.add(life)
-        self._expect(life)
+        self.lanes.pairs[life.priority][not life.arguments][life] = None
+        if life.late:
+            self._expect(life)
         self.woken += 1
 
     def _enqueue_first(self, life: Life) -> None:

@@ -140,17 +140,31 @@ class Lanes:
 
         :param over: ends a life that is too late to begin, and answers whether it was.
         """
-        for priority, (deep, fresh) in enumerate(self.pairs):
-            while deep or fresh:
-                life = next(iter(deep or fresh))
-                if life.late and over(life):
+        for deep, fresh in self.pairs:
+            if not deep:   # as in most queues: no more is looked at for each task
+                for life in fresh:
+                    if not life.late:
+                        return life
+                    break
+                else:
                     continue
-                if not fresh or not deep:
-                    return life
-                first = next(iter(fresh))
-                if first.late and over(first):
-                    continue
-                return life if self.overtakes(priority, first) else first
+            found = self._next_of(deep, fresh, over)
+            if found is not None:
+                return found
+        return None
+
+    def _next_of(self, deep: OrderedDict[Life, None], fresh: OrderedDict[Life, None],
+                 over: Callable[[Life], bool]) -> Life | None:
+        while deep or fresh:
+            life = next(iter(deep or fresh))
+            if life.late and over(life):
+                continue
+            if not fresh or not deep:
+                return life
+            first = next(iter(fresh))
+            if first.late and over(first):
+                continue
+            return life if self.overtakes(life.priority, first) else first
         return None
 
     def overtakes(self, priority: int, first: Life) -> bool:

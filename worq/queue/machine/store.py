@@ -13,6 +13,7 @@ from worq.queue.base import (
 from worq.queue.machine.graph import BY_PURGE, PURGED
 from worq.queue.machine.keeping import Keeping
 from worq.queue.machine.life import Life, needed_by, needs, reach
+from worq.queue.records import now
 
 __all__ = ['Store']
 
@@ -238,8 +239,9 @@ class Store(Keeping):
     def take(self, pool: str, limit: int, lease: int) -> list[Delivery]:
         self.end()
         taken: list[Delivery] = []
-        while len(taken) < limit and (life := self.sides.next(pool, self.now) if self.sides.looks
-                                      else self.lanes.next(self._end_late)) is not None:
+        looks, lanes, over = self.sides.looks, self.lanes, self._end_late
+        while len(taken) < limit and (life := self.sides.next(pool, self.now) if looks
+                                      else lanes.next(over)) is not None:
             life.deliver(self.now)
             life.owner = pool
             life.progress = b''
@@ -271,7 +273,11 @@ class Store(Keeping):
             self.pools[pool] = self.pools[pool][0], self.now
         return lost
 
-    def settle(self, pool: str, outcome: Outcome) -> str:
+    def settle(self, pool: str, outcomes: Sequence[Outcome]) -> list[str]:
+        moment = now()
+        return [self._settle(pool, outcome, moment) for outcome in outcomes]
+
+    def _settle(self, pool: str, outcome: Outcome, moment: int) -> str:
         life = self.known(outcome.id)
         if life is None:
             return 'gone'
@@ -283,7 +289,8 @@ class Store(Keeping):
         word = outcome.word
         if life.flags & GATE and word not in ('value', 'failure'):
             word = 'lost'
-        life.age = outcome.age
+        if not life.flags & IGNORE_RESULT:
+            life.age = outcome.age(moment)
         if word == 'value' or word == 'failure':
             self.finish(life, VALUE if word == 'value' else FAILURE, outcome.data, (), pool, True)
         elif word == 'retry':

@@ -410,7 +410,7 @@ class TaskQueue(base.TaskQueue):
         if not outcomes:
             return []   # and no leftover work is done, as Redis is not even asked
         self._store.begin(self.clock())
-        words = [self._store.settle(pool, outcome) for outcome in outcomes]
+        words = self._store.settle(pool, outcomes)
         self._end()
         return words
 
@@ -422,7 +422,7 @@ class TaskQueue(base.TaskQueue):
         held = None if held is None else check_held(held, lease)
         store = self._store
         store.begin(self.clock())
-        words = [store.settle(pool, outcome) for outcome in outcomes]
+        words = store.settle(pool, outcomes)
         lost = [] if held is None else store.beat(pool, held, lease)
         store.tick()
         taken = store.take(pool, limit, lease) if limit > 0 else []

@@ -6,6 +6,7 @@ from typing import Any, Sequence
 from worq import const
 from worq.queue import base
 from worq.queue.base import Argument, Inspection, Lost, Message, Outcome, Refusal, Times
+from worq.queue.records import now
 from worq.queue.validation import check_outcomes
 
 __all__ = ['HEAVY', 'STATES', 'News', 'affordable', 'all_words', 'flat_arguments', 'flat_messages',
@@ -70,6 +71,7 @@ def flat_outcomes(outcomes: Sequence[Outcome]) -> list[Any]:
     """
     check_outcomes(outcomes)
     argv: list[Any] = []
+    moment = now()
     for outcome in outcomes:
         id, token, word, data, delay, target, *_ = outcome
         if word in RECORDED:
@@ -79,7 +81,7 @@ def flat_outcomes(outcomes: Sequence[Outcome]) -> list[Any]:
         elif target is not None and word == 'delegate':
             data = b'%b%d:%b%b' % (target.nonce.ljust(const.NONCE).encode(), len(data), data,
                                    target.id.encode())
-        argv += (id, token, word, data, outcome.age)
+        argv += (id, token, word, data, outcome.age(moment))
     return argv
 
 

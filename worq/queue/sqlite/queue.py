@@ -349,7 +349,7 @@ class TaskQueue(base.TaskQueue):
         check_outcomes(outcomes)
         if not outcomes:
             return []
-        return self._write(lambda store: [store.settle(pool, outcome) for outcome in outcomes],
+        return self._write(lambda store: store.settle(pool, outcomes),
                            [outcome.id for outcome in outcomes])
 
     def turn(self, pool: str, outcomes: Sequence[Outcome] = (),
@@ -360,7 +360,7 @@ class TaskQueue(base.TaskQueue):
         bell = self._bells.get(pool)
 
         def verb(store: Rows) -> Turn:
-            words = [store.settle(pool, outcome) for outcome in outcomes]
+            words = store.settle(pool, outcomes)
             lost = [] if beats is None else store.beat(pool, beats, lease)
             store.tick()
             store.hint = max(limit, 1)
