@@ -146,6 +146,16 @@ class Contract:
 
 class Put(Contract):
 
+    def test_put_twice_at_once(self) -> None:
+        """A message that a put has twice is stored once, also after an earlier life of its id."""
+        for _ in range(2):
+            again = message('a')
+            self.put(again, message('b'), again)
+            taken = self.take(9)
+            self.assertEqual([one.id for one in taken], ['a', 'b'])
+            self.settle(*map(outcome, taken))
+            self.q.forget(['b'])
+
     def test_put_makes_enqueued(self) -> None:
         """A task with no arguments that is due now is enqueued."""
         self.put(message('a'))

@@ -186,6 +186,25 @@ class Names(Contract):
         self.assertEqual(self.ids(3, 'a'), ['high', 'deep', '1'])
         self.assertEqual(self.ids(9, 'a'), ['2', '3', '4', '5'])
 
+    def test_aside_in_each_priority(self) -> None:
+        """Each priority has lines of its own."""
+        self.two()
+        self.put(*[self.named(f'{p}{n}', 'a', priority=p) for p in (2, 0, 1) for n in range(2)])
+        self.assertEqual(self.ids(9, 'b'), [])
+        self.assertEqual(self.ids(9, 'a'), ['00', '01', '10', '11', '20', '21'])
+
+    def test_too_late_aside(self) -> None:
+        """What is too late holds up nothing that is behind it, in the lane or beside it."""
+        self.two()
+        for took in 'a', 'ba':
+            self.q.beat('ticker')
+            self.put(self.named('late', 'a', expires=90), self.named(f'in time {took}', 'a'))
+            self.assertEqual(self.ids(9, 'b') if took == 'ba' else [], [])
+            self.advance(100)
+            self.assertEqual(self.ids(1, 'a'), [f'in time {took}'])
+            self.assertEqual(self.outcome_of('late')[0], b'x')
+            self.q.forget(['late'])
+
     def test_aside_is_enqueued(self) -> None:
         """What stands aside is counted, cancelled, purged and expires as any that is enqueued."""
         self.two()
