@@ -13,7 +13,7 @@ from typing import Any
 from unittest import TestCase, mock
 
 import msgpack
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from worq import codec
@@ -376,7 +376,7 @@ plain = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(text, inner), max_leaves=20)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(plain, st.lists(plain, max_size=3), st.sampled_from(FORMATS), st.booleans())
 def test_plain_data(value: object, args: list[object], format: str, signed: bool) -> None:
     """Plain data comes out as it went in, by every format, signed or not."""
@@ -386,14 +386,14 @@ def test_plain_data(value: object, args: list[object], format: str, signed: bool
         assert through(c, *args, key=args) == (tuple(args), {'key': args})
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(), st.dictionaries(st.integers(-9, 9), st.binary()))
 def test_msgpack_data(data: bytes, mapping: dict[int, bytes]) -> None:
     """msgpack keeps bytes apart from text, and numbers as keys."""
     assert value_through(Codec('q', format='msgpack'), [data, mapping]) == [data, mapping]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(), st.text(), st.text(st.characters(codec='utf-8'), min_size=1), st.text(),
        st.sampled_from([TaskFailure, TaskExpired, TaskCancelled, TaskTimeout, DuplicateTask]))
 def test_failure_text(name: str, error: str, id: str, traceback: str,

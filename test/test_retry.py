@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import os
 import unittest
 
-from hypothesis import given, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 import worq
 from worq import Task, TaskSpace, const, retry
@@ -37,6 +37,7 @@ def test_headers():
                       b'retry_on test.test_retry.Odd builtins.OSError\ntimeout 2000'), header
     assert retry.parse(header) == policy
     assert retry.parse(b'a.task') == Policy()
+    assert retry.parse(b'retries\nretries 3') == Policy(retries=3)   # a task of that name
     assert retry.lines(Policy()) == b''
     assert retry.parse(b'f' + retry.lines(Policy(retry_on=()))).retry_on == ()
     assert retry.parse(b'f' + retry.lines(Policy(timeout=0.0001))).timeout == 0.001
@@ -93,6 +94,7 @@ def test_wanted():
     assert retry.wanted(retry.checked(retry_on=Main), Child())
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.text(max_size=700), max_size=30))
 def test_memos(errors):
     """A memo keeps count of all errors and the newest ten, a line each, within its bytes."""

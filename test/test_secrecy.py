@@ -9,7 +9,7 @@ import warnings
 from unittest import mock
 from urllib.parse import quote, unquote
 
-from hypothesis import assume, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 import worq
@@ -84,7 +84,8 @@ def shown_by(url: object, **options: object) -> str:
     return told.getvalue()
 
 
-@settings(deadline=None, max_examples=250, database=None)
+@settings(deadline=None, max_examples=250, database=None,
+          suppress_health_check=[HealthCheck.too_slow])
 @given(passwords, shapes, schemes, hosts, forms)
 @example(BEGIN + '/' + END, '{scheme}://:%@{host}/0', 'redis', 'localhost', str)
 @example(BEGIN + '?' + END, '{scheme}://:%@{host}/0', 'redis', 'localhost', str)

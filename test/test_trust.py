@@ -409,6 +409,8 @@ class Keys(TestCase):
         """No secret and no derived key can be read where things are shown."""
         shown = repr(KEYS) + repr(Codec('q', keys=KEYS)) + str(vars(Codec('q', keys=KEYS)))
         self.assertNotIn(SECRET, shown)
+        self.assertEqual([repr(Codec('q')), repr(Codec('q', keys=KEYS))],
+                         ['<Codec pickle unsigned [q]>', '<Codec pickle signed [q]>'])
         for derived in KEYS.signs.derived.values():
             self.assertNotIn(repr(derived), shown)
 

@@ -6,13 +6,15 @@ import os
 import threading
 import unittest
 import warnings
+from unittest import mock
 
 import worq
 from worq import TaskExpired, TaskFailure
 from worq.codec import Codec, Keyring
 from worq.core import Broker
-from worq.pool.run import run
+from worq.pool.run import Run as Run_, run
 from worq.queue.base import Argument, Delivery, unpack
+from worq.retry import Memo
 
 NONCE = 'abcdefghijkl'
 TOKEN = NONCE.encode() + b'1'
@@ -98,6 +100,35 @@ class Run(unittest.TestCase):
         def fail():
             raise Bad
         self.assertTrue(self.failure(self.run_(fail)).error.startswith('Bad: '))
+
+    def test_next_to_no_memory(self):
+        """Where not even that can be told which it has failed with, the least is."""
+        def call():
+            return self.failure(run(self.broker, self.delivery('f'))).error
+        self.broker.tasks['f'] = lambda: 1
+        with mock.patch.object(Run_, 'outcome', side_effect=MemoryError):
+            self.assertEqual(call(), 'MemoryError: ')
+        with mock.patch.object(Codec, 'encode_value', side_effect=MemoryError('no room')):
+            self.assertEqual(call(), 'MemoryError: no room')
+
+    def test_attempts_are_counted_in_the_log(self):
+        """Who reads the log sees how often a task has been tried."""
+        def fail():
+            raise ValueError('no')
+        self.broker.tasks['f'] = fail
+        delivery = self.delivery('f')._replace(header=b'f\nretries 9')
+        for attempt in 2, 3:
+            with self.assertLogs('worq.pool.run', 'WARNING') as logs:
+                outcome = run(self.broker, delivery)
+            self.assertIn(f', as attempt {attempt}\n', logs.records[0].getMessage())
+            delivery = delivery._replace(memo=outcome.data)
+
+    def test_memo_drops_few(self):
+        """Of errors that are too long together, only as many are dropped as have to be."""
+        memo = Memo()
+        for _ in range(9):
+            memo = memo.after('\N{EURO SIGN}' * 490)
+        self.assertEqual(len(Memo.decode(memo.encode()).errors), 8)
 
     def test_coroutine(self):
         """An async function is run to its end."""

@@ -20,7 +20,7 @@ class Moments(Contract):
             self.q.cancel([id])
 
     def test_ready_before_the_clock_was_set_back(self) -> None:
-        """What has become ready by a clock that is a little ahead waits for no time, not for less."""
+        """What was ready before the clock was set back a little has waited no time, not less."""
         self.put(message('a'))
         self.advance(-const.TICK)
         self.assertEqual(self.q.oldest(), [None, 0, None])
