@@ -6,12 +6,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Callable, Iterator, NamedTuple
 
-from bench.figures import FIGURES
+from bench.figures import FIGURES, FILES
 from bench.peers import PEERS
 
 __all__ = ['text', 'tables', 'publish', 'verdicts', 'number', 'Values']
 
 OURS = ('worq', 'worq-threads', 'worq-memory', 'worq-memory-threads')
+OURS_IN_FILES = ('worq-file', 'worq-file-threads')
 LOCAL = ('worq-memory', 'worq-memory-threads')
 CHART = 'performance.svg'
 
@@ -54,6 +55,8 @@ class Verdict(NamedTuple):
 def verdicts(results: dict[str, Any]) -> list[Verdict]:
     """Each target: whether it is reached, by the medians of one run."""
     values = Values(results)
+    if any(figure in FILES for figure in results['figures']):
+        return file_verdicts(values)
     redis, memory = values.others('redis'), values.others('memory')
     pools = ['worq', 'worq-threads']
 
@@ -135,6 +138,69 @@ def verdicts(results: dict[str, Any]) -> list[Verdict]:
     ]
 
 
+def file_verdicts(values: Values) -> list[Verdict]:
+    """Each target of queues in files."""
+    def beside(title: str, figure: str, key: str, factor: float, ours: tuple[str, ...],
+               theirs: str, most: bool = True) -> Verdict:
+        """Ours over that of another: at least `factor`; or at most, where less is better."""
+        target = f'{">=" if most else "<="} {factor:g} x'
+        best = values.best(figure, key, [*ours], not most)
+        other = values.of(figure, theirs, key)
+        if best is None or other is None:
+            return Verdict(title, target, '', '', None)
+        found = best[0] / other
+        return Verdict(title, target, f'{found:.2f} x: {number(best[0])} '
+                       f'{FIGURES[figure].unit} ({PEERS[best[1]].title})',
+                       f'{number(other)} ({PEERS[theirs].title})',
+                       found >= factor if most else found <= factor)
+
+    def bound(title: str, figure: str, key: str, limit: float, unit: str, peer: str = 'worq-file',
+              most: bool = False) -> Verdict:
+        found = values.of(figure, peer, key)
+        target = f'{">=" if most else "<="} {limit:g} {unit}'.strip()
+        if found is None:
+            return Verdict(title, target, '', '', None)
+        return Verdict(title, target, f'{number(found)} {unit}'.strip(), '',
+                       found >= limit if most else found <= limit)
+
+    def rise(title: str, key: str, factor: float, most: bool) -> Verdict:
+        """From a million tasks beside a thousand."""
+        long, short = (values.of('file-growth', 'worq-file', f'{key} at {size}')
+                       for size in (1_000_000, 1000))
+        target = f'{">=" if most else "<="} {factor:g} x'
+        if long is None or short is None:
+            return Verdict(title, target, '', '', None)
+        return Verdict(title, target, f'{long / short:.2f} x: {number(long)}', number(short),
+                       long / short >= factor if most else long / short <= factor)
+
+    ours = OURS_IN_FILES
+    return [
+        beside('drain, one worker process', 'file-drain', 'rate', 0.4, ours[:1], 'worq'),
+        beside('the same', 'file-drain', 'rate', 8, ours, 'huey-file'),
+        beside('the same of tasks that append a line', 'file-append', 'rate', 0.7, ours[:1],
+               'worq'),
+        beside('drain with sync=full', 'file-drain', 'rate', 0.7, ('worq-file-full',),
+               'worq-file'),
+        beside('enqueue, one call at a time', 'file-enqueue', 'rate', 1.5, ours[:1],
+               'huey-file'),
+        beside('bulk enqueue', 'file-bulk', 'rate', 0.6, ours[:1], 'worq'),
+        beside('round trip on an idle worker, p50', 'file-round-trip', 'p50', 1.5, ours[:1],
+               'worq', False),
+        beside('the same', 'file-round-trip', 'p50', 0.15, ours, 'huey-file', False),
+        bound('from a call to its beginning in an idle pool, p50', 'file-taken', 'p50', 2, 'ms'),
+        bound('a queued task in its file', 'file-bytes', 'bytes', 600, 'bytes'),
+        bound('an idle pool', 'file-rest', '% of a core', 0.5, '% of a core'),
+        bound('least share of two writers, sync=full', 'file-writers', 'least share', 0.4, '',
+              'worq-file-full', True),
+        bound('longest wait of two writers, sync=full', 'file-writers', 'longest wait', 250, 'ms',
+              'worq-file-full'),
+        rise('take from a million queued beside a thousand, rate', 'rate', 0.8, True),
+        rise('the same, p99', 'p99', 1.5, False),
+        *(bound(f'longest transaction, {what}', 'file-steps', what, 30, 'ms')
+          for what in ('100,000 dependents', 'a gate of 100,000', 'a purge of 1,000,000')),
+    ]
+
+
 #: Which limit bounds a figure: (figure, peer, number), the limit, and how many of it make one.
 BOUNDS: list[tuple[str, str, str, str, Callable[[float], float]]] = [
     ('enqueue', 'worq', 'rate', 'EVALSHA round trips', lambda rate: rate),
@@ -179,7 +245,7 @@ def rows(results: dict[str, Any], figure: str) -> list[list[str]]:
     peers = {name: entry['values'] for name, entry in results['figures'][figure].items()
              if entry['values']}
     keys = list(dict.fromkeys(key for values in peers.values() for key in values))
-    if figure == 'limits' or FIGURES[figure].only == ('worq',):
+    if figure == 'limits' or len(FIGURES[figure].only) == 1:
         # one peer with many numbers: they are the rows
         return [['', FIGURES[figure].unit or 'found'],
                 *([key, spread(values[key])] for values in peers.values() for key in values)]
@@ -195,8 +261,10 @@ def rows(results: dict[str, Any], figure: str) -> list[list[str]]:
 def title(name: str, figure: str) -> str:
     """For people; it says where WorQ is, if figures of both kinds stand together."""
     entry = PEERS[name]
-    if name in OURS and len(FIGURES[figure].kinds) == 2:
+    if name in OURS and len(FIGURES[figure].kinds) == 2 and figure not in FILES:
         return f'{entry.title}, {"Redis" if entry.kind == "redis" else "memory"}'
+    if figure in FILES and entry.kind == 'redis':
+        return f'{entry.title}, Redis'
     return entry.title
 
 
@@ -312,3 +380,9 @@ def publish(results: dict[str, Any], root: Path,
     (root / 'bench/results.json').write_text(json.dumps(results, indent=1) + '\n', 'utf-8')
     (root / 'bench/results.rst').write_text(tables(results, CHART) + '\n', 'utf-8')
     draw(results, root / 'doc' / CHART)
+
+
+def publish_files(results: dict[str, Any], root: Path) -> None:
+    """The same of a run with ``--files``."""
+    (root / 'bench/files.json').write_text(json.dumps(results, indent=1) + '\n', 'utf-8')
+    (root / 'bench/files.rst').write_text(tables(results) + '\n', 'utf-8')

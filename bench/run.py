@@ -4,6 +4,7 @@
     python bench/run.py --only worq huey drain          some peers, some figures
     python bench/run.py --quick                         little of each: to see that it works
     python bench/run.py --json FILE --resume            go on with a run that was stopped
+    python bench/run.py --files                         queues in files, beside WorQ on Redis
 
 Every measurement runs in a process of its own; all of them use one Redis server, which is
 started here and emptied each time. Nothing else should run on the machine.
@@ -26,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)  # where `bench` and `test` are; a script's own folder is of no use
 
 from bench import report  # noqa: E402
-from bench.figures import FIGURES  # noqa: E402
+from bench.figures import FIGURES, FILES, applies  # noqa: E402
 from bench.guard import Guard  # noqa: E402
 from bench.peers import PEERS  # noqa: E402
 from test import support  # noqa: E402
@@ -51,13 +52,15 @@ def main(args: list[str] | None = None) -> int:
                         help='the Python that has this peer, if it is another one')
     parser.add_argument('--publish', action='store_true',
                         help='write bench/results.json, and the tables and the chart of doc/')
+    parser.add_argument('--files', action='store_true',
+                        help='measure queues in files, in place of all others')
     parser.add_argument('--from', type=Path, metavar='FILE', dest='source',
                         help='measure nothing: report, or publish, what --json has written')
     options = parser.parse_args(args)
     if options.publish and (options.quick or options.only):
         parser.error('--publish is for a full run, without --quick and --only')
     if options.source:
-        return tell(load(parser, options.source), options.publish)
+        return tell(load(parser, options.source), options.publish, options.files)
     if options.rounds < 1:
         parser.error('--rounds is at least 1')
     pythons = dict.fromkeys([*PEERS, LIMITS], sys.executable)
@@ -67,7 +70,8 @@ def main(args: list[str] | None = None) -> int:
             parser.error(f'--python {word}: write PEER=PATH')
         pythons[name] = path
     chosen = [name for name in options.only if name in PEERS] or list(PEERS)
-    figures = [name for name in options.only if name in FIGURES] or list(FIGURES)
+    figures = [name for name in options.only if name in FIGURES] or [
+        name for name in FIGURES if (name in FILES) == options.files]
 
     begun = None
     if options.resume:
@@ -76,7 +80,8 @@ def main(args: list[str] | None = None) -> int:
         begun = load(parser, options.json)
     bench = Bench(pythons, options.quick, 1 if options.quick else options.rounds)
     try:
-        return tell(bench.run(chosen, figures, options.json, begun), options.publish)
+        return tell(bench.run(chosen, figures, options.json, begun), options.publish,
+                    options.files)
     except Mismatch as error:
         parser.error(f'--resume {options.json}: {error}')
 
@@ -93,10 +98,12 @@ class Mismatch(Exception):
     """A run that was begun is not this one."""
 
 
-def tell(results: dict[str, Any], publish: bool) -> int:
+def tell(results: dict[str, Any], publish: bool, files: bool = False) -> int:
     """Print, publish; returns the exit status: 1 if something could not be measured."""
     print(report.text(results))
-    if publish:
+    if publish and files:
+        report.publish_files(results, ROOT)
+    elif publish:
         from bench import chart   # needs a library that nothing else here does
         report.publish(results, ROOT, chart.draw)
     return 1 if any(entry.get('errors') for peers in results['figures'].values()
@@ -157,10 +164,8 @@ class Bench:
         """Whom to measure in a round; each round begins with another one."""
         if number >= FIGURES[figure].rounds:
             return []
-        only, kinds = FIGURES[figure].only, FIGURES[figure].kinds
         names = [name for name in [*versions, LIMITS]
-                 if (name in only if only else name in PEERS)
-                 and (name == LIMITS or PEERS[name].kind in kinds)]
+                 if applies(figure, name, PEERS[name].kind if name in PEERS else '')]
         first = number % len(names) if names else 0
         return names[first:] + names[:first]
 

@@ -14,7 +14,7 @@ import unittest
 import redis
 
 from bench import report
-from bench.figures import FIGURES, percentile
+from bench.figures import FIGURES, FILES, applies, percentile
 from bench.guard import marked
 from bench.peers import PEERS, installed, load
 from bench.peers.base import Peer, children
@@ -56,11 +56,10 @@ class QuickRun(unittest.TestCase):
 
     def test_complete(self):
         """Each figure has a positive number for each peer that it applies to, and for no other."""
-        for figure, entry in FIGURES.items():
+        for figure in FIGURES.keys() - FILES:
             found = self.results['figures'][figure]
             expected = {name for name in [*self.peers, 'limits']
-                        if (name in entry.only if entry.only else
-                            name in PEERS and PEERS[name].kind in entry.kinds)}
+                        if applies(figure, name, PEERS[name].kind if name in PEERS else '')}
             self.assertEqual(set(found), expected, figure)
             for name in expected:
                 if 'skip' in found[name]:
@@ -88,6 +87,8 @@ class QuickRun(unittest.TestCase):
         tables = report.tables(self.results)
         self.assertIn('figures mean nothing', tables)
         for name in self.peers:
+            if PEERS[name].kind == 'file':
+                continue
             self.assertIn(PEERS[name].title, tables)
         for verdict in report.verdicts(self.results):
             self.assertEqual(verdict.reached is None, not verdict.found)
@@ -95,6 +96,29 @@ class QuickRun(unittest.TestCase):
     def test_nothing_left(self):
         """No process that the run has started outlives it."""
         self.assertEqual(marked(self.mark), [])
+
+
+class Files(unittest.TestCase):
+
+    def test_files(self):
+        """What is measured of queues in files are numbers, and each target finds its own."""
+        support.find_binary()
+        only = ['worq-file', 'worq-file-full', 'file-append', 'file-bytes', 'file-writers',
+                'file-steps']
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, 'results.json')
+            done = bench(file, '--files', '--only', *only)
+            self.assertEqual(done.returncode, 0, done.stdout)
+            results = json.loads(file.read_text())
+        self.assertEqual(set(results['figures']), set(only[2:]))
+        for figure, peers in results['figures'].items():
+            for name, entry in peers.items():
+                self.assertTrue(entry['values'], (figure, name))
+                self.assertTrue(all(value >= 0 for values in entry['values'].values()
+                                    for value in values), (figure, name))
+        found = [verdict for verdict in report.verdicts(results) if verdict.reached is not None]
+        self.assertEqual(len(found), 6)   # two are ratios to what was not measured here
+        self.assertIn('WorQ in a file', report.tables(results))
 
 
 class Resume(unittest.TestCase):

@@ -9,7 +9,8 @@ from importlib import import_module
 import random
 from typing import Any, Callable, NamedTuple
 
-__all__ = ['FIGURES', 'Figure', 'Run', 'NotApplicable', 'measure', 'percentile', 'MIX']
+__all__ = ['FIGURES', 'FILES', 'Figure', 'Run', 'NotApplicable', 'applies', 'measure',
+           'percentile', 'MIX']
 
 REDIS = ('redis',)
 BOTH = ('redis', 'memory')
@@ -67,6 +68,41 @@ FIGURES = {
     'width': Figure('growth', 'wide fan-out and fan-in', '', only=('worq',), limit=600),
 }
 
+OURS = ('worq', 'worq-threads', 'worq-file', 'worq-file-threads', 'worq-file-full')
+
+#: What is measured of queues in files, beside WorQ on Redis; see ``--files``.
+FILES = {
+    'file-enqueue': Figure('speed', 'enqueue, one call at a time', 'tasks/s',
+                           only=('worq', 'worq-file', 'worq-file-full', 'huey-file')),
+    'file-bulk': Figure('speed', 'enqueue in bulk', 'tasks/s', only=('worq', 'worq-file')),
+    'file-drain': Figure('speed', 'drain, one worker process', 'tasks/s',
+                         only=(*OURS, 'huey-file')),
+    'file-append': Figure('files', 'the same of tasks that append a line to a file', 'tasks/s',
+                          only=OURS),
+    'file-round-trip': Figure('speed', 'round trip on an idle worker', 'ms', best='least',
+                              only=('worq', 'worq-threads', 'worq-file', 'worq-file-threads',
+                                    'huey-file')),
+    'file-taken': Figure('files', 'from a call to its beginning in an idle pool', 'ms',
+                         best='least', only=('worq', 'worq-file')),
+    'file-bytes': Figure('files', 'a queued task in its file', 'bytes', best='least', rounds=2,
+                         only=('worq-file', 'huey-file')),
+    'file-rest': Figure('files', 'an idle pool', '% of a core', best='least', rounds=2,
+                        only=('worq', 'worq-file', 'worq-file-threads')),
+    'file-writers': Figure('files', 'two processes that write without a pause, sync=full', '',
+                           only=('worq-file-full',)),
+    'file-growth': Figure('growth', 'taking from long queues', '', only=('worq-file',), rounds=1,
+                          limit=900),
+    'file-steps': Figure('files', 'the longest transaction that writes', 'ms', rounds=1,
+                         only=('worq-file',), limit=900),
+}
+FIGURES |= FILES
+
+
+def applies(figure: str, name: str, kind: str) -> bool:
+    """Whether a figure is measured of a peer of this kind."""
+    entry = FIGURES[figure]
+    return name in entry.only if entry.only else kind in entry.kinds
+
 
 class Run:
     """What a figure's function works with.
@@ -98,7 +134,8 @@ class Run:
 def measure(figure: str, run: Run) -> dict[str, float]:
     """Measure one figure of one peer."""
     module = import_module(f'bench.figures.{FIGURES[figure].module}')
-    function: Callable[[Run], dict[str, float]] = getattr(module, figure.replace('-', '_'))
+    name = figure.removeprefix('file-').replace('-', '_')
+    function: Callable[[Run], dict[str, float]] = getattr(module, name)
     return function(run)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 import os
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 __all__ = ['PEERS', 'Entry', 'load', 'installed', 'versions']
@@ -15,7 +16,7 @@ __all__ = ['PEERS', 'Entry', 'load', 'installed', 'versions']
 class Entry(NamedTuple):
     """What is known of a peer without importing it."""
 
-    kind: str             # 'redis' or 'memory'
+    kind: str             # 'redis', 'memory' or 'file'
     module: str           # in this package
     title: str            # for people
     packages: tuple[str, ...] = ()   # distributions whose versions are told
@@ -41,6 +42,13 @@ PEERS = {
 
     'worq-memory': Entry('memory', 'worq', 'WorQ, process pool'),
     'worq-memory-threads': Entry('memory', 'worq', 'WorQ, thread pool', (), {'threads': True}),
+    'worq-file': Entry('file', 'worq', 'WorQ in a file, process pool'),
+    'worq-file-threads': Entry('file', 'worq', 'WorQ in a file, thread pool', (),
+                               {'threads': True}),
+    'worq-file-full': Entry('file', 'worq', 'WorQ in a file, sync=full, process pool', (),
+                            {'query': '?sync=full'}),
+    'huey-file': Entry('file', 'huey_file', 'SqliteHuey with fsync, threads', ('huey',)),
+
     'thread-executor': Entry('memory', 'stdlib', 'ThreadPoolExecutor', (),
                              {'executor': 'threads'}),
     'process-executor': Entry('memory', 'stdlib', 'ProcessPoolExecutor', (),
@@ -60,15 +68,29 @@ def load(name: str, url: str = 'memory://') -> Any:
     :param url: of the Redis server, ``redis://HOST:PORT/DB``; nothing else should be in that
         database. It also becomes ``BENCH_REDIS_URL`` of this process and of its children,
         from which the applications of some libraries are configured when they are imported:
-        so one process can use them with one server only.
+        so one process can use them with one server only. What is in a file has no use for it:
+        that file is in a folder of its own, where temporary files are, and goes with the
+        adapter.
     :raises KeyError: for a name that is not in `PEERS`.
     :raises ImportError: if its library is not installed.
     """
     entry = PEERS[name]
     if entry.kind == 'redis':
         os.environ['BENCH_REDIS_URL'] = url
+    elif entry.kind == 'file':
+        return _load_file(name, entry)
     module = import_module(f'bench.peers.{entry.module}')
     return module.Adapter(name, url if entry.kind == 'redis' else 'memory://', **entry.options)
+
+
+def _load_file(name: str, entry: Entry) -> Any:
+    folder = TemporaryDirectory(prefix=f'bench-{name}-')
+    path = os.environ['BENCH_FILE'] = os.path.join(folder.name, 'queue.db')
+    options = dict(entry.options)
+    url = f'sqlite:///{path}{options.pop("query", "")}'
+    peer = import_module(f'bench.peers.{entry.module}').Adapter(name, url, **options)
+    peer.folder = folder   # it goes with it
+    return peer
 
 
 def versions(name: str) -> dict[str, str]:

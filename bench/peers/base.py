@@ -51,6 +51,7 @@ class Peer:
         self.processes: list[subprocess.Popen[bytes]] = []
         self._folder = ''
         self._guard: Guard | None = None
+        self.folder: tempfile.TemporaryDirectory[str] | None = None   # of its queue, in a file
 
     def __repr__(self) -> str:
         return f'<Peer {self.name} at {self.url}, {len(self.processes)} processes>'
@@ -157,6 +158,8 @@ class Peer:
         """Stop and disconnect; after this it is of no more use."""
         self.stop()
         self.disconnect()
+        if self.folder is not None:
+            self.folder.cleanup()
 
     # 2. -- calls -------------------------------------------------------------
 

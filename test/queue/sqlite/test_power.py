@@ -132,6 +132,22 @@ class Power(unittest.TestCase):
             q.close()
             eq_(len(synced), before)
 
+    def test_once_a_second(self) -> None:
+        """However much is committed in a second, it is brought to the disk once."""
+        synced: list[int] = []
+        with mock.patch.object(sync, 'SECOND', 600), \
+                mock.patch.object(os, 'fdatasync', synced.append):
+            q = self.open(sync='second')
+            q.put([message('a')])
+            eventually(lambda: len(synced), 1)
+            for n in range(50):
+                q.put([message(f'b{n}')])
+                time.sleep(0)   # the other thread would come to it
+            eq_(len(synced), 1)
+            self.assertTrue(q._file._syncer is not None and q._file._syncer.dirty)
+            q.close()
+            eq_(len(synced), 2)
+
     def test_kill(self) -> None:
         """A process that is killed amid a verb leaves it done, or not begun; others go on."""
         q = self.open()

@@ -108,6 +108,32 @@ class Waking(unittest.TestCase):
         self.there.ring('c')
         eq_(end(), [])
 
+    def test_news_again(self) -> None:
+        """Who gets news is entered with that for the next ones, and need not write to wait."""
+        self.here.put([message('a'), message('b')])
+        eq_(self.here.watch('c', ['a', 'b']), [])
+        end = self.waiting(lambda: self.here.wait('c', LONG))
+        a, b = self.there.take('p', 2)
+        self.there.settle('p', [outcome(a)])
+        eq_([id for id, _ in end()], ['a'])
+        eq_(self.idle(), 1)
+        with mock.patch.object(self.here, '_locked', wraps=self.here._locked) as locked:
+            end = self.waiting(lambda: self.here.wait('c', LONG))
+            self.there.settle('p', [outcome(b)])
+            eq_([id for id, _ in end()], ['b'])
+            eq_(locked.call_count, 1)
+
+    def test_lost_ring(self) -> None:
+        """A ring that is lost costs no more than a pause: the file has changed."""
+        self.here.put([message('a')])
+        eq_(self.here.watch('c', ['a']), [])
+        with mock.patch.object(sqlite, 'PAUSE', 0.02), \
+                mock.patch.object(sqlite, 'ring', lambda addresses: 0):
+            end = self.waiting(lambda: self.here.wait('c', LONG))
+            a, = self.there.take('p', 1)
+            self.there.settle('p', [outcome(a)])
+            eq_([id for id, _ in end()], ['a'])
+
     def test_due(self) -> None:
         """Who waits looks again when something may come due."""
         self.here.clock = sqlite.wall
@@ -162,7 +188,7 @@ class Waking(unittest.TestCase):
         self.here.put([message(f'a{n}') for n in range(5)])
         self.here.watch('old', [f'a{n}' for n in range(5)])
         self.here.settle('p', [outcome(one) for one in self.here.take('p', 5)])
-        self.now += const.INBOX_TTL * 1_000 + 1
+        self.now += const.INBOX_TTL * 1_250 + 1   # its use is noted to a quarter of that
         with mock.patch.object(waiting, 'FORGET', 3):
             for left in (2, 0):
                 self.there.watch('new', ['a1'])

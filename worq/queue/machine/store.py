@@ -269,9 +269,13 @@ class Store(Keeping):
                 cancelled = life.kind == CANCELLED or life.late == PURGED
                 lost.append(Lost(id, token, 'cancelled' if same and cancelled
                                  and life.owner is None and not life.hops else 'lost'))
+        self.see(pool)
+        return lost
+
+    def see(self, pool: str) -> None:
+        """A pool has shown itself. Rows need not be read for it."""
         if pool in self.pools:
             self.pools[pool] = self.pools[pool][0], self.now
-        return lost
 
     def settle(self, pool: str, outcomes: Sequence[Outcome]) -> list[str]:
         moment = now()

@@ -39,6 +39,8 @@ class Doorbell:
             self.address = os.path.join(tempfile.gettempdir(), name)
             self.socket.bind(self.address)
             os.chmod(self.address, 0o600)
+        self.until = 0.0   # who brings something rings here, until then
+        self.changes = 0   # of the file, when it was looked at last
         self._poll = select.poll()
         self._poll.register(self.socket, select.POLLIN)
 
@@ -61,7 +63,12 @@ class Doorbell:
                 rang = self.socket.recv(16) != SILENT or rang
         return rang
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
+        if self.socket.fileno() < 0:
+            return
         self.socket.close()
         if not ABSTRACT and self._owner == os.getpid():
             with suppress(OSError):

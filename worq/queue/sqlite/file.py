@@ -27,6 +27,7 @@ PRAGMAS = ['synchronous={sync}', 'cache_size=-16000', 'journal_size_limit=167772
            'checkpoint_fullfsync=ON']
 LOG = 16 << 20      # bytes of the log beyond which it is not left to SQLite when to begin it anew
 CARE = 1.0          # seconds between two looks at it
+STEP = 0.5          # seconds to wait for strangers, as multiples
 FAILURES = 3        # of such tries, until it is said
 
 OURS = ("SELECT s.schema, s.revision, q.q, q.meta FROM worq_schema s "
@@ -62,6 +63,7 @@ class File:
         self._syncer: Syncer | None = None
         self._writes: tuple[int, int] | None = None   # which file the writer has open
         self._reads: tuple[int, int] | None = None
+        self._waits = -1.0   # seconds that the writer waits for strangers; below 0: unknown
         self._care_at = 0.0
         self._failures = 0
         self._less = threading.local()    # patience, see `within`
@@ -117,9 +119,14 @@ class File:
     def _transact(self, db: sqlite3.Connection, name: bytes, work: Work[T], begun: float) -> T:
         if db.in_transaction:   # a signal handler has interrupted the end of another one
             db.execute('ROLLBACK')
+        wait = self._patience
         if hasattr(self._less, 'until'):
-            wait = max(self.patience - (time.monotonic() - begun), 0)
+            # In steps, for else each verb would set it to another value, and back.
+            wait = min(max(self.patience - (time.monotonic() - begun), 0) // STEP * STEP + STEP,
+                       self._patience)
+        if wait != self._waits:
             db.execute(f'PRAGMA busy_timeout={wait * 1_000:.0f}')
+            self._waits = wait
         try:
             db.execute('BEGIN IMMEDIATE')
             schema, revision, q, meta = self._queue(db, name)
@@ -135,9 +142,6 @@ class File:
             if db.in_transaction:   # a full disk has ended it already
                 db.execute('ROLLBACK')
             raise
-        finally:
-            if hasattr(self._less, 'until'):
-                db.execute(f'PRAGMA busy_timeout={self._patience * 1_000:.0f}')
 
     def read(self, name: bytes, work: Work[T]) -> T:
         """Look at the queue as it is at this moment, beside whoever writes.
@@ -265,7 +269,7 @@ class File:
             self._writes = status.st_dev, status.st_ino
             fd = os.open(f'{self.path}-wal', os.O_RDWR | os.O_CLOEXEC)
             self._syncer = Syncer(fd)
-            self._writer = db
+            self._writer, self._waits = db, -1.0
             return db
         except OSError as error:
             raise QueueError(f'{self.path} cannot be opened: {error}') from error
@@ -339,7 +343,7 @@ class File:
         try:
             busy, *_ = db.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchone()
         finally:
-            db.execute(f'PRAGMA busy_timeout={self._patience * 1_000:.0f}')
+            self._waits = -1.0   # the next verb says how long
         return not busy
 
     def close(self) -> None:

@@ -39,6 +39,7 @@ from worq.shield import unbroken
 __all__ = ['TaskQueue']
 
 BUDGET = 2 * const.BUDGET   # to let go of an argument counts as much as to tell of it
+SEATS = 8           # of clients that are kept for when they wait again
 PAUSE = 2.0         # seconds that a take sleeps at most: others' leases run out meanwhile
 T = TypeVar('T')
 News = list[tuple[str, bytes | None]]
@@ -84,6 +85,7 @@ class TaskQueue(base.TaskQueue):
         self._looker.looking = True
         self._waiting = Waiting(self._store)
         self._bells: dict[str, Bell] = {}
+        self._seats: dict[str, Doorbell] = {}   # by client: where it waited last
         self._alarm = Alarm()
 
     @classmethod
@@ -231,20 +233,36 @@ class TaskQueue(base.TaskQueue):
     def wait(self, client: str, timeout: float) -> News:
         check_wait(timeout)
         until = time.monotonic() + timeout
-        doorbell = None
+        self._look_around()
+        # Taken out: somebody else who waits for this client needs one of his own.
+        seat = self._seats.pop(client, None)
         try:
-            while True:
-                left = until - time.monotonic()
-                if left > 0 and doorbell is None:
-                    doorbell = Doorbell()
-                address = doorbell.address if doorbell is not None and left > 0 else ''
-                news = self._locked(partial(self._collect, client, address))
-                if news is not None or doorbell is None:
-                    return news or []
-                doorbell.wait(min(left, const.INBOX_TTL / 2))
+            while (left := until - time.monotonic()) > 0:
+                seat = seat or Doorbell()
+                if seat.until > time.monotonic() and not self._called(seat, left):
+                    continue
+                news = self._locked(partial(self._collect, client, seat.address))
+                seat.until = time.monotonic() + const.INBOX_TTL / 2
+                if news is not None:
+                    return news
+            return self._locked(partial(self._collect, client, '')) or []
         finally:
-            if doorbell is not None:
-                doorbell.close()
+            if seat is not None:
+                if len(self._seats) < SEATS:
+                    seat = self._seats.setdefault(client, seat)
+                else:
+                    seat.close()
+
+    def _called(self, seat: Doorbell, seconds: float) -> bool:
+        """Wait where others ring; whether one should look. A ring may be lost, with who rings, say:
+        so from time to time it is asked whether the file has changed."""
+        if seat.wait(min(seconds, PAUSE)):
+            seat.until = 0.0
+            return True
+        with self._file.reading:
+            now = self._file.changes()
+        changed, seat.changes = now != seat.changes, now
+        return changed
 
     def _collect(self, client: str, address: str, db: sqlite3.Connection, q: int,
                  meta: str | None) -> News | None:
@@ -444,4 +462,6 @@ class TaskQueue(base.TaskQueue):
         return self._file.within(seconds)
 
     def close(self) -> None:
+        while self._seats:
+            self._seats.popitem()[1].close()
         self._file.close()

@@ -21,6 +21,7 @@ from worq.queue.machine.sides import Sides
 from worq.queue.machine.store import Store
 from worq.queue.sqlite.book import BookRows
 from worq.queue.sqlite.lanes import Sided, dump, load
+from worq.queue.sqlite.numbers import KEPT, Numbers
 from worq.queue.sqlite.rows import Row, varied
 from worq.queue.sqlite.schema import COLUMNS, SPAN, VARIED
 from worq.queue.sqlite.tables import (
@@ -30,12 +31,6 @@ from worq.queue.sqlite.tables import (
 __all__ = ['Rows', 'Writes']
 
 INSERT = f'INSERT INTO worq_task({COLS}) VALUES({",".join("?" * len(COLUMNS))})'
-#: What the machine keeps in numbers, by the name that it has in the file.
-KEPT = {name.strip('_'): name for name in (
-    'completed', 'scheduled', 'counters', 'purged', '_soonest', '_ticked', '_clock_at', '_skew',
-    '_calm', 'lags', 'total', 'ready', 'passed', 'leases', 'back', 'front', 'seq', 'last',
-    'left_over_n', 'lives_n', 'longs_n', 'generation', 'soon', 'serial', 'aside_n', 'freed_n',
-    'names', 'ends')}
 
 
 class Writes(Exception):
@@ -68,6 +63,7 @@ class Rows(Store):
         self.generation = 0             # purges ever
         self.soon: dict[str, int | None] = {}   # by column: no moment of an `Agenda` is before
         self.hint = const.BUDGET        # how many somebody is about to take
+        self._written = Numbers()
         self._blank = json.dumps({name: vars(self)[attr] for name, attr in KEPT.items()})
         self._meta = ''                 # the numbers below as text, if they are what it says
         self._read_meta: str | None = ''
@@ -134,10 +130,7 @@ class Rows(Store):
     def save(self) -> None:
         """Write what the unit has changed."""
         self.flush()
-        values = vars(self)
-        self.names = dump(self.sides)
-        self._known.update({name: values[attr] for name, attr in KEPT.items()})
-        meta = json.dumps(self._known)
+        meta = self._written.text(vars(self), dump(self.sides), self._known)
         if meta != self._read_meta:
             self.db.execute('UPDATE worq_queue SET meta=? WHERE q=?', (meta, self.q))
         self._meta = meta
@@ -229,7 +222,8 @@ class Rows(Store):
         life.place = life.ended = life.nargs = life.ndeps = life.watched = 0
         life.target_n = life.gate_n = life.loaded = None
         life.body_ = life.memo_ = life.data_ = b''
-        life.made = life.gone = life.leased = False
+        life.gone = life.leased = False
+        life.made = 0   # type: ignore[assignment]  # a bool costs a search for who adapts it
         Life.__init__(life, message, (), now)
         life.args, life.nargs = arguments, len(arguments)
         return life
@@ -269,6 +263,10 @@ class Rows(Store):
             (self.q, self.generation, priority, fresh, const.LOOK))]
             for priority in sorted(const.PRIORITIES.values())]
         return [max(self.now - min(found), 0) if found else None for found in ready]
+
+    def see(self, pool: str) -> None:
+        self.db.execute('UPDATE worq_pool SET seen=? WHERE q=? AND pool=?',
+                        (self.now, self.q, pool))
 
     def _end_late(self, life: Life) -> bool:
         if self.looking and life.late and life.late <= self.now and life.target is None \

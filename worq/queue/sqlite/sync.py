@@ -5,6 +5,7 @@ import atexit
 import fcntl
 import os
 import threading
+import time
 import weakref
 from contextlib import suppress
 
@@ -35,6 +36,7 @@ class Syncer:
         self._thread: JoinableThread | None = None
         self._wake = Latch()
         self._closing = False
+        self._resting = False    # the thread waits for a commit, and not for the second to end
         _all.add(self)
 
     def wrote(self) -> None:
@@ -42,27 +44,36 @@ class Syncer:
         if self.dirty:
             return
         self.dirty = True
+        if self._thread is not None and not self._resting:
+            return   # it looks again before it rests
         with self._mutex:
             if self._thread is not None and self._thread.is_alive():
                 self._wake.set()
             elif not self._closing:
+                self._resting = False
                 self._thread = JoinableThread(
                     target=self._run, name='worq-sqlite-sync', daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
+        """Write, and then not again for a second, however much is committed."""
         while True:
             self.sync()
-            if self._closing or not self._closed_within(SECOND) and not self.dirty \
-                    and not self._closed_within(IDLE):
-                with self._mutex:
-                    if self._closing or not self.dirty:
-                        self._thread = None
-                        return
+            self._sleep(SECOND)
+            self._resting = True    # first: who commits after this look wakes it
+            if not self.dirty and not self._closing:
+                self._wake.wait(IDLE)
+            with self._mutex:
+                if self._closing or not self.dirty:
+                    self._thread = None
+                    return
+                self._resting = False   # last: until here whoever commits asks for the mutex
 
-    def _closed_within(self, seconds: float) -> bool:
-        """Wait; whether there is a reason to go on before the time is over."""
-        return self._wake.wait(seconds) or self._closing
+    def _sleep(self, seconds: float) -> None:
+        """Let the time pass, unless this is to end."""
+        until = time.monotonic() + seconds
+        while not self._closing and (left := until - time.monotonic()) > 0:
+            self._wake.wait(left)
 
     def sync(self) -> None:
         """Write what there is."""

@@ -32,8 +32,10 @@ class Lives:
     def get(self, id: str, default: Any = None) -> Any:
         life = self.met.get(id, NEVER)
         if life is NEVER:
-            found = self.store.select('q=? AND id=?', self.store.q, id.encode())
-            life = self.met[id] = found[0] if found else None
+            # The number first: most often there is none, and a row has many columns.
+            found = self.store.db.execute('SELECT n FROM worq_task WHERE q=? AND id=?',
+                                          (self.store.q, id.encode())).fetchone()
+            life = self.met[id] = self.store.by_number(found[0]) if found else None
         return default if life is None else life
 
     def load(self, ids: Iterable[str]) -> None:
@@ -304,6 +306,7 @@ class Edges:
         self.added: list[tuple[int, int, int]] = []
         self.told: list[tuple[int, int, int, bytes]] = []
         self.watched: list[tuple[int, int]] = []
+        self.seen: dict[int, set[str]] = {}   # watchers that were asked for
         self.changed = False
 
     def add(self, life: Row, start: int, arguments: Iterable[Life]) -> None:
@@ -329,17 +332,23 @@ class Edges:
 
     def watch(self, life: Row, client: str) -> None:
         self.changed = True
+        self.seen.pop(life.n, None)
         self.watched.append((life.n, self.store.inboxes[client]))
 
     def watchers(self, life: Row) -> set[str]:
         """The clients that watch a life."""
-        self.store.flush_new()
-        return {name for name, in self.store.db.execute(
-            'SELECT i.name FROM worq_watch w JOIN worq_inbox i ON i.client=w.client WHERE w.n=?',
-            (life.n,))}
+        if life.n not in self.seen:
+            self.store.flush_new()
+            found = dict(self.store.db.execute(
+                'SELECT i.name, i.client FROM worq_watch w JOIN worq_inbox i '
+                'ON i.client=w.client WHERE w.n=?', (life.n,)))
+            self.store.inboxes.update(found)
+            self.seen[life.n] = {*found}
+        return self.seen[life.n]
 
     def unwatch(self, life: Row) -> None:
         self.store.flush_new()
+        self.seen.pop(life.n, None)
         self.store.db.execute('DELETE FROM worq_watch WHERE n=?', (life.n,))
 
     def arguments(self, life: Row, most: int = -1, order: str = '', skip: int = 0) -> list[Row]:

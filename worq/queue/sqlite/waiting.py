@@ -9,6 +9,7 @@ __all__ = ['Waiting']
 POOL = 0            # in the place of a client's number
 MARGIN = 1_000      # ms that an entry outlives the time for which one waits
 ENTRIES = 32        # of pools that one verb wakes at most
+USED = const.INBOX_TTL * 250   # ms within which it is not noted anew that an inbox is in use
 FORGET = 1_000      # news of an inbox that nobody comes for, forgotten in one step
 
 
@@ -17,6 +18,7 @@ class Waiting:
 
     def __init__(self, store: Unit) -> None:
         self.store = store
+        self._more = False   # there is more to forget of an inbox than one step could
         self.open()
 
     def open(self) -> None:
@@ -37,20 +39,31 @@ class Waiting:
 
     def inbox(self, client: str) -> int:
         """The client's inbox, which is in use. One that no client comes for ends meanwhile."""
+        return self._inbox(client)[0]
+
+    def _inbox(self, client: str) -> tuple[int, int]:
+        """The same, and whether somebody has rung at it."""
         db, q, now = self.store.db, self.store.q, self.store.now
+        found = db.execute('SELECT client, used, rung FROM worq_inbox WHERE q=? AND name=?',
+                           (q, client)).fetchone()
+        if found is not None and 0 <= now - found[1] < USED and not self._more:
+            self.store.inboxes[client] = found[0]
+            return found[0], found[2]
         db.execute('INSERT INTO worq_inbox(q, name, used, rung) VALUES(?,?,?,0) '
                    'ON CONFLICT(q, name) DO UPDATE SET used=excluded.used', (q, client, now))
         number = self._number(client)
         assert number is not None
         oldest, used = db.execute('SELECT client, min(used) FROM worq_inbox WHERE q=?',
                                   (q,)).fetchone()
-        if used < now - const.INBOX_TTL * 1_000:
+        self._more = False
+        if used < now - const.INBOX_TTL * 1_000 - USED:
             # All the news that there may be of it goes in steps, and it comes last.
             gone = db.execute('DELETE FROM worq_news WHERE client=? AND seq IN (SELECT seq FROM '
                               'worq_news WHERE client=? LIMIT ?)', (oldest, oldest, FORGET))
-            if gone.rowcount < FORGET:
+            self._more = gone.rowcount == FORGET
+            if not self._more:
                 db.execute('DELETE FROM worq_inbox WHERE client=?', (oldest,))
-        return number
+        return number, found[2] if found else 0
 
     def tell(self, client: str, id: str, news: bytes | None) -> None:
         number = self._number(client)
@@ -68,16 +81,18 @@ class Waiting:
     def collect(self, client: str, address: str) -> list[tuple[str, bytes | None]] | None:
         """Empty the client's inbox.
 
-        :param address: of the doorbell of who waits for some; empty: nobody does.
-        :returns: None if that was entered.
+        :param address: of the doorbell of who waits for some, and for more after them; empty:
+            nobody does.
+        :returns: None if there is nothing.
         """
-        db, number = self.store.db, self.inbox(client)
+        db = self.store.db
+        number, rung = self._inbox(client)
         news = [(id.decode(), record) for id, record in db.execute(
             'SELECT id, record FROM worq_news WHERE client=? ORDER BY seq', (number,))]
-        rung, = db.execute('SELECT rung FROM worq_inbox WHERE client=?', (number,)).fetchone()
-        if not news and not rung and address:
+        if address:
             self._enter(address, number, const.INBOX_TTL * 1_000)
-            return None
+            if not news and not rung:
+                return None
         if news:
             db.execute('DELETE FROM worq_news WHERE client=?', (number,))
         if rung:
