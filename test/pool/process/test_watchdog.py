@@ -29,7 +29,7 @@ class Frozen(Processes):
     def setUp(self):
         super().setUp()
         logging.disable(logging.NOTSET)
-        for name, seconds in [('process.watchdog.FROZEN', 0.6), ('process.watchdog.EVERY', 0.1),
+        for name, seconds in [('children.watchdog.FROZEN', 0.6), ('children.watchdog.EVERY', 0.1),
                               ('base.BEAT', 0.1)]:
             self.enterContext(mock.patch(f'worq.pool.{name}', seconds))
         self.logs = self.enterContext(self.assertLogs('worq', logging.WARNING))
