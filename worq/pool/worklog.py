@@ -22,6 +22,7 @@ ENDS: dict[str, Callable[[Outcome], str]] = {
     'retry': lambda outcome: f'{const.SCHEDULED}, to run again in {outcome.delay / 1000:g} s',
     'delegate': lambda outcome: f'{const.PENDING}, on the task '
                                 f'{outcome.target.id if outcome.target else ""} that it returned',
+    'unknown': lambda outcome: 'not known here, and another worker or pool may know it',
     'refuse': lambda outcome: 'refused, and another pool may know it',
 }
 

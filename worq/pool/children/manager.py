@@ -22,6 +22,7 @@ from worq.pool.children.ears import Ears
 from worq.pool.children.frames import MOST
 from worq.pool.children.watchdog import Heads
 from worq.pool.children.heartbeat import Heartbeat
+from worq.pool.children.naming import Naming
 from worq.pool.children.worker import Done, Worker, too_long, weight
 from worq.pool.worklog import WorkLog, named
 from worq.queue.base import Delivery, Outcome, TaskQueue
@@ -78,6 +79,7 @@ class Manager:
         self._watch_at: float | None = None  # monotonic: when a limit or a grace time ends
         self._respawn = Respawn(label, self.turned)
         self._heads = Heads()
+        self._naming = Naming(self.desk)
         self._stop_at: float | None = None   # monotonic: when those that still run are killed
         self._ears = Ears()
         self._report = Report(self.desk.tell, label)
@@ -165,8 +167,7 @@ class Manager:
             self._respawn.well(time.monotonic())
             self.desk.tell('broken', '')
             log.debug('%s: worker %d is ready', self.label, worker.pid)
-            if not worker.leaving:
-                self.desk.tell_names(worker.names)
+            self._naming.tell(self.workers)
         if outcomes:
             now = time.monotonic()
             each = (now - worker.active) / len(outcomes)
@@ -175,6 +176,8 @@ class Manager:
             self._seconds = smooth(self._seconds, each, min(1.0, 0.1 * before))
             self._batch = batch_size(self._seconds)
             self._outcomes += outcomes
+        if worker.strange:
+            self._outcomes += self._naming.pass_on(worker, self.workers, self._quota)
         for number, *question in worker.asked:
             worker.answer(number, answer(self.desk.backend, question))
         worker.asked.clear()
@@ -275,6 +278,7 @@ class Manager:
         self._listen(worker)  # what it had still written
         self._ears.unregister(worker)
         self.workers.remove(worker)
+        self._naming.tell(self.workers)
         late = self._stop_at is not None and now >= self._stop_at
         running = worker.blamed()
         if worker.sent and not (running or late or worker.disowned or worker.retiring):
@@ -337,8 +341,11 @@ class Manager:
         old = [worker for worker in self.workers
                if worker.generation < self._generation and not worker.leaving]
         stay = self._elders - new if new < self.target else 0
-        for worker in sorted(old, key=lambda worker: len(worker.sent))[:max(0, len(old) - stay)]:
+        go = sorted(old, key=lambda worker: len(worker.sent))[:max(0, len(old) - stay)]
+        for worker in go:
             worker.leaving = True
+        if go:
+            self._naming.tell(self.workers)
         if new >= self.target:
             self._elders = 0
 

@@ -133,7 +133,8 @@ class Worker:
 
     def __init__(self, first: bytes, watch: Watcher, asks: bool = False) -> None:
         self.ready = False
-        self.names: list[str] = []       # of the tasks that it can run
+        self.names: frozenset[str] = frozenset()   # of the tasks that it can run
+        self.strange: list[tuple[Delivery, Outcome]] = []   # that it cannot; to be taken
         self.progress: dict[bytes, bytes] = {}  # by token; for the manager to take
         self.waits = b'', ''             # token and id: what this task waits for
         self.asked: list[list[bytes]] = []      # number, verb and value; for it to answer
@@ -268,7 +269,7 @@ class Worker:
         kind = parts[0] if parts else b''
         if kind == READY:
             self.ready = True
-            self.names = [name.decode('utf-8', 'replace') for name in parts[1:]]
+            self.names = frozenset(name.decode('utf-8', 'replace') for name in parts[1:])
         elif kind == BROKEN and len(parts) == 3:
             self.why, self.broken = (
                 part[-LONGEST:].decode('utf-8', 'replace') for part in parts[1:])
@@ -280,7 +281,9 @@ class Worker:
                     raise FrameError('the outcome of a task that it was not running')
                 number, delivery = self.sent.popleft()
                 wanted = self.order is None or self.order[:2] != (number, 'cancelled')
-                if wanted:
+                if wanted and outcome.word == 'unknown':
+                    self.strange.append((delivery, outcome))
+                elif wanted:
                     outcomes.append(outcome)  # of a cancelled one nobody wants to know it
                 if self.done is not None:
                     self.done.append(Done(number, delivery, outcome if wanted else None,

@@ -1,0 +1,58 @@
+"""Which tasks the children of a pool can run, while some of them are of newer code than others."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from worq.pool.base import Desk
+from worq.pool.children.worker import Worker
+from worq.queue.base import Delivery, Outcome
+
+__all__ = ['Naming']
+
+
+class Naming:
+    """During a reload, and where the code has changed under a pool, its children may differ. The
+    queue knows pools only, so a pool tells what each of its children can run. What one of them
+    does not know after all goes to another that does, without a way to the queue and back.
+
+    :param desk: of the pool.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._passed: set[bytes] = set()   # tokens of what went from one child to another
+
+    def tell(self, workers: Iterable[Worker]) -> None:
+        """Tell the names that all of them have which are ready, and stay."""
+        names = [worker.names for worker in workers if stays(worker)]
+        if names:
+            self._desk.tell_names(frozenset.intersection(*names))
+
+    def pass_on(self, worker: Worker, workers: Sequence[Worker],
+                quota: Callable[[Worker], int | None]) -> list[Outcome]:
+        """Give what a child does not know to others; the outcomes of what none of them does."""
+        left = []
+        for delivery, outcome in worker.strange:
+            other = self._other(delivery, workers)
+            if other is None or quota(other) == 0:
+                left.append(outcome)
+            else:
+                other.send([delivery])
+        worker.strange.clear()
+        return left
+
+    def _other(self, delivery: Delivery, workers: Sequence[Worker]) -> Worker | None:
+        """Once for each delivery: a child may have told a name, and not know it after all."""
+        name = delivery.header.partition(b'\n')[0].decode('utf-8', 'replace')
+        held = self._desk.held
+        able = [worker for worker in workers if name in worker.names and stays(worker)
+                and not worker.blocked and worker.revoked is None]
+        if not able or delivery.token in self._passed or delivery.token not in held:
+            return None
+        self._passed = {token for token in self._passed if token in held} | {delivery.token}
+        return min(able, key=lambda worker: len(worker.sent))
+
+
+def stays(worker: Worker) -> bool:
+    """Whether it is ready, and not about to go."""
+    return worker.ready and not worker.leaving and not worker.retiring
