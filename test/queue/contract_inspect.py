@@ -13,7 +13,7 @@ class Inspect(Contract):
     def see(self, id: str) -> Inspection:
         found, = self.q.inspect([id])
         assert found is not None, f'{id} is unknown'
-        return found._replace(nonce='', times=Times())
+        return found._replace(nonce='', times=Times(), deaths=())
 
     def test_inspect_enqueued(self) -> None:
         """An enqueued task has a place: behind higher priorities, and what came before it."""
@@ -227,6 +227,78 @@ class Inspect(Contract):
             with self.assertRaises(ValueError):
                 verb()
 
+
+class Contents(Contract):
+
+    def test_message(self) -> None:
+        """What a task was put with is told until it is completed."""
+        short = message('short', flags=base.IGNORE_RESULT)
+        long = message('long', 'short2', header=b'h' * 5_000, body=bytes(9_000))
+        self.put(short, message('short2'), long, message('later', delay=9_000, body=b''))
+        ids = ['short', 'none', 'long', 'later', 'short2']
+        found = self.q.message(ids)
+        self.assertEqual([one and one[1:] for one in found], [
+            (HEADER, b'body of short', 13, ()), None,
+            (b'h' * 5_000, bytes(9_000), 9_000, ('short2',)), (HEADER, b'', 0, ()),
+            (HEADER, b'body of short2', 14, ())])
+        self.assertEqual([one.nonce for one in found[:3:2] if one], [short.nonce, long.nonce])
+        delivery = self.take_one('short')
+        self.assertEqual(self.q.message(ids), found)
+        self.settle(outcome(delivery))
+        self.complete('short2')
+        self.q.cancel(['later'])
+        self.assertEqual([one is not None for one in self.q.message(ids)],
+                         [False, False, True, False, False])
+        self.take_one('long')
+        self.assertEqual(self.q.message(['long']), [found[2]])
+        self.assertEqual(self.q.message([]), [])
+        with self.assertRaises(ValueError):
+            self.q.message(['x'] * 11)
+
+    def test_message_is_cut(self) -> None:
+        """Of many that are long a bounded part is told, and how long they are."""
+        half = const.CONTENT // 2
+        self.put(message('a', body=b'a' * half))
+        self.put(message('b', body=b'b' * (half + 5)))
+        self.put(message('c', body=b'c'))
+        found = [(one.body, one.size) for one in self.q.message(['a', 'b', 'c']) if one]
+        self.assertEqual(found, [(b'a' * half, half), (b'b' * half, half + 5), (b'', 1)])
+        self.q.purge()
+
+    def test_deaths(self) -> None:
+        """How deliveries were lost is told, the last of them, also when it has ended."""
+        self.put(message('a', max_deliveries=99))
+        start = self.q.inspect(['a'])[0].times.put   # type: ignore[union-attr]
+
+        def deaths() -> list[tuple[int, str, str]]:
+            seen, = self.q.inspect(['a'])
+            assert seen is not None
+            return [(moment - start, pool, text) for moment, pool, text in seen.deaths]
+        eq = self.assertEqual
+        eq(deaths(), [])
+        self.settle(outcome(self.take_one('a'), 'lost', 'shot: é'.encode() + b'x' * 300))
+        eq(deaths(), [(0, 'p1', 'shot: é' + 'x' * 292)])
+        self.settle(outcome(self.take_one('a'), 'release'))
+        self.take_one('a', 'p2')
+        self.q.reconcile('p2', [])
+        self.settle(outcome(self.take_one('a'), 'retry'))   # none of these was lost
+        self.take_one('a', 'p2')
+        self.advance(1)
+        self.q.abandon('p2', 'killed\n 3 1 2')
+        eq(deaths()[1:], [(1, 'p2', 'killed\n 3 1 2')])
+        self.take_one('a')
+        self.lose()
+        eq(deaths()[2][1:], ('p1', 'pool p1 stopped renewing its lease'))
+        for _ in range(const.DEATHS):
+            self.advance(4 ** 9 * 1_000)
+            self.settle(outcome(self.take_one('a'), 'lost', b'again'))
+        found = deaths()
+        eq([text for _, _, text in found], ['again'] * const.DEATHS)
+        self.q.cancel(['a'])
+        eq(deaths(), found)
+        self.q.forget(['a'])
+        self.put(message('a'))
+        eq(deaths(), [])
 
 class Memo(Contract):
 

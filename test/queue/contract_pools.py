@@ -8,11 +8,12 @@ import time
 from test.queue.contract import Contract, Put, held, message, outcome
 from test.queue.contract_expires import Expires
 from test.queue.contract_gates import Edges
-from test.queue.contract_inspect import Inspect, Memo
+from test.queue.contract_inspect import Contents, Inspect, Memo
 from test.queue.contract_lanes import Lanes, Names
 from test.queue.contract_lifetimes import LetGo, Upstream
 from test.queue.contract_moments import Moments
 from test.queue.contract_readers import Cancel, Purge, Readers
+from test.queue.contract_scan import Scan
 from test.queue.contract_seals import Seals
 from test.queue.contract_settle import Delegate, Settle
 from test.queue.contract_tally import Counting
@@ -510,7 +511,7 @@ class Keepers(Contract):
         self.assertEqual(self.status('a'), ['enqueued'])
 
 
-class QueueContract(Put, Cancel, Purge, Readers, Inspect, Take, Leases, Moments, Settle, Memo,
-                    Delegate, Lanes, Names, Seals, Expires, Edges, Keepers, LetGo, Upstream,
-                    Counting):
+class QueueContract(Put, Cancel, Purge, Readers, Inspect, Contents, Scan, Take, Leases, Moments,
+                    Settle, Memo, Delegate, Lanes, Names, Seals, Expires, Edges, Keepers, LetGo,
+                    Upstream, Counting):
     """The whole contract of a task queue."""

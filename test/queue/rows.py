@@ -6,6 +6,7 @@ from typing import Any
 
 from worq.queue.base import Message
 from worq.queue.machine.life import Life
+from worq.queue.machine.scanning import Scans
 from worq.queue.machine.store import Store
 from worq.queue.memory import queue as memory
 
@@ -75,3 +76,4 @@ class RowQueue(memory.TaskQueue):
     def _set_up(self) -> None:
         super()._set_up()
         self._store = Rows(self._tell, self.budget)
+        self._scans = Scans(self._store)

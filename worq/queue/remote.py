@@ -19,7 +19,7 @@ from worq.queue.base import (
     Argument, Content, Death, Held, Inspection, Lost, Message, Minute, Node, Outcome, Refusal, Row,
     Times, Totals,
 )
-from worq.queue.validation import check_wait
+from worq.queue.validation import check_scan, check_wait
 
 __all__ = ['TaskQueue', 'answer', 'unpack_answer']
 
@@ -144,7 +144,8 @@ VERBS: dict[str, list[Reader]] = {
     'put': [many(message), text, text],
     'edges': [text, text, nonce, number, many(argument)],
     'cancel': [ids, perhaps(text)], 'purge': [], 'status': [ids],
-    'inspect': [ids, whole], 'results': [ids],
+    'inspect': [ids, whole], 'message': [ids], 'results': [ids],
+    'scan': [text, many(text), boolean, text, number],
     'watch': [text, ids], 'wait': [text], 'forget': [ids],
     'beat': [text, many(held), number], 'settle': [text, many(outcome)],
     'pools': [text], 'queues': [], 'size': [], 'stats': [], 'oldest': [], 'audit': [],
@@ -259,6 +260,7 @@ class TaskQueue(base.TaskQueue):
 
     def scan(self, state: str, names: Sequence[str] = (), newest: bool = False, cursor: str = '',
              count: int = 100) -> tuple[list[Row], str]:
+        check_scan(state, names, cursor, count)
         rows, cursor = self._ask('scan', state, list(names), newest, cursor, count)
         return [Row(*row) for row in rows], cursor
 

@@ -82,6 +82,7 @@ class Other(Case):
             'edges': lambda: q.edges('gate', 'waits', 'n' * 12, 0, [base.Argument('done', '')]),
             'cancel': lambda: q.cancel(['plain']), 'purge': q.purge,
             'status': lambda: q.status(['plain']), 'inspect': lambda: q.inspect(['plain']),
+            'message': lambda: q.message(['plain']), 'scan': lambda: q.scan('enqueued'),
             'verify': lambda: q.verify(['plain']), 'results': lambda: q.results(['done']),
             'watch': lambda: q.watch('other', ['plain']),
             'watch of what is done': lambda: q.watch('other', ['done']),

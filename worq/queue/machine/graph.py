@@ -9,7 +9,7 @@ state, its arguments, how it ends) changes in one step, before what follows from
 """
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from itertools import islice
 
@@ -21,6 +21,7 @@ from worq.queue.base import (
 from worq.queue.machine.book import Book, end_key
 from worq.queue.machine.lanes import Lanes
 from worq.queue.machine.life import Agenda, Expiry, Life
+from worq.queue.machine.traces import Trace
 from worq.queue.records import Hop
 
 __all__ = ['Graph']
@@ -60,6 +61,10 @@ class Graph:
         self._expiry = Expiry()
         self._late = Agenda(lambda life: -1 if life.state == COMPLETED else life.late)
         self.leased: dict[Life, None] = {}
+        # What has ended otherwise than with a value, by its kind, in that order, for people.
+        self.failures: dict[bytes, OrderedDict[Life, None]] = {
+            kind: OrderedDict() for kind in COUNTERS if kind != VALUE}
+        self.traces: dict[Life, Trace] = {}   # of those that have one
 
         # What has ended and has yet to be followed: arguments that it pins, dependents to tell; and
         # what was purged, and has yet to end.
@@ -262,6 +267,8 @@ class Graph:
             life.kind = life.data = b''
         else:
             self._let_expire(life)
+            if kind != VALUE:
+                self.enlist(life)
         if life.watchers is not None:
             self._tell_of(life)
         if life.arguments:
@@ -275,8 +282,20 @@ class Graph:
         if ignored:
             del self.lives[life.id]
             self.completed -= 1
+            if self.traces:
+                self.traces.pop(life, None)
         if life.dependents or life.arguments:
             self._ended.append(life)
+
+    def enlist(self, life: Life) -> None:
+        """Enter one that ended without a value among those that people ask for. Not what was
+        purged: that may be a million, and all others would go for it. Rows have an index."""
+        if life.late == PURGED or life.flags & GATE:
+            return
+        ends = self.failures[life.kind]
+        ends[life] = None
+        if len(ends) > const.ENDED:
+            ends.popitem(last=False)
 
     def _tell_of(self, life: Life) -> None:
         """Tell those who watch a life of its end."""
@@ -426,5 +445,14 @@ class Graph:
         if self.lives.get(life.id) is life:
             del self.lives[life.id]
             self.completed -= 1
+        if life.kind != VALUE:
+            self.delist(life)
+        if self.traces:
+            self.traces.pop(life, None)
         life.expires = 0
         life.data = b''
+
+    def delist(self, life: Life) -> None:
+        """It is forgotten, so nobody asks for it."""
+        if life.kind in self.failures:
+            self.failures[life.kind].pop(life, None)

@@ -2,23 +2,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from worq import const
 from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
-from worq.queue.base import Inspection, Times
+from worq.queue.base import Content, Inspection, Times
 from worq.queue.machine.graph import PURGED, Graph
 from worq.queue.machine.life import Life
+from worq.queue.machine.traces import NOTHING
 
-__all__ = ['inspect', 'status', 'audit']
+__all__ = ['contents', 'inspect', 'status', 'audit']
 
 
 def inspect(graph: Graph, life: Life, start: int = -1) -> Inspection:
     """What there is to know of a task, see ``worq.queue.base``."""
     state, now = life.state, graph.now
+    deaths = graph.traces.get(life, NOTHING).deaths
     if state == COMPLETED:
         name = life.header.partition(b'\n')[0]
         return Inspection(status(life), name, pool=life.owner or '', nonce=life.nonce,
-                          times=times(life))
+                          times=times(life), deaths=deaths)
     here = state == PROCESSING
     due = max(life.due - now, 0) if state == SCHEDULED \
         else life.due - now if state == PENDING and not life.target and life.due > now else None
@@ -38,7 +41,22 @@ def inspect(graph: Graph, life: Life, start: int = -1) -> Inspection:
         life.owner or '' if here else '', now - life.taken if here else None,
         life.deliveries, life.progress if here else b'', life.memo,
         life.gate.id if life.gate else '', life.nonce, '',
-        bool(life.flags & const.IGNORE_RESULT), times(life))
+        bool(life.flags & const.IGNORE_RESULT), times(life), deaths)
+
+
+def contents(lives: Iterable[Life | None]) -> list[Content | None]:
+    """What tasks were put with, see ``worq.queue.base``."""
+    found: list[Content | None] = []
+    room = const.CONTENT
+    for life in lives:
+        if life is None or life.state == COMPLETED:
+            found.append(None)
+            continue
+        body, arguments = life.body, life.arguments[:const.PUT_LIMIT]
+        found.append(Content(life.nonce, life.header, bytes(body[:room]), len(body),
+                             tuple(argument.id for argument in arguments)))
+        room = max(room - len(body), 0)
+    return found
 
 
 def times(life: Life) -> Times:

@@ -8,6 +8,7 @@ from worq.queue.base import EXPIRED, GATE
 from worq.queue.machine.graph import Graph
 from worq.queue.machine.life import Life
 from worq.queue.machine.sides import Sides
+from worq.queue.machine.traces import NOTHING
 
 __all__ = ['Keeping']
 
@@ -70,6 +71,7 @@ class Keeping(Graph):
         if life.flags & GATE:
             self.verdict(life, EXPIRED, 'whoever was putting it has gone', owner)
             return
+        self.traces[life] = self.traces.get(life, NOTHING).died(self.now, life.owner or '', cause)
         if number >= most:
             self.verdict(life, EXPIRED, f'{cause} (delivery {number} of {most})', owner)
             return

@@ -209,6 +209,10 @@ class Agenda:
         """Forget all of them."""
         self._heap = []
 
+    def copy(self) -> list[tuple[int, str, int, Life]]:
+        """A heap of all entries, with those that do not count."""
+        return self._heap.copy()
+
     def lives(self) -> set[Life]:
         """Those whose entry counts."""
         return {life for at, _, _, life in self._heap if self._moment(life) == at}

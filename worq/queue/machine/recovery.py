@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
-from worq.queue.base import GATE, IGNORE_RESULT
+from worq.queue.base import GATE, IGNORE_RESULT, VALUE
 from worq.queue.machine.graph import PURGED
 from worq.queue.machine.life import Life
 
@@ -100,6 +100,8 @@ def keep(store: Store, lives: list[Life]) -> None:
             life.expires = 0
             continue
         store.completed += 1
+        if life.kind not in (VALUE, b'') and life not in store.failures[life.kind]:
+            store.enlist(life)
         if life.pins or life.dependents:
             life.expires = 0
         elif life.expires:

@@ -220,6 +220,7 @@ class Store(Keeping):
     def cancel_doomed(self) -> None:
         for life in self.doomed:
             if life.state != COMPLETED:
+                life.late = PURGED
                 self.verdict(life, CANCELLED, BY_PURGE)
         self.doomed = []
 
@@ -333,6 +334,7 @@ class Store(Keeping):
             self._postpone(life, self.now + LATER)
             return True
         self._move(life, ENQUEUED)
+        life.ready = self.now
         self.sides.put_aside(life, self.now)
         self._expect(life)
         return True

@@ -20,17 +20,18 @@ from worq.latch import Latch
 from worq.lock import Lock, look_within
 from worq.queue import base
 from worq.queue.base import (
-    Argument, Delivery, Held, Inspection, Lost, Message, Minute, Outcome, Recent, Refusal, Totals,
-    Turn,
+    Argument, Content, Delivery, Held, Inspection, Lost, Message, Minute, Outcome, Recent, Refusal,
+    Row, Totals, Turn,
 )
 from worq.queue.validation import (
-    check_edges, check_held, check_limit, check_messages, check_minutes, check_outcomes,
-    check_tally, check_wait,
+    check_contents, check_edges, check_held, check_limit, check_messages, check_minutes,
+    check_outcomes, check_scan, check_tally, check_wait,
 )
 from worq.queue.machine.book import enter, minutes, with_ends
 from worq.queue.machine.recovery import redo
+from worq.queue.machine.scanning import Scans
 from worq.queue.machine.store import Store
-from worq.queue.machine.inspection import audit, inspect, status
+from worq.queue.machine.inspection import audit, contents, inspect, status
 from worq.queue.memory.bell import Bell, Bells
 from worq.shield import running, shield_here
 
@@ -121,6 +122,7 @@ class TaskQueue(base.TaskQueue):
     def _set_up(self) -> None:
         self._lock = Lock()
         self._store = Store(self._tell)
+        self._scans = Scans(self._store)
         self._takers: list[Latch] = []   # of those who wait for something to take
         self._bells = Bells(self._lock, self._next_tick)
         self._inboxes: OrderedDict[str, Inbox] = OrderedDict()   # the longest unused first
@@ -231,6 +233,21 @@ class TaskQueue(base.TaskQueue):
         seen = [inspect(store, life, start) if life else None for life in map(store.find, ids)]
         self._defer()
         return seen
+
+    @whole
+    def message(self, ids: Sequence[str]) -> list[Content | None]:
+        check_contents(ids)
+        self._store.begin(self.clock())
+        found = contents(map(self._store.find, ids))
+        self._defer()
+        return found
+
+    @whole
+    def scan(self, state: str, names: Sequence[str] = (), newest: bool = False, cursor: str = '',
+             count: int = 100) -> tuple[list[Row], str]:
+        check_scan(state, names, cursor, count)
+        self._store.begin(self.clock())
+        return self._scans.page(state, names, newest, cursor, count)
 
     @whole
     def results(self, ids: Sequence[str], whole: bool = True) -> list[bytes | None]:

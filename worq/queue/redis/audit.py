@@ -24,22 +24,23 @@ READ = {   # how a key is read, by the first part of its name
     **dict.fromkeys(['b', 'r'], 'STRLEN'), 's': 'HGETALL',
     **dict.fromkeys(['wake', 'bell', 'in', 'loop0', 'loop1'], 'LLEN'), 'names': 'HGETALL',
     **dict.fromkeys(['seen0', 'seen1', 'knows'], 'SCARD'),
-    **dict.fromkeys(['pools', 'on', 'unknown'], 'ZCARD'),
+    **dict.fromkeys(['pools', 'on', 'unknown', 'over'], 'ZCARD'),
     **dict.fromkeys(['tot', 'ended', 'min'], 'HLEN'), 'recent': 'LLEN', 'tally': 'STRLEN',
 }
 WORK = ['rel', 'unpin', 'trash', 'loops']   # left over
 SEARCH = {'loop0', 'loop1', 'seen0', 'seen1'}
 KEPT = {'m', 'q', 'sched', 'lease', 'wait', 'exp', 'wake', 'pools', 'ends', 'clock', 'mending', 'x',
-        'aside', 'lines', 'names', 'unknown', 'tot', 'ended', 'recent', *WORK, *SEARCH}
-LASTING = KEPT - {'q', 'x', 'aside', 'lines'}
-ENDLESS = KEPT - {'clock', 'mending', 'ends', 'recent'} | {'a', 'b', 'd', 's', 'u', 'w'}
+        'aside', 'lines', 'names', 'unknown', 'tot', 'ended', 'recent', 'over', *WORK, *SEARCH}
+LASTING = KEPT - {'q', 'x', 'aside', 'lines', 'over'}
+ENDLESS = KEPT - {'clock', 'mending', 'ends', 'recent', 'over'} | {
+    'a', 'b', 'd', 's', 'u', 'w'}
 OWNED = {'a', 'b', 'd', 'r', 's', 'u', 'w',   # by a task, or with an end
          'in', 'pool', 'on', 'bell', 'min', 'tally'}
 ENDING = {'in', 'pool', 'on', 'bell', 'min', 'tally'}
 INDEX = {'s': 'sched', 'a': 'lease', 'p': 'wait'}
 NUMBERS = 'edfmlpiutvgacqz'   # the fields of a task that are numbers
 LANE = re.compile(r'x:\d+:((q|aside):c?[012]|wait|sched)')
-LANES = re.compile('(q|aside|lines):c?[012]')
+LANES = re.compile('(q|aside|lines):c?[012]|over:[fxc]')
 SHAPES = {'cursor': r'\d{1,20}', 'purges': r'\d{1,15}',   # of fields of `m` ...
           'aside': r'\d{1,18}', 'version': r'(?=.{1,12}$)\d+(\.\d*)?',
           **dict.fromkeys(['passed0', 'passed1', 'passed2'], r'(?s)\d\d? .{1,12}')}

@@ -1,16 +1,20 @@
 """Between the words of the contract and the flat lists that Redis and its scripts know."""
 from __future__ import annotations
 
+import re
 from typing import Any, Sequence
 
 from worq import const
 from worq.queue import base
-from worq.queue.base import Argument, Inspection, Lost, Message, Outcome, Refusal, Times
+from worq.queue.base import (
+    Argument, Content, Death, Inspection, Lost, Message, Outcome, Refusal, Row, Times,
+)
 from worq.queue.records import now
 from worq.queue.validation import check_outcomes
 
-__all__ = ['HEAVY', 'STATES', 'News', 'affordable', 'all_words', 'flat_arguments', 'flat_messages',
-           'flat_outcomes', 'inspection', 'is_heavy', 'losses', 'news', 'refusals', 'text']
+__all__ = ['HEAVY', 'LETTERS', 'STATES', 'News', 'affordable', 'all_words', 'content',
+           'flat_arguments', 'flat_messages', 'flat_outcomes', 'inspection', 'is_heavy', 'losses',
+           'news', 'page', 'refusals', 'text']
 
 SETTLE = 64         # outcomes in one command: each may have dependents, too
 SETTLE_BYTES = 64 << 20  # of outcomes in one command, unless a single one is longer
@@ -20,11 +24,14 @@ HEAVY = 512 << 10   # bytes that go, and come, by themselves: less than any limi
 STATES = {b'p': const.PENDING, b's': const.SCHEDULED, b'e': const.ENQUEUED,
           b'a': const.PROCESSING, b'c': const.FAILED,   # its outcome is damaged
           **{kind.upper(): end for kind, end in const.ENDS.items()}}
+#: The letter by which ``scan.lua`` knows a state.
+LETTERS = {state: letter for letter, state in STATES.items() if letter != b'c'}
 ENDED = {kind.upper() for kind in const.ENDS} | {b'c'}
 RECORDED = {'value': base.VALUE, 'failure': base.FAILURE, 'refuse': base.FAILURE,
             'unknown': base.FAILURE}
 PLAIN = Message('', '', b'', b'')[4:]
 LENDABLE = Message('', '', b'', b'', flags=const.NEEDED)[4:]
+DEATH = re.compile(rb'(\d{1,15}) (\d{1,4}) (\d{1,3}) ')
 USUAL = [PLAIN[1], PLAIN[2], PLAIN[4], PLAIN[5], PLAIN[6]]
 
 News = list[tuple[str, bytes | None]]
@@ -116,20 +123,46 @@ def inspection(state: bytes, nonce: bytes, header: bytes = b'', due: int | None 
                target: bytes = b'', ahead: int | None = None, pool: bytes = b'',
                taken: int | None = None, deliveries: int = 0, progress: bytes = b'',
                memo: bytes = b'', gate: bytes = b'', lost: bytes = b'', ignored: int = 0,
-               moments: Sequence[bytes] = ()) -> Inspection:
+               moments: Sequence[bytes] = (), died: bytes = b'') -> Inspection:
     """Read what `inspect.lua` answers."""
     names = tuple(map(text, arguments))
     if state in ENDED:
         header = header.partition(b'\n')[0]
     return Inspection(STATES.get(state, '?'), header, due, expires, open, names, text(target),
                       ahead, text(pool), taken, deliveries, progress, memo, text(gate),
-                      text(nonce), text(lost), bool(ignored), times(state, *moments))
+                      text(nonce), text(lost), bool(ignored), times(state, *moments),
+                      deaths(died))
+
+
+def deaths(raw: bytes) -> tuple[Death, ...]:
+    """Read what `7_lost.lua` keeps of deliveries that were lost."""
+    found, at = [], 0
+    while told := DEATH.match(raw, at):
+        moment, p, c = map(int, told.groups())
+        at = told.end() + p + c
+        found.append(Death(moment, text(raw[at - p - c:at - c]), text(raw[at - c:at])))
+    return tuple(found[-const.DEATHS:])
+
+
+def content(nonce: bytes, header: bytes, body: bytes, size: int, *arguments: bytes) -> Content:
+    """Read what `message.lua` answers."""
+    return Content(text(nonce), header, body, size, tuple(map(text, arguments)))
+
+
+def number(raw: bytes) -> int:
+    """A field that is empty, or may be anything."""
+    return int(raw) if raw.isdigit() and len(raw) < 16 else 0
+
+
+def page(state: str, flat: Sequence[Sequence[bytes]]) -> list[Row]:
+    """Read what `scan.lua` answers."""
+    return [Row(text(id), text(nonce), text(name), state, number(since), number(due), text(pool),
+                number(tries) + 1)
+            for id, nonce, name, since, due, pool, tries in flat]
 
 
 def times(state: bytes, *moments: bytes) -> Times:
     """Read fields of a task as `inspect.lua` answers them; they are empty, or may be anything."""
-    def number(raw: bytes) -> int:
-        return int(raw) if raw.isdigit() and len(raw) < 16 else 0
     if len(moments) != 6:
         return Times()
     *_, age = moments

@@ -23,18 +23,20 @@ from worq import const
 from worq.errors import QueueError, TooLarge, Unfinished
 from worq.ids import new_nonce
 from worq.printable import logger
-from worq.queue import base
 from worq.queue.base import (
-    Argument, Delivery, Held, Inspection, Late, Lost, Message, Outcome, Refusal, Turn,
+    Argument, Delivery, Held, Late, Lost, Message, Outcome, Refusal, Turn,
 )
-from worq.queue.validation import check_edges, check_held, check_limit, check_messages, check_wait
+from worq.queue.validation import (
+    check_edges, check_held, check_limit, check_messages, check_wait,
+)
 from worq.queue.redis.counting import Counting
 from worq.queue.redis.connect import BLOCK, Unreplicated, is_damage, read, sender
 from worq.queue.redis.encoding import (
-    HEAVY, STATES, News, affordable, all_words, flat_arguments, flat_messages, flat_outcomes,
-    inspection, is_heavy, losses, news, refusals, text,
+    HEAVY, News, affordable, all_words, flat_arguments, flat_messages,
+    flat_outcomes, is_heavy, losses, news, refusals, text,
 )
 from worq.queue.redis.listen import Bell
+from worq.queue.redis.reading import LOOKS, Readers
 from worq.queue.redis.sharing import link, scripts
 from worq.queue.redis.repair import Repairer, audit, is_newer, repaired
 from worq.queue.redis.chunks import Chunks
@@ -45,9 +47,7 @@ __all__ = ['TaskQueue', 'Bell']
 QUEUES = 'worq:queues'   # a set of the names of queues that pools have joined, as far as possible
 NAMED = 1000        # of them that are told of
 CHUNK = 1000        # of what is read or told, in one call
-IDS = 500           # tasks that one call asks for
 ENDS = 150          # ids in one cancel, each of which has dependents to be told
-LOOKS = 10          # ids in one inspect, each of which may be a look at thousands of others
 MENDING = 3000      # ms in which a second process does not begin to repair
 LOOK = 500          # tasks that one ``verify`` begins with; one step of it looks at no more
 PATROL = 5000       # ms between two steps of a walk through all keys of a queue
@@ -59,7 +59,7 @@ PATIENCE = 1.0      # seconds that a take without a time-out goes on while a scr
 log = logger(__name__)
 
 
-class TaskQueue(Counting, base.TaskQueue):
+class TaskQueue(Counting, Readers):
     """A queue on a Redis server.
 
     :param url: ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://`` or
@@ -156,18 +156,7 @@ class TaskQueue(Counting, base.TaskQueue):
     def purge(self) -> int:
         return int(self._run('purge', durable=True))
 
-    # -- readers --------------------------------------------------------------
-
-    def status(self, ids: Sequence[str]) -> list[str | None]:
-        return [letter and STATES.get(letter) for letter in self._chunked('status', ids)]
-
-    def inspect(self, ids: Sequence[str], start: int = -1) -> list[Inspection | None]:
-        seen = [found and inspection(*found)
-                for at in range(0, len(ids), LOOKS)
-                for found in self._run('inspect', start, *ids[at:at + LOOKS])]
-        if any(found and found.lost for found in seen):
-            self._repairer.alarm()
-        return seen
+    # -- readers ------------------------------------------------------------
 
     def verify(self, ids: Sequence[str]) -> None:
         if len(ids) > LOOK:   # any of them finds a list that is gone, and all have their turn
@@ -407,13 +396,6 @@ class TaskQueue(Counting, base.TaskQueue):
             total += number
             if number < const.LEASES_LIMIT:
                 return total
-
-    def _chunked(self, verb: str, ids: Sequence[str], *first: Any,
-                 durable: bool = False, size: int = IDS) -> list[Any]:
-        found: list[Any] = []
-        for start in range(0, len(ids), size):
-            found += self._run(verb, *first, *ids[start:start + size], durable=durable)
-        return found
 
     def _deliveries(self, found: list[Any],
                     whole: bool = False) -> tuple[list[Delivery], list[Late]]:

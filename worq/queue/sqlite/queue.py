@@ -18,21 +18,22 @@ from worq.const import COMPLETED
 from worq.lock import look_within
 from worq.queue import base
 from worq.queue.base import (
-    Argument, Delivery, Held, Inspection, Lost, Message, Minute, Outcome, Recent, Refusal, Totals,
-    Turn,
+    Argument, Content, Delivery, Held, Inspection, Lost, Message, Minute, Outcome, Recent, Refusal,
+    Row, Totals, Turn,
 )
 from worq.queue.machine.book import enter, minutes, with_ends
-from worq.queue.machine.inspection import audit, inspect, status
+from worq.queue.machine.inspection import audit, contents, inspect, status
 from worq.queue.sqlite.address import parse
 from worq.queue.sqlite.bell import Alarm, Bell
 from worq.queue.sqlite.check import check
 from worq.queue.sqlite.doorbell import Doorbell, ring
 from worq.queue.sqlite.file import File
+from worq.queue.sqlite.scanning import page
 from worq.queue.sqlite.store import Rows, Writes
 from worq.queue.sqlite.waiting import Waiting
 from worq.queue.validation import (
-    check_edges, check_held, check_limit, check_messages, check_minutes, check_outcomes,
-    check_tally, check_wait,
+    check_contents, check_edges, check_held, check_limit, check_messages, check_minutes,
+    check_outcomes, check_scan, check_tally, check_wait,
 )
 from worq.shield import unbroken
 
@@ -210,6 +211,15 @@ class TaskQueue(base.TaskQueue):
     def inspect(self, ids: Sequence[str], start: int = -1) -> list[Inspection | None]:
         return self._look(lambda store: [
             inspect(store, life, start) if life else None for life in map(store.find, ids)], ids)
+
+    def message(self, ids: Sequence[str]) -> list[Content | None]:
+        check_contents(ids)
+        return self._look(lambda store: contents(map(store.find, ids)), ids)
+
+    def scan(self, state: str, names: Sequence[str] = (), newest: bool = False, cursor: str = '',
+             count: int = 100) -> tuple[list[Row], str]:
+        check_scan(state, names, cursor, count)
+        return self._look(lambda store: page(store, state, names, newest, cursor, count))
 
     def results(self, ids: Sequence[str], whole: bool = True) -> list[bytes | None]:
         return self._look(lambda store: [

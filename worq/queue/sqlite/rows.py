@@ -9,11 +9,12 @@ from typing import Any
 from worq.const import COMPLETED, PENDING, PROCESSING
 from worq.queue.machine.graph import PURGED
 from worq.queue.machine.life import Life
+from worq.queue.machine.traces import Trace, load
 from worq.queue.records import Hop
 from worq.queue.sqlite.schema import FIXED, VARIED
 from worq.queue.sqlite.unit import Unit
 
-__all__ = ['Row', 'Long', 'INLINE']
+__all__ = ['Row', 'Long', 'Traces', 'INLINE']
 
 INLINE = 1_000   # bytes; what is longer is kept apart
 BEGIN = len(FIXED)
@@ -30,7 +31,7 @@ class Row(Life):
 
     __slots__ = (
         'store', 'n', 'q', 'gen', 'place', 'ended', 'body_', 'memo_', 'data_', 'hops_', 'nargs',
-        'ndeps', 'target_n', 'gate_n', 'watched', 'args', 'loaded', 'gone', 'leased')
+        'ndeps', 'target_n', 'gate_n', 'watched', 'args', 'loaded', 'gone', 'leased', 'trace')
 
     store: Unit
     n: int
@@ -51,6 +52,7 @@ class Row(Life):
     memo_: Any
     data_: Any
     hops_: str
+    trace: str | None      # see `Traces`
 
     @classmethod
     def load(cls, store: Unit, row: tuple[Any, ...]) -> Row:
@@ -62,7 +64,7 @@ class Row(Life):
          self.body_, self.due, self.late, self.ttl, self.epoch, self.deliveries, self.owner,
          self.deadline, self.taken, self.progress, self.memo_, self.open, self.pins, self.nargs,
          self.ndeps, self.target_n, self.gate_n, self.watched, self.made, self.kind, self.data_,
-         self.hops_, self.expires, self.ready, self.over, self.age, self.tries) = row
+         self.hops_, self.expires, self.ready, self.over, self.age, self.tries, self.trace) = row
         self.gone = id is None
         self.id = '' if id is None else id.decode()
         self.leased = self.state == PROCESSING
@@ -197,6 +199,19 @@ class Row(Life):
 #: What may vary of a row, as it is stored.
 varied = attrgetter(*[{'body': 'body_', 'memo': 'memo_', 'data': 'data_', 'hops': 'hops_',
                        'target': 'target_n', 'gate': 'gate_n'}.get(name, name) for name in VARIED])
+
+
+class Traces:
+    """What is kept of lives for people, each in its row."""
+
+    def __bool__(self) -> bool:
+        return False   # nothing has to be forgotten with a life
+
+    def get(self, life: Row, default: Trace) -> Trace:
+        return default if life.trace is None else load(json.loads(life.trace))
+
+    def __setitem__(self, life: Row, trace: Trace) -> None:
+        life.trace = json.dumps(trace)
 
 
 class Arguments:

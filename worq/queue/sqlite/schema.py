@@ -8,7 +8,8 @@ character.
 """
 from __future__ import annotations
 
-__all__ = ['SCHEMA', 'REVISION', 'TABLES', 'APPLICATION', 'SPAN', 'FIXED', 'VARIED', 'COLUMNS']
+__all__ = ['SCHEMA', 'REVISION', 'TABLES', 'APPLICATION', 'SPAN', 'FIXED', 'VARIED', 'COLUMNS',
+           'FAILED']
 
 SCHEMA = 1       # see "Changing what is stored" in doc/architecture.rst
 REVISION = 0
@@ -20,10 +21,12 @@ FIXED = ['n', 'q', 'id', 'nonce', 'header', 'priority', 'lease', 'max_deliveries
 VARIED = ['flags', 'state', 'gen', 'place', 'ended', 'body', 'due', 'late', 'ttl', 'epoch',
           'deliveries', 'owner', 'deadline', 'taken', 'progress', 'memo', 'open', 'pins', 'nargs',
           'ndeps', 'target', 'gate', 'watched', 'made', 'kind', 'data', 'hops', 'expires', 'ready',
-          'over', 'age', 'tries']
+          'over', 'age', 'tries', 'trace']
 COLUMNS = FIXED + VARIED
+#: Which rows are in the order of those that ended without a value; what was purged is not.
+FAILED = "state='completed' AND kind<>x'76' AND late>=0"
 
-TABLES = """
+TABLES = f"""
 CREATE TABLE worq_schema(one INTEGER PRIMARY KEY CHECK (one = 1),
   schema INTEGER NOT NULL, revision INTEGER NOT NULL) -- of the tables
 ;
@@ -43,7 +46,8 @@ CREATE TABLE worq_task(n INTEGER PRIMARY KEY, q INTEGER NOT NULL,
   nargs INTEGER NOT NULL, ndeps INTEGER NOT NULL, target INTEGER, gate INTEGER,
   watched INTEGER NOT NULL, made INTEGER NOT NULL, kind BLOB, data BLOB, hops BLOB,
   expires INTEGER NOT NULL, ready INTEGER NOT NULL, over INTEGER NOT NULL, age TEXT NOT NULL,
-  tries INTEGER NOT NULL)
+  tries INTEGER NOT NULL,
+  trace TEXT) -- what is kept of it for people beside, as JSON; most have none
 ;
 CREATE UNIQUE INDEX worq_id ON worq_task(q, id)
 ;
@@ -61,6 +65,8 @@ CREATE INDEX worq_late ON worq_task(q, gen, late) WHERE late > 0
 CREATE INDEX worq_over ON worq_task(q, expires) WHERE expires > 0
 ;
 CREATE INDEX worq_ended ON worq_task(q, ended) WHERE ended > 0
+;
+CREATE INDEX worq_failed ON worq_task(q, kind, over) WHERE {FAILED}
 ;
 CREATE TABLE worq_aside(n INTEGER PRIMARY KEY, q INTEGER NOT NULL, lane INTEGER NOT NULL,
   name BLOB NOT NULL, since INTEGER NOT NULL)

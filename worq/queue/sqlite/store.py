@@ -22,7 +22,7 @@ from worq.queue.machine.store import Store
 from worq.queue.sqlite.book import BookRows
 from worq.queue.sqlite.lanes import Sided, dump, load
 from worq.queue.sqlite.numbers import KEPT, Numbers
-from worq.queue.sqlite.rows import Row, varied
+from worq.queue.sqlite.rows import Row, Traces, varied
 from worq.queue.sqlite.schema import COLUMNS, SPAN, VARIED
 from worq.queue.sqlite.tables import (
     COLS, Agenda, Edges, Ended, Leased, Lives, Longs, Looks, Pools,
@@ -79,6 +79,7 @@ class Rows(Store):
             'AND target IS NULL', 'worq_late')
         tables._expiry = Agenda(self, 'expires', 'expires>0', 'worq_over', gen=False)
         tables._ended = Ended(self)
+        tables.traces = Traces()
         tables.pools = Pools(self)
         self.sides = Sides(self.lanes, tables.pools, self._end_late, self._call)
         tables._looked = Looks(self)
@@ -220,7 +221,7 @@ class Rows(Store):
         life.store, life.q, life.n = self, self.q, self.q * SPAN + self.lives_n
         life.gen = self.generation
         life.place = life.ended = life.nargs = life.ndeps = life.watched = 0
-        life.target_n = life.gate_n = life.loaded = None
+        life.target_n = life.gate_n = life.loaded = life.trace = None
         life.body_ = life.memo_ = life.data_ = b''
         life.gone = life.leased = False
         life.made = 0   # type: ignore[assignment]  # a bool costs a search for who adapts it
@@ -248,6 +249,12 @@ class Rows(Store):
     def heirs(self, life: Life, most: int) -> Iterable[Life]:
         assert isinstance(life, Row)
         return self.links.heirs(life, most)
+
+    def enlist(self, life: Life) -> None:
+        """An index has it."""
+
+    def delist(self, life: Life) -> None:
+        """An index has it."""
 
     # -- by an index, what memory looks for among all -----------------------------------
 

@@ -1,5 +1,5 @@
 -- inspect(P; start: int, {id}, ...) -> {{state, nonce, header, due, expires, open, arguments, target, ahead, pool, taken,
--- deliveries, progress, memo, gate, lost, ignored, moments} or nil, ...}. (no change) Moments are ms from now. The state of a
+-- deliveries, progress, memo, gate, lost, ignored, moments, deaths} or nil, ...}. (no change) Moments are ms from now. The state of a
 -- completed task is that of its end.
 local function span(moment)
   return moment and math.max(moment - now, 0) or false
@@ -50,12 +50,12 @@ end
 local function look(id, T)
   if T.s == COMPLETED then
     return {ending(id, T), T.n, T.h or '', false, false, 0, {}, '', false, T.o or '', false, 0, '', '',
-            '', '', 0, moments(T)}
+            '', '', 0, moments(T), T.D or ''}
   end
   local lost = astray(id, T)
   if lost then
     return {T.s or '?', T.n or '', header(id, T), false, false, 0, {}, '', false, '', false, 0, '', '',
-            '', lost, ignored(T) and 1 or 0, moments(T)}
+            '', lost, ignored(T) and 1 or 0, moments(T), T.D or ''}
   end
   local here, open = T.s == PROCESSING, T.s == PENDING and not T.x
   local names = {}
@@ -70,7 +70,7 @@ local function look(id, T)
   return {T.s, T.n, header(id, T), span(due(id, T)), span(T.z), open and (tonumber(T.u) or 1) - (T.G and 1 or 0) or 0,
           names, T.x or '', T.s == ENQUEUED and ahead(id, T), here and T.o or '',
           here and now - (tonumber(T.q) or now), deliveries(T) or 0, here and T.j or '', T.y or '', T.G or '',
-          '', ignored(T) and 1 or 0, moments(T)}
+          '', ignored(T) and 1 or 0, moments(T), T.D or ''}
 end
 
 local answers = {}

@@ -69,7 +69,7 @@ local function store(M)
   if M.s == COMPLETED then
     call('HSET', key, 's', M.s, 'n', M.n, 'f', M.f or 0, 't', M.t or RESULT_TTL,
          'h', M.head:match('^[^\n]*'), 'C', moment)
-    return finish(id, {s = 'new', n = M.n, f = M.f, t = M.t, w = M.w, b = '', h = M.head}, M.r)
+    return finish(id, {s = 'new', n = M.n, f = M.f, t = M.t, w = M.w, b = '', h = M.head, g = purges}, M.r)
   end
   local fields = {'s', M.s, 'n', M.n, 'C', moment, unpack(ARGV, M.from, M.to)}
   local long = #M.head > FIELD

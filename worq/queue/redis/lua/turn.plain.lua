@@ -28,7 +28,7 @@ end
 local id, token, word, record, age = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local D = n == 1 and plain(id)
 if n == 1 and not (D and D.s == PROCESSING and D.o == pool and D.n .. (D.e or 0) == token
-    and (word == 'value' or word == 'failure')
+    and word == 'value'
     and not (D.w and call('EXISTS', P .. 'w:' .. id) > 0)) then
   return nil
 end

@@ -4,6 +4,7 @@
 local soon = false   -- whether something is due before all idle pools have looked again anyway
 -- `ended_by` is what no pool counts, by how it ended and its name.
 local counted, back, front, news, done, met, ended_by = {}, {}, {}, {}, {}, {}, {}
+local fallen = nil   -- what ended without a value, by letter: moments and lives; and when all of that ends
 
 local function count(name, by)
   counted[name] = (counted[name] or 0) + (by or 1)
@@ -114,8 +115,36 @@ local function flush_ready()
   end
 end
 
+-- The order of what ended without a value is kept for people. So it is made anew where others have written
+-- something else, it is bounded, and it ends with the last that it has. What is pinned has no end yet.
+local function list_fallen()
+  for letter, list in pairs(fallen) do
+    local key = P .. 'over:' .. letter
+    local size = attempt('ZCARD', key)
+    if type(size) == 'table' then
+      drop(key)
+      size = 0
+    end
+    push('ZADD', key, list)
+    if size + #list / 2 > ENDED then
+      call('ZPOPMIN', key, text(size + #list / 2 - ENDED))
+    end
+    if not list.ends then
+      persist(key)
+    elseif size == 0 then
+      expire(list.ends, key)
+    else
+      prolong(list.ends, key)
+    end
+  end
+  fallen = nil
+end
+
 local function flush()
   flush_ready()
+  if fallen then
+    list_fallen()
+  end
   for name, by in pairs(counted) do
     if not add(KEYS[1], name, by) then
       call('HSET', KEYS[1], name, by)

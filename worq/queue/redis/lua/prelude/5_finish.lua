@@ -68,7 +68,7 @@ end
 -- `owner` stays if it gave this outcome, so that it hears 'again' when it gives it twice.
 local INDEX = {[PENDING] = 'wait', [SCHEDULED] = 'sched', [PROCESSING] = 'lease'}
 local KEPT = {s = 1, n = 1, e = 1, o = 1, f = 1, t = 1, i = 1, h = 1, C = 1, R = 1, q = 1, A = 1, E = 1,
-              B = 1}
+              B = 1, D = 1}
 local USUAL = {b = 1}   -- what goes, and is nearly always there
 
 local function when(T)
@@ -99,12 +99,18 @@ local function finish(id, T, record, owner, told)
   if not T.b then   -- it is too long for the hash
     drop(P .. 'b:' .. id)
   end
+  local letter, listed = record:sub(NONCE + 1, NONCE + 1):lower(), nil
   if not is_gate(T) then
-    local letter = record:sub(NONCE + 1, NONCE + 1):lower()
     count(letter)
     if not told then
-      letter = letter .. named
-      ended_by[letter] = (ended_by[letter] or 0) + 1
+      ended_by[letter .. named] = (ended_by[letter .. named] or 0) + 1
+    end
+    -- Not what was purged: that may be a million, and all others would go for it.
+    if letter ~= 'v' and not ignored(T) and not (letter == 'c' and purged(T)) then
+      fallen = fallen or {}
+      listed = fallen[letter] or {ends = '0'}
+      fallen[letter] = listed
+      listed[#listed + 1], listed[#listed + 2] = text(now), T.n .. id
     end
   end
   T.s = COMPLETED
@@ -145,6 +151,9 @@ local function finish(id, T, record, owner, told)
       call('HSET', key, 'R', T.R)
     end
     T.o = owner and T.o
+    if listed and (edges or T.i) then
+      listed.ends = nil
+    end
     if edges then
       table.insert(todo, id)
     elseif not T.i then
@@ -152,6 +161,9 @@ local function finish(id, T, record, owner, told)
       expire(moment, key)
       if not T.r then
         expire(moment, P .. 'r:' .. id)
+      end
+      if listed and listed.ends and tonumber(moment) > tonumber(listed.ends) then
+        listed.ends = moment
       end
     end
   end

@@ -1,9 +1,29 @@
 -- A delivery that came to nothing.
 
+-- The last of these are kept for people: when, lengths of the pool and the cause, and both.
+local function mourn(id, T, cause)
+  local pool, kept, at = T.o or '', {}, 1
+  cause = cause:sub(1, CAUSE)
+  while T.D do
+    local p, c, text_at = T.D:match('^%d+ (%d%d?%d?%d?) (%d%d?%d?) ()', at)
+    if not p then
+      break
+    end
+    kept[#kept + 1] = T.D:sub(at, text_at + p + c - 1)
+    at = text_at + p + c
+  end
+  kept[#kept + 1] = ('%d %d %d '):format(now, #pool, #cause) .. pool .. cause
+  T.D = table.concat(kept, '', math.max(#kept - DEATHS + 1, 1))
+  call('HSET', P .. 't:' .. id, 'D', T.D)
+end
+
 -- The last one fails the task; the first goes back to the front; those between wait 1, 4, 16 s.
 -- `owner` is the pool if it says so itself, and may say so twice; else it is fenced off.
 local function lost(id, T, cause, owner)
   local d, most = deliveries(T), T.m and sensible(T.m) or MAX_DELIVERIES
+  if not is_gate(T) then
+    mourn(id, T, cause)
+  end
   if is_gate(T) then
     return finish(id, T, verdict(id, T, 'x', 'whoever was putting it has gone'), owner)
   elseif d >= most then

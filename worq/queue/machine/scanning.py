@@ -1,0 +1,154 @@
+"""Pages of the tasks that are in a state, for people; see ``scan`` in ``worq.queue.base``."""
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from heapq import heappop
+from typing import NamedTuple, Protocol
+
+from worq import const
+from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
+from worq.queue.base import GATE, Row
+from worq.queue.machine.graph import Graph
+from worq.queue.machine.inspection import status
+from worq.queue.machine.life import Life
+
+__all__ = ['Scans', 'row', 'since', 'wanted']
+
+KEPT = 4          # scans that may go on at a time ...
+UNUSED = 60_000   # ms: ... if they do so in time
+CURSOR = re.compile(r'(\d{1,15}):(\d{1,15})')
+
+
+class Ordered(Protocol):
+    """Lives in their order, as far as they are asked for."""
+
+    def __getitem__(self, part: slice) -> list[Life]:
+        """Those of some places."""
+
+
+class Scan(NamedTuple):
+    """One that goes on."""
+
+    state: str
+    newest: bool
+    lives: Ordered
+
+
+class ByDue:
+    """What is scheduled: a copy of a heap, sorted as far as is asked."""
+
+    def __init__(self, heap: list[tuple[int, str, int, Life]]) -> None:
+        self.heap = heap
+        self.first: list[Life] = []
+
+    def __getitem__(self, part: slice) -> list[Life]:
+        while self.heap and len(self.first) < part.stop:
+            life = heappop(self.heap)[3]
+            if not self.first or self.first[-1] is not life:   # it was entered twice for a moment
+                self.first.append(life)
+        return self.first[part]
+
+
+class Scans:
+    """The scans of a graph in memory.
+
+    Most of what it keeps has no order in which one could go on, so a scan that has more pages is a
+    list of lives, as they were when it began. It costs some milliseconds for a million. It is kept
+    for a while, for the last few that began.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.kept: OrderedDict[int, tuple[Scan, int]] = OrderedDict()   # ... and when it was used
+        self.serial = 0
+
+    def page(self, state: str, names: Sequence[str], newest: bool, cursor: str,
+             count: int) -> tuple[list[Row], str]:
+        now = self.graph.now
+        for number, (_, used) in list(self.kept.items()):
+            if now - used > UNUSED:
+                del self.kept[number]
+        told = CURSOR.fullmatch(cursor)
+        number, at = map(int, told.groups()) if told else (0, 0)
+        scan, _ = self.kept.get(number, (None, 0))
+        if scan is None or scan[:2] != (state, newest):
+            self.serial += 1
+            number, at = self.serial, 0
+            scan = Scan(state, newest, self._lives(state, newest))
+        rows: list[Row] = []
+        is_wanted = wanted(names)
+        lives = scan.lives[at:at + const.SCANNED]
+        for life in lives:
+            if len(rows) == count:
+                break
+            at += 1
+            if is_wanted(life.name) and self._stands(life, state):
+                rows.append(row(life, now))
+        if not scan.lives[at:at + 1]:
+            return rows, ''
+        self.kept[number] = scan, now
+        self.kept.move_to_end(number)
+        while len(self.kept) > KEPT:
+            self.kept.popitem(last=False)
+        return rows, f'{number}:{at}'
+
+    def _lives(self, state: str, newest: bool) -> Ordered:
+        graph = self.graph
+        if state == SCHEDULED and not newest:
+            return ByDue(graph.schedule.copy())
+        lives: Collection[Life]
+        if state == PENDING:
+            lives = graph.lives.values()
+        elif state == SCHEDULED:
+            lives = sorted(graph.schedule.lives(), key=lambda life: (life.due, life.id))
+        elif state == PROCESSING:
+            lives = sorted(graph.leased, key=lambda life: (life.deadline, life.id))
+        elif state == ENQUEUED:
+            lives = []
+            for pair in graph.lanes.pairs:
+                for lane in pair:
+                    lives += lane
+            lives += graph.lanes.aside
+        else:
+            kind = next(kind for kind, end in const.ENDS.items() if end == state)
+            lives = graph.failures.get(kind, ())
+        return [*lives][::-1 if newest else 1]
+
+    def _stands(self, life: Life, state: str) -> bool:
+        """Whether it is in that state, as somebody would find it who asks for it."""
+        graph = self.graph
+        if status(life) != state or graph.lives.get(life.id) is not life or life.flags & GATE:
+            return False
+        if life.state == COMPLETED:
+            return not 0 < life.expires <= graph.now
+        return life.state == PROCESSING or life.target is not None or not life.late \
+            or life.late > graph.now
+
+
+def wanted(names: Sequence[str]) -> Callable[[bytes], bool]:
+    """Whether a task's name is one of these, or begins as one of these patterns."""
+    if not names:
+        return lambda name: True
+    exact = {name.encode() for name in names}
+    begun = tuple(name[:-1] for name in exact if name.endswith(b'.*'))
+    return lambda name: name in exact or name.startswith(begun)
+
+
+def since(life: Life) -> int:
+    """When it came to its state, see `Row.since`."""
+    if life.state == COMPLETED:
+        return life.over
+    if life.state == ENQUEUED:
+        return life.ready
+    return life.taken or life.put
+
+
+def row(life: Life, now: int) -> Row:
+    """A task as a page tells it."""
+    here = life.state in (PROCESSING, COMPLETED)
+    due = life.due if life.state == SCHEDULED or life.state == PENDING and life.target is None \
+        and life.due > now else 0
+    return Row(life.id, life.nonce, life.name.decode(errors='replace'), status(life), since(life),
+               due, here and life.owner or '', life.tries + 1)

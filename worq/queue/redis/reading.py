@@ -1,0 +1,59 @@
+"""The verbs of a queue on Redis by which people see what is in it."""
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from contextlib import suppress
+from typing import Any, Sequence
+
+from worq.queue import base
+from worq.queue.base import Content, Inspection, Row
+from worq.queue.redis.encoding import LETTERS, STATES, content, inspection, page
+from worq.queue.redis.repair import Repairer
+from worq.queue.validation import check_contents, check_scan
+
+__all__ = ['Readers']
+
+LOOKS = 10          # ids in one inspect, each of which may be a look at thousands of others
+IDS = 500           # tasks that one call asks for
+
+
+class Readers(base.TaskQueue):
+    """What a queue on Redis answers to those who look."""
+
+    _repairer: Repairer
+
+    def _run(self, verb: str, *argv: Any, again: bool = True, durable: bool = False) -> Any:
+        """Run the script of a verb."""
+        raise NotImplementedError
+
+    def _chunked(self, verb: str, ids: Sequence[str], *first: Any,
+                 durable: bool = False, size: int = IDS) -> list[Any]:
+        found: list[Any] = []
+        for start in range(0, len(ids), size):
+            found += self._run(verb, *first, *ids[start:start + size], durable=durable)
+        return found
+
+    def status(self, ids: Sequence[str]) -> list[str | None]:
+        return [letter and STATES.get(letter) for letter in self._chunked('status', ids)]
+
+    def inspect(self, ids: Sequence[str], start: int = -1) -> list[Inspection | None]:
+        seen = [found and inspection(*found)
+                for at in range(0, len(ids), LOOKS)
+                for found in self._run('inspect', start, *ids[at:at + LOOKS])]
+        if any(found and found.lost for found in seen):
+            self._repairer.alarm()
+        return seen
+
+    def message(self, ids: Sequence[str]) -> list[Content | None]:
+        check_contents(ids)
+        return [found and content(*found) for found in self._run('message', *ids)]
+
+    def scan(self, state: str, names: Sequence[str] = (), newest: bool = False, cursor: str = '',
+             count: int = 100) -> tuple[list[Row], str]:
+        check_scan(state, names, cursor, count)
+        last = b''
+        with suppress(ValueError):
+            last = urlsafe_b64decode(cursor)
+        last, *flat = self._run('scan', LETTERS[state], '1' if newest else '', last, count, *names)
+        return page(state, flat), urlsafe_b64encode(last).decode()
+
