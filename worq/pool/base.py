@@ -8,7 +8,7 @@ from collections import deque
 import os
 from threading import Lock
 import time
-from typing import Callable, Container, Iterable
+from typing import Callable, Container, Iterable, Sequence
 
 from worq.core import Broker
 from worq.errors import QueueError, TooLarge, WorqError
@@ -16,7 +16,8 @@ from worq.ids import new_nonce
 from worq.printable import logger
 from worq.pool.courier import Courier, settle_alone
 from worq.pool.prefetch import task_lease
-from worq.pool.liveness import cause_of_death, describe, started
+from worq.pool.tally import Counts, tell_counts
+from worq.pool.liveness import bury_dead, cause_of_death, describe, started
 from worq.queue.base import Delivery, Held, Late, Lost, Outcome, TaskQueue, Turn
 
 __all__ = ['Desk', 'Error', 'describe', 'cause_of_death', 'check_broker', 'check_schema',
@@ -85,7 +86,8 @@ class Desk:
         self.look = look
         self.info = describe(kind, size)
         self.pool = f'{self.info["host"]}:{os.getpid()}:{new_nonce()}'
-        self.held: dict[bytes, str] = {}        # token to id: leased, and not yet settled
+        self.held: dict[bytes, Delivery | Late] = {}   # by token: leased, and not yet settled
+        self.counts = Counts()                  # of what was settled; goes along with a beat
         self.short: dict[bytes, int] = {}       # token to ms, for shorter leases
         self.progress: dict[bytes, bytes] = {}  # by token; goes along with the next beat
         self._settling: set[bytes] = set()      # tokens of what is being told
@@ -106,7 +108,7 @@ class Desk:
         self._say_at = self._say_alone_at = 0.0
         self._say_pause = SAY_AGAIN
         self.beat_at = 0.0                      # when the next beat is due
-        self._bury_at = 0.0
+        self._bury_at = self._count_at = 0.0
 
     def __repr__(self) -> str:
         return f'<Desk {self.pool} of {self.backend!r}, {len(self.held)} held>'
@@ -177,14 +179,14 @@ class Desk:
         if outcomes:
             self._settled(outcomes, turn.settled)
         for delivery in turn.deliveries:
-            self.held[delivery.token] = delivery.id
+            self.held[delivery.token] = delivery
             lease = task_lease(delivery.header)
             if lease is not None and lease < self.lease:
                 self.short[delivery.token] = lease
                 self.beat_at = min(self.beat_at, now + lease / 3000)
         if turn.late:
             for late in turn.late:
-                self.held[late.token] = late.id
+                self.held[late.token] = late
                 lease = task_lease(late.header)
                 if lease is not None and lease < self.lease:
                     self.short[late.token] = lease
@@ -235,13 +237,13 @@ class Desk:
     def _all_held(self, but: Container[bytes] = ()) -> list[Held]:
         self.look()
         progress = self.progress
-        return [Held(id, token, progress.get(token, b'') if progress else b'')
-                for token, id in list(self.held.items()) if token not in but]
+        return [Held(one.id, token, progress.get(token, b'') if progress else b'')
+                for token, one in list(self.held.items()) if token not in but]
 
     def _beaten(self, now: float, held: list[Held], lost: list[Lost]) -> list[Lost]:
         pause = min([self.lease, *list(self.short.values())]) / 3000
         # another thread may have taken something while this one told that there was nothing
-        self.beat_at = now + (min(pause, BEAT) if held or self.held else pause)
+        self.beat_at = now + (min(pause, BEAT) if held or self.held or self.counts else pause)
         if self.progress:
             for _, token, told in held:
                 if told and self.progress.get(token) is told:
@@ -258,6 +260,8 @@ class Desk:
         self.beat_at = min(self.beat_at, self._bury_at)
         if self._news:
             self._rejoin()
+        if self.counts and now >= self._count_at:
+            self._tell_counts(now)
         return lost
 
     def _keep(self, outcomes: list[Outcome], suspect: bool = False) -> None:
@@ -275,22 +279,42 @@ class Desk:
         """Beat no more for a delivery: its task will be lost with its lease."""
         self._drop(token)
 
-    def _settled(self, outcomes: Iterable[Outcome], words: Iterable[str]) -> None:
+    def _settled(self, outcomes: Sequence[Outcome], words: Iterable[str]) -> None:
+        counted = []
+        if self.short or self.progress:
+            for outcome in outcomes:
+                self.short.pop(outcome.token, None)
+                self.progress.pop(outcome.token, None)
+        pop, done = self.held.pop, self._settling.discard
         for outcome, word in zip(outcomes, words):
-            self._drop(outcome.token)
+            token = outcome.token
+            delivery = pop(token, None)
+            done(token)   # behind the other: see `_beaten`
+            if (word == 'ok' or word == 'again') and delivery is not None:
+                counted.append((delivery, outcome))
             if outcome.word == 'unknown' and word == 'ok':   # else another pool may have it
                 log.error('%s: no such task, and no pool that lives has it', outcome.id)
             if word == 'stale':
                 log.warning('the outcome of %s came too late: it had been cancelled, or given '
                             'to another pool', outcome.id)
+        if counted:
+            self.counts.add(counted)
 
-    def _drop(self, token: bytes) -> None:
-        self.held.pop(token, None)
+    def _drop(self, token: bytes) -> Delivery | Late | None:
+        delivery = self.held.pop(token, None)
         self._settling.discard(token)
         if self.short:
             self.short.pop(token, None)
         if self.progress:
             self.progress.pop(token, None)
+        return delivery
+
+    def _tell_counts(self, now: float) -> None:
+        self._count_at = now + BEAT
+        try:
+            tell_counts(self.backend, self.pool, self.counts)
+        except QueueError as error:   # the next beat tells the same
+            log.debug('could not tell what was counted: %s', error)
 
     def tell_names(self, names: Iterable[str]) -> None:
         """Let the queue know, with the next beat, which tasks can be run here."""
@@ -393,6 +417,7 @@ class Desk:
             log.error('%d outcomes could not be told to the queue %s, their tasks will run '
                       'again', untold, self.backend.safe_url)
         try:
+            tell_counts(self.backend, self.pool, self.counts)
             self.backend.leave(self.pool)
         except QueueError as error:
             log.warning('could not take leave of the queue: %s', error)
@@ -492,17 +517,6 @@ class Desk:
 
     def _bury(self) -> None:
         try:
-            self._bury_all()
+            bury_dead(self.backend, self.pool, self.info)
         except QueueError as error:
             log.debug('could not look for dead pools: %s', error)
-
-    def _bury_all(self) -> None:
-        here = {name: self.info[name] for name in ('host', 'boot')}
-        if not here['boot'].strip():
-            return   # nobody could be proved dead here
-        for pool, info in self.backend.pools(self.pool).items():
-            cause = cause_of_death({**info, **here}, self.info)
-            if cause:
-                lost = self.backend.abandon(pool, cause)
-                self.backend.leave(pool)
-                log.warning('took over %d tasks from pool %s: %s', lost, pool, cause)

@@ -6,8 +6,13 @@ import platform
 import re
 
 from worq import __version__
+from worq.printable import logger
+from worq.queue.base import TaskQueue
 
-__all__ = ['cause_of_death', 'describe', 'link_of', 'read', 'started']
+__all__ = ['bury_dead', 'cause_of_death', 'describe', 'link_of', 'read', 'started']
+
+
+log = logger(__name__)
 
 
 def started(pid: int) -> str:
@@ -75,3 +80,19 @@ def cause_of_death(info: dict[str, str], ours: dict[str, str]) -> str:
     if info.get('started') and began and began != info['started']:
         return f'process {pid} of its pool is gone'
     return ''
+
+
+def bury_dead(backend: TaskQueue, pool: str, ours: dict[str, str]) -> None:
+    """Take over from the pools of this host that are dead.
+
+    :param pool: which looks for them; and `ours` is what it told when it joined.
+    """
+    here = {name: ours[name] for name in ('host', 'boot')}
+    if not here['boot'].strip():
+        return   # nobody could be proved dead here
+    for other, info in backend.pools(pool).items():
+        cause = cause_of_death({**info, **here}, ours)
+        if cause:
+            lost = backend.abandon(other, cause)
+            backend.leave(other)
+            log.warning('took over %d tasks from pool %s: %s', lost, other, cause)

@@ -126,7 +126,7 @@ class Crowd(unittest.TestCase):
         self.q.put([message('alone')])
         eq_(self.woken(idle), 1)
         busy = idle.pop(0)
-        busy.settle([Outcome(id, token, 'value', b'') for token, id in busy.held.items()])
+        busy.settle([Outcome(one.id, token, 'value', b'') for token, one in busy.held.items()])
         idle.append(busy)
         for start in range(0, 10_000, 1_000):
             self.q.put([message(f't{start + n}') for n in range(1_000)])
