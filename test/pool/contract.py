@@ -18,6 +18,7 @@ from test.support import eventually
 from worq import Progress, Task, TaskFailure, get_broker, queues, wait
 from worq.pool.base import Error
 from worq.pool.worklog import WorkLog
+from worq.tally import Tally
 
 WAIT = 60
 
@@ -410,6 +411,23 @@ class PoolContract(PoolCase):
         self.assertIn('its result was ignored', none.note)
         Task(self.q.same, id='ignored', ignore_result=True, delay=3600)()
         self.assertIn('its result is ignored', self.broker.deferred('ignored').info().note)
+
+    def test_counts(self):
+        """What ran is counted by its name when the pool stops, if not before."""
+        with self.pool(1) as pool:
+            values = [self.q.same(n) for n in range(5)]
+            failed = self.q.fail('no')
+            wait([*values, failed], WAIT)
+            pool.stop()
+        cells = self.broker.backend.totals().cells
+        same, fail = Tally.read(cells['same']), Tally.read(cells['fail'])
+        self.assertEqual((same.ended, fail.failed, same.attempts, sum(fail.waits)), (
+            {'success': 5, 'failed': 0, 'expired': 0, 'cancelled': 0}, 1, 5, 1))
+        self.assertTrue(all(id in [one.id for one in values] for id, _ in same.exemplars.values()))
+        self.assertGreater(same.run_seconds, 0)
+        both = Tally.read(*(cell for minute in self.broker.backend.minutes()
+                            for cell in minute.cells.values()))
+        self.assertEqual((both.success, both.failed), (5, 1))
 
     def test_all_workers_wait(self):
         """A worker whose task waits for another one is told of; and in the log if all do that."""

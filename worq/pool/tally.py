@@ -86,16 +86,14 @@ class Counts:
             span = where = 0   # most tasks of a batch have waited for as long
             for delivery, outcome in settled:
                 _, _, word, _, _, _, begun, ended, _, _ = outcome
+                kind = 0 if word == 'value' else WORDS.get(word, -1)
+                if kind < 0:
+                    continue
                 header = delivery.header
                 if header != last:
                     last, count = header, self._count(header)
                     ends, runs, waits, sums = count.ends, count.runs, count.waits, count.sums
-                if word == 'value':
-                    ends[0] += 1
-                elif word in WORDS:
-                    ends[WORDS[word]] += 1
-                else:
-                    continue
+                ends[kind] += 1
                 if ended:
                     micros = ended - begun
                     bucket = 0 if micros <= SHORT else bisect_left(MICROS, micros)
