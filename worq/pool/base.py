@@ -241,6 +241,8 @@ class Desk:
                 for token, one in list(self.held.items()) if token not in but]
 
     def _beaten(self, now: float, held: list[Held], lost: list[Lost]) -> list[Lost]:
+        if self.counts and now >= self._count_at:
+            self._tell_counts(now)
         pause = min([self.lease, *list(self.short.values())]) / 3000
         # another thread may have taken something while this one told that there was nothing
         self.beat_at = now + (min(pause, BEAT) if held or self.held or self.counts else pause)
@@ -260,8 +262,6 @@ class Desk:
         self.beat_at = min(self.beat_at, self._bury_at)
         if self._news:
             self._rejoin()
-        if self.counts and now >= self._count_at:
-            self._tell_counts(now)
         return lost
 
     def _keep(self, outcomes: list[Outcome], suspect: bool = False) -> None:
