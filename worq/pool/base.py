@@ -108,7 +108,7 @@ class Desk:
         self._say_at = self._say_alone_at = 0.0
         self._say_pause = SAY_AGAIN
         self.beat_at = 0.0                      # when the next beat is due
-        self._bury_at = self._count_at = 0.0
+        self._bury_at = 0.0
 
     def __repr__(self) -> str:
         return f'<Desk {self.pool} of {self.backend!r}, {len(self.held)} held>'
@@ -241,8 +241,8 @@ class Desk:
                 for token, one in list(self.held.items()) if token not in but]
 
     def _beaten(self, now: float, held: list[Held], lost: list[Lost]) -> list[Lost]:
-        if self.counts and now >= self._count_at:
-            self._tell_counts(now)
+        if self.counts:
+            self.counts.tell(self.backend, self.pool, now)
         pause = min([self.lease, *list(self.short.values())]) / 3000
         # another thread may have taken something while this one told that there was nothing
         self.beat_at = now + (min(pause, BEAT) if held or self.held or self.counts else pause)
@@ -308,13 +308,6 @@ class Desk:
         if self.progress:
             self.progress.pop(token, None)
         return delivery
-
-    def _tell_counts(self, now: float) -> None:
-        self._count_at = now + BEAT
-        try:
-            tell_counts(self.backend, self.pool, self.counts)
-        except QueueError as error:   # the next beat tells the same
-            log.debug('could not tell what was counted: %s', error)
 
     def tell_names(self, names: Iterable[str]) -> None:
         """Let the queue know, with the next beat, which tasks can be run here."""

@@ -8,17 +8,22 @@ from threading import Lock
 from typing import NamedTuple
 
 from worq import const
+from worq.errors import QueueError
+from worq.printable import logger
 from worq.queue.base import Delivery, Late, Outcome, Recent, TaskQueue
 from worq.queue.records import now
 from worq.tally import BOUNDS, OTHER
 
 __all__ = ['Counts', 'Told', 'tell_counts']
 
+log = logger(__name__)
+
 BUCKETS = len(BOUNDS) + 1
 MICROS = [1_000 * bound for bound in BOUNDS]
 SHORT = MICROS[0]
 WORDS = {'value': 0, 'failure': 1, 'retry': 2, 'delegate': 3}
 KEYS = 'v', 'f', 'r', 'd'
+PAUSE = 1.0     # seconds between two that are told
 LATELY = 20     # tasks that have succeeded, told with the counts
 HEADERS = 1_000   # that are counted each by itself until they are told
 LENGTH = 200    # characters of a name that is counted by itself
@@ -75,6 +80,7 @@ class Counts:
         self.telling = Lock()   # held by who tells
         self._told: deque[Told] = deque()   # not known to have arrived
         self._number = 0
+        self._tell_at = 0.0     # monotonic: not before
 
     def __bool__(self) -> bool:
         return bool(self._counts or self._told)
@@ -117,6 +123,16 @@ class Counts:
                 header = OTHER.encode()
             count = self._counts.setdefault(header, Count())
         return count
+
+    def tell(self, backend: TaskQueue, pool: str, now: float) -> None:
+        """Tell a queue what there is to tell, at most once a second."""
+        if now < self._tell_at:
+            return
+        self._tell_at = now + PAUSE
+        try:
+            tell_counts(backend, pool, self)
+        except QueueError as error:   # the next beat tells the same
+            log.debug('could not tell what was counted: %s', error)
 
     def next(self) -> Told | None:
         """What is to be told now; the same again until it `arrived`."""
