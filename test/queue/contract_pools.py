@@ -13,6 +13,7 @@ from test.queue.contract_lanes import Lanes, Names
 from test.queue.contract_lifetimes import LetGo, Upstream
 from test.queue.contract_moments import Moments
 from test.queue.contract_readers import Cancel, Purge, Readers
+from test.queue.contract_registers import Registers
 from test.queue.contract_scan import Scan
 from test.queue.contract_seals import Seals
 from test.queue.contract_settle import Delegate, Settle
@@ -513,5 +514,5 @@ class Keepers(Contract):
 
 class QueueContract(Put, Cancel, Purge, Readers, Inspect, Contents, Scan, Take, Leases, Moments,
                     Settle, Memo, Delegate, Lanes, Names, Seals, Expires, Edges, Keepers, LetGo,
-                    Upstream, Counting):
+                    Upstream, Counting, Registers):
     """The whole contract of a task queue."""

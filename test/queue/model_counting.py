@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from test.queue.model import pools
-from test.queue.model_lifetimes import Lenders
+from test.queue.model_registers import Keepers
 from worq.queue.base import Recent
 from worq.tally import Tally
 
@@ -14,7 +14,7 @@ __all__ = ['Counters']
 CELLS = ['', 'a3:1 t:900 e3=900,a', 'r:2 a20:2 b5:7 u:12', 'e3=7,b a3:2', 'x z9:1 9:9 r:-1 r:1']
 
 
-class Counters(Lenders):
+class Counters(Keepers):
     """Users whose pools tell what they have counted, some of it twice."""
 
     def __init__(self) -> None:

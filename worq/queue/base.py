@@ -113,21 +113,22 @@ from worq.queue.counting import Counting
 from worq.queue.reading import Reading
 from worq.queue.records import (
     CANCELLED, EXPIRED, FAILURE, KINDS, VALUE, Argument, Bell, Content, Death, Delivery, Held, Hop,
-    Inspection, Late, Lost, Message, Minute, Node, Outcome, Recent, Record, Refusal, Row, Times,
-    Totals, Turn, path, unpack,
+    Inspection, Late, Lost, Message, Minute, Node, Note, Outcome, Recent, Record, Refusal, Row,
+    Times, Totals, Turn, path, unpack,
 )
+from worq.queue.registers import Registers
 from worq.trust import without_password
 
 __all__ = [
     'TaskQueue', 'Message', 'Argument', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Late', 'Lost',
     'Turn', 'Inspection', 'Times', 'Bell', 'Hop', 'Record', 'Row', 'Node', 'Content', 'Death',
-    'Recent', 'Minute', 'Totals', 'unpack', 'path',
+    'Recent', 'Minute', 'Totals', 'unpack', 'path', 'Note',
     'VALUE', 'FAILURE', 'EXPIRED', 'CANCELLED', 'KINDS', 'IGNORE_RESULT', 'PASS', 'GATE',
     'NEEDED', 'LENT',
 ]
 
 
-class TaskQueue(Reading, Counting):
+class TaskQueue(Reading, Counting, Registers):
     """Queue and result store in one. Every method may be called from any thread.
 
     :param url: where the backend is.
@@ -159,8 +160,8 @@ class TaskQueue(Reading, Counting):
 
     # -- producers ------------------------------------------------------------
 
-    def put(self, messages: Sequence[Message], gate: str = '',
-            client: str = '') -> list[Refusal]:
+    def put(self, messages: Sequence[Message], gate: str = '', client: str = '',
+            note: Note | None = None) -> list[Refusal]:
         """Store tasks with their dependencies: all of them, or none.
 
         A message may name earlier messages of the same put among its arguments. A message
@@ -205,6 +206,10 @@ class TaskQueue(Reading, Counting):
         :param client: who will wait for them. If they are stored it is as if it had watched each
             from its first moment on, so what this very put completes is news, too. Of what has
             been put before it watches what is live still.
+        :param note: the register that is to be changed, if all are stored, and that must hold what
+            it says; else the first refusal is 'changed', and tells what it holds. If it holds the
+            new value already, and all messages have been put before, this very put is sent again.
+            Not with a `gate`.
         :returns: empty if all are stored; else at least the first refusal, and
             nothing is stored.
         """

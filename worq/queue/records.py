@@ -9,8 +9,7 @@ from worq import const
 __all__ = [
     'Argument', 'Message', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Lost', 'Turn', 'Inspection',
     'Times', 'Hop', 'Record', 'Row', 'Node', 'Content', 'Death', 'Bell', 'Late', 'Recent', 'Minute',
-    'Totals', 'unpack', 'path',
-    'VALUE', 'FAILURE', 'EXPIRED', 'CANCELLED', 'KINDS',
+    'Totals', 'unpack', 'path', 'VALUE', 'FAILURE', 'EXPIRED', 'CANCELLED', 'KINDS', 'Note',
 ]
 
 # kinds of an outcome on record
@@ -49,6 +48,14 @@ class Message(NamedTuple):
     expires: int = 0                       #: ms until it is too late to begin; 0: it never is
 
 
+class Note(NamedTuple):
+    """What a put is to do to a register, in the step in which it stores its messages."""
+
+    name: str
+    value: bytes         #: that it is to hold
+    if_was: bytes        #: that it must hold before; b'': nothing
+
+
 class Refusal(NamedTuple):
     """Why a message of a put cannot be stored.
 
@@ -56,11 +63,14 @@ class Refusal(NamedTuple):
     last life is over, but its outcome is still an argument of something, or its
     dependents have not all been told), or ``'unknown'`` (`argument` does not exist, is of
     another life, or left no outcome).
+
+    Or it is ``'changed'``: the register `id` does not hold what it must, but `held`.
     """
 
     id: str
     word: str
     argument: str = ''
+    held: bytes = b''
 
 
 class Delivery(NamedTuple):

@@ -16,8 +16,8 @@ from worq.latch import Latch
 from worq.printable import logger
 from worq.queue import base
 from worq.queue.base import (
-    Argument, Content, Death, Held, Inspection, Lost, Message, Minute, Node, Outcome, Refusal, Row,
-    Times, Totals,
+    Argument, Content, Death, Held, Inspection, Lost, Message, Minute, Node, Note, Outcome, Refusal,
+    Row, Times, Totals,
 )
 from worq.queue.validation import check_scan, check_wait
 
@@ -138,10 +138,12 @@ message = record(Message, text, nonce, data, data, arguments, *[number] * 7)
 outcome = record(Outcome, text, data, text, data, number, nothing, number, number, number,
                  number)
 held = record(Held, text, data, data)
+note = record(Note, text, data, data)
 
 #: What a child may ask, and of what its arguments are made. All else is for pools.
 VERBS: dict[str, list[Reader]] = {
-    'put': [many(message), text, text],
+    'put': [many(message), text, text, perhaps(note)],
+    'note': [text, data, perhaps(data)], 'notes': [text, text, number],
     'edges': [text, text, nonce, number, many(argument)],
     'cancel': [ids, perhaps(text)], 'purge': [], 'status': [ids],
     'inspect': [ids, whole], 'message': [ids], 'results': [ids],
@@ -226,9 +228,9 @@ class TaskQueue(base.TaskQueue):
 
     # -- producers ------------------------------------------------------------
 
-    def put(self, messages: Sequence[Message], gate: str = '',
-            client: str = '') -> list[Refusal]:
-        refusals = self._ask('put', list(messages), gate, client)
+    def put(self, messages: Sequence[Message], gate: str = '', client: str = '',
+            note: Note | None = None) -> list[Refusal]:
+        refusals = self._ask('put', list(messages), gate, client, note)
         return [Refusal(*refusal) for refusal in refusals]
 
     def edges(self, gate: str, id: str, nonce: str, start: int,
@@ -296,6 +298,16 @@ class TaskQueue(base.TaskQueue):
     def forget(self, ids: Sequence[str]) -> list[str]:
         words: list[str] = self._ask('forget', list(ids))
         return words
+
+    # -- registers ------------------------------------------------------------
+
+    def note(self, name: str, value: bytes, if_was: bytes | None = None) -> bytes:
+        held: bytes = self._ask('note', name, value, if_was)
+        return held
+
+    def notes(self, prefix: str = '', after: str = '', limit: int = 100,
+              ) -> list[tuple[str, bytes]]:
+        return [(name, value) for name, value in self._ask('notes', prefix, after, limit)]
 
     # -- pools ----------------------------------------------------------------
 

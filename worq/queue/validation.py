@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from worq import const
 
 if TYPE_CHECKING:
-    from worq.queue.base import Argument, Held, Message, Outcome, Recent
+    from worq.queue.base import Argument, Held, Message, Note, Outcome, Recent
 
 __all__ = ['check_messages', 'check_edges', 'check_outcomes', 'check_held', 'check_limit',
            'check_wait', 'check_scan', 'check_family', 'check_contents', 'check_minutes',
-           'check_tally']
+           'check_tally', 'check_note', 'check_page']
 
 WORDS = frozenset(['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'unknown', 'lost',
                    'expire'])
@@ -21,8 +21,12 @@ PRIORITIES = frozenset(const.PRIORITIES.values())
 SCANNED = [state for state in const.STATES if state != const.UNKNOWN]
 
 
-def check_messages(messages: Sequence[Message], gate: str = '') -> None:
+def check_messages(messages: Sequence[Message], gate: str = '', note: Note | None = None) -> None:
     """ValueError if the messages cannot be a put."""
+    if note is not None:
+        check_note(*note)
+        if gate or any(message.flags & const.GATE for message in messages):
+            raise ValueError(f'a gate and the register {note.name!r} in one put')
     if len(messages) > const.PUT_LIMIT:
         raise ValueError(f'{len(messages)} messages in one put; at most {const.PUT_LIMIT}')
     size = edges = 0
@@ -140,6 +144,26 @@ def check_minutes(last: int) -> None:
     """ValueError if it is no number of minutes."""
     if type(last) is not int or last < 1:
         raise ValueError(f'last is {last!r}; it must be a whole number of minutes from 1')
+
+
+def check_note(name: str, value: bytes, if_was: bytes | None) -> None:
+    """ValueError if no register can have this name, or hold this."""
+    if not name or len(name.encode()) > const.NOTE_NAME:
+        raise ValueError(f'{name!r} names no register; '
+                         f'a name has 1 to {const.NOTE_NAME} bytes in UTF-8')
+    for held in value, if_was or b'':
+        if len(held) > const.NOTE:
+            raise ValueError(f'{len(held):,} bytes for the register {name!r}; it holds '
+                             f'{const.NOTE:,} at most')
+
+
+def check_page(prefix: str, after: str, limit: int) -> None:
+    """ValueError if these ask for no page of registers."""
+    for text in prefix, after:
+        if len(text.encode()) > const.NOTE_NAME:
+            raise ValueError(f'{text!r} begins no name of a register: it is too long')
+    if type(limit) is not int or not 1 <= limit <= const.NOTES_PAGE:
+        raise ValueError(f'limit is {limit!r}; it is a whole number from 1 to {const.NOTES_PAGE}')
 
 
 def check_wait(timeout: float) -> None:

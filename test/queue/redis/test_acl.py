@@ -127,6 +127,10 @@ class Case(unittest.TestCase):
         q.take('p2', 2)
         q.stats()
         q.oldest()
+        q.note('a', b'1')
+        q.put([message('noted')], note=base.Note('a', b'2', b'1'))
+        q.notes()
+        q.note('a', b'')
 
     def spoil(self, q: TaskQueue, admin: Any, key: str) -> None:
         q.put([message('f'), message('g', 'f'), message('h', expires=900_000)])

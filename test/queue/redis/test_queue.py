@@ -2,9 +2,12 @@
 from __future__ import annotations
 
 import unittest
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from test import support
 from test.queue.contract_pools import QueueContract
+from worq import const
 from worq.queue.redis import queue as redis
 
 
@@ -33,3 +36,13 @@ class RedisQueueTest(QueueContract, unittest.TestCase):
     def advance(self, ms: int) -> None:
         self.now += ms
         self.client.set(f'worq:{{{self.q.name}}}:clock', self.now)
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """With as many registers as there may be beside two: scripts know their number by heart."""
+        prefix = f'worq:{{{self.q.name}}}:'
+        names = [f'more {n}' for n in range(const.NOTES - 2)]
+        self.client.hset(prefix + 'note', mapping=dict.fromkeys(names, '1'))
+        self.client.zadd(prefix + 'noted', dict.fromkeys(names, 0))
+        self.assertEqual(self.q.audit(), [])
+        yield

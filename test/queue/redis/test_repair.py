@@ -13,7 +13,7 @@ from test import leaks, support
 from test.queue.contract import message, outcome
 from test.queue.redis import test_details
 from test.support import eq_, eventually
-from worq import QueueError, TaskExpired
+from worq import QueueError, TaskExpired, const
 from worq.pool import base as pools
 from worq.pool.thread import pool as thread
 from worq.queue import base
@@ -212,6 +212,26 @@ class Repair(Case):
                 self.client.hset(self.key(f't:{id}'), mapping={'s': 'p', 'x': target})
                 self.mend()
                 eq_(self.finish()[id], end)
+
+    def test_registers(self) -> None:
+        """A repair makes the order of registers anew from what they hold; they are kept."""
+        def sound() -> None:
+            eq_(self.q.notes(), [('a', b'1'), ('b', b'2')])
+            eq_(self.q.audit(), [])
+        for damage in [lambda key: self.client.delete(key('noted')),
+                       lambda key: self.client.zadd(key('noted'), {'none': 0}),
+                       lambda key: self.client.zrem(key('noted'), 'a'),
+                       lambda key: self.client.set(key('noted'), 'x')]:
+            self.q.note('a', b'1')
+            self.q.note('b', b'2')
+            sound()
+            damage(self.key)
+            assert self.mend()
+            eventually(lambda: self.q.audit(), [])
+            sound()
+        self.client.hset(self.key('note'), 'a', 'x' * (const.NOTE + 1))   # by nobody of ours
+        eq_(self.q.notes(), [('b', b'2')])
+        eq_(self.q.note('a', b'3', b''), b'3')
 
     def test_said(self) -> None:
         """What was repaired is said in the log."""

@@ -54,7 +54,7 @@ def redo(store: Store) -> None:
                 store._make_ready(life)
     store.cancel_doomed()
     store.purged = 0
-    store.fresh, store.holder = {}, None
+    store.fresh, store.noting, store.holder = {}, None, None
     store.woken = len(lives)
 
 
@@ -65,6 +65,8 @@ def publish(store: Store) -> None:
             store.lives[life.id] = life
             if life.state == PENDING and not life.kind and not life.flags & GATE:
                 life.gate = store.holder
+    if store.noting is not None:
+        store.registers.set(store.noting.name, store.noting.value)
 
 
 def connect(store: Store, lives: list[Life]) -> None:

@@ -8,12 +8,14 @@ from worq import const
 from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING
 from worq.queue.base import (
     CANCELLED, EXPIRED, FAILURE, GATE, IGNORE_RESULT, PASS, VALUE, Argument, Delivery,
-    Held, Lost, Message, Outcome, Refusal,
+    Held, Lost, Message, Note, Outcome, Refusal,
 )
 from worq.queue.machine.graph import BY_PURGE, PURGED
 from worq.queue.machine.keeping import Keeping
 from worq.queue.machine.life import Life, needed_by, needs, reach
+from worq.queue.machine.registers import Registers
 from worq.queue.records import now
+from worq.queue.registers import too_many
 
 __all__ = ['Store']
 
@@ -36,15 +38,20 @@ class Store(Keeping):
                  budget: int = 0) -> None:
         super().__init__(tell, budget)
         self._make = make
+        self.registers = Registers()
         self._looked: dict[tuple[str, str], int] = {}   # when the pools of a place were looked at
         # What a verb has decided, until it is done, see `redo`.
         self.fresh: dict[str, Life] = {}     # to be stored ...
-        self.holder: Life | None = None      # ... behind this gate
+        self.holder: Life | None = None      # ... behind this gate ...
+        self.noting: Note | None = None      # ... with this register changed
         self.doomed: list[Life] = []         # to be cancelled
 
     # -- what callers ask for -------------------------------------------------
 
-    def put(self, messages: Sequence[Message], gate: str, client: str = '') -> list[Refusal]:
+    def put(self, messages: Sequence[Message], gate: str, client: str = '',
+            note: Note | None = None) -> list[Refusal]:
+        if note is not None and (refusal := self._differs(note, messages)) is not None:
+            return [refusal]
         holder = self.find(gate) if gate else None
         if gate and not self._holds(holder):
             return [Refusal(message.id, 'unknown', gate) for message in messages[:1]]
@@ -58,11 +65,38 @@ class Store(Keeping):
             life = fresh.get(message.id) or self.lives[message.id]
             if life.state != COMPLETED:   # what ends in here has not done so yet
                 life.watch(client)
-        self.holder, self.fresh = holder, fresh
+        self.holder, self.noting, self.fresh = holder, note, fresh
         for life in fresh.values():
             self._add(life, holder)
-        self.fresh, self.holder = NO_LIVES, None
+        if note is not None:
+            self.registers.set(note.name, note.value)
+        self.fresh, self.noting, self.holder = NO_LIVES, None, None
         return []
+
+    def _differs(self, note: Note, messages: Sequence[Message]) -> Refusal | None:
+        """Why a register cannot be changed with a put; None: it can, or this put has done so."""
+        held = self.registers.get(note.name)
+        if held == note.if_was:
+            self._check_room(held, note.value)
+            return None
+        lives = (self.find(message.id) for message in messages)
+        if held == note.value and all(
+                life is not None and life.nonce == message.nonce
+                for life, message in zip(lives, messages)):
+            return None
+        return Refusal(note.name, 'changed', held=held)
+
+    def note(self, name: str, value: bytes, if_was: bytes | None = None) -> bytes:
+        held = self.registers.get(name)
+        if held == value or if_was not in (None, held):
+            return held
+        self._check_room(held, value)
+        self.registers.set(name, value)
+        return value
+
+    def _check_room(self, held: bytes, value: bytes) -> None:
+        if value and not held and len(self.registers) >= const.NOTES:
+            raise too_many(const.NOTES)
 
     def _admit(self, message: Message, fresh: dict[str, Life],
                pinned: set[Life]) -> Refusal | None:

@@ -6,7 +6,6 @@ cheap here, and nobody else waits for this process.
 """
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 import os
@@ -20,12 +19,12 @@ from worq.latch import Latch
 from worq.lock import Lock, look_within
 from worq.queue import base
 from worq.queue.base import (
-    Argument, Content, Delivery, Held, Inspection, Lost, Message, Minute, Outcome, Recent, Refusal,
-    Row, Totals, Turn,
+    Argument, Content, Delivery, Held, Inspection, Lost, Message, Minute, Note, Outcome, Recent,
+    Refusal, Row, Totals, Turn,
 )
 from worq.queue.validation import (
-    check_contents, check_edges, check_held, check_limit, check_messages, check_minutes,
-    check_outcomes, check_scan, check_tally, check_wait,
+    check_contents, check_edges, check_held, check_limit, check_messages, check_minutes, check_note,
+    check_outcomes, check_page, check_scan, check_tally, check_wait,
 )
 from worq.queue.machine.book import enter, minutes, with_ends
 from worq.queue.machine.recovery import redo
@@ -33,6 +32,7 @@ from worq.queue.machine.scanning import Scans
 from worq.queue.machine.store import Store
 from worq.queue.machine.inspection import audit, contents, inspect, status
 from worq.queue.memory.bell import Bell, Bells
+from worq.queue.memory.inbox import Inboxes
 from worq.shield import running, shield_here
 
 __all__ = ['TaskQueue']
@@ -51,17 +51,6 @@ def monotonic() -> int:
     """The clock, in ms since the epoch. Nothing here outlives the process, so it need not follow
     when the clock of the machine is set."""
     return time.monotonic_ns() // 1_000_000 + AHEAD
-
-
-class Inbox:
-    """What became of the tasks that a client watches, until it waits for the news."""
-
-    def __init__(self) -> None:
-        self.changed = Latch()   # set while somebody waits, under the queue's lock
-        self.news: list[tuple[str, bytes | None]] = []
-        self.rung = False
-        self.waiting = False
-        self.used = 0    # ms, when the client was last here
 
 
 P = ParamSpec('P')
@@ -125,7 +114,7 @@ class TaskQueue(base.TaskQueue):
         self._scans = Scans(self._store)
         self._takers: list[Latch] = []   # of those who wait for something to take
         self._bells = Bells(self._lock, self._next_tick)
-        self._inboxes: OrderedDict[str, Inbox] = OrderedDict()   # the longest unused first
+        self._inboxes = Inboxes()
 
     @classmethod
     def open(cls, url: str, name: str = const.DEFAULT, **options: Any) -> base.TaskQueue:
@@ -174,23 +163,21 @@ class TaskQueue(base.TaskQueue):
         """A verb was interrupted half-way: have the store as it should be, and all look at it."""
         redo(self._store)
         self._end()
-        for inbox in self._inboxes.values():
-            if inbox.news:
-                inbox.changed.set()
+        self._inboxes.look()
         self._store.unsure = False
 
     # -- producers ------------------------------------------------------------
 
     @whole
-    def put(self, messages: Sequence[Message], gate: str = '',
-            client: str = '') -> list[Refusal]:
+    def put(self, messages: Sequence[Message], gate: str = '', client: str = '',
+            note: Note | None = None) -> list[Refusal]:
         if self._forked:
             raise QueueError('this process was forked; the memory queue lives in its parent')
-        check_messages(messages, gate)
+        check_messages(messages, gate, note)
         self._store.begin(self.clock(), len(messages))
         if client:
-            self._inbox(client, self._store.now)
-        refusals = self._store.put(messages, gate, client)
+            self._inboxes.of(client, self._store.now)
+        refusals = self._store.put(messages, gate, client, note)
         self._defer()
         return refusals
 
@@ -260,7 +247,7 @@ class TaskQueue(base.TaskQueue):
     def watch(self, client: str, ids: Sequence[str]) -> list[tuple[str, bytes | None]]:
         ended: list[tuple[str, bytes | None]] = []
         self._store.begin(self.clock())
-        self._inbox(client, self._store.now)
+        self._inboxes.of(client, self._store.now)
         for id in ids:
             life = self._store.find(id)
             if life is None or life.state == COMPLETED:
@@ -286,7 +273,7 @@ class TaskQueue(base.TaskQueue):
     def _collect(self, client: str,
                  timeout: float) -> tuple[list[tuple[str, bytes | None]], Latch | None]:
         """The news of a client; or there is none, and what is set when there is."""
-        inbox = self._inbox(client, self.clock())
+        inbox = self._inboxes.of(client, self.clock())
         if not inbox.news and not inbox.rung and timeout > 0:
             inbox.waiting = True
             inbox.changed.clear()
@@ -297,36 +284,12 @@ class TaskQueue(base.TaskQueue):
 
     @whole
     def ring(self, client: str) -> None:
-        inbox = self._inbox(client, self.clock())
+        inbox = self._inboxes.of(client, self.clock())
         inbox.rung = True
         inbox.changed.set()
 
-    def _inbox(self, client: str, now: int) -> Inbox:
-        """The client's inbox, which is in use. One that no client comes for ends meanwhile."""
-        inboxes = self._inboxes
-        inbox = inboxes.get(client)
-        if inbox is None:
-            inbox = inboxes[client] = Inbox()
-        inbox.used = now
-        if len(inboxes) > 1:
-            inboxes.move_to_end(client)
-            oldest = next(iter(inboxes))
-            other = inboxes[oldest]
-            if other.used < now - const.INBOX_TTL * 1_000:
-                if other.waiting:   # if it still does, and was not interrupted, it is here at once
-                    other.used, other.waiting = now, False
-                    inboxes.move_to_end(oldest)
-                    other.changed.set()
-                else:
-                    del inboxes[oldest]
-        return inbox
-
     def _tell(self, client: str, id: str, news: bytes | None) -> None:
-        inbox = self._inboxes.get(client)
-        if inbox is not None:
-            inbox.news.append((id, news))
-            if inbox.waiting:
-                inbox.changed.set()
+        self._inboxes.tell(client, id, news)
 
     @whole
     def forget(self, ids: Sequence[str]) -> list[str]:
@@ -335,20 +298,36 @@ class TaskQueue(base.TaskQueue):
         self._defer()
         return words
 
+    # -- registers ------------------------------------------------------------
+
+    @whole
+    def note(self, name: str, value: bytes, if_was: bytes | None = None) -> bytes:
+        check_note(name, value, if_was)
+        self._store.begin(self.clock())
+        held = self._store.note(name, value, if_was)
+        self._defer()
+        return held
+
+    @whole
+    def notes(self, prefix: str = '', after: str = '', limit: int = 100,
+              ) -> list[tuple[str, bytes]]:
+        check_page(prefix, after, limit)
+        return self._store.registers.page(prefix, after, limit)
+
     # -- pools ----------------------------------------------------------------
 
     @whole
     def join(self, pool: str, info: Mapping[str, str]) -> None:
         self._store.begin(self.clock())
         self._store.join(pool, dict(info))
-        self._end()
+        self._defer()
         self._joined = True
 
     @whole
     def tell(self, pool: str, info: Mapping[str, str]) -> bool:
         self._store.begin(self.clock())
         known = self._store.tell(pool, info)
-        self._end()
+        self._defer()
         return known
 
     @whole

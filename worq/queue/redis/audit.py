@@ -26,11 +26,13 @@ READ = {   # how a key is read, by the first part of its name
     **dict.fromkeys(['seen0', 'seen1', 'knows'], 'SCARD'),
     **dict.fromkeys(['pools', 'on', 'unknown', 'over'], 'ZCARD'),
     **dict.fromkeys(['tot', 'ended', 'min'], 'HLEN'), 'recent': 'LLEN', 'tally': 'STRLEN',
+    'note': 'HKEYS', 'noted': 'ZRANGE',
 }
 WORK = ['rel', 'unpin', 'trash', 'loops']   # left over
 SEARCH = {'loop0', 'loop1', 'seen0', 'seen1'}
 KEPT = {'m', 'q', 'sched', 'lease', 'wait', 'exp', 'wake', 'pools', 'ends', 'clock', 'mending', 'x',
-        'aside', 'lines', 'names', 'unknown', 'tot', 'ended', 'recent', 'over', *WORK, *SEARCH}
+        'aside', 'lines', 'names', 'unknown', 'tot', 'ended', 'recent', 'over', 'note',
+        'noted', *WORK, *SEARCH}
 LASTING = KEPT - {'q', 'x', 'aside', 'lines', 'over'}
 ENDLESS = KEPT - {'clock', 'mending', 'ends', 'recent', 'over'} | {
     'a', 'b', 'd', 's', 'u', 'w'}
@@ -245,6 +247,8 @@ class Store:
             names = {entry.partition('\n')[0] for entry in self.of('aside').get(lane, [])}
             if names != set(self.of('lines').get(lane, [])):
                 yield Fault('lines', lane, f'lines:{lane} has other names than those put aside')
+        if set(self.of('note').get('', [])) != set(self.of('noted').get('', [])):
+            yield Fault('noted', '', 'noted has other names than there are registers')
         for name in self.of('trash').get('', []):
             if not LANE.fullmatch(name) and not self.newer:
                 yield Fault('trash', name, f'{name!r} is in trash, and cannot be thrown away')

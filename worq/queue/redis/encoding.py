@@ -115,7 +115,10 @@ def affordable(outcomes: Sequence[Outcome]) -> list[Sequence[Outcome]]:
 
 
 def refusals(answer: Sequence[bytes] | None) -> list[Refusal]:
-    return [Refusal(*(part.decode() for part in answer))] if answer else []
+    if not answer:
+        return []
+    id, word, argument, *held = answer
+    return [Refusal(id.decode(), word.decode(), argument.decode(), *held)]
 
 
 def inspection(state: bytes, nonce: bytes, header: bytes = b'', due: int | None = None,

@@ -4,16 +4,18 @@ from __future__ import annotations
 import socket
 import time
 from contextlib import suppress
+from typing import Any
 
 from redis import exceptions as errors
 from redis.connection import AbstractConnection
 
 from worq import const
 from worq.errors import QueueError
-from worq.queue.redis.connect import BLOCK, Link
+from worq.queue.redis.connect import BLOCK, Link, read
 
-__all__ = ['Bell']
+__all__ = ['Bell', 'blocking', 'drain']
 
+CHUNK = 1000        # entries of an inbox that are taken at a time
 POLL = const.POLL / 1000   # seconds that a bell listens, if nothing is due before that
 SILENCE = 2.5       # seconds after which a bell that has not rung is armed anew
 MARGIN = 0.005      # seconds that a bell rings after what is due: before it would be in vain
@@ -110,7 +112,30 @@ class Bell:
         """Stop listening. May be called twice."""
         self._drop()
 
+    def forked(self) -> None:
+        """This is the child of a fork: its copy of the connection is closed."""
+        self._drop()
+
     def _drop(self) -> None:
         connection, self._connection, self._armed = self._connection, None, False
         if connection is not None:
             connection.disconnect()
+
+
+def blocking(seconds: float) -> str:
+    """For how long a command blocks that may do so for these seconds; 0 would be for ever."""
+    return f'{max(0.01, min(seconds, BLOCK)):.3f}'
+
+
+def drain(key: str, timeout: float, connection: AbstractConnection) -> list[bytes]:
+    """Wait for an entry of a list, and take it with those behind it, in one round trip.
+
+    Redis goes on to the LPOP once the BLPOP before it has ended. That may lose an entry: they
+    are only hints.
+    """
+    commands: list[tuple[Any, ...]] = [('LPOP', key, CHUNK)]
+    if timeout > 0:
+        commands.insert(0, ('BLPOP', key, blocking(timeout)))
+    connection.send_packed_command(connection.pack_commands(commands), False)
+    found = (read(connection) or ())[1:] if timeout > 0 else ()
+    return [*found, *(read(connection) or ())]

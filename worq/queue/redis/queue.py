@@ -8,7 +8,6 @@ out of reach. ``take`` and ``turn`` are not: whoever calls them has to ``reconci
 """
 from __future__ import annotations
 
-import os
 import random
 import time
 import weakref
@@ -24,23 +23,24 @@ from worq.errors import QueueError, TooLarge, Unfinished
 from worq.ids import new_nonce
 from worq.printable import logger
 from worq.queue.base import (
-    Argument, Delivery, Held, Late, Lost, Message, Outcome, Refusal, Turn,
-)
-from worq.queue.validation import (
-    check_edges, check_held, check_limit, check_messages, check_wait,
+    Argument, Delivery, Held, Late, Lost, Message, Note, Outcome, Refusal, Turn,
 )
 from worq.queue.redis.counting import Counting
-from worq.queue.redis.connect import BLOCK, Unreplicated, is_damage, read, sender
+from worq.queue.validation import (
+    check_edges, check_held, check_limit, check_messages, check_note, check_page, check_wait,
+)
+from worq.queue.redis.connect import Unreplicated, is_damage, sender
 from worq.queue.redis.encoding import (
     HEAVY, News, affordable, all_words, flat_arguments, flat_messages,
     flat_outcomes, is_heavy, losses, news, refusals, text,
 )
-from worq.queue.redis.listen import Bell
+from worq.queue.redis.listen import Bell, blocking, drain
 from worq.queue.redis.reading import LOOKS, Readers
-from worq.queue.redis.sharing import link, scripts
+from worq.queue.redis.sharing import link, of_this_process, scripts
 from worq.queue.redis.repair import Repairer, audit, is_newer, repaired
 from worq.queue.redis.chunks import Chunks
 from worq.queue.redis.acl import is_vague
+from worq.queue.registers import too_many
 
 __all__ = ['TaskQueue', 'Bell']
 
@@ -97,7 +97,7 @@ class TaskQueue(Counting, Readers):
         self._bells: weakref.WeakValueDictionary[str, Bell] = weakref.WeakValueDictionary()
         self._patrol_at = time.monotonic() + PATROL / 1000
         self._repairer = Repairer(partial(self.audit, repair=True), self._claim)
-        _queues.add(self)
+        of_this_process.add(self)
 
     @classmethod
     def open(cls, url: str, name: str = const.DEFAULT, **options: Any) -> TaskQueue:
@@ -110,11 +110,13 @@ class TaskQueue(Counting, Readers):
 
     # -- producers ------------------------------------------------------------
 
-    def put(self, messages: Sequence[Message], gate: str = '',
-            client: str = '') -> list[Refusal]:
-        check_messages(messages, gate)
+    def put(self, messages: Sequence[Message], gate: str = '', client: str = '',
+            note: Note | None = None) -> list[Refusal]:
+        check_messages(messages, gate, note)
         argv = flat_messages(messages)
         try:
+            if note is not None:
+                return self._put_noted(messages, client, note, argv)
             return refusals(self._run('put', gate, client, *argv, durable=True) if argv else [])
         except TooLarge as error:
             longest = max(messages, key=lambda one: len(one.body))
@@ -122,6 +124,19 @@ class TaskQueue(Counting, Readers):
                 f'the arguments of {text(longest.header.partition(LINE)[0])} '
                 f'[{self.name}:{longest.id}], {len(longest.body):,} bytes, cannot be put: {error}',
                 len(longest.body), error.limit) from error
+
+    def _put_noted(self, messages: Sequence[Message], client: str, note: Note,
+                   argv: list[Any]) -> list[Refusal]:
+        found = refusals(self._run('put_noted', '', client, *note, *argv, durable=True))
+        if found and found[0].word == 'full':
+            raise too_many(const.NOTES)
+        if found and found[0].word == 'changed' and found[0].held == note.value:
+            # Sent again, perhaps: then it was this very put that has changed it.
+            lives = self.inspect([message.id for message in messages])
+            if all(life is not None and life.nonce == message.nonce
+                   for life, message in zip(lives, messages)):
+                return []
+        return found
 
     def begin_put(self, messages: Sequence[Message]) -> Callable[[], list[Refusal]]:
         check_messages(messages, '')
@@ -198,6 +213,23 @@ class TaskQueue(Counting, Readers):
 
     def forget(self, ids: Sequence[str]) -> list[str]:
         return [word.decode() for word in self._chunked('forget', ids)]
+
+    # -- registers ------------------------------------------------------------
+
+    def note(self, name: str, value: bytes, if_was: bytes | None = None) -> bytes:
+        check_note(name, value, if_was)
+        held: bytes | None = self._run('note', name, value, *([] if if_was is None else [if_was]),
+                                       durable=True)
+        if held is None:
+            raise too_many(const.NOTES)
+        return held
+
+    def notes(self, prefix: str = '', after: str = '', limit: int = 100,
+              ) -> list[tuple[str, bytes]]:
+        check_page(prefix, after, limit)
+        lowest = f'[{prefix}' if after < prefix else f'({after}' if after else '-'
+        flat = self._run('notes', lowest, b'(%b\xff' % prefix.encode(), limit)
+        return [(text(name), value) for name, value in zip(flat[::2], flat[1::2])]
 
     # -- pools ----------------------------------------------------------------
 
@@ -277,7 +309,7 @@ class TaskQueue(Counting, Readers):
 
     def bell(self, pool: str) -> Bell:
         bell = self._bells[pool] = Bell(self._link, *self._bell_keys(pool))
-        _bells.add(bell)
+        of_this_process.add(bell)
         return bell
 
     def _bell_keys(self, pool: str) -> tuple[str, str]:
@@ -315,6 +347,10 @@ class TaskQueue(Counting, Readers):
 
     def within(self, seconds: float) -> AbstractContextManager[None]:
         return self._link.within(seconds)
+
+    def forked(self) -> None:
+        """This is the child of a fork."""
+        self._link.forked()
 
     def close(self) -> None:
         self._repairer.close()
@@ -456,38 +492,3 @@ class TaskQueue(Counting, Readers):
             late = iter(self.results(missing) if missing else ())
             records = [raw if isinstance(raw, bytes) else next(late) for raw in records]
         return None if None in records else tuple(zip(names, records))
-
-
-def blocking(seconds: float) -> str:
-    """For how long a command blocks that may do so for these seconds; 0 would be for ever."""
-    return f'{max(0.01, min(seconds, BLOCK)):.3f}'
-
-
-def drain(key: str, timeout: float, connection: AbstractConnection) -> list[bytes]:
-    """Wait for an entry of a list, and take it with those behind it, in one round trip.
-
-    Redis goes on to the LPOP once the BLPOP before it has ended. That may lose an entry: they
-    are only hints.
-    """
-    commands: list[tuple[Any, ...]] = [('LPOP', key, CHUNK)]
-    if timeout > 0:
-        commands.insert(0, ('BLPOP', key, blocking(timeout)))
-    connection.send_packed_command(connection.pack_commands(commands), False)
-    found = (read(connection) or ())[1:] if timeout > 0 else ()
-    return [*found, *(read(connection) or ())]
-
-
-# -- fork: the child gets copies of the descriptors, and must not use them -----------
-
-_queues: weakref.WeakSet[TaskQueue] = weakref.WeakSet()
-_bells: weakref.WeakSet[Bell] = weakref.WeakSet()
-
-
-def _forked() -> None:
-    for queue in list(_queues):
-        queue._link.forked()
-    for bell in list(_bells):
-        bell.close()
-
-
-os.register_at_fork(after_in_child=_forked)

@@ -46,7 +46,7 @@ CONSTANTS: dict[str, int | str] = {
         'COOLDOWN', 'INLINE', 'SMALL', 'INBOX_TTL', 'POOL_TTL', 'IGNORE_RESULT', 'PASS',
         'GATE', 'NEEDED', 'LENT', 'LINKS', 'PUT_LIMIT', 'LOOK', 'AHEAD', 'LEASES_LIMIT', 'REACH',
         'CROWD', 'IDLE', 'OVERTAKEN', 'UNKNOWN_GRACE', 'TALLIED', 'MINUTES', 'RECENT', 'SCANNED',
-        'ENDED', 'DEATHS', 'CAUSE', 'CONTENT')}
+        'ENDED', 'DEATHS', 'CAUSE', 'CONTENT', 'NOTE', 'NOTES')}
 CONSTANTS.update(
     PENDING='p', SCHEDULED='s', ENQUEUED='e', PROCESSING='a', COMPLETED='c',   # states
     RESULT_TTL=const.RESULT_TIMEOUT * 1000,   # ms
@@ -111,6 +111,9 @@ def load(test_clock: bool = False) -> dict[str, Script]:
 def verbs(parts: Sequence[Part]) -> dict[str, Script]:
     """All verbs by name, with these parts of the prelude."""
     texts = {file.name: file.read_text('utf-8') for file in FOLDER.glob('*.lua')}
+    # what ``put`` does is in another verb, too
+    whole = part(texts['put.lua'].split('\n', 2)[2]).text
+    texts['put_noted.lua'] = texts['put_noted.lua'].replace('PUT\n', f'{whole}\n')
     early = {name: part(texts.pop(name)).text for name in list(texts) if name.count('.') > 1}
     return {name[:-4]: assemble(text, parts, early.get(f'{name[:-4]}.first.lua', ''),
                                 early.get(f'{name[:-4]}.plain.lua', ''))

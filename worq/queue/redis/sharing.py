@@ -3,13 +3,14 @@ from __future__ import annotations
 
 import os
 import weakref
+from typing import Protocol
 
 from worq.lock import Lock
 from worq.queue.redis import script
 from worq.queue.redis.connect import Link, parse
 from worq.queue.redis.discovery import Cluster
 
-__all__ = ['link', 'scripts']
+__all__ = ['link', 'of_this_process', 'scripts']
 
 _links: weakref.WeakValueDictionary[tuple[str, int, float, bool], Link] = \
     weakref.WeakValueDictionary()
@@ -45,9 +46,23 @@ def scripts(clock_key: bool) -> dict[str, script.Script]:
         return _scripts[clock_key]
 
 
+# -- fork: the child gets copies of the descriptors, and must not use them -----------
+
+class Forked(Protocol):
+    """What has connections of its process."""
+
+    def forked(self) -> None:
+        """This is a child: let go of them."""
+
+
+of_this_process: weakref.WeakSet[Forked] = weakref.WeakSet()   #: queues and bells
+
+
 def _forked() -> None:
     global _scripts_lock
     _scripts_lock = Lock()
+    for one in list(of_this_process):
+        one.forked()
 
 
 os.register_at_fork(after_in_child=_forked)

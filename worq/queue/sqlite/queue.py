@@ -18,8 +18,8 @@ from worq.const import COMPLETED
 from worq.lock import look_within
 from worq.queue import base
 from worq.queue.base import (
-    Argument, Content, Delivery, Held, Inspection, Lost, Message, Minute, Outcome, Recent, Refusal,
-    Row, Totals, Turn,
+    Argument, Content, Delivery, Held, Inspection, Lost, Message, Minute, Note, Outcome, Recent,
+    Refusal, Row, Totals, Turn,
 )
 from worq.queue.machine.book import enter, minutes, with_ends
 from worq.queue.machine.inspection import audit, contents, inspect, status
@@ -32,8 +32,8 @@ from worq.queue.sqlite.scanning import page
 from worq.queue.sqlite.store import Rows, Writes
 from worq.queue.sqlite.waiting import Waiting
 from worq.queue.validation import (
-    check_contents, check_edges, check_held, check_limit, check_messages, check_minutes,
-    check_outcomes, check_scan, check_tally, check_wait,
+    check_contents, check_edges, check_held, check_limit, check_messages, check_minutes, check_note,
+    check_outcomes, check_page, check_scan, check_tally, check_wait,
 )
 from worq.shield import unbroken
 
@@ -176,9 +176,9 @@ class TaskQueue(base.TaskQueue):
 
     # -- producers ------------------------------------------------------------
 
-    def put(self, messages: Sequence[Message], gate: str = '',
-            client: str = '') -> list[Refusal]:
-        check_messages(messages, gate)
+    def put(self, messages: Sequence[Message], gate: str = '', client: str = '',
+            note: Note | None = None) -> list[Refusal]:
+        check_messages(messages, gate, note)
         self._file.check_room()
         ids = [one.id for one in messages]
         ids += [argument.id for one in messages for argument in one.arguments]
@@ -186,7 +186,7 @@ class TaskQueue(base.TaskQueue):
         def verb(store: Rows) -> list[Refusal]:
             if client:
                 self._waiting.inbox(client)
-            return store.put(messages, gate, client)
+            return store.put(messages, gate, client, note)
         return self._write(verb, ids, len(messages), Rows.defer)
 
     def edges(self, gate: str, id: str, nonce: str, start: int,
@@ -293,16 +293,29 @@ class TaskQueue(base.TaskQueue):
     def forget(self, ids: Sequence[str]) -> list[str]:
         return self._write(lambda store: [store.forget(id) for id in ids], ids, end=Rows.defer)
 
+    # -- registers ------------------------------------------------------------
+
+    def note(self, name: str, value: bytes, if_was: bytes | None = None) -> bytes:
+        check_note(name, value, if_was)
+        if value:
+            self._file.check_room()
+        return self._write(lambda store: store.note(name, value, if_was), end=None)
+
+    def notes(self, prefix: str = '', after: str = '', limit: int = 100,
+              ) -> list[tuple[str, bytes]]:
+        check_page(prefix, after, limit)
+        return self._look(lambda store: store.registers.page(prefix, after, limit))
+
     # -- pools ----------------------------------------------------------------
 
     def join(self, pool: str, info: Mapping[str, str]) -> None:
-        self._write(lambda store: store.join(pool, dict(info)))
+        self._write(lambda store: store.join(pool, dict(info)), end=Rows.defer)
 
     def tell(self, pool: str, info: Mapping[str, str]) -> bool:
-        return self._write(lambda store: store.tell(pool, info))
+        return self._write(lambda store: store.tell(pool, info), end=Rows.defer)
 
     def leave(self, pool: str) -> None:
-        self._write(lambda store: store.leave(pool))
+        self._write(lambda store: store.leave(pool), end=Rows.defer)
 
     def pools(self, beside: str = '') -> dict[str, dict[str, str]]:
         def verb(store: Rows) -> dict[str, dict[str, str]]:

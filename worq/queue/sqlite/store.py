@@ -22,6 +22,7 @@ from worq.queue.machine.store import Store
 from worq.queue.sqlite.book import BookRows
 from worq.queue.sqlite.lanes import Sided, dump, load
 from worq.queue.sqlite.numbers import KEPT, Numbers
+from worq.queue.sqlite.registers import Noted
 from worq.queue.sqlite.rows import Row, Traces, varied
 from worq.queue.sqlite.schema import COLUMNS, SPAN, VARIED
 from worq.queue.sqlite.tables import (
@@ -72,6 +73,7 @@ class Rows(Store):
         tables: Any = self   # they have the manners of what they stand for, as far as it is used
         tables.lives = Lives(self)
         self.lanes = Sided(self)
+        self.registers = Noted(self)
         tables.leased = Leased(self)
         tables.schedule = Agenda(self, 'due', "state='scheduled'", 'worq_scheduled')
         tables._late = Agenda(
@@ -96,7 +98,7 @@ class Rows(Store):
         self.fresh_rows: list[Row] = []      # to be inserted
         self.dead: list[Row] = []            # to be deleted
         self._aside: deque[Row] = deque()    # purged, and about to end
-        self.fresh, self.holder, self.doomed = {}, None, []
+        self.fresh, self.holder, self.noting, self.doomed = {}, None, None, []
         self._first.clear()
         lives: Any = self.lives
         lives.met = {}

@@ -245,6 +245,13 @@ for i = 1, #ARGV, 3 do
         call('ZADD', P .. 'lines:' .. name, 'NX', serial, whose)
       end
     end
+  elseif kind == 'noted' then   -- by the registers themselves
+    drop(P .. 'noted')
+    local names = {}
+    for _, register in ipairs(call('HKEYS', P .. 'note')) do
+      names[#names + 1], names[#names + 2] = 0, register
+    end
+    push('ZADD', P .. 'noted', names)
   elseif kind == 'more' then
     meta[4] = '1'
     call('HSET', KEYS[1], 'more', 1)
