@@ -8,10 +8,11 @@ from test.broker_case import BrokerCase, on_every_queue
 from test.support import eq_
 from worq import QueueError, Task, current_task, pools
 from worq.explain import explain
-from worq.queue.base import Held, Outcome
+from worq.queue.base import Held, Minute, Outcome
 from worq.view import View, plain
+from worq.view.lately import samples
 from worq.view.pace import Pace, Sample, noted, pace
-from worq.view.records import Details, Running
+from worq.view.records import Arguments, Details, Page, Running
 
 EVIL = 'a\x1b[2Jb\nc'
 SHOWN = r'a\x1b[2Jb\nc'
@@ -80,6 +81,94 @@ class ViewContract(BrokerCase):
         eq_(other.workers[0].behind, (SHOWN,))
         eq_(self.v.queues(), sorted(['z', self.name]))
         self.assertIn(self.name, repr(self.v))
+
+    def test_hour(self):
+        """What ended in the last hour, and how many were ready, as pools have told."""
+        for _ in range(3):
+            self.q.value()
+        backend = self.b.backend
+        now = self.v.overview()
+        eq_((now.ended, now.drain, now.grows), (
+            {'success': 0, 'failed': 0, 'expired': 0, 'cancelled': 0}, None, None))
+        backend.tally('p1', 1, {
+            'value': 'v:5 f:1 t:6000000 a12:6 e12=1500000,a\x1b u:60 b4:6', 'mail.send': 'c:2'})
+        view = self.b.view()
+        eq_(view.overview().ended, {'success': 5, 'failed': 1, 'expired': 0, 'cancelled': 2})
+        eq_(self.v.overview().ended['success'], 0)   # it has asked a moment ago
+        eq_(view.totals().cells.keys(), {'value', 'mail.send'})
+        first, second = view.names()
+        eq_((first.name, second.name, second.work.cancelled), ('value', 'mail.send', 2))
+        eq_(first.work[:8], (5, 1, 0, 0, 0, 6, 6.0, 1.0))
+        self.assertTrue(0.6 < first.work.run_median < first.work.run_95 <= 1)
+        eq_((first.work.wait_mean, first.work.slow, first.work.slow_seconds),
+            (0.01, r'a\x1b', 1.5))
+        eq_([row.name for row in view.names(8, 'mail.*')], ['mail.send'])
+        eq_([row.name for row in view.names(1, 'x, value')], ['value'])
+        eq_(view.names(1, 'mail'), ())
+        minute, = view.minutes()
+        eq_((minute.sizes['enqueued'], minute.work.success, minute.work.cancelled), (3, 5, 2))
+        minute, = view.minutes(name='mail.*')
+        eq_((minute.work.success, minute.work.cancelled, minute.work.run_mean), (0, 2, None))
+        json.dumps(plain([view.minutes(), view.names()]))
+
+    def test_tasks(self):
+        """Tasks of a state come in pages, filtered by name."""
+        made = [self.q.value() for _ in range(5)]
+        bad = Task(self.q.fail, id=EVIL)()
+        eq_([row.id for row in self.v.tasks('enqueued', newest=False).rows],
+            [*(d.id for d in made), SHOWN])
+        page = self.v.tasks('enqueued', 'value', newest=False, count=3)
+        eq_([row.id for row in page.rows], [d.id for d in made[:3]])
+        page = self.v.tasks('enqueued', 'value', newest=False, cursor=page.cursor, count=3)
+        eq_(([row.id for row in page.rows], page.cursor), ([d.id for d in made[3:]], ''))
+        eq_(self.v.tasks('enqueued', 'va.*').rows, ())
+        later = Task(self.q.value, delay=3600)()
+        row, = self.v.tasks('scheduled').rows
+        eq_((row.id, row.name, row.state, row.attempt), (later.id, 'value', 'scheduled', 1))
+        self.assertTrue(row.since and row.due > row.since + 3000)
+        self.assertTrue(3500 < self.v.overview().due <= 3600)
+        bad.cancel()
+        row, = self.v.tasks('cancelled').rows
+        eq_((row.id, row.state, row.due), (SHOWN, 'cancelled', None))
+        with self.assertRaises(ValueError):
+            self.v.tasks('nonsense')
+
+    def test_steps(self):
+        """Where many are looked through the page comes when it must, with what there is."""
+        with mock.patch.object(self.b.backend, 'scan', return_value=([], 'on')) as scan:
+            eq_(self.v.tasks('enqueued', 'rare', cursor='x', count=500), Page((), 'on'))
+        eq_([call[0][3] for call in scan.call_args_list], ['x', 'on', 'on', 'on', 'on'])
+        eq_(scan.call_args[0], ('enqueued', ['rare'], True, 'on', 200))
+
+    def test_arguments(self):
+        """Arguments are shown without being loaded, as long as the task is not completed."""
+        first = self.q.value()
+        d = self.q.fail(Loaded(), first, password='x')
+        found = self.v.task(d.id)
+        text = f'{__name__}.Loaded(a=1)'
+        eq_(found.arguments, Arguments((text, f'<Deferred {first.id}>'), {'password': "'x'"}))
+        eq_(found.sources, (first.id,))
+        self.assertGreater(found.size, 50)
+        eq_(self.v.task(d.id, arguments=False).arguments, None)
+        hidden = self.b.view(lambda task, key, text: '*' if task == 'fail' else text).task(d.id)
+        eq_(hidden.arguments, Arguments(('*', '*'), {'password': '*'}))
+        big = self.q.value('x' * 2_000_000)
+        found = self.v.task(big.id)
+        eq_(found.arguments[:2], ((), {}))
+        self.assertRegex(found.arguments.note, r'2,000,\d\d\d bytes are too many')
+        d.cancel()
+        found = self.v.task(d.id)
+        eq_((found.state, found.arguments, found.size), ('cancelled', None, None))
+
+    def test_deaths(self):
+        """How deliveries were lost is told, and by which pools they were had."""
+        self.q.value()
+        backend = self.b.backend
+        delivery, = backend.take('p\x1b', 1)
+        backend.settle('p\x1b', [Outcome(delivery.id, delivery.token, 'lost', EVIL.encode())])
+        found = self.v.task(delivery.id)
+        eq_([death[1:] for death in found.deaths], [(r'p\x1b', SHOWN)])
+        self.assertGreaterEqual(found.deaths[0].moment, found.put)
 
     def test_live(self):
         """A task in each state that is no end."""
@@ -216,11 +305,13 @@ class Numbers(TestCase):
         eq_(pace([then], Sample(60, 0)), Pace(drain=0.0))
         eq_(pace([then], Sample(0.1, 40)), Pace())
         eq_(pace([], now), Pace())
+        eq_(samples([Minute(0, {}, (1, 2, 3, 4)), Minute(60_000, {}, (0, 0, 5, 0))], 119_999),
+            [Sample(60, 3)])
         eq_(pace([then, Sample(200, 100)], Sample(320, 80)), Pace(drain=480.0))
-        samples = []
+        kept = ()
         for second in range(1000):
-            noted(samples, Sample(second, second))
-        eq_(samples, [Sample(at, at) for at in range(695, 1000, 5)])
+            kept = noted(kept, Sample(second, second))
+        eq_(list(kept), [Sample(at, at) for at in range(695, 1000, 5)])
 
     def test_explain_is_there(self):
         """One function says why, for Deferreds and views alike."""

@@ -1,8 +1,7 @@
 """The read model: ``broker.view()``. Each of its answers takes a few bounded reads of the queue."""
 from __future__ import annotations
 
-import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from worq import const, pools
 from worq.errors import DecodeError, QueueError, TaskFailure
@@ -11,17 +10,30 @@ from worq.info import IGNORED, begun_at
 from worq.printable import line, lines, unescaped
 from worq.progress import Progress
 from worq.queue import base
-from worq.queue.base import Inspection
+from worq.queue.base import Inspection, Minute, Totals
 from worq.retry import Memo
+from worq.view.lately import by_minute, by_name, ended, patterns, samples
 from worq.view.pace import Sample, noted, pace
-from worq.view.records import Details, Overview, PoolRow, Running, WorkerRow
-from worq.view.shown import Redact, Show, show_value
+from worq.view.records import (
+    Arguments, Death, Details, MinuteRow, NameRow, Overview, Page, PoolRow, Row, Running, WorkerRow,
+)
+from worq.view.shown import Redact, Show, show_call, show_value
 
 __all__ = ['View']
 
 LIVE = [const.PENDING, const.SCHEDULED, const.ENQUEUED, const.PROCESSING]
 LINES = 100     # of a header that are shown, at most
+STEPS = 5       # pages of the queue that are looked at for one page here
+OFTEN = 5_000   # ms for which the numbers of the last hour are kept
 LONG = 'it is long, and so it was not looked at'
+
+
+class Hour(NamedTuple):
+    """What there was in the last one."""
+
+    at: int     #: the moment when it was asked for
+    ended: dict[str, int]
+    samples: list[Sample]
 
 
 class View:
@@ -40,7 +52,8 @@ class View:
     def __init__(self, broker: Any, redact: Redact | None = None) -> None:
         self.broker = broker
         self.redact = redact
-        self._samples: list[Sample] = []
+        self._samples: tuple[Sample, ...] = ()
+        self._last = Hour(-OFTEN, {}, [])
 
     def __repr__(self) -> str:
         return f'<View of {self.broker.backend.safe_url} [{line(self.broker.name)}]>'
@@ -50,25 +63,44 @@ class View:
     def overview(self) -> Overview:
         """The queue in numbers.
 
-        Whether it drains or grows is known from the second call on, half a second after the first
-        or later.
+        Whether it drains or grows is told by how many tasks were ready in the last five minutes,
+        while pools have run something, or since this was called before.
         """
-        backend = self.broker.backend
-        stats = backend.stats()
-        now = Sample(time.monotonic(), stats[const.ENQUEUED])
-        drain, grows = pace(self._samples, now)
-        noted(self._samples, now)
+        totals = self.totals()
+        stats = totals.stats
+        hour = self._hour(totals.now)
+        now = Sample(totals.now / 1000, stats[const.ENQUEUED])
+        drain, grows = pace(sorted([*hour.samples, *self._samples]), now)
+        self._samples = noted(self._samples, now)
         oldest = {word: None if ms is None else ms / 1000
-                  for word, ms in zip(const.PRIORITIES, backend.oldest())}
+                  for word, ms in zip(const.PRIORITIES, totals.oldest)}
         living = [pool for pool in self.pools() if pool.alive]
         running = [Running(worker.id, worker.name, worker.seconds, pool.id, worker.number)
                    for pool in living for worker in pool.workers if worker.id]
         return Overview(
-            line(self.broker.name), line(backend.safe_url), engine(self.broker.url),
-            {state: stats[state] for state in LIVE}, oldest, drain, grows,
-            {name: count for name, count in stats.items() if name not in LIVE},
+            line(self.broker.name), line(self.broker.backend.safe_url), engine(self.broker.url),
+            {state: stats[state] for state in LIVE}, oldest, self._due(stats, totals.now), drain,
+            grows, hour.ended, {name: count for name, count in stats.items() if name not in LIVE},
             len(living), sum(pool.size for pool in living), len(running),
             max(running, key=lambda each: each.seconds, default=None))
+
+    def totals(self) -> Totals:
+        """How the queue stands, and what has been counted ever, as the queue tells it."""
+        found: Totals = self.broker.backend.totals()
+        return found
+
+    def minutes(self, hours: float = 1, name: str = '') -> tuple[MinuteRow, ...]:
+        """What there was in each of the last minutes in which pools have told anything.
+
+        :param hours: eight at most.
+        :param name: of tasks: ``'mail.send'``, or ``'mail.*'``, or several with commas in between;
+            empty: any.
+        """
+        return by_minute(self._minutes(hours), patterns(name))
+
+    def names(self, hours: float = 1, name: str = '') -> tuple[NameRow, ...]:
+        """What there was in these hours by the names of tasks, what took most time first."""
+        return by_name(self._minutes(hours), patterns(name))
 
     def pools(self) -> list[PoolRow]:
         """The pools, and what their workers do: those that are alive first, by host."""
@@ -78,6 +110,33 @@ class View:
     def queues(self) -> list[str]:
         """The names of the queues at this address, as far as that is known."""
         return sorted(map(line, {*self.broker.backend.queues(), self.broker.name}))
+
+    # -- many tasks -----------------------------------------------------------
+
+    def tasks(self, state: str, name: str = '', newest: bool = True, cursor: str = '',
+              count: int = 50) -> Page:
+        """Tasks that are in a state, a page of them.
+
+        Of those that failed, expired or were cancelled the last ten thousand are known, of those
+        that succeeded what pools have told of lately. What moves meanwhile may be missed, or come
+        twice. A page may have few tasks, or none, where others are looked through to find them.
+
+        :param state: a word of ``worq.const.STATES``.
+        :param name: of tasks: ``'mail.send'``, or ``'mail.*'``, or several with commas in between;
+            empty: any.
+        :param newest: the newest first; else the oldest, or what is next.
+        :param cursor: that of the page before.
+        :param count: tasks in it, at most.
+        :raises ValueError: for a state that is none.
+        """
+        rows: list[base.Row] = []
+        for _ in range(STEPS):
+            more, cursor = self.broker.backend.scan(
+                state, patterns(name), newest, cursor, min(count - len(rows), const.ROWS))
+            rows += more
+            if not cursor or len(rows) >= count:
+                break
+        return Page(tuple(map(shown_row, rows)), cursor)
 
     # -- one task -------------------------------------------------------------
 
@@ -101,6 +160,7 @@ class View:
         progress = Progress.decode(found.progress) if found.progress else None
         times = found.times
         outcome = self._outcome(id, name, found, arguments)
+        size, args, sources = self._message(id, name, found, arguments)
         return Details(
             line(id), name, found.state, moment(times.put), moment(times.ready), begun,
             moment(times.ended), span(found.due), span(found.expires), times.attempt,
@@ -108,7 +168,9 @@ class View:
             None if progress is None else progress._replace(text=line(progress.text))._asdict(),
             found.open, tuple(map(line, [found.target] if found.target else found.arguments)),
             line(found.target), line(found.gate), times.peak or None, times.skipped,
-            tuple(map(line, header[1:LINES + 1])), self._errors(id, found), *outcome,
+            tuple(map(line, header[1:LINES + 1])), size, args, sources,
+            tuple(Death(moment(at), line(pool), line(text)) for at, pool, text in found.deaths),
+            self._errors(id, found), *outcome,
             explain(self.broker, id, name),
             line(IGNORED if found.ignored else found.lost))
 
@@ -118,6 +180,19 @@ class View:
         return explain(self.broker, id, 'the task')
 
     # -- parts --
+
+    def _minutes(self, hours: float) -> list[Minute]:
+        found: list[Minute] = self.broker.backend.minutes(
+            min(max(round(hours * 60), 1), const.MINUTES))
+        return found
+
+    def _hour(self, now: int) -> Hour:
+        """The last hour; it is asked for now and then, by whoever looks each second."""
+        kept = self._last
+        if not kept.at <= now < kept.at + OFTEN:
+            minutes = self._minutes(1)
+            self._last = kept = Hour(now, ended(minutes), samples(minutes, now))
+        return kept
 
     def _found(self, id: str) -> tuple[str, Inspection | None]:
         """A task by its id, or by what is shown of it; and the id that it has."""
@@ -139,6 +214,30 @@ class View:
             return None, None, None
         return (begun_at(id, found, told), worker.number,
                 worker.seconds if worker.id == id else None)
+
+    def _message(self, id: str, name: str, found: Inspection,
+                 show: bool) -> tuple[int | None, Arguments | None, tuple[str, ...]]:
+        """How long its arguments are, and what; and which tasks are among them."""
+        if found.state in const.ENDS.values():
+            return None, None, ()
+        content, = self.broker.backend.message([id])
+        if content is None or content.nonce != found.nonce:   # it has ended meanwhile
+            return None, None, ()
+        if not show:
+            args = None
+        elif len(content.body) < content.size:
+            args = Arguments((), {}, f'{content.size:,} bytes are too many to be shown')
+        else:
+            args = show_call(self.broker.codec, id, content.nonce, content.header, content.body,
+                             Show(name, self.redact))
+        return content.size, args, tuple(map(line, content.arguments))
+
+    def _due(self, stats: dict[str, int], now: int) -> float | None:
+        """In how many seconds the next one is due."""
+        if not stats[const.SCHEDULED]:
+            return None
+        rows, _ = self.broker.backend.scan(const.SCHEDULED, count=1)
+        return max(rows[0].due - now, 0) / 1000 if rows else None
 
     def _errors(self, id: str, found: Inspection) -> tuple[str, ...]:
         """Those of earlier attempts."""
@@ -181,6 +280,11 @@ def pool_row(pool: pools.Pool) -> PoolRow:
         pool.id, pool.kind, pool.host, pool.pid, pool.version, pool.seen, pool.alive, pool.size,
         sum(bool(worker.id) for worker in workers), pool.stuck, line(pool.broken),
         None if pool.tasks is None else tuple(map(line, pool.tasks)), tuple(workers))
+
+
+def shown_row(row: base.Row) -> Row:
+    return Row(line(row.id), line(row.name), row.state, moment(row.since), moment(row.due),
+               line(row.pool), row.attempt)
 
 
 def engine(url: str) -> str:

@@ -36,9 +36,8 @@ def pace(samples: Sequence[Sample], now: Sample) -> Pace:
     return Pace(grows=rate * 60) if rate > 0 else Pace(drain=now.ready / -rate)
 
 
-def noted(samples: list[Sample], now: Sample) -> None:
-    """Keep a sample among others, of which there are as many as it takes."""
-    if not samples or now.at - samples[-1].at >= APART:
-        samples.append(now)
-        while samples[0].at < now.at - LATELY:
-            del samples[0]
+def noted(samples: tuple[Sample, ...], now: Sample) -> tuple[Sample, ...]:
+    """These samples with another one, if there is none of just now, and without those too old."""
+    if samples and now.at - samples[-1].at < APART:
+        return samples
+    return (*(sample for sample in samples if sample.at >= now.at - LATELY), now)

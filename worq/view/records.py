@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-__all__ = ['Overview', 'Running', 'PoolRow', 'WorkerRow', 'Details', 'Arguments', 'plain']
+__all__ = ['Overview', 'Running', 'PoolRow', 'WorkerRow', 'Row', 'Page', 'Details', 'Death',
+           'Arguments', 'Work', 'MinuteRow', 'NameRow', 'plain']
 
 
 class Running(NamedTuple):
@@ -28,8 +29,10 @@ class Overview(NamedTuple):
     engine: str                      #: ``'memory'``, ``'sqlite'`` or ``'redis'``
     sizes: dict[str, int]            #: how many tasks are in each state that is no end
     oldest: dict[str, float | None]  #: by priority: for how long the oldest has been ready
+    due: float | None                #: in how many seconds the next one is due
     drain: float | None              #: in how many seconds what is ready will be done, as it goes
     grows: float | None              #: ... or by how many tasks a minute it grows
+    ended: dict[str, int]            #: how many ended in the last hour, by the word for how
     totals: dict[str, int]           #: since the queue began: ends, and more of ``stats``
     pools: int                       #: that are alive ...
     workers: int                     #: ... how many workers they have ...
@@ -67,6 +70,33 @@ class PoolRow(NamedTuple):
     workers: tuple[WorkerRow, ...]
 
 
+class Row(NamedTuple):
+    """A task in a list."""
+
+    id: str
+    name: str
+    state: str
+    since: float | None       #: since when it is ready, has been taken, or had ended; else when put
+    due: float | None         #: when it is due, if that is later
+    pool: str                 #: that has it, or has run it last
+    attempt: int              #: from 1
+
+
+class Page(NamedTuple):
+    """Some tasks, and how to ask for more."""
+
+    rows: tuple[Row, ...]
+    cursor: str               #: for the next page; empty: there is none
+
+
+class Death(NamedTuple):
+    """A delivery whose worker was lost."""
+
+    moment: float | None
+    pool: str                 #: that had it
+    text: str                 #: how it died
+
+
 class Arguments(NamedTuple):
     """The arguments of a call, as texts; nothing was loaded for them."""
 
@@ -100,6 +130,10 @@ class Details(NamedTuple):
     peak: int | None = None                #: bytes of memory that its worker has had, at most
     skipped: int = 0                       #: failed arguments that were left out
     options: tuple[str, ...] = ()          #: lines of its header, as ``retries 3``
+    size: int | None = None               #: bytes of its arguments, while it is not completed
+    arguments: Arguments | None = None    #: ... and what they are
+    sources: tuple[str, ...] = ()         #: ... and the ids of the tasks among them, done or not
+    deaths: tuple[Death, ...] = ()        #: deliveries that were lost, the last one last
     errors: tuple[str, ...] = ()           #: of earlier attempts
     result: str = ''                       #: the value, as text; nothing was loaded for it
     error: str = ''                        #: of a failure
@@ -107,6 +141,45 @@ class Details(NamedTuple):
     origin: str = ''                       #: the id of the task whose failure, or value, it is
     explain: str = ''                      #: in words
     note: str = ''                         #: what is not known, and why
+
+
+class Work(NamedTuple):
+    """What tasks came to in some time, as pools and the queue have counted; spans are seconds.
+
+    An attempt ends in a value, a failure or another attempt. How long half of them took, or nearly
+    all, is known about.
+    """
+
+    success: int
+    failed: int
+    expired: int
+    cancelled: int
+    retried: int                 #: attempts that failed, and were followed by another
+    attempts: int
+    run_sum: float               #: what they took together ...
+    run_mean: float | None       #: ... and in the mean
+    run_median: float | None     #: half of them took this at most ...
+    run_95: float | None         #: ... and 95 of 100 this
+    wait_mean: float | None      #: for how long they had been ready before a pool took them
+    wait_median: float | None
+    wait_95: float | None
+    slow: str                    #: the id of one of those that took longest ...
+    slow_seconds: float | None   #: ... and how long that took
+
+
+class MinuteRow(NamedTuple):
+    """A minute, as far as pools have told of it."""
+
+    at: float                    #: when it began
+    sizes: dict[str, int]        #: how many tasks were in each state when pools told last
+    work: Work
+
+
+class NameRow(NamedTuple):
+    """The tasks of one name."""
+
+    name: str
+    work: Work
 
 
 def plain(value: Any) -> Any:
