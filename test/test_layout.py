@@ -18,6 +18,7 @@ LATE = {
     ('worq/pool/children/child.py', 'ctypes'), ('worq/pool/children/child.py', 'worq.queue'),
     ('worq/pool/children/child.py', 'worq.queue.memory'),
     ('worq/pool/process/__init__.py', 'worq.pool.process'),
+    ('worq/pool/aio/__init__.py', 'worq.pool.aio'), ('worq/pool/aio/child.py', 'uvloop'),
     ('worq/pool/children/watchdog.py', 'faulthandler'),
     ('worq/pool/interrupt.py', 'asyncio'), ('worq/pool/run.py', 'asyncio'),
     ('worq/pool/loop.py', 'asyncio'), ('worq/pool/loop.py', 'concurrent.futures'),

@@ -14,7 +14,9 @@ import worq
 from test.broker_case import BrokerCase, on_every_queue
 from worq import DecodeError, EncodeError, Task, current_task
 from worq.codec import Codec
-from worq.pool.children import child
+from worq.pool.children import begin, child
+from worq.pool.children.protocol import INIT
+from worq.pool.children.respawn import one_line
 from worq.pool.process import WorkerPool
 from worq.pool.run import Free, run
 
@@ -210,15 +212,16 @@ class Inits(unittest.TestCase):
     def test_in_the_child(self):
         """What else does not fit a child tells, and how it is called; but not of its own errors."""
         def data(init):
-            return pickle.dumps({'preparation': None, 'url': 'memory://', 'place': '',
-                                 'init': pickle.dumps((init, (), {}))})
-        with mock.patch.object(child, 'prepare'):
+            return [INIT, pickle.dumps({'preparation': None, 'url': 'memory://', 'place': '',
+                                        'init': pickle.dumps((init, (), {}))}), b'q']
+        with mock.patch.object(begin, 'prepare'):
             with self.assertRaises(TypeError) as caught:
-                child.begin(data(init_by_name), 'q', True)
-            self.assertEqual(caught.exception.__notes__, [child.CALLED])
-            self.assertIn('init_func(url, *init_args', child.one_line(caught.exception))
+                begin.made(data(init_by_name), True)
+            self.assertEqual(caught.exception.__notes__, [begin.CALLED])
+            self.assertIn('init_func(url, *init_args', one_line(caught.exception))
             with self.assertRaises(TypeError) as caught:
-                child.begin(data(io.StringIO), 'q', True)   # returns no broker
+                first = data(io.StringIO)
+                begin.checked(begin.made(first, True), first)   # returns no broker
             self.assertFalse(hasattr(caught.exception, '__notes__'))
 
     def test_where_tasks_are_exposed(self):

@@ -144,6 +144,8 @@ class Explanation:
             lines.append(f'  That pool was last heard of {span(int(pool.seen * 1000))} ago.')
         elif worker is not None:
             lines += self._worker(id, worker)
+        if pool and pool.alive and pool.blocked:
+            lines.append(f'  In that pool {pool.blocked}.')
         if progress is not None:
             lines.append('  ' + report(progress))
         return lines + self._past(id, found)

@@ -39,7 +39,7 @@ class Pool(NamedTuple):
     """A pool, as ``broker.pools()`` tells of it. What it has not told is empty, or 0."""
 
     id: str
-    kind: str                     #: ``'thread'`` or ``'process'``
+    kind: str                     #: ``'thread'``, ``'process'`` or ``'aio'``
     host: str
     pid: int
     engine: str                   #: of the queue that it works on, as ``'redis'``
@@ -49,6 +49,7 @@ class Pool(NamedTuple):
     workers: tuple[Worker, ...]   #: of many those that do something, and some of the others
     tasks: tuple[str, ...] | None  #: the names of the tasks that it can run; None: not told (yet)
     broken: str                   #: why none of its workers could begin, as long as that is so
+    blocked: str = ''             #: which event loop is blocked, by whom and where, if one is
 
     @property
     def alive(self) -> bool:
@@ -118,7 +119,8 @@ def read(id: str, info: Mapping[str, str], url: str = '') -> Pool:
         line(id), line(info.get('kind', '')), line(info.get('host', '')), number('pid'),
         url.partition(':')[0].partition('+')[0], line(info.get('version', '')), seen / 1000,
         number('size'), _read_workers(info.get('workers', '') or '[]', seen),
-        None if names is None else tuple(names.split('\n')), info.get('broken', ''))
+        None if names is None else tuple(names.split('\n')), info.get('broken', ''),
+        line(info.get('blocked', '')))
 
 
 def live(found: Mapping[str, Mapping[str, str]], url: str = '') -> list[Pool]:

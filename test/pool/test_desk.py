@@ -14,7 +14,7 @@ from worq import get_broker
 from worq.codec import Codec
 from worq.errors import QueueError
 from worq.pool.base import Desk, started
-from worq.pool.children import watchdog, worker
+from worq.pool.children import protocol, watchdog, worker
 from worq.pool.process import WorkerPool
 from worq.pool.children.manager import Manager
 from worq.pool.children.protocol import Page
@@ -320,7 +320,7 @@ class ManagerTest(unittest.TestCase):
 
     def test_frames_of_bounded_length(self):
         """Tasks that are too long for one frame go in several; one too long for any fails."""
-        with mock.patch.object(worker, 'FRAME', 30_000), \
+        with mock.patch.object(protocol, 'FRAME', 30_000), \
                 mock.patch('worq.pool.children.manager.MOST', 100_000), \
                 self.assertLogs('worq', 'DEBUG'), \
                 WorkerPool(self.broker, init, (self.name,), workers=1):

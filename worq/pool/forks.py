@@ -13,8 +13,7 @@ import signal
 import sys
 import threading
 import traceback
-from types import CoroutineType
-from typing import Any, NoReturn
+from typing import Any, Coroutine, NoReturn
 
 __all__ = ['Handlers', 'generation', 'leave', 'only_here']
 
@@ -136,7 +135,7 @@ def leave(error: BaseException | None) -> NoReturn:
         os._exit(code & 0xff)
 
 
-async def only_here(coroutine: CoroutineType[Any, Any, Any]) -> Any:
+async def only_here(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Await it; a copy of this process does not come back from there.
 
     Here, and not when its event loop is done: to close that in the copy would take

@@ -10,7 +10,7 @@ import sys
 from threading import Thread, get_ident
 import time
 from types import CoroutineType, FrameType
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Coroutine
 
 from worq.current import Control, CurrentTask, overtime
 from worq.printable import logger
@@ -23,7 +23,7 @@ from worq.shield import Shield
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ['GRACE', 'Interrupter', 'rouse']
+__all__ = ['GRACE', 'OWN', 'Interrupter', 'rouse']
 
 log = logger(__name__)
 
@@ -48,7 +48,7 @@ class Interrupter(Control, Shield):
         self._wakes: list[Callable[[], object] | None] = []   # of the shields that are up
         self._main: asyncio.Task[Any] | None = None      # while it is a coroutine
         self._sealed = False  # the code of its event loop runs, which nothing must be raised in
-        self._loop = Loop()
+        self._loop: Loop | None = None
 
     # 1. -- the task ----------------------------------------------------------
 
@@ -122,18 +122,20 @@ class Interrupter(Control, Shield):
     # 3. -- coroutines --------------------------------------------------------
 
     def complete(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
-        outer = self._complete(coroutine)
+        outer = self.awaited(coroutine)
         try:
             # The loop goes on to the next task, and so does asyncio, which is loaded with the
             # first one: it is a third of what a child imports before its first task.
             self._seal()
-            return self._loop.run(outer)
+            loop = self._loop = self._loop or Loop()
+            return loop.run(outer)
         finally:
             outer.close()   # if they were interrupted before they had begun
             coroutine.close()
             self._unseal()
 
-    async def _complete(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
+    async def awaited(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Await the task's coroutine, in a task of asyncio that is interrupted for it."""
         import asyncio
         try:
             self._enter(asyncio.current_task())
@@ -155,7 +157,8 @@ class Interrupter(Control, Shield):
 
     def close(self) -> None:
         """The worker ends, and so does its event loop. In the worker's own thread."""
-        self._loop.close()
+        if self._loop is not None:
+            self._loop.close()
 
     def _seal(self) -> None:
         self._sealed = True
@@ -183,14 +186,14 @@ class Interrupter(Control, Shield):
             return False
         frame: FrameType | None = sys._getframe()
         while frame is not None:
-            if frame.f_code is _OWN:
+            if frame.f_code is OWN and frame.f_locals.get('self') is self:
                 return False
             frame = frame.f_back
         main.get_loop().call_soon_threadsafe(main.cancel)
         return True
 
 
-_OWN = Interrupter._complete.__code__   # below it on the stack is the coroutine's own code
+OWN = Interrupter.awaited.__code__   #: below it on the stack is the coroutine's own code
 
 
 def rouse(wake: Callable[[], object] | None) -> None:

@@ -6,13 +6,13 @@ answers an `Outcome`, so a pool's loop has no special cases.
 """
 from __future__ import annotations
 
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from itertools import islice
 import logging
 import time
 import traceback
 from types import CoroutineType, TracebackType
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any, Callable, Iterable, Iterator, NamedTuple, Protocol
 
 from worq import const, mistakes, retry, seals
 from worq.core import Broker
@@ -28,7 +28,7 @@ from worq.retry import Memo, Policy
 from worq.shield import running
 from worq.task import Deferred
 
-__all__ = ['run', 'runner']
+__all__ = ['Call', 'Run', 'contexts', 'run', 'runner']
 
 log = logger(__name__)
 
@@ -36,6 +36,13 @@ UNKNOWN = 'no such task'   # and no more, as in WorQ 1.x, whose programs compare
 MANY = 1_000   # exceptions in groups and chains, beyond which Python is not asked to format them
 SHOWN = 10     # ... of these
 BESIDE = 3   # members of a group of exceptions that an error names, besides the one that decides
+
+
+class Completes(Protocol):
+    """Of a `Control`, what a call needs."""
+
+    def complete(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
+        """Run the coroutine that the function has returned, and return its value."""
 
 
 class Free(Control):
@@ -84,18 +91,36 @@ def runner(broker: Broker, control: Control = FREE) -> Callable[[Delivery], Outc
 
     So no task sees what another has left in a ``ContextVar``: a user, a locale, an open batch.
     """
+    fresh = contexts()
+    return lambda delivery: fresh().run(run, broker, delivery, control)
+
+
+def contexts() -> Callable[[], Context]:
+    """What makes copies of the context that is in force now, for one task each."""
     base = copy_context()
     # The one value in the standard library that is changed in place: whoever has set a precision
     # before would share it with all tasks. Where nobody has, each begins without.
     decimals = [(var, value) for var, value in base.items() if var.name == 'decimal_context']
     if not decimals:
-        return lambda delivery: base.copy().run(run, broker, delivery, control)
+        return base.copy
 
-    def with_decimals(delivery: Delivery) -> Outcome:
+    def with_decimals() -> Context:
+        context = base.copy()
         for var, value in decimals:
-            var.set(value.copy())
-        return run(broker, delivery, control)
-    return lambda delivery: base.copy().run(with_decimals, delivery)
+            context.run(var.set, value.copy())
+        return context
+    return with_decimals
+
+
+class Call(NamedTuple):
+    """A call that has been read."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kw: dict[str, Any]
+    task: CurrentTask
+    limit: float | None      # seconds that it may take
+    will: Outcome | None     # what it comes to then, if it has to be killed
 
 
 class Run:
@@ -114,6 +139,25 @@ class Run:
         self.nonce = delivery.token[:const.NONCE].decode('ascii')
 
     def outcome(self, control: Control) -> Outcome:
+        call = self.prepare(control)
+        if isinstance(call, Outcome):
+            return call
+        here = running.set(call.task)
+        try:
+            try:
+                control.begin(call.task, call.limit, call.will)
+                value = self.call(control, call.function, call.args, call.kw)
+            finally:
+                control.end()
+        except BaseException as err:
+            control.end()   # again: what interrupts the task may have hit the first before it began
+            return self.failed(err, call, 2)   # frames: this one and that of `call`
+        finally:
+            running.reset(here)
+        return self.encode(value)
+
+    def prepare(self, control: Control) -> Call | Outcome:
+        """Read the call; or what it comes to without one."""
         if self.delivery.memo and seals.is_seal(self.delivery.memo):
             return self._sign_anew()
         function = self.broker.tasks.get(self.name)
@@ -138,22 +182,7 @@ class Run:
             late = TaskTimeout(self.name, self.broker.name, task.id, overtime(limit))
             will = self._after(late, '', quiet=True)
             task.deadline = time.monotonic() + limit
-        here = running.set(task)
-        try:
-            try:
-                control.begin(task, limit, will)
-                value = self._call(control, function, args, kw)
-            finally:
-                control.end()
-        except BaseException as err:
-            control.end()   # again: what interrupts the task may have hit the first before it began
-            # two frames are our own: this one and that of _call
-            begin = err.__traceback__ and err.__traceback__.tb_next
-            return self._after(err, _trace(err, begin and begin.tb_next),
-                               hint=mistakes.option_among(err, kw, self.name) if kw else '')
-        finally:
-            running.reset(here)
-        return self._encode(value)
+        return Call(function, args, kw, task, limit, will)
 
     # 1. -- read --------------------------------------------------------------
 
@@ -200,13 +229,13 @@ class Run:
         else:
             skipped = leave_out([*args, kw], self.values or ())
         if skipped.fatal is not None:
-            return self._encode(skipped.fatal)
+            return self.encode(skipped.fatal)
         if not skipped.number:
             return None
         self.skipped = skipped.number
         log.info('%s [%s:%s] runs without %d of its arguments, which failed: %s', self.name,
                  self.broker.name, line(self.delivery.id), skipped.number, skipped.first)
-        return self._encode(other) if pair else None
+        return self.encode(other) if pair else None
 
     def _sign_anew(self) -> Outcome:
         """Its value has come along many tail calls, and is not signed yet as its own."""
@@ -221,7 +250,7 @@ class Run:
 
     # 2. -- call --------------------------------------------------------------
 
-    def _call(self, control: Control, function: Callable[..., Any], args: tuple[Any, ...],
+    def call(self, control: Completes, function: Callable[..., Any], args: tuple[Any, ...],
               kw: dict[str, Any]) -> Any:
         here = forks.generation
         try:
@@ -246,7 +275,7 @@ class Run:
 
     # 3. -- encode ------------------------------------------------------------
 
-    def _encode(self, value: object) -> Outcome:
+    def encode(self, value: object) -> Outcome:
         broker, (id, token) = self.broker, self.delivery[:2]
         if isinstance(value, TaskFailure):  # an argument's, say, that it hands on
             return self.failure(value.error, trace=value.traceback)
@@ -266,6 +295,17 @@ class Run:
             return self.failure(_describe(err), trace=_trace(err))
 
     # 4. -- after an error ----------------------------------------------------
+
+    def failed(self, err: BaseException, call: Call, frames: int) -> Outcome:
+        """What an exception comes to that has come out of a call.
+
+        :param frames: how many of its traceback are our own.
+        """
+        begin = err.__traceback__
+        for _ in range(frames):
+            begin = begin and begin.tb_next
+        return self._after(err, _trace(err, begin), hint=mistakes.option_among(
+            err, call.kw, self.name) if call.kw else '')
 
     def _after(self, err: BaseException, trace: str, quiet: bool = False,
                hint: str = '') -> Outcome:

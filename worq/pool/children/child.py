@@ -5,8 +5,7 @@ another. Its first frame tells it how to begin, and is trusted, for it comes fro
 that started this one. If the queue is in the memory of that process, tasks ask for it there, and
 ANSWERS is the pipe on which they are answered; else it is -1.
 
-Duties: 1. begin: make this process one in which the parent's functions can be found; 2. work; 3.
-never outlive the parent, whatever the task does.
+Duties: 1. work; 2. never outlive the parent, whatever the task does.
 """
 from __future__ import annotations
 
@@ -15,9 +14,7 @@ from collections import deque
 from contextlib import suppress
 from itertools import count
 import os
-import pickle
 import resource
-import runpy
 import select
 import signal
 import sys
@@ -25,10 +22,9 @@ import threading
 import time
 from time import monotonic_ns
 import traceback
-import types
-from typing import Any, NoReturn
+from typing import Any, Callable, NoReturn
 
-from worq import SCHEMES, codec, streams
+from worq import streams
 from worq.core import Broker
 from worq.current import CurrentTask
 from worq.errors import QueueError
@@ -38,22 +34,20 @@ from worq.pool import forks
 from worq.pool.forks import Handlers
 from worq.pool.interrupt import Interrupter, rouse
 from worq.pool.children import watchdog
+from worq.pool.children.begin import checked, made, prepare, unpickle
 from worq.pool.children.respawn import one_line
 from worq.pool.children.frames import CHUNK, FrameError, Reader, pack
 from worq.pool.children.protocol import (
-    ASK, BROKEN, INIT, LIMIT, OUTCOMES, PROGRESS, READY, WAITS, Page, pack_outcome, unpack_tasks,
+    ASK, BROKEN, LIMIT, OUTCOMES, PROGRESS, READY, WAITS, Page, pack_outcome, unpack_tasks,
 )
 from worq.pool.run import runner
 from worq.progress import Progress
-from worq.queue import lazy
 from worq.queue.base import Outcome
 
-__all__ = ['main', 'start', 'main_script', 'preparation', 'prepare']
+__all__ = ['Child', 'main', 'peak_memory', 'start']
 
 log = logger(__name__)
 
-CALLED = ('init_func is called with the address of the queue, as '
-          'init_func(url, *init_args, **init_kwargs)')
 FLUSH = 0.002       # seconds that an outcome waits for those of the tasks behind it
 FLUSH_NS = 2_000_000   # ... the same in ns
 SELDOM = 0.1        # seconds, when a task takes long
@@ -61,118 +55,7 @@ SELDOM_NS = 100_000_000   # ns between two looks at the peak of memory
 NEWS = 0.5          # seconds between two looks at a task's progress
 
 
-# 1. -- begin ---------------------------------------------------------------------
-
-def preparation() -> dict[str, Any]:
-    """What a child must know of this process to find the same functions.
-
-    (In the manner of ``multiprocessing.spawn``.)
-    """
-    name, path = main_script()
-    return {
-        'path': [entry or os.getcwd() for entry in sys.path],
-        'argv': list(sys.argv),
-        'main_name': name,
-        'main_path': path,
-    }
-
-
-def main_script() -> tuple[str | None, str | None]:
-    """The main script of this process, for `load_main`: the name of its module, or else a path.
-
-    None and None if no other process can load it: it came from a terminal, a notebook, ``-c`` or
-    a pipe.
-    """
-    main = sys.modules['__main__']
-    spec = getattr(main, '__spec__', None)
-    if spec is not None and spec.name != '__main__':
-        return spec.name, None   # python -m module, or -m package: then it is package.__main__
-    archive = getattr(spec and spec.loader, 'archive', None)   # of a zip file that was started
-    path = archive or getattr(main, '__file__', None)
-    if not path or not os.path.isfile(path) or path.startswith(('/dev/', '/proc/')):
-        return None, None
-    return None, os.path.abspath(path)
-
-
-def prepare(data: dict[str, Any]) -> None:
-    """Make this process like the one that `data` describes."""
-    sys.path[:] = data['path']
-    sys.argv[:] = data['argv']
-    codec.main_loader = lambda: load_main(data['main_name'], data['main_path'])
-
-
-#: Set while a child imports the main script of its parent, which must not start pools then.
-loading_main = False
-
-
-def load_main(name: str | None, path: str | None) -> None:
-    """Make the parent's ``__main__`` this process's, without what its guard holds back."""
-    global loading_main
-    this = sys.modules['__main__']
-    module = types.ModuleType('__mp_main__')
-    loading_main = True
-    try:
-        if name is not None:
-            content = runpy.run_module(name, run_name='__mp_main__', alter_sys=True)
-        elif path is not None:
-            content = runpy.run_path(path, run_name='__mp_main__')
-        else:
-            return  # there is nothing to load
-    finally:
-        loading_main = False
-    module.__dict__.update(content)
-    for value in content.values():
-        call_it_main(value)
-    sys.modules['__main__'] = sys.modules['__mp_main__'] = module
-    module.__worq_child__ = this  # type: ignore[attr-defined]  # so that it is not collected
-
-
-def call_it_main(value: Any) -> None:
-    """Have pickles name a class or function by ``__main__``, which their readers can find."""
-    if isinstance(value, (type, types.FunctionType)) and value.__module__ == '__mp_main__':
-        value.__module__ = '__main__'
-        for inner in list(vars(value).values()):
-            call_it_main(inner)
-
-
-def unpickle(data: bytes) -> Any:
-    """Load what the parent sent, with what it names of its main script."""
-    for again in True, False:
-        try:
-            return pickle.loads(data)
-        except AttributeError as error:
-            if not again or codec.main_loader is None:
-                error.add_note('a worker process imports init_func, and what its arguments are '
-                               'made of: have them at the top level of a module, or of the '
-                               "script, outside of its `if __name__ == '__main__':`")
-                raise
-        # outside of the clause above, so that what the script raises has no other cause
-        codec.load_main()
-
-
-def begin(data: bytes, queue: str, asks: bool) -> Broker:
-    """Make the child's broker, as the pool's owner said."""
-    call = unpickle(data)
-    prepare(call['preparation'])
-    if not asks:
-        lazy.postpone(SCHEMES, call['url'], call['place'])
-    init, args, kw = unpickle(call['init'])
-    try:
-        broker = init(call['url'], *args, **kw)
-    except TypeError as error:
-        if error.__traceback__ and error.__traceback__.tb_next is None:   # of the call itself
-            error.add_note(CALLED)
-        raise
-    if not isinstance(broker, Broker):
-        raise TypeError(f'init_func must return a broker, and returned {broker!r}')
-    if broker.name != queue:
-        log.warning('init_func made a broker of the queue %r, and the pool is one of %r: '
-                    'give both the same name', broker.name, queue)
-        broker.move(queue)
-    return broker
-
-
-# 2. -- work ----------------------------------------------------------------------
+# 1. -- work ----------------------------------------------------------------------
 
 class ChildInterrupter(Interrupter):
     """Interrupts the child's task: the manager gives the order by the page and a signal."""
@@ -185,13 +68,12 @@ class ChildInterrupter(Interrupter):
 
     def begin(self, task: CurrentTask, limit: float | None, will: Outcome | None) -> None:
         if limit is not None and will is not None:
-            # the manager counts from when it reads this
-            self.child.say([LIMIT, b'%d' % max(1, limit * 1000), *pack_outcome(will)])
+            self.child.say_limit(limit, will)
         super().begin(task, limit, will)
         self.obey()  # the order may have come before
 
-    def obey(self, *signal: object) -> None:
-        """The signal's handler: interrupt the task, if it is the one that is meant."""
+    def obey(self) -> None:
+        """Interrupt the task, if it is the one that is meant."""
         word = self.child.page.ordered
         if word:
             self.interrupt(word)
@@ -268,9 +150,48 @@ class Child:
 
     def say(self, parts: list[bytes]) -> None:
         """Send a frame among those of the watcher."""
-        frame = pack(parts)
+        self.say_packed(pack(parts))   # packed outside of the lock
+
+    def say_packed(self, frame: bytes) -> None:
+        """Send a frame."""
         with self._lock:
             self.write(frame)
+
+    def say_limit(self, limit: float, will: Outcome) -> None:
+        """A task begins that has a time limit: the manager counts from when it reads this."""
+        self.say([LIMIT, b'%d' % max(1, limit * 1000), *pack_outcome(will)])
+
+    def told_broken(self, error: BaseException | None) -> bool:
+        """After ``init_func``: tell the manager why it has not worked, if so."""
+        if forks.generation:
+            forks.leave(error)   # a copy, that init_func has made
+        if error is not None:
+            text = ''.join(traceback.format_exception(error))
+            self.say([BROKEN, one_line(error).encode('utf-8', 'replace'),
+                      text.encode('utf-8', 'replace')])
+        return error is not None
+
+    def tell_ready(self, broker: Broker) -> None:
+        """It can run these."""
+        self.say([READY, *(name.encode() for name in broker.tasks)])
+
+    def live(self, first: list[bytes], asks: bool) -> int:
+        """Begin as the first frame says, and run what comes; returns the exit status."""
+        error: BaseException | None = None
+        try:
+            broker = checked(made(first, asks), first)
+        except BaseException as err:
+            error = err
+        if self.told_broken(error):
+            return 1
+        self.tell_ready(broker)
+        self.work(broker)
+        broker.close()
+        return 0
+
+    def obey(self, number: int, frame: Any) -> None:
+        """The handler of the signal by which the manager has it interrupt what runs."""
+        self.interrupter.obey()
 
     def work(self, broker: Broker) -> None:
         """Run what comes, until no more comes."""
@@ -350,7 +271,7 @@ class Child:
                 question.answered.set()
         return bool(data)
 
-    # 3. -- never outlive the parent ------------------------------------------
+    # 2. -- never outlive the parent ------------------------------------------
 
     def watch(self) -> None:
         """In a thread: leave when the manager's end of the pipe is gone; send what waits."""
@@ -454,8 +375,11 @@ def call() -> int:
     return 0
 
 
-def main(argv: list[str]) -> int:
-    """Be a child; returns the exit status."""
+def main(argv: list[str], kind: Callable[..., Child] = Child, paper: type[Page] = Page) -> int:
+    """Be a child; returns the exit status.
+
+    :param kind: of the child, and `paper` of the page.
+    """
     if argv == ['call']:
         return call()
     streams.fill()
@@ -467,8 +391,8 @@ def main(argv: list[str]) -> int:
     for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
         if signal.getsignal(number) != signal.SIG_IGN:   # as nohup has it: programs inherit that
             handlers.set(number, ignore)
-    child = Child(tasks_in, outcomes_out, Page(page), answers_in)
-    handlers.set(signal.SIGUSR1, child.interrupter.obey)
+    child = kind(tasks_in, outcomes_out, paper(page), answers_in)
+    handlers.set(signal.SIGUSR1, child.obey)
     watchdog.show(page)
     child.guard(parent)
     asks = answers_in >= 0
@@ -477,35 +401,19 @@ def main(argv: list[str]) -> int:
         from worq.queue.memory import queue as memory
         memory.elsewhere = lambda url, name: remote.TaskQueue(url, name, child.ask)
     try:
-        kind, data, queue = child.read()
+        first = child.read()
     except EOFError:   # the parent has thought better of it
         return 0
-    error: BaseException | None = None
-    try:
-        if kind != INIT:
-            raise ValueError('the first frame is not how to begin')
-        broker = begin(data, queue.decode(), asks)
-    except BaseException as err:
-        error = err
-    if forks.generation:
-        forks.leave(error)   # a copy, that init_func has made
-    if error is not None:
-        text = ''.join(traceback.format_exception(error))
-        child.say([BROKEN, one_line(error).encode('utf-8', 'replace'),
-                   text.encode('utf-8', 'replace')])
-        return 1
-    child.say([READY, *(name.encode() for name in broker.tasks)])
-    child.work(broker)
-    broker.close()
-    return 0
+    return child.live(first, asks)
 
 
-def start(argv: list[str]) -> NoReturn:
+def start(argv: list[str], kind: Callable[..., Child] = Child, paper: type[Page] = Page,
+          ) -> NoReturn:
     """Be a child, and end."""
     sys.modules['__main__'].__loader__ = None   # that of -c warns if an error shows the module
     code = 1
     try:
-        code = main(argv)
+        code = main(argv, kind, paper)
     except BaseException:
         traceback.print_exc()
     atexit._run_exitfuncs()  # what tasks and libraries wish to have done at the end

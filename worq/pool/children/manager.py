@@ -23,7 +23,9 @@ from worq.pool.children.frames import MOST
 from worq.pool.children.watchdog import Heads
 from worq.pool.children.heartbeat import Heartbeat
 from worq.pool.children.naming import Naming
-from worq.pool.children.worker import Done, Worker, too_long, weight
+from worq.pool.children.protocol import too_long, weight
+from worq.pool.children.notes import Done
+from worq.pool.children.worker import Worker
 from worq.pool.worklog import WorkLog, named
 from worq.queue.base import Delivery, Outcome, TaskQueue
 from worq.queue.remote import answer
@@ -52,9 +54,13 @@ class Manager:
     :param codec: of the broker's.
     """
 
+    KIND = 'process'   #: of the pool, as it tells others
+    each = 1           #: how many tasks a child runs at a time
+
     def __init__(self, backend: TaskQueue, spawn: Callable[[], Worker], workers: int,
                  max_tasks: int | None, grace: float, label: str, codec: Codec) -> None:
-        self.desk = Desk(backend, LEASE, self._look, self.wake, 'process', workers)
+        self.desk = Desk(backend, LEASE, self._look, self.wake, self.KIND,
+                         workers * self.each)
         self.spawn = spawn
         self.target = workers
         self.max_tasks = max_tasks
@@ -122,12 +128,11 @@ class Manager:
         for worker in self.workers:
             if worker.revoked is not None:
                 until = min(until, now + (0.001 if now - worker.revoked[1] < PATIENCE else HORIZON))
-            elif len(worker.sent) > 1 or worker.blocked and not worker.sent:
+            elif worker.backed_up or worker.blocked and not worker.sent:
                 until = min(until, now + HORIZON)
         if self._backlog:
             until = min(until, self._backlog[0][1] + PATIENCE)
-        if self._logs and any(worker.sent and worker.said < worker.sent[0][0]
-                                for worker in self.workers):
+        if self._logs and any(worker.unsaid for worker in self.workers):
             until = min(until, now + UNSAID)   # it begins just now
         if self._respawn.again_at > self.turned and self._missing():  # else they have been hired
             until = min(until, self._respawn.again_at)
@@ -207,7 +212,8 @@ class Manager:
     def _look(self) -> None:
         """Before each beat, whichever thread it comes from."""
         now = time.monotonic()
-        self._report.look([worker.doing(now) for worker in list(self.workers)])
+        self._report.look([
+            one for worker in list(self.workers) for one in worker.all_doing(now)])
 
     # 3. -- mend --------------------------------------------------------------
 
@@ -221,9 +227,9 @@ class Manager:
                     continue
             if worker.leaving:
                 self._hold_back(worker, now)
-            if self._logs and worker.sent and worker.said < worker.sent[0][0]:
+            if self._logs and worker.unsaid:
                 self._say(worker)
-            if worker.limit is not None or worker.order is not None:
+            if worker.watched:
                 look = worker.watch_over(now)
                 if look is not None:
                     self._watch_at = min(look, self._watch_at or look)
@@ -236,7 +242,7 @@ class Manager:
                 self._take_back(worker.recover(now), now)
                 while worker.disputed and worker.revoked is None:   # it has begun, or never will
                     token, word = worker.disputed.popitem()
-                    if (running := worker.running()) is not None and running.token == token:
+                    if worker.runs(token) is not None:
                         self._disown(token, word)
             elif worker.sent and worker.stuck_for(now) > PATIENCE:
                 worker.revoke(now)
@@ -325,7 +331,7 @@ class Manager:
         if self._renewal is not None:
             begin, self._renewal = self._renewal, None
             begin()
-            self.desk.tell('size', str(self.target))
+            self.desk.tell('size', str(self.target * self.each))
             self._generation += 1
             self._elders = sum(worker.ready for worker in self.workers)
             self._respawn.again_at = now
@@ -352,7 +358,7 @@ class Manager:
     @staticmethod
     def _hold_back(worker: Worker, now: float) -> None:
         """It may finish what it runs; what it has not begun comes back."""
-        if len(worker.sent) > 1 or worker.sent and worker.running() is None:
+        if worker.has_unbegun:
             worker.revoke(now)
 
     # 5. -- turn and deal -----------------------------------------------------
@@ -442,17 +448,14 @@ class Manager:
         """A task is not ours any more: nobody here must go on with it."""
         now = time.monotonic()
         for worker in self.workers:
-            running = worker.running()
-            if running is not None and running.token == token:
+            running = worker.runs(token)
+            if running is not None:
+                told = worker.disown(token, word, now)
                 log.info('%s: %s was %s, and worker %d is %s', self.label,
                          named(running.header, running.id), word, worker.pid,
-                         'told' if word == 'cancelled' else 'killed')
-                if word == 'cancelled':
-                    worker.interrupt(word, token, now)
+                         'told' if told else 'killed')
+                if told:
                     self._watch_at = now
-                else:
-                    worker.disowned = True
-                    worker.kill()
             elif any(delivery.token == token for _, delivery in worker.sent):
                 worker.disputed[token] = word
                 worker.revoke(now)  # the others come back with it, and it is sorted out there

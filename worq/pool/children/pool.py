@@ -17,7 +17,7 @@ from worq.latch import JoinableThread
 from worq.lock import Lock
 from worq.printable import logger
 from worq.pool.base import Error, check_broker, check_schema
-from worq.pool.children import child
+from worq.pool.children import begin
 from worq.pool.children.frames import pack
 from worq.pool.children.watchdog import Watchdog
 from worq.pool.children.manager import Manager
@@ -123,7 +123,7 @@ class ChildPool:
         const.check_timeout(timeout)
         if handle_sigterm:
             return self._serve(timeout)
-        if child.loading_main:
+        if begin.loading_main:
             raise Error(
                 'a pool is started while a worker process imports the main script: put what '
                 "starts it under `if __name__ == '__main__':`")
@@ -162,7 +162,7 @@ class ChildPool:
         """The frame that tells a child how to begin, and whether it asks us for its queue."""
         init = pickled((self.init_func, self.init_args, self.init_kwargs))
         data = pickle.dumps({
-            'preparation': child.preparation(), 'init': init, 'url': self.broker.url,
+            'preparation': begin.preparation(), 'init': init, 'url': self.broker.url,
             'place': self.broker.backend.place})
         first = pack([INIT, data, self.broker.name.encode()])
         return first, self.broker.url.startswith('memory:')
@@ -276,7 +276,7 @@ def pickled(call: tuple[Any, ...]) -> bytes:
         raise Error(f'a worker process could not find init_func or its arguments, for they '
                     f'cannot be pickled: {error}; init_func must be at the top level '
                     'of a module') from error
-    if pickler.of_main and child.main_script() == (None, None):
+    if pickler.of_main and begin.main_script() == (None, None):
         raise Error(f'no worker process could find {pickler.of_main!r}, which was defined in a '
                     'terminal, a notebook, by python -c or on standard input: put it into a '
                     'module, a file of its own, and import it from there (in a notebook a cell '

@@ -12,9 +12,9 @@ from typing import Any, Callable, Iterable
 from worq import const
 from worq.printable import logger
 from worq.pool.base import Error
-from worq.pool.children import child
+from worq.pool.children import begin
 from worq.pool.children.pool import ChildPool, pickled
-from worq.pool.children.worker import start_child
+from worq.pool.children.launch import start_child
 from worq.pool.forks import Handlers
 from worq.streams import pipe
 
@@ -211,7 +211,7 @@ def run_in_subprocess(func: Callable[..., Any], *args: Any, **kw: Any) -> Proces
 
     Kept for programs written for WorQ 1.x: tests of pools use it.
     """
-    data = pickle.dumps((child.preparation(), pickled((func, args, kw))))
+    data = pickle.dumps((begin.preparation(), pickled((func, args, kw))))
     popen = start_child(['call'], stdin=subprocess.PIPE)
     assert popen.stdin is not None
     with popen.stdin:

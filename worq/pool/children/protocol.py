@@ -12,19 +12,22 @@ import sys
 from typing import Iterable, Iterator, Sequence
 
 from worq import const
-from worq.pool.children.frames import FrameError
+from worq.pool.children.frames import MOST, FrameError
 from worq.queue.base import Argument, Delivery, Outcome
 
 __all__ = [
     'INIT', 'TASKS', 'READY', 'BROKEN', 'OUTCOMES', 'LIMIT', 'PROGRESS', 'WAITS',
     'ASK', 'ANSWER', 'Page',
-    'pack_tasks', 'unpack_tasks', 'pack_outcome', 'unpack_outcomes', 'unpack_limit',
+    'split', 'too_long', 'weight', 'pack_tasks', 'unpack_tasks', 'pack_outcome',
+    'unpack_outcomes', 'unpack_limit',
 ]
 
 INIT, TASKS = b'i', b't'                       # to a child
 READY, BROKEN, OUTCOMES = b'r', b'b', b'o'     # to the manager
 LIMIT, PROGRESS, WAITS = b'l', b'p', b'w'
 ASK, ANSWER = b'q', b'a'                       # the one to the manager, the other back
+
+FRAME = 64 << 20   # bytes of a frame of tasks, unless a single one is longer
 
 #: What a child may say that a task came to; the other words are the manager's.
 WORDS = {word.encode(): word for word in ('value', 'failure', 'refuse', 'unknown', 'retry',
@@ -59,6 +62,35 @@ def unpack_tasks(parts: Sequence[bytes]) -> Iterator[Delivery]:
             at += 2 * count
             arguments = tuple((name.decode(), raw) for name, raw in zip(flat[::2], flat[1::2]))
         yield Delivery(id.decode(), token, number, header, body, arguments, memo)
+
+
+def split(deliveries: Iterable[Delivery]) -> Iterator[list[Delivery]]:
+    """Groups of deliveries that fit into a frame, in order."""
+    group: list[Delivery] = []
+    total = 0
+    for delivery in deliveries:
+        size = weight(delivery)
+        if group and total + size > FRAME:
+            yield group
+            group, total = [], 0
+        group.append(delivery)
+        total += size
+    if group:
+        yield group
+
+
+def weight(delivery: Delivery) -> int:
+    """About how many bytes of a frame it takes."""
+    arguments = delivery.arguments
+    return 1000 + len(delivery.body) + (
+        sum(len(raw) + 600 for _, raw in arguments) if arguments else 0)
+
+
+def too_long(delivery: Delivery) -> Outcome:
+    """What comes of one that is longer than a frame may be."""
+    text = f'its arguments are together too long to be sent to a worker process: ' \
+           f'{weight(delivery):,} bytes, and a frame has at most {MOST:,}'
+    return Outcome(delivery.id, delivery.token, 'lost', text.encode())
 
 
 def pack_outcome(outcome: Outcome, begun: int = 0, ended: int = 0, peak: int = 0,

@@ -24,7 +24,7 @@ from worq.queue.records import Delivery
 if TYPE_CHECKING:
     from worq.pool.children.worker import Worker
 
-__all__ = ['Heads', 'Watchdog', 'show']
+__all__ = ['Heads', 'Watchdog', 'show', 'stack', 'written']
 
 log = logger(__name__)
 
@@ -119,6 +119,10 @@ class Watchdog:
             return ''
         if self._stopped is not None and now - self._stopped >= FROZEN - EVERY:
             return f'has been stopped by a signal for {silent:.0f} seconds'
+        return self._idle(worker, now, silent)
+
+    def _idle(self, worker: Worker, now: float, silent: float) -> str:
+        """What it should have begun or told, if it has given no sign of life for so long."""
         page = worker.page
         head = worker.sent[0][0] if worker.sent else worker.number + 1
         if head <= page.started and not page.undecided():
@@ -185,11 +189,22 @@ def catches(pid: int, number: int) -> bool:
         return False
 
 
-def stack(worker: Worker) -> str:
-    """What it has written behind its page; empty if nothing can be had."""
+def written(worker: Worker) -> int:
+    """How many bytes it has written behind its page."""
+    try:
+        return os.stat(f'/proc/{worker.pid}/fd/{worker.page_fd}').st_size - worker.page.SIZE
+    except OSError:
+        return 0
+
+
+def stack(worker: Worker, at: int = 0) -> str:
+    """What it has written behind its page; empty if nothing can be had.
+
+    :param at: how much had been written before.
+    """
     try:
         with open(f'/proc/{worker.pid}/fd/{worker.page_fd}', 'rb') as file:
-            file.seek(worker.page.SIZE)
+            file.seek(worker.page.SIZE + at)
             return file.read(LONGEST).decode('utf-8', 'replace').rstrip()
     except OSError:
         return ''

@@ -4,111 +4,33 @@ from __future__ import annotations
 from collections import deque
 from contextlib import ExitStack, suppress
 import os
-from pathlib import Path
 import resource
 import signal
 import subprocess
 import sys
 import time
-from typing import Any, Iterable, Iterator, NamedTuple, Protocol
+from typing import Iterable, Protocol, Sequence
 from weakref import WeakSet
 
 from worq import const, pools, streams
 from worq.printable import shortened
 from worq.pool.interrupt import GRACE
-from worq.pool.children.frames import CHUNK, MOST, FrameError, Outlet, Reader, pack
+from worq.pool.children.launch import CHILD, start_child
+from worq.pool.children.frames import CHUNK, FrameError, Outlet, Reader, pack
+from worq.pool.children.notes import Done, Limit, Order
 from worq.pool.children.protocol import (
-    ANSWER, ASK, BROKEN, LIMIT, OUTCOMES, PROGRESS, READY, WAITS, Page, pack_tasks, unpack_limit,
-    unpack_outcomes,
+    ANSWER, ASK, BROKEN, LIMIT, OUTCOMES, PROGRESS, READY, WAITS, Page, pack_tasks, split,
+    unpack_limit, unpack_outcomes, weight,
 )
 from worq.queue.base import Delivery, Outcome
 from worq.queue.validation import ID_BYTES
 
-__all__ = ['Worker', 'start_child']
+__all__ = ['Watcher', 'Worker']
 
-FRAME = 64 << 20   # bytes of a frame of tasks, unless a single one is longer
 LONGEST = 64 << 10  # bytes of a traceback in the log
 UNREAD = 4096      # answers that wait to be read; each thread of a child waits for one at a time
 AGAIN = 0.2       # seconds between two signals to a child that is to interrupt its task
 UNIT = 1 if sys.platform == 'darwin' else 1024  # bytes in which ru_maxrss counts
-ROOT = str(Path(__file__).resolve().parents[3])
-
-
-# Nothing is looked for before it has this process's own path: neither WorQ nor a module of the
-# program is another one there, whatever flags and variables say where Python looks. The name is
-# for lists of processes.
-BEGIN = ('import sys; sys.path[:] = {}; from worq.pool.children.child import start; '
-         'start(sys.argv[2:])')
-NAME = 'worq.pool.children.child'
-
-
-def start_child(arguments: list[str], **options: Any) -> subprocess.Popen[bytes]:
-    """Start ``worq.pool.children.child`` as a program of its own, with the same flags of Python."""
-    streams.fill()
-    path = [ROOT, *(entry or os.getcwd() for entry in sys.path if isinstance(entry, str))]
-    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    for option, value in sys._xoptions.items():
-        flag = option if value is True else f'{option}={value}'
-        if flag not in flags:   # it knows some of them only
-            flags += ['-X', flag]
-    return subprocess.Popen(
-        [sys.executable, *flags, '-c', BEGIN.format(ascii(path)), NAME, *arguments], **options)
-
-
-def split(deliveries: Iterable[Delivery]) -> Iterator[list[Delivery]]:
-    """Groups of deliveries that fit into a frame, in order."""
-    group: list[Delivery] = []
-    total = 0
-    for delivery in deliveries:
-        size = weight(delivery)
-        if group and total + size > FRAME:
-            yield group
-            group, total = [], 0
-        group.append(delivery)
-        total += size
-    if group:
-        yield group
-
-
-def weight(delivery: Delivery) -> int:
-    """About how many bytes of a frame it takes."""
-    arguments = delivery.arguments
-    return 1000 + len(delivery.body) + (
-        sum(len(raw) + 600 for _, raw in arguments) if arguments else 0)
-
-
-def too_long(delivery: Delivery) -> Outcome:
-    """What comes of one that is longer than a frame may be."""
-    text = f'its arguments are together too long to be sent to a worker process: ' \
-           f'{weight(delivery):,} bytes, and a frame has at most {MOST:,}'
-    return Outcome(delivery.id, delivery.token, 'lost', text.encode())
-
-
-class Limit(NamedTuple):
-    """The time limit of a task."""
-
-    number: int
-    until: float     # monotonic
-    will: Outcome    # what it comes to if it has to be killed
-
-
-class Order(NamedTuple):
-    """An order to interrupt a task, and what follows if it does not let go."""
-
-    number: int
-    word: str
-    again: float     # monotonic; when the child is told again
-    until: float     # ... and when it is killed
-
-
-class Done(NamedTuple):
-    """A task that it has run."""
-
-    number: int
-    delivery: Delivery
-    outcome: Outcome | None   # None: it was cancelled
-    seconds: float
-
 
 class Watcher(Protocol):
     """Tells a child that is frozen from a busy one: ``watchdog.Watchdog``."""
@@ -129,9 +51,14 @@ class Worker:
     :param first: the frame that tells the child how to begin.
     :param watch: looks after it.
     :param asks: whether it may ask for what is in this process: its queue is in memory.
+    :param arguments: for its program.
     """
 
-    def __init__(self, first: bytes, watch: Watcher, asks: bool = False) -> None:
+    MODULE = CHILD            #: of the child's program
+    PAGE: type[Page] = Page
+
+    def __init__(self, first: bytes, watch: Watcher, asks: bool = False,
+                 arguments: Sequence[str] = ()) -> None:
         self.ready = False
         self.names: frozenset[str] = frozenset()   # of the tasks that it can run
         self.strange: list[tuple[Delivery, Outcome]] = []   # that it cannot; to be taken
@@ -168,6 +95,7 @@ class Worker:
         self._eof = False
         self._peak = 0
         self._inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
+        self._arguments = arguments
         self._start(asks)
         _workers.add(self)
         self.tasks.send(first)
@@ -190,14 +118,15 @@ class Worker:
             outcomes, outcomes_out = pipe(False)
             self.outcomes: int | None = outcomes
             os.set_blocking(outcomes, False)
-            page = Page.make()
+            page = self.PAGE.make()
             theirs.callback(os.close, page)
-            self.page = Page(page)
+            self.page = self.PAGE(page)
             ours.callback(self.page.close)
             self.page_fd = page
             self.process = start_child(
-                [*map(str, (answers_in, tasks_in, outcomes_out, page, os.getpid()))],
-                stdin=subprocess.DEVNULL,
+                [*self._arguments,
+                 *map(str, (answers_in, tasks_in, outcomes_out, page, os.getpid()))],
+                self.MODULE, stdin=subprocess.DEVNULL,
                 pass_fds=[fd for fd in (answers_in, tasks_in, outcomes_out, page) if fd >= 0])
             ours.pop_all()
         self.outlets = [self.tasks] if self.answers is None else [self.tasks, self.answers]
@@ -277,10 +206,10 @@ class Worker:
         elif kind == OUTCOMES:
             self.blocked, delivery = False, None
             for outcome in unpack_outcomes(parts):
-                if not self.sent or self.sent[0][1][:2] != outcome[:2]:   # id and token
-                    raise FrameError('the outcome of a task that it was not running')
-                number, delivery = self.sent.popleft()
-                wanted = self.order is None or self.order[:2] != (number, 'cancelled')
+                found = self._ended(outcome)
+                if found is None:
+                    continue
+                number, delivery, wanted = found
                 if wanted and outcome.word == 'unknown':
                     self.strange.append((delivery, outcome))
                 elif wanted:
@@ -294,7 +223,7 @@ class Worker:
             seconds, will = unpack_limit(parts)
             for number, delivery in self.sent:
                 if delivery[:2] == will[:2]:
-                    self.limit = Limit(number, time.monotonic() + seconds, will)
+                    self._has_limit(Limit(number, time.monotonic() + seconds, will))
                     break
             else:
                 raise FrameError('the limit of a task that it does not have')
@@ -303,11 +232,24 @@ class Worker:
                 raise FrameError('questions, and it does not read the answers')
             self.asked.append(parts[1:])
         elif kind == WAITS and len(parts) == 3 and len(parts[2]) <= ID_BYTES:
-            self.waits = parts[1], parts[2].decode('utf-8', 'replace')
+            self._has_wait(parts[1], parts[2].decode('utf-8', 'replace'))
         elif kind == PROGRESS and len(parts) == 3 and len(parts[2]) <= const.PROGRESS:
             self.progress[parts[1]] = parts[2]
         else:
             raise FrameError('a frame of an unknown kind')
+
+    def _ended(self, outcome: Outcome) -> tuple[int, Delivery, bool] | None:
+        """The delivery that it is of, and whether anybody wants to know it; None: not even we."""
+        if not self.sent or self.sent[0][1][:2] != outcome[:2]:   # id and token
+            raise FrameError('the outcome of a task that it was not running')
+        number, delivery = self.sent.popleft()
+        return number, delivery, self.order is None or self.order[:2] != (number, 'cancelled')
+
+    def _has_limit(self, limit: Limit) -> None:
+        self.limit = limit
+
+    def _has_wait(self, token: bytes, id: str) -> None:
+        self.waits = token, id
 
     @property
     def hung_up(self) -> bool:
@@ -315,6 +257,21 @@ class Worker:
         return self._eof
 
     # 4. -- take back ---------------------------------------------------------
+
+    @property
+    def backed_up(self) -> bool:
+        """Whether something waits in it behind what it runs."""
+        return len(self.sent) > 1
+
+    @property
+    def unsaid(self) -> bool:
+        """Whether the log does not have yet that it has begun something."""
+        return bool(self.sent) and self.said < self.sent[0][0]
+
+    @property
+    def has_unbegun(self) -> bool:
+        """Whether it has something that it has not begun."""
+        return len(self.sent) > 1 or bool(self.sent) and self.running() is None
 
     def stuck_for(self, now: float) -> float:
         """Seconds for which it has begun no other task, while more than one is there."""
@@ -368,6 +325,15 @@ class Worker:
             first.header.partition(b'\n')[0].decode('utf-8', 'replace'), now - self.active,
             waits_for, tuple(one.id for _, one in sent[1:pools.BEHIND + 1]))
 
+    def all_doing(self, now: float) -> list[pools.Worker]:
+        """All that it does."""
+        return [self.doing(now)]
+
+    def runs(self, token: bytes) -> Delivery | None:
+        """The delivery, if it is one that it runs."""
+        running = self.running()
+        return running if running is not None and running.token == token else None
+
     def running(self) -> Delivery | None:
         """The task that it runs, or ran when it died."""
         return self._running()[1]
@@ -397,9 +363,23 @@ class Worker:
             self.order = Order(number, word, now + AGAIN, now + GRACE)
             self._order(self.order)
 
+    def disown(self, token: bytes, word: str, now: float) -> bool:
+        """A task that it runs is not ours any more: have it end. Whether it may do so by itself."""
+        if word != 'cancelled':
+            self.disowned = True
+            self.kill()
+            return False
+        self.interrupt(word, token, now)
+        return True
+
     def _order(self, order: Order) -> None:
         self.page.order(order.number, order.word)
         self.send_signal(signal.SIGUSR1)
+
+    @property
+    def watched(self) -> bool:
+        """Whether there is something to `watch_over`."""
+        return self.limit is not None or self.order is not None
 
     def watch_over(self, now: float) -> float | None:
         """Keep the time limit of the task that it runs, and what it was ordered.

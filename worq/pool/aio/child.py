@@ -1,0 +1,351 @@
+"""The child of a pool of event loops, a program of its own: one loop for its life.
+
+Threads: the main one has the loop. A *reader* waits for the pipe, and posts what comes to the
+loop. The *watcher* has the duties that it has in each child, and a few more: it has the loop say
+that it goes round, and sends the signal that hits who blocks it. What the loop writes goes out
+at once as far as the pipe takes it, and the rest by the watcher: a loop waits for nobody.
+"""
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AsyncExitStack, suppress
+import functools
+import inspect
+import os
+import select
+import signal
+import threading
+import time
+from time import monotonic_ns
+from typing import Any, Iterable, NoReturn
+
+from worq.core import Broker
+from worq.pool.aio.hold import Hold, of_this_code
+from worq.pool.aio.page import LoopPage
+from worq.pool.aio.protocol import ABANDON, ORDER, unpack_order
+from worq.pool.aio.run import Runner, is_coroutine
+from worq.pool.aio.steps import Step, task_factory
+from worq.pool.children import child
+from worq.pool.children.begin import checked, made
+from worq.pool.children.child import Child, peak_memory
+from worq.pool.children.frames import Outlet
+from worq.pool.children.protocol import (
+    OUTCOMES, PROGRESS, WAITS, Page, pack_outcome, unpack_tasks,
+)
+from worq.pool.interrupt import rouse
+from worq.pool.run import contexts
+from worq.printable import logger
+from worq.queue.base import Delivery, Outcome
+
+__all__ = ['LoopChild', 'start']
+
+log = logger(__name__)
+
+TICK = 0.2            # seconds between two ticks of the loop, while something runs
+NEWS = 0.5            # seconds between two looks at the progress of what runs
+PEAK_NS = 100_000_000  # ns between two looks at the peak of memory
+BYE = 5.0             # seconds that abandoned coroutines have at the end
+
+
+class LoopChild(Child):
+    """Duties: 1. begin, in the loop; 2. run what comes; 3. tell; 4. the watcher's.
+
+    :param concurrency: how many deliveries there are at a time; the manager sends no more.
+    :param threads: in how many threads functions run that are no coroutines; 0: nowhere.
+    """
+
+    page: LoopPage
+
+    def __init__(self, tasks_in: int, outcomes_out: int, page: Page, answers_in: int,
+                 concurrency: int = 1, threads: int = 0) -> None:
+        super().__init__(tasks_in, outcomes_out, page, answers_in)
+        self.loop: asyncio.AbstractEventLoop
+        self.concurrency = concurrency
+        self.threads = threads
+        self.running: dict[bytes, Hold] = {}    # by token
+        self._number = 0                        # of the last delivery that was read
+        self._outlet = Outlet(outcomes_out)
+        self._more = True                       # there may come more deliveries
+        self._over: asyncio.Future[None]
+        self._flushing = False
+        self._looked = self._peak = 0
+        self._ident = threading.get_ident()
+
+    def _forked(self) -> None:
+        super()._forked()
+        self._outlet.fd = None
+        self._outlet.pending.clear()
+
+    # 1. -- begin ---------------------------------------------------------------
+
+    def live(self, first: list[bytes], asks: bool) -> int:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            code: int = runner.run(self._live(first, asks))
+        self._drain()
+        return code
+
+    async def _live(self, first: list[bytes], asks: bool) -> int:
+        self.loop = asyncio.get_running_loop()
+        self._over = self.loop.create_future()
+        calls = Calls(self.page)
+        self.loop.set_default_executor(calls.counted(ThreadPoolExecutor(
+            thread_name_prefix='asyncio')))
+        functions = calls.counted(ThreadPoolExecutor(
+            self.threads, thread_name_prefix='worq-function')) if self.threads else None
+        self.loop.set_task_factory(task_factory(self.page.numbers))
+        async with AsyncExitStack() as stack:
+            error: BaseException | None = None
+            try:
+                found = made(first, asks)
+                if hasattr(found, '__aenter__'):
+                    found = await stack.enter_async_context(found)
+                elif inspect.isawaitable(found):
+                    found = await found
+                broker = checked(found, first)
+            except BaseException as err:
+                error = err
+            if self.told_broken(error):
+                return 1
+            self._refuse_functions(broker)
+            self.tell_ready(broker)
+            self._fresh = contexts()
+            self._runner = Runner(broker, functions)
+            threading.Thread(target=self._read, name='worq-child-reader', daemon=True).start()
+            await self._over
+            if self.running:   # what does not let go; nobody waits for it
+                await asyncio.wait([hold.main for hold in self.running.values() if hold.main],
+                                   timeout=BYE)
+        broker.close()
+        return 0
+
+    def _refuse_functions(self, broker: Broker) -> None:
+        """Functions that are no coroutines: say what becomes of them."""
+        names = [name for name, function in broker.tasks.items() if not is_coroutine(function)]
+        if names and not self.threads:
+            for name in names:   # a pool that has them runs them; this one does not tell of them
+                del broker.tasks[name]
+            log.info('no coroutines, and left to other pools: %s', ', '.join(sorted(names)))
+        elif names:
+            log.info('no coroutines, so they run in %d threads, where nothing can stop them: %s',
+                     self.threads, ', '.join(sorted(names)))
+
+    # 2. -- run what comes --------------------------------------------------------
+
+    def _read(self) -> None:
+        """In the reader."""
+        try:
+            while True:
+                frame = self.read()
+                if frame[0] in (ORDER, ABANDON):
+                    token, word = unpack_order(frame)
+                    hold = self.running.get(token)
+                    if hold is not None and frame[0] == ORDER:
+                        hold.order(word)
+                    elif hold is not None:
+                        hold.abandoned = True
+                        self.loop.call_soon_threadsafe(self._look_whether_over)
+                else:
+                    self.loop.call_soon_threadsafe(self._begin, list(unpack_tasks(frame)))
+        except EOFError:
+            self.loop.call_soon_threadsafe(self._no_more)
+        except Exception:
+            if os.getpid() == self.pid:
+                log.critical('the reader failed', exc_info=True)
+                os._exit(1)
+
+    def _no_more(self) -> None:
+        self._more = False
+        self._look_whether_over()
+
+    def _look_whether_over(self) -> None:
+        if not self._more and not self._over.done() \
+                and all(hold.abandoned for hold in self.running.values()):
+            self._over.set_result(None)
+
+    def _begin(self, deliveries: Iterable[Delivery]) -> None:
+        """In order of their numbers, as the page has it."""
+        if not self.running:
+            self.tick()
+        numbers = self.page.numbers
+        for delivery in deliveries:
+            number = self._number = self._number + 1
+            if not self.page.begin(number):
+                continue
+            hold = self.running[delivery.token] = Hold(self, number)
+            hold.main = asyncio.Task(Step(self._run(delivery, hold), numbers, number),
+                                     loop=self.loop, context=self._fresh())
+        self._working = bool(self.running)
+        if self._asleep:
+            self.nudge()
+
+    async def _run(self, delivery: Delivery, hold: Hold) -> None:
+        begun = monotonic_ns()
+        try:
+            outcome = await self._runner.run(delivery, hold)
+        finally:
+            del self.running[delivery.token]
+        ended = monotonic_ns()
+        if ended - self._looked > PEAK_NS:
+            self._looked, self._peak = ended, peak_memory()
+        self._done.extend(pack_outcome(outcome, begun // 1000, ended // 1000, self._peak))
+        if not self._flushing:
+            self._flushing = True
+            self.loop.call_soon(self._end_turn)
+
+    # 3. -- tell ------------------------------------------------------------------
+
+    def _end_turn(self) -> None:
+        """What has ended in this turn of the loop goes together."""
+        self._flushing = False
+        self.flush()
+        if not self.running:
+            self._working = False
+        if not self._more:
+            self._look_whether_over()
+
+    def write(self, frame: bytes) -> None:
+        self._outlet.send(frame)
+        if self._outlet.pending:
+            self.nudge()
+
+    def flush(self) -> None:
+        done, self._done = self._done, []
+        if done:
+            self.say([OUTCOMES, *done])
+
+    def tell_limit(self, seconds: float, will: Outcome) -> None:
+        self.say_limit(seconds, will)
+
+    def _drain(self) -> None:
+        """At the end: write what is left, as fast as the manager reads it."""
+        poll = select.poll()
+        poll.register(self.outcomes_out, select.POLLOUT)
+        while self._outlet.pending:
+            poll.poll(1000)
+            with self._lock:
+                self._outlet.pump()
+
+    # 4. -- the watcher's ----------------------------------------------------------
+
+    def tick(self) -> None:
+        """The loop goes round."""
+        self.page.numbers[LoopPage.TICK] = monotonic_ns()
+
+    def obey(self, number: int, frame: Any) -> None:
+        """The signal's handler: hit the code that runs, if it is that of one who is meant."""
+        hold = of_this_code(frame)
+        if hold is not None:
+            hold.obey()
+
+    def watch(self) -> None:
+        """As in each child; and have an eye on the loop."""
+        poll = select.poll()
+        poll.register(self.tasks_in, 0)   # 0: only that it was hung up
+        poll.register(self._busy, select.POLLIN)
+        if self.answers_in >= 0:
+            poll.register(self.answers_in, select.POLLIN)
+        tick_at = news_at = 0.0
+        while True:
+            self._asleep = True           # said first, looked second, as `_begin` does
+            wait = TICK if self._working else None
+            self._asleep = wait is None
+            if self._outlet.pending:
+                poll.register(self.outcomes_out, select.POLLOUT)
+            found = dict(poll.poll(None if wait is None else 1000 * wait))
+            if self.outcomes_out in found:
+                with self._lock:
+                    self._outlet.pump()
+            with suppress(KeyError):
+                poll.unregister(self.outcomes_out)
+            if self.tasks_in in found:
+                if os.getppid() != self.parent:
+                    os._exit(1)
+                poll.unregister(self.tasks_in)
+            if self._busy in found:
+                os.read(self._busy, 4096)
+            while self._posts:
+                self.say_packed(self._posts.popleft())
+            if self.answers_in in found and not self._hear():
+                poll.unregister(self.answers_in)
+            now = time.monotonic()
+            if self._working and now >= tick_at:
+                tick_at = now + TICK
+                with suppress(RuntimeError):   # the loop is closed
+                    self.loop.call_soon_threadsafe(self.tick)
+                self._see_to_orders()
+            if self._working and now >= news_at:
+                news_at = now + NEWS
+                self._report()
+
+    def _see_to_orders(self) -> None:
+        """Those that should have been interrupted, and are not: they block the loop, or another
+        one does."""
+        holds = list(self.running.values())
+        if any(hold.due for hold in holds):
+            signal.pthread_kill(self._ident, signal.SIGUSR1)
+        for hold in holds:
+            rouse(hold.wake())
+
+    def _report(self) -> None:
+        for hold in list(self.running.values()):
+            task = hold.task
+            if task is None:
+                continue
+            if task.waits_for != hold.waits_for:
+                hold.waits_for = task.waits_for
+                self.say([WAITS, task.token.encode('ascii'), hold.waits_for.encode()])
+            news = task.reported
+            if news is None or news is hold.told:
+                continue
+            hold.told = news
+            try:
+                raw = news.encode()
+            except Exception as error:  # of whatever it was called with
+                log.warning('the progress of %s [%s] cannot be told: %s', task.name, task.id, error)
+                continue
+            self.say([PROGRESS, task.token.encode('ascii'), raw])
+
+
+class Calls:
+    """Counts on the page what runs in threads."""
+
+    def __init__(self, page: LoopPage) -> None:
+        self._numbers = page.numbers
+        self._lock = threading.Lock()
+
+    def counted(self, executor: ThreadPoolExecutor) -> ThreadPoolExecutor:
+        """Have the calls of this one counted."""
+        submit = executor.submit
+
+        def noted(function: Any, *args: Any, **kw: Any) -> Future[Any]:
+            return submit(functools.partial(self._run, function), *args, **kw)
+        executor.submit = noted   # type: ignore[method-assign,assignment]
+        return executor
+
+    def _run(self, function: Any, *args: Any, **kw: Any) -> Any:
+        self._add(1)
+        try:
+            return function(*args, **kw)
+        finally:
+            self._add(-1)
+
+    def _add(self, more: int) -> None:
+        with self._lock:
+            self._numbers[LoopPage.THREADS] += more
+
+
+def loop_factory() -> Any:
+    """uvloop's, where it is installed; None: asyncio's."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def start(argv: list[str]) -> NoReturn:
+    """Be a child, and end. See ``worq.pool.children.child.start``."""
+    concurrency, threads = map(int, argv[:2])
+    child.start(argv[2:], functools.partial(
+        LoopChild, concurrency=concurrency, threads=threads), LoopPage)
