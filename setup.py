@@ -27,7 +27,8 @@ setup(
     packages=find_packages(include=['worq', 'worq.*']),
     package_data={'worq': ['py.typed', 'queue/redis/lua/*.lua', 'queue/redis/lua/*/*.lua']},
     extras_require={'redis': ['redis>=5', 'hiredis>=2'], 'msgpack': ['msgpack>=1'],
-                    'cloudpickle': ['cloudpickle>=3'], 'cli': ['rich>=13']},
+                    'cloudpickle': ['cloudpickle>=3'], 'cli': ['rich>=13'],
+                    'prometheus': ['prometheus-client>=0.20']},
     entry_points={'console_scripts': ['worq = worq.cli.main:main']},
     zip_safe=False,
     classifiers=[

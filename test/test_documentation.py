@@ -65,10 +65,14 @@ class Snippets(unittest.TestCase):
         """The guard of an effect that must happen once runs."""
         self.check('doc/reliability.rst')
 
+    def test_operations(self):
+        """The example of a collector runs."""
+        self.check('doc/operations.rst')
+
     def test_none_is_forgotten(self):
         """Each document that shows Python has a test here."""
         tested = {'README.rst', 'tutorial.rst', 'guide.rst', 'pools.rst', 'redis.rst', 'files.rst',
-                  'reliability.rst'}
+                  'reliability.rst', 'operations.rst'}
         showing = {path.name for path in DOCUMENTS
                    if snippets.BLOCK.search(text := path.read_text('utf-8')) or '>>> ' in text}
         self.assertEqual(showing, tested)

@@ -25,7 +25,8 @@ GROUPS = [
         ('purge', 'act', 'cancel all that has not begun')]),
     ('keep', [
         ('check', 'keep', 'whether all is well, for probes'),
-        ('audit', 'keep', 'look for damage in a queue, and repair it')]),
+        ('audit', 'keep', 'look for damage in a queue, and repair it'),
+        ('metrics', 'metrics', 'what queues count, for Prometheus: printed, or served')]),
     ('more', [
         ('completion', 'completion', 'a script that completes commands in bash, zsh or fish'),
         ('help', 'help', 'tell of a command')]),

@@ -1,0 +1,60 @@
+"""``worq metrics``: the numbers of queues for Prometheus, printed or served."""
+from __future__ import annotations
+
+from worq.cli.session import Session
+from worq.cli.usage import OK, Command, Parser, Refused, Usage
+
+__all__ = ['METRICS', 'place']
+
+HOST, PORT = '127.0.0.1', 9100
+
+
+def metrics(session: Session) -> int:
+    """Print the metrics, or serve them until it is interrupted."""
+    try:
+        from worq import metrics as found
+    except ImportError as error:
+        raise Refused(str(error)) from error
+    brokers = [session.broker(name) for name in session.queues]
+    if session.args.serve is None:
+        if session.out.as_json:
+            for broker in brokers:
+                session.out.object(found.scale(broker))
+        else:
+            print(found.text(*brokers), end='', file=session.out.file)
+        return OK
+    host, port = place(session.args.serve)
+    try:
+        server = found.Server(*brokers, host=host, port=port)
+    except OSError as error:
+        raise Refused(f'cannot listen on {host}:{port}: {error.strerror or error}') from error
+    session.out.note(f'http://{host}:{server.port}/metrics, /scale.json and /healthz')
+    try:
+        server.run()
+    finally:
+        server.close()
+    return OK
+
+
+def place(text: str) -> tuple[str, int]:
+    """The host and the port of ``HOST:PORT``, ``:PORT`` (any host), ``PORT``, or nothing."""
+    host, colon, port = text.rpartition(':')
+    if not port.isdecimal() or int(port) > 65535:
+        raise Usage(f'not a port: {text!r}; as in --serve {PORT}, or --serve 0.0.0.0:{PORT}')
+    return host.strip('[]') or ('0.0.0.0' if colon else HOST), int(port)
+
+
+def arguments(parser: Parser) -> None:
+    """Of ``metrics``."""
+    parser.add_argument('--serve', nargs='?', const=f'{HOST}:{PORT}', metavar='[HOST:]PORT',
+                        help=f'serve them by HTTP, until it is interrupted; on {HOST}:{PORT} if '
+                        'nothing is said. Whoever reaches the port reads names of tasks and hosts')
+
+
+METRICS = Command(metrics, 'What queues count, for Prometheus: sizes, ages, what tasks came to and '
+                           'how long they took. It needs WorQ[prometheus].', arguments, '''\
+  worq metrics                              once, in the format of OpenMetrics
+  worq metrics --serve 0.0.0.0:9100 -q default,mail
+  worq metrics --json                       how many workers are wanted, an object a queue
+  curl localhost:9100/scale.json?target=60  the same, for KEDA''',
+                  queues='several')
