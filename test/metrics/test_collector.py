@@ -65,7 +65,7 @@ class Case(unittest.TestCase):
 class CollectorTest(Case):
 
     def test_families(self):
-        """All that was announced is there, in types and units that the parser of OpenMetrics takes."""
+        """All that was announced is there, as the parser of OpenMetrics has it."""
         self.fill()
         found = self.families()
         eq_(set(found), {f'worq_{name}' for name in collector.FAMILIES})
@@ -74,7 +74,8 @@ class CollectorTest(Case):
                 eq_(sample.labels['queue'], self.broker.name)
         eq_(self.values(found['worq_tasks']),
             {('pending',): 1, ('scheduled',): 1, ('enqueued',): 1, ('processing',): 1})
-        eq_(self.values(found['worq_oldest_seconds']), {('high',): 0, ('normal',): 2.5, ('low',): 0})
+        eq_(self.values(found['worq_oldest_seconds']),
+            {('high',): 0, ('normal',): 2.5, ('low',): 0})
         eq_(self.values(found['worq_queue_ended']),
             {('success',): 1, ('failed',): 0, ('expired',): 0, ('cancelled',): 1})
         ended = self.values(found['worq_ended'])

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import unittest
 from unittest import mock
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -91,8 +90,7 @@ class ScaleTest(Case):
         eq_((found.wanted, found.ready, found.running), (11, 0, 20))
 
     def test_lately(self):
-        """What tasks took in the last minutes counts, and only if there were none what they ever did.
-        """
+        """What tasks took in the last minutes counts; if there were none, what they ever did."""
         self.q.tally('p', 1, {'mod.func': 'a15:1 t:6000000'})
         self.q.put([message('a')])
         self.now += 11 * 60_000
