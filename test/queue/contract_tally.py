@@ -127,6 +127,39 @@ class Counting(Contract):
         self.q.tally('p1', 2, {'mail': 'v:1'})
         eq_(self.q.minutes()[0].sizes, (0, 0, 0, 1))
 
+    def test_recent(self) -> None:
+        """What pools tell has succeeded is told in pages, as long as it is there in that life."""
+        ids = [f'r {n}' for n in range(5)]
+        self.put(*(message(id, header=b'odd' if id[-1] in '13' else b'even') for id in ids),
+                 message('void', flags=base.IGNORE_RESULT), message('bad'))
+        taken = self.take(10)
+        self.settle(*(outcome(one, 'failure' if one.id == 'bad' else 'value') for one in taken))
+        told = [Recent(one.id, one.token[:const.NONCE].decode(), 'any', 0) for one in taken]
+        self.q.tally('p1', 1, {}, [*told, Recent('never', 'n' * 12, 'm', 0)])
+
+        def pages(newest: bool, *names: str, count: int = 2) -> list[str]:
+            found: list[str] = []
+            cursor = ''
+            while True:
+                rows, cursor = self.q.scan('success', names, newest, cursor, count)
+                found += [row.id for row in rows]
+                self.assertLessEqual({row.state for row in rows}, {'success'})
+                if not cursor:
+                    return found
+        eq_((pages(False), pages(True)), (ids, ids[::-1]))
+        eq_(pages(True, 'odd', count=1), ['r 3', 'r 1'])
+        row = self.q.scan('success')[0][0]
+        eq_((row.id, row.name, row.pool, row.attempt), ('r 0', 'even', 'p1', 1))
+        self.q.forget(['r 1'])
+        self.put(message('r 2'))   # another life
+        eq_(pages(True), ['r 4', 'r 3', 'r 0'])
+        rows, cursor = self.q.scan('success', count=2)
+        self.q.tally('p1', 2, {}, [Recent(f'{n}', 'n' * 12, 'm', 0) for n in range(const.RECENT)])
+        more = self.q.scan('success', cursor=cursor, count=2)[0]
+        eq_({row.id for row in more} - {'r 4'}, set())
+        eq_(pages(True), [])
+        eq_(self.q.audit(), [])
+
     # -- what the queue counts ------------------------------------------------
 
     def test_ends_in_the_queue(self) -> None:

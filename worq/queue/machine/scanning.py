@@ -8,7 +8,7 @@ from heapq import heappop
 from typing import NamedTuple, Protocol
 
 from worq import const
-from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
+from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED, SUCCESS
 from worq.queue.base import GATE, Row
 from worq.queue.machine.graph import Graph
 from worq.queue.machine.inspection import status
@@ -111,6 +111,10 @@ class Scans:
                 for lane in pair:
                     lives += lane
             lives += graph.lanes.aside
+        elif state == SUCCESS:
+            told = reversed(graph.book.recent(graph.now))
+            lives = [life for one in told if (life := graph.lives.get(one.id)) is not None
+                     and life.nonce == one.nonce]
         else:
             kind = next(kind for kind, end in const.ENDS.items() if end == state)
             lives = graph.failures.get(kind, ())

@@ -92,8 +92,12 @@ def parts(store: Unit, state: str) -> list[Part]:
                              'worq_aside a CROSS JOIN worq_task t ON t.n=a.n')]
     kind = next(kind for kind, end in const.ENDS.items() if end == state)
     aliased = re.sub(r'\b(state|kind|late)\b', r't.\1', FAILED)
-    return [] if state == const.SUCCESS else [
-        Part('t.over', f't.q=? AND t.kind=? AND {aliased}', (here, kind))]
+    if state == const.SUCCESS:
+        since = store.now - const.MINUTES * 60_000
+        return [Part('r.seq', "r.q=? AND r.at>? AND t.state='completed' AND t.kind=?",
+                     (here, since, kind), 'worq_recent r CROSS JOIN worq_task t '
+                     'ON t.q=r.q AND t.id=r.id AND t.nonce=r.nonce')]
+    return [Part('t.over', f't.q=? AND t.kind=? AND {aliased}', (here, kind))]
 
 
 def stands(found: tuple[Any, ...], now: int) -> bool:

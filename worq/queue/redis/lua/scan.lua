@@ -177,6 +177,29 @@ local function walk_lines(part, key, entry)
   end
 end
 
+-- What pools have told of lately: it may be gone by now, or have another life. An entry that is not there
+-- any more was among the oldest.
+local function walk_recent(entry)
+  local key, last = P .. 'recent', nil
+  local i = entry and call('LPOS', key, entry)
+  if entry and not i and newest == '1' then
+    return ''
+  end
+  local step, size = newest == '1' and 1 or -1, call('LLEN', key)
+  for j = i and i + step or newest == '1' and 0 or size - 1, newest == '1' and size - 1 or 0, step do
+    if full() then
+      return last
+    end
+    local one = call('LINDEX', key, text(j))
+    looked, last = looked + 1, '0 0 ' .. one
+    local nonce, n, rest = one:match('^%d+ (' .. ('.'):rep(NONCE) .. ') (%d+) %d+ (.*)$')
+    if nonce then
+      look(rest:sub(1, tonumber(n)), nonce)
+    end
+  end
+  return ''
+end
+
 local part, at, entry = cursor:match('^(%d%d?) (%S+) (.*)$')
 part, at, entry = tonumber(part), tonumber(at), entry ~= '' and entry or nil
 local answer = ''
@@ -195,7 +218,9 @@ if state == ENQUEUED then
     end
     part, at, entry = part + step, nil, nil
   end
-elseif state ~= 'V' then
+elseif state == 'V' then
+  answer = walk_recent(entry)
+else
   local key = P .. (INDEX[state] or 'over:' .. state:lower())
   answer = walk_scores(key, at or 0, at and at == at and entry)
   if dead[1] then
