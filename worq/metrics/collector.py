@@ -70,7 +70,7 @@ class Collector:
         if not brokers:
             raise ValueError('a Collector needs a broker')
         self.brokers = brokers
-        self._samples: dict[int, list[Sample]] = {n: [] for n in range(len(brokers))}
+        self._samples: dict[int, tuple[Sample, ...]] = {n: () for n in range(len(brokers))}
         self._means: dict[int, list[tuple[float, int, float]]] = {
             n: [] for n in range(len(brokers))}
         self._lock = Lock()   # one scrape at a time
@@ -117,7 +117,7 @@ class Collector:
             found['oldest_seconds'].add_metric([queue, priority], seconds or 0)
         sample = Sample(now, read.sizes[const.ENQUEUED])
         drain = pace(self._samples[n], sample).drain
-        noted(self._samples[n], sample)
+        self._samples[n] = noted(self._samples[n], sample)
         found['drain_seconds'].add_metric([queue], math.nan if drain is None else drain)
         mean = self._mean(n, now, read)
         work = (read.sizes[const.ENQUEUED] + read.sizes[const.PROCESSING]) * mean
