@@ -70,7 +70,7 @@ class Collector:
         if not brokers:
             raise ValueError('a Collector needs a broker')
         self.brokers = brokers
-        self._samples: dict[int, tuple[Sample, ...]] = {n: () for n in range(len(brokers))}
+        self._samples: dict[int, tuple[Sample, ...]] = dict.fromkeys(range(len(brokers)), ())
         self._means: dict[int, list[tuple[float, int, float]]] = {
             n: [] for n in range(len(brokers))}
         self._lock = Lock()   # one scrape at a time
