@@ -19,17 +19,15 @@ from worq.builder import Collector, Entry, collector_of, put_all
 from worq.ids import new_nonce
 from worq.info import Info, info
 from worq.inbox import Inbox
+from worq.keeping import Keeping, own_id
 from worq.options import NEEDED, UNSET, Options
 from worq.printable import logger
-from worq.pools import Pool, live
 from worq.progress import Progress
 from worq.queue import base
 from worq.queue.base import Argument, Delivery, Message, TaskQueue
-from worq.queue.validation import ID_BYTES
 from worq.retry import Policy
 from worq.space import TaskSpace, check_name, definition
 from worq.task import Queue
-from worq.upstream import cancel_upstream
 
 if TYPE_CHECKING:
     from worq.view import View
@@ -44,7 +42,7 @@ NAMES = 10_000       # of tasks whose first call has been looked at; the names o
 HAND_LEASE = 60_000  # ms that a task taken by hand is leased; a thread pool renews it
 
 
-class Broker(Unsendable):
+class Broker(Keeping, Unsendable):
     """Owns one task queue, the codec of its messages, and the tasks that are exposed.
 
     ``worq.get_broker(url)`` makes one. A program that only calls tasks needs no more than
@@ -248,7 +246,7 @@ class Broker(Unsendable):
         if not name:
             raise TypeError('a queue is no task: name one, as in q.module.function(...)')
         nonce = new_nonce()
-        id = nonce if options.id is None else self._own_id(options.id, args, kw)
+        id = nonce if options.id is None else own_id(options.id, args, kw)
         entry = Entry(Deferred(self, id, name, args, kw or None, options, nonce), extra)
         self._encode(entry, collector)
         return entry
@@ -275,18 +273,6 @@ class Broker(Unsendable):
             return [None] * len(deferreds)
         self.inbox.note(() if watched else deferreds)
         return deferreds
-
-    def _own_id(self, id: object, args: tuple[Any, ...] = (),
-                kw: dict[str, Any] | None = None) -> str:
-        if callable(id):
-            id = id(*args, **(kw or {}))
-        try:
-            if isinstance(id, str) and 0 < len(id.encode()) <= ID_BYTES:
-                return id
-        except UnicodeEncodeError:  # half a surrogate pair
-            pass
-        raise ValueError(f'invalid task id: {id!r}; '
-                         f'it is a string of 1 to {ID_BYTES} bytes in UTF-8')
 
     def _encode(self, entry: Entry, collector: Collector | None = None) -> None:
         """Make the message of a call.
@@ -371,7 +357,7 @@ class Broker(Unsendable):
 
         :raises ValueError: if it is no string of 1 to 512 bytes.
         """
-        return Deferred(self, self._own_id(task_id), '?', None, None, Options())
+        return Deferred(self, own_id(task_id), '?', None, None, Options())
 
     def decode(self, id: str, raw: bytes) -> Any:
         """The value in an outcome on record, or the TaskFailure that it is (not raised).
@@ -424,30 +410,7 @@ class Broker(Unsendable):
         known = {deferred.id: deferred.exception()} if deferred.has_value() else {}
         return explain(self, deferred.id, deferred.name, known)
 
-    def cancel(self, task_id: str, upstream: bool = False) -> bool:
-        """Cancel a task by its id, with all that depends on it.
-
-        :param upstream: also what it waits for, as ``Deferred.cancel`` does.
-        :returns: whether it was cancelled; False if it had completed or is unknown.
-        :raises QueueError: if the queue cannot be reached.
-        """
-        return self.cancel_all([self._own_id(task_id)], upstream)[0] == 'cancelled'
-
-    def cancel_all(self, ids: Sequence[str], upstream: bool = False) -> list[str]:
-        """Cancel many tasks; what became of each, see ``TaskQueue.cancel``."""
-        if upstream:
-            return cancel_upstream(self.backend, ids, self.inbox.client, self.inbox.awaited)
-        return self.backend.cancel(ids)
-
     # 4. -- keep the queue ----------------------------------------------------
-
-    def pools(self) -> list[Pool]:
-        """The pools of this queue that are alive, and what their workers do.
-
-        A pool tells that with its heartbeats, once a second while it runs something. So of a task
-        shorter than that it may know nothing.
-        """
-        return live(self.backend.pools(), self.url)
 
     def view(self, redact: Callable[[str, str, str], str] | None = None) -> View:
         """The queue as people see it: numbers, tasks, pools; see `worq.view.View`.
@@ -456,14 +419,6 @@ class Broker(Unsendable):
         """
         from worq.view import View   # most programs never look
         return View(self, redact)
-
-    def __len__(self) -> int:
-        """How many tasks of the queue are not done yet, pending ones among them."""
-        return self.backend.size()
-
-    def discard_pending_tasks(self) -> None:
-        """Cancel all tasks that have not begun; those that run go on."""
-        self.backend.purge()
 
     def close(self) -> None:
         """Let go of threads and connections. Tasks and results stay in the queue.

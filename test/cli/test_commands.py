@@ -228,6 +228,18 @@ class Acts(CommandCase):
         self.assertEqual(self.ok('purge', '--yes'), f'{self.name}: 3 tasks cancelled\n')
         self.assertEqual(len(broker), 0)
 
+    def test_log(self):
+        """What was done here is told with who did it."""
+        broker = self.broker()
+        Task(broker.queue().x, id='a')()
+        self.assertEqual(self.worq('log').status, 1)
+        self.ok('cancel', 'a')
+        broker.queue().x()
+        self.ok('purge', '--yes')
+        self.assertRegex(self.ok('log'), r'WHEN.*\n.*@.* purge +1 *\n.*@.* cancel +1 +a\n')
+        found, = self.worq('log', '-n', '1', '--json').objects
+        self.assertEqual((found['what'], found['tasks']), ('purge', 1))
+
     def test_audit(self):
         """What is wrong is told with an exit status, and repaired on demand."""
         self.broker().backend.purge()

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from worq import Task
-from worq.cli.session import Session
+from worq.cli.session import Session, person
 from worq.cli.usage import (
     NOTHING, OK, Command, Parser, Refused, Usage, nearest, one_of, seconds,
 )
@@ -125,7 +125,7 @@ def cancel(session: Session) -> int:
     for start in range(0, len(ids), STEP):
         some = ids[start:start + STEP]
         try:
-            words = broker.cancel_all(some, session.args.upstream)
+            words = broker.cancel_all(some, session.args.upstream, by=person())
         except ValueError as mistake:
             raise Usage(str(mistake)) from mistake
         for id, word in zip(some, words):
@@ -165,7 +165,7 @@ def purge(session: Session) -> int:
         return NOTHING
     session.confirm(f'Cancel all {count:,} tasks of {broker.name} at {session.safe_url} that have '
                     'not begun?')
-    done = broker.backend.purge()
+    done = broker.discard_pending_tasks(by=person())
     session.out.object({'queue': broker.name, 'cancelled': done})
     session.out.text(f'{broker.name}: {done:,} tasks cancelled')
     return OK

@@ -19,7 +19,8 @@ GROUPS = [
         ('pools', 'look', 'the pools of a queue, and what their workers run'),
         ('show', 'one', 'all there is to see of a task'),
         ('explain', 'one', 'why a task is not done yet, or how it ended'),
-        ('watch', 'watch', 'the progress of tasks, until they end')]),
+        ('watch', 'watch', 'the progress of tasks, until they end'),
+        ('log', 'log', 'who cancelled or purged what, and when')]),
     ('act', [
         ('cancel', 'act', 'cancel tasks'),
         ('purge', 'act', 'cancel all that has not begun')]),

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from worq.cli.look import state_of, summary, troubles
 from worq.cli.one import told
+from worq.cli.session import person
 from worq.cli.table import Column, cells, cut, table
 from worq.cli.words import figures
 from worq.core import Broker
@@ -144,7 +145,7 @@ class Panel:
 
     def _cancel(self, id: str) -> None:
         try:
-            word, = self.broker.cancel_all([id])
+            word, = self.broker.cancel_all([id], by=person())
             self._said = f'{id}: {word}'
         except QueueError as error:
             self.away = line(error)

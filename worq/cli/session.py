@@ -4,8 +4,10 @@ from __future__ import annotations
 from argparse import Namespace
 from contextlib import ExitStack
 from importlib import import_module
+from getpass import getuser
 import os
 from pathlib import Path
+import platform
 import sys
 from typing import Any
 
@@ -16,11 +18,20 @@ from worq.core import Broker
 from worq.trust import UNSIGNED, without_password
 from worq.view import View
 
-__all__ = ['Session', 'ENVIRONMENT']
+__all__ = ['Session', 'ENVIRONMENT', 'person']
 
 ENVIRONMENT = 'WORQ_URL'
 RETRY_FOR = 2.0   # seconds for which a command tries a queue that is out of reach
 EXAMPLES = '--url redis://localhost:6379/0, or --url sqlite:///work.db'
+
+
+def person() -> str:
+    """Who uses the command line, for the log of what was done to a queue."""
+    try:
+        name = getuser()
+    except (OSError, KeyError):   # a container without such a user
+        name = f'user {os.getuid()}' if hasattr(os, 'getuid') else 'somebody'
+    return f'{name}@{platform.node()}'
 
 
 class Session(ExitStack):

@@ -1,0 +1,85 @@
+"""What a Broker does for whoever keeps its queue: cancel, purge, who did so, which pools live."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from worq.acts import Act, acts, enter
+from worq.inbox import Inbox
+from worq.pools import Pool, live
+from worq.queue.base import TaskQueue
+from worq.queue.validation import ID_BYTES
+from worq.upstream import cancel_upstream
+
+__all__ = ['Keeping', 'own_id']
+
+FEW = 20   # ids that are noted of those that somebody cancels
+
+
+class Keeping:
+    """The part of a Broker that acts on its queue as a whole."""
+
+    backend: TaskQueue
+    inbox: Inbox
+
+    def cancel(self, task_id: str, upstream: bool = False, by: str = '') -> bool:
+        """Cancel a task by its id, with all that depends on it.
+
+        :param upstream: also what it waits for, as ``Deferred.cancel`` does.
+        :param by: who does it, to be noted in ``acts()``; nobody: nothing is noted.
+        :returns: whether it was cancelled; False if it had completed or is unknown.
+        :raises QueueError: if the queue cannot be reached.
+        """
+        return self.cancel_all([own_id(task_id)], upstream, by)[0] == 'cancelled'
+
+    def cancel_all(self, ids: Sequence[str], upstream: bool = False, by: str = '') -> list[str]:
+        """Cancel many tasks; what became of each, see ``TaskQueue.cancel``."""
+        words = cancel_upstream(self.backend, ids, self.inbox.client, self.inbox.awaited) \
+            if upstream else self.backend.cancel(ids)
+        if by and 'cancelled' in words:
+            enter(self.backend, by, 'cancel', words.count('cancelled'), ' '.join(ids[:FEW]))
+        return words
+
+    def pools(self) -> list[Pool]:
+        """The pools of this queue that are alive, and what their workers do.
+
+        A pool tells that with its heartbeats, once a second while it runs something. So of a task
+        shorter than that it may know nothing.
+        """
+        return live(self.backend.pools(), self.backend.url)
+
+    def __len__(self) -> int:
+        """How many tasks of the queue are not done yet, pending ones among them."""
+        return self.backend.size()
+
+    def discard_pending_tasks(self, by: str = '') -> int:
+        """Cancel all tasks that have not begun; those that run go on.
+
+        :param by: as for ``cancel``.
+        :returns: how many were cancelled.
+        """
+        count = self.backend.purge()
+        enter(self.backend, by, 'purge', count)
+        return count
+
+    def acts(self, limit: int = 1_000) -> list[Act]:
+        """What people did to the queue, the newest first, as far as they said who they are.
+
+        The queue keeps the last thousand.
+        """
+        return acts(self.backend, limit)
+
+
+def own_id(id: object, args: tuple[Any, ...] = (), kw: dict[str, Any] | None = None) -> str:
+    """The id that a caller chose for a task: a text, or what makes one of the arguments.
+
+    :raises ValueError: if it is no string of 1 to 512 bytes.
+    """
+    if callable(id):
+        id = id(*args, **(kw or {}))
+    try:
+        if isinstance(id, str) and 0 < len(id.encode()) <= ID_BYTES:
+            return id
+    except UnicodeEncodeError:  # half a surrogate pair
+        pass
+    raise ValueError(f'invalid task id: {id!r}; it is a string of 1 to {ID_BYTES} bytes in UTF-8')
