@@ -151,6 +151,7 @@ class CountsTest(unittest.TestCase):
             delivery = Delivery(f'{n}', b'n' * 12 + b'1', 1, b'name %d' % n, b'')
             done = Outcome(f'{n}', delivery.token, 'value', b'', begun=1, ended=9)
             counts.add([(delivery, done)])
+        eq_(len(counts._counts), HEADERS + 1)
         base.tell_counts(self.queue, 'p', counts)
         cells = [cell for minute in self.queue.minutes() for cell in minute.cells.values()]
         eq_(Tally.read(*cells).success, HEADERS + 50)

@@ -69,7 +69,7 @@ class Counting(Contract):
         eq_(self.q.minutes(const.MINUTES), [])
         eq_(self.q.audit(), [])
 
-    def test_names(self) -> None:
+    def test_so_many_names(self) -> None:
         """So many names are counted by themselves, and all others together."""
         for number in range(5):
             self.q.tally('p1', number + 1, {f'{number}.{n}': 'v:1' for n in range(50)})
@@ -151,7 +151,8 @@ class Counting(Contract):
         row = self.q.scan('success')[0][0]
         eq_((row.id, row.name, row.pool, row.attempt), ('r 0', 'even', 'p1', 1))
         self.q.forget(['r 1'])
-        self.put(message('r 2'))   # another life
+        self.put(message('r 2'))   # another life, which no pool has told of
+        self.complete('r 2')
         eq_(pages(True), ['r 4', 'r 3', 'r 0'])
         rows, cursor = self.q.scan('success', count=2)
         self.q.tally('p1', 2, {}, [Recent(f'{n}', 'n' * 12, 'm', 0) for n in range(const.RECENT)])
