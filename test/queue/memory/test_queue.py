@@ -196,7 +196,7 @@ class MemoryQueueTest(QueueContract, unittest.TestCase):
         self.advance(const.INBOX_TTL * 1_000 + 1)
         self.q.watch('here', ['a'])
         self.complete('a')
-        self.assertEqual(list(self.q._inboxes), ['here'])
+        self.assertEqual(list(self.q._inboxes._inboxes), ['here'])
 
     def test_audit_can_fail(self) -> None:
         """The audit sees each thing that may be wrong."""

@@ -60,7 +60,7 @@ class Steps(Case):
         for _ in range(0, n, step):
             self.q.settle('p', [outcome(d) for d in self.q.take('p', step)])
         self.ticks()
-        [[_, *_, arguments]], _ = self.q._run('take', 'x', 1, const.LEASE)
+        [[_, *_, arguments, _]], _ = self.q._run('take', 'x', 1, const.LEASE)
         eq_(arguments, n)   # a script does not answer with all of them, only how many
         self.q.reconcile('x', [])
         taken: list[Delivery] = []
