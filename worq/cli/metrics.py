@@ -53,8 +53,7 @@ def arguments(parser: Parser) -> None:
 
 METRICS = Command(metrics, 'What queues count, for Prometheus: sizes, ages, what tasks came to and '
                            'how long they took. It needs WorQ[prometheus].', arguments, '''\
-  worq metrics                              once, in the format of OpenMetrics
+  worq metrics                       once, in the format of OpenMetrics
   worq metrics --serve 0.0.0.0:9100 -q default,mail
-  worq metrics --json                       how many workers are wanted, an object a queue
-  curl localhost:9100/scale.json?target=60  the same, for KEDA''',
+  worq metrics --json                how many workers are wanted, by queue''',
                   queues='several')
