@@ -257,6 +257,24 @@ def told(inspections, here=None, others=()):
     return explain(broker, 'a', 'f').splitlines()
 
 
+def test_aside():
+    """Of what no pool knows it is told what each has, the nearest names, and how long it waits."""
+    pools = {'p1': {'seen': '0', 'tasks': 'a\nff\nfg\nz'}, 'p2': {'seen': '0', 'tasks': 'z'},
+             'p3': {'seen': '0'}, 'p4': {'seen': '999999', 'tasks': 'f'}}
+    seen = Inspection('enqueued', b'f', ahead=0, aside=2000, grace=3000)
+    assert told({'a': seen}, pools)[1:] == [
+        '  3 pools work on this queue.',
+        '  Pool p1 has 4 tasks, as fg, ff.',
+        '  Pool p2 has 1 task, z.',
+        '  Pool p3 has not told yet which tasks it has, or they are too many to tell.',
+        '  It has stood aside for 2.0 s, for a pool that has it.',
+        '  If none comes in the next 3.0 s it will fail, see `unknown_grace`.']
+    pools['p3']['tasks'] = 'f'
+    assert told({'a': seen._replace(grace=None)}, pools)[1:] == [
+        '  3 pools work on this queue; 1 of them knows a task of this name.',
+        '  It has stood aside for 2.0 s, for a pool that has it.']
+
+
 def test_lost():
     """Of a task that came back from a worker it is told, and of pools that are silent."""
     silent = {'seen': '180000', 'host': 'earth', 'pid': '42'}

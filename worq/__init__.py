@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import Any, Callable, Iterable, TextIO
 
 from worq.codec import UNSIGNED, Codec, keyring_for
-from worq.const import DEFAULT, MAX_PAYLOAD
+from worq.const import DEFAULT, MAX_PAYLOAD, check_span
 from worq.core import Broker
 from worq.current import CurrentTask, current_task
 from worq.errors import (
@@ -61,7 +61,8 @@ SCHEMES = {
 
 
 def get_broker(url: str, name: str = DEFAULT, *, secret: Any = None, codec: str = 'pickle',
-               max_payload: int = MAX_PAYLOAD, **options: Any) -> Broker:
+               max_payload: int = MAX_PAYLOAD, unknown_grace: float | None = None,
+               **options: Any) -> Broker:
     """Make a broker.
 
     :param url: where the queue is: ``memory://`` (in this process; the same url and name
@@ -78,6 +79,8 @@ def get_broker(url: str, name: str = DEFAULT, *, secret: Any = None, codec: str 
     :param codec: 'pickle' (any Python object), 'cloudpickle' (functions and classes too that
         cannot be imported), 'json' or 'msgpack'.
     :param max_payload: bytes of a call or a result, at most.
+    :param unknown_grace: seconds for which a call of a task that no living pool has waits for one,
+        5 by default. Pools of this broker tell it, and the last pool to tell decides.
     :param options: of the backend. On Redis `retry_for` (seconds for which an operation is
         tried while Redis is out of reach, 5 by default), `strict` (refuse a server that
         may lose tasks) and `durable` (replicas that must have a call); of a file `retry_for` and
@@ -92,6 +95,8 @@ def get_broker(url: str, name: str = DEFAULT, *, secret: Any = None, codec: str 
     if not url.startswith('memory:'):
         fill()   # there may be a key file to be made
     keys = keyring_for(url, secret, place=queue.place, shared=queue.shared)
+    if unknown_grace is not None:
+        queue.unknown_grace = int(1000 * check_span('unknown_grace', unknown_grace))
     return Broker(queue, Codec(name, format=codec, keys=keys, max_payload=max_payload))
 
 

@@ -75,7 +75,9 @@ class Broker(Keeping, Unsendable):
     def move(self, name: str) -> None:
         """Be a broker of another queue of the same backend, with the same tasks."""
         self.inbox.close()
+        grace = self.backend.unknown_grace
         self.backend = self.backend.open(self.url, name, **self.backend.options)
+        self.backend.unknown_grace = grace
         self.inbox = Inbox(self.backend)
         self.codec = Codec(name, format=self.codec.format, keys=self.codec.keys,
                            max_payload=self.codec.max_payload)

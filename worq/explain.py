@@ -6,6 +6,7 @@ pools, and changes nothing. What it says was true a moment ago.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from typing import Any, Callable, Mapping, Sequence
 
 from worq import const
@@ -120,9 +121,16 @@ class Explanation:
         else:
             place = ('1 task is' if found.ahead == 1 else f'{found.ahead:,} tasks are') \
                 + ' to be taken before it'
-        lines = [f'is enqueued, and waits for a worker: {place}.', f'  {self._who(name)}']
+        lines = [f'is enqueued, and waits for a worker: {place}.', f'  {self._who(name)}',
+                 *self._names(name)]
         if found.target:
-            lines[1] = '  It has returned another task, whose value a worker is to sign as its own.'
+            lines[1:] = ['  It has returned another task, whose value a worker is to sign as its '
+                         'own.']
+        if found.aside is not None:
+            lines.append(f'  It has stood aside for {span(found.aside)}, for a pool that has it.')
+        if found.grace is not None:
+            lines.append(f'  If none comes in the next {span(found.grace)} it will fail, see '
+                         '`unknown_grace`.')
         if found.deliveries:
             lines.append('  It came back from a worker that was lost, or from a pool that does not '
                          f'know it (delivery {found.deliveries}).')
@@ -248,6 +256,24 @@ class Explanation:
         else:
             who = 'it does not know' if one else 'none of them knows'
         return f'{many} on this queue; {who} a task of this name.{more}'
+
+    def _names(self, name: str) -> list[str]:
+        """What the pools know, if none of them knows a task of this name."""
+        alive = [pool for pool in self.pools.values() if pool.alive and not pool.broken]
+        told = [pool.tasks for pool in alive if pool.tasks is not None]
+        if not told or any(name in names for names in told):
+            return []
+        lines = []
+        for pool in alive[:SHOWN]:
+            if pool.tasks is None:
+                knows = 'has not told yet which tasks it has, or they are too many to tell'
+            else:
+                near = get_close_matches(name, pool.tasks, SHOWN, 0.5) or pool.tasks[:SHOWN]
+                n = len(pool.tasks)
+                knows = f'has {n:,} task{"s" * (n != 1)}, {"as " if n > len(near) else ""}' \
+                    + ', '.join(line(one, NAME) for one in near)
+            lines.append(f'  Pool {pool.id} {knows}.')
+        return lines
 
     def _elsewhere(self) -> str:
         """Other queues at this address on which pools work."""

@@ -9,11 +9,12 @@ from unittest import mock
 
 from test.pool.tasks import await_file
 from test.queue.contract import message
-from test.support import eventually
+from test.support import eventually, unique
 from worq import get_broker
 from worq.codec import Codec
 from worq.errors import QueueError
 from worq.pool.base import Desk, started
+from worq.pool.liveness import describe
 from worq.pool.children import protocol, watchdog, worker
 from worq.pool.process import WorkerPool
 from worq.pool.children.manager import Manager
@@ -60,6 +61,18 @@ class DeskTest(unittest.TestCase):
         self.desk = Desk(self.faulty, 15_000)
         self.queue.put([message('a'), message('b')])
         self.a, self.b = self.desk.turn([], 2)[0]
+
+    def test_how_long_the_unknown_waits(self):
+        """Pools tell what their broker was made with; without, nothing. It is a span in seconds."""
+        name = unique()
+        with get_broker('memory://', name, unknown_grace=2.5) as broker:
+            self.assertEqual(Desk(broker.backend, 1).info['unknown_grace'], '2500')
+            broker.move(name + '-other')
+            self.assertEqual(Desk(broker.backend, 1).info['unknown_grace'], '2500')
+        self.assertNotIn('unknown_grace', self.desk.info)
+        for wrong in -1, float('nan'), 1e12, '5', True:
+            with self.assertRaisesRegex(ValueError, 'unknown_grace'):
+                get_broker('memory://', name, unknown_grace=wrong)
 
     def test_short_leases_are_tried_for_more_often(self):
         """A queue that is away is tried twice in the time that a short lease can be renewed."""
@@ -247,7 +260,7 @@ class DeskTest(unittest.TestCase):
         self.assertEqual(beat.call_count, 0)
         self.assertEqual(self.queue.pools()[self.desk.pool]['seen'], '0')
 
-    @unittest.skipUnless(Desk(None, 1).info['boot'].strip(), 'nobody is proved dead here')
+    @unittest.skipUnless(describe('', 1)['boot'].strip(), 'nobody is proved dead here')
     def test_looks_again_soon_after_it_joined(self):
         """A pool whose forerunner died just after another had looked finds it a second later."""
         ours = self.desk.info

@@ -309,3 +309,54 @@ class Names(Contract):
             self.assertEqual(seconds, 18 if end == 'silent' else 4, end)
             self.settle(*map(outcome, found), pool='b')
             self.q.forget(['a'])
+
+    def test_grace_is_a_number(self) -> None:
+        """What is no number of ms, or more than any span, is told in vain."""
+        self.two(unknown_grace='2000')
+        for grace in ['x', '-1', '1e3', '1.5', '\u0663', '', '9' * 16, '9' * 99,
+                      str(const.SPAN * 1000 + 1)]:
+            self.q.tell('a', {'unknown_grace': grace})
+            self.q.join('b', {'tasks': 'b\nboth', 'unknown_grace': grace})
+        self.put(self.named('x', 'x'))
+        self.assertEqual(self.ids(9, 'a'), [])
+        seen, = self.q.inspect(['x'])
+        self.assertEqual(seen and seen.grace, 2_000)
+        self.q.tell('a', {'unknown_grace': str(const.SPAN * 1000)})
+
+    def test_seen_aside(self) -> None:
+        """Of what stands aside it is told for how long, and how long it will if nobody comes."""
+        self.two(unknown_grace='3000')
+        self.put(self.named('a', 'a'), self.named('x', 'x'))
+
+        def seen() -> list[tuple[int | None, int | None]]:
+            return [(one.aside, one.grace) for one in self.q.inspect(['a', 'x']) if one]
+        self.assertEqual(seen(), [(None, None)] * 2)
+        self.assertEqual(self.ids(9, 'b'), [])
+        self.assertEqual(seen(), [(0, None), (0, 3_000)])
+        self.tick(1_000)
+        self.assertEqual(seen(), [(1_000, None), (1_000, 2_000)])
+        self.q.leave('a')
+        self.tick(1_000)
+        self.assertEqual(seen(), [(2_000, 3_000), (2_000, 1_000)])
+        self.tick(1_500)   # x is in its lane again, for anybody
+        self.assertEqual(seen(), [(3_500, 1_500), (None, None)])
+
+    def test_since_when_ready(self) -> None:
+        """What stands aside keeps the moment at which it became ready, also back in its lane; what
+        was given back became so when it was."""
+        self.two(unknown_grace='2000')
+
+        def ready(id: str) -> int:
+            return next(one.times.ready for one in self.q.inspect([id]) if one)
+        self.put(self.named('x', 'x'))
+        at = ready('x')
+        self.tick(500)
+        self.assertEqual((self.ids(9, 'a'), ready('x')), ([], at))
+        self.tick(2_500)
+        self.assertEqual(ready('x'), at)
+        delivery, = self.take(1, 'a')
+        self.q.tell('b', {'tasks': 'x'})
+        self.assertEqual(self.settle(outcome(delivery, 'unknown'), pool='a'), ['aside'])
+        self.assertEqual(ready('x'), at + 3_000)
+        self.assertEqual(self.ids(9, 'b'), ['x'])
+        self.assertEqual(ready('x'), at + 3_000)

@@ -6,7 +6,7 @@ from typing import Any
 import unittest
 
 from test import support
-from test.queue.contract import Contract, message, outcome
+from test.queue.contract import HEADER, Contract, message, outcome
 from test.queue.memory.test_queue import MemoryQueueTest
 from test.queue.redis.test_queue import RedisQueueTest
 from test.queue.sqlite.test_queue import SqliteQueueTest
@@ -14,7 +14,7 @@ from worq import const
 from worq.const import COMPLETED, ENQUEUED, NEW, PENDING, PROCESSING, SCHEDULED
 from worq.queue.base import Argument, Delivery, Held, Message
 
-WORDS = ['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'lost', 'expire']
+WORDS = ['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'unknown', 'lost', 'expire']
 WALKERS: dict[tuple[str, str], Callable[[Any], None]] = {}
 
 
@@ -249,6 +249,25 @@ def _(q: Life) -> None:
 def _(q: Life) -> None:
     q.q.join('p1', {})
     q.give('refuse')
+
+
+@walks(PROCESSING, 'settle: unknown, and another pool may have it')
+def _(q: Life) -> None:
+    q.give('unknown')
+
+
+@walks(PROCESSING, 'settle: unknown, though its pool has told that name')
+def _(q: Life) -> None:
+    q.q.join('p1', {'tasks': HEADER.decode()})
+    q.give('unknown')
+
+
+@walks(PROCESSING, 'settle: unknown, and it has waited for one in vain')
+def _(q: Life) -> None:
+    q.give('unknown')
+    q.tick(const.UNKNOWN_GRACE)
+    q.delivery = q.take_one('x')
+    q.give('unknown')
 
 
 @walks(PROCESSING, 'lease lost, first time')

@@ -85,6 +85,8 @@ class Desk:
         self.lease = lease
         self.look = look
         self.info = describe(kind, size)
+        if backend.unknown_grace is not None:
+            self.info['unknown_grace'] = str(backend.unknown_grace)
         self.pool = f'{self.info["host"]}:{os.getpid()}:{new_nonce()}'
         self.held: dict[bytes, Delivery | Late] = {}   # by token: leased, and not yet settled
         self.counts = Counts()                  # of what was settled; goes along with a beat

@@ -94,6 +94,7 @@ its front. What has arguments goes first, so that a pipeline finishes what it ha
 **Side lines.** What is first in a lane and may not go to who asks stands aside, in a line of its
 own, and holds up nothing behind it. It is put aside once, so no take searches. It stays 'enqueued',
 and is counted, cancelled, purged and expires as such; ahead of it are those before it in its line.
+Who stands there keeps the moment at which it became ready.
 When its reason is gone it is taken before what is in the lane, the longest there first.
 
 **Names.** The one reason is its name. While all pools have told the same, see ``join``, none is
@@ -139,6 +140,7 @@ class TaskQueue(Reading, Counting, Registers):
     place = ''          #: which part of a backend it is in, for signatures to tell them apart
     shared = False      #: whether other users of this machine may write there
     heavy = 0           #: bytes of an outcome that a pool should settle by itself; 0: of none
+    unknown_grace: int | None = None   #: ms, which pools of it tell; None: nothing
 
     def __init__(self, url: str, name: str = const.DEFAULT) -> None:
         self.url = url
@@ -321,7 +323,8 @@ class TaskQueue(Reading, Counting, Registers):
         And 'tasks' once that is known: the names that it can run, a line each. And 'broken',
         one line, as long as none of its workers could begin: why. And 'kind', 'size' and
         'workers', see `worq.pools`. And 'unknown_grace', in ms: how long the queue keeps what no
-        live pool knows, `const.UNKNOWN_GRACE` if nobody says; the last to tell decides.
+        live pool knows, `const.UNKNOWN_GRACE` if nobody says; the last to tell decides. What is no
+        such number, or more than `const.SPAN`, is told in vain.
         """
         raise NotImplementedError
 

@@ -246,6 +246,8 @@ class Inspection(NamedTuple):
     lost: str = ''           #: why it is not where its state says, if somebody has deleted keys
     ignored: bool = False    #: whether nothing will be kept of it, for its result is ignored
     times: Times = Times()
+    aside: int | None = None  #: ms for which it has stood aside, for a pool that knows its name
+    grace: int | None = None  #: ms until anybody gets it, since no live pool knows that
     deaths: tuple[Death, ...] = ()   #: the last deliveries that were lost, the latest last
 
 

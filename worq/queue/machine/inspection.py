@@ -8,13 +8,14 @@ from worq import const
 from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
 from worq.queue.base import Content, Inspection, Times
 from worq.queue.machine.graph import PURGED, Graph
+from worq.queue.machine.keeping import Keeping
 from worq.queue.machine.life import Life
 from worq.queue.machine.traces import NOTHING
 
 __all__ = ['contents', 'inspect', 'status', 'audit']
 
 
-def inspect(graph: Graph, life: Life, start: int = -1) -> Inspection:
+def inspect(graph: Keeping, life: Life, start: int = -1) -> Inspection:
     """What there is to know of a task, see ``worq.queue.base``."""
     state, now = life.state, graph.now
     deaths = graph.traces.get(life, NOTHING).deaths
@@ -41,7 +42,8 @@ def inspect(graph: Graph, life: Life, start: int = -1) -> Inspection:
         life.owner or '' if here else '', now - life.taken if here else None,
         life.deliveries, life.progress if here else b'', life.memo,
         life.gate.id if life.gate else '', life.nonce, '',
-        bool(life.flags & const.IGNORE_RESULT), times(life), deaths)
+        bool(life.flags & const.IGNORE_RESULT), times(life),
+        *(graph.sides.since(life, now) if state == ENQUEUED else (None, None)), deaths)
 
 
 def contents(lives: Iterable[Life | None]) -> list[Content | None]:

@@ -89,6 +89,10 @@ class Lanes:
         mine = [next(iter(lines[name])) for name in lines.keys() & names]
         return min(mine, key=self.aside.__getitem__, default=None)
 
+    def since(self, life: Life) -> int | None:
+        """Since when one stands aside, in us; None if it does not."""
+        return self.aside.get(life)
+
     def names(self) -> set[bytes]:
         """The names of those aside."""
         return {name for lines in self.lines for name in lines}

@@ -35,8 +35,10 @@ class Sides:
 
     def join(self, info: Mapping[str, str], now: int) -> None:
         """A pool has joined, which is among `pools` now."""
-        if info.get('unknown_grace', '').isdecimal():
-            self.grace = int(info['unknown_grace'])
+        told = info.get('unknown_grace', '')
+        if told.isascii() and told.isdecimal() and len(told) < 16 \
+                and int(told) <= const.SPAN * 1_000:
+            self.grace = int(told)
         self.mix(now)
 
     def mix(self, now: int) -> None:
@@ -80,6 +82,15 @@ class Sides:
         self._call()
         if not self.known(name, now):
             self.unknown.setdefault(name, now + self.grace)
+
+    def since(self, life: Life, now: int) -> tuple[int | None, int | None]:
+        """For how many ms it has stood aside, and for how many more if no live pool knows it."""
+        since = self.lanes.since(life)
+        if since is None:
+            return None, None
+        ends = self.unknown.get(life.name)
+        left = None if ends is None else max(ends, since // 1_000 + self.grace, now) - now
+        return max(now - since // 1_000, 0), left
 
     def next(self, pool: str, now: int) -> Life | None:
         """The one that this pool is to take now; what it may not take is put aside."""

@@ -126,7 +126,8 @@ def inspection(state: bytes, nonce: bytes, header: bytes = b'', due: int | None 
                target: bytes = b'', ahead: int | None = None, pool: bytes = b'',
                taken: int | None = None, deliveries: int = 0, progress: bytes = b'',
                memo: bytes = b'', gate: bytes = b'', lost: bytes = b'', ignored: int = 0,
-               moments: Sequence[bytes] = (), died: bytes = b'') -> Inspection:
+               moments: Sequence[bytes] = (), aside: int | None = None,
+               grace: int | None = None, died: bytes = b'') -> Inspection:
     """Read what `inspect.lua` answers."""
     names = tuple(map(text, arguments))
     if state in ENDED:
@@ -134,7 +135,7 @@ def inspection(state: bytes, nonce: bytes, header: bytes = b'', due: int | None 
     return Inspection(STATES.get(state, '?'), header, due, expires, open, names, text(target),
                       ahead, text(pool), taken, deliveries, progress, memo, text(gate),
                       text(nonce), text(lost), bool(ignored), times(state, *moments),
-                      deaths(died))
+                      aside, grace, deaths(died))
 
 
 def deaths(raw: bytes) -> tuple[Death, ...]:

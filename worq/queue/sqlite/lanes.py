@@ -107,6 +107,13 @@ class Sided(Ready):
                 (self.store.q, lane, *some)).fetchall()
         return self.store.by_number(min(found)[1]) if found else None
 
+    def since(self, life: Life) -> int | None:
+        assert isinstance(life, Row)
+        found = self.store.db.execute(
+            'SELECT since FROM worq_aside WHERE n=? AND since>0', (life.n,)).fetchone() \
+            if self.aside else None
+        return int(found[0]) if found else None
+
     def names(self) -> set[bytes]:
         return {name for name, in self.store.db.execute(
             'SELECT DISTINCT name FROM worq_aside WHERE q=? AND since>0', (self.store.q,))}

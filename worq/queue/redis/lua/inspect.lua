@@ -1,6 +1,6 @@
 -- inspect(P; start: int, {id}, ...) -> {{state, nonce, header, due, expires, open, arguments, target, ahead, pool, taken,
--- deliveries, progress, memo, gate, lost, ignored, moments, deaths} or nil, ...}. (no change) Moments are ms from now. The state of a
--- completed task is that of its end.
+-- deliveries, progress, memo, gate, lost, ignored, moments, aside, grace, deaths} or nil, ...}. (no change)
+-- Moments are ms from now. The state of a completed task is that of its end.
 local function span(moment)
   return moment and math.max(moment - now, 0) or false
 end
@@ -43,6 +43,16 @@ local function ahead(id, T)
   return n
 end
 
+-- For how many ms it has stood aside, and for how many more if no live pool knows its name.
+local function aside(id, T)
+  local since = T.s == ENQUEUED and T.L and T.L ~= '-' and math.floor((tonumber(T.L) or 0) / 1000)
+  if not since then
+    return false, false
+  end
+  local ends = tonumber(call('ZSCORE', P .. 'unknown', name_of(id, T)) or nil)
+  return math.max(now - since, 0), ends and math.max(ends, since + unknown_grace(), now) - now or false
+end
+
 local function moments(T)
   return {T.C or '', T.R or '', T.q or '', T.E or '', T.A or '', T.B or ''}
 end
@@ -50,12 +60,12 @@ end
 local function look(id, T)
   if T.s == COMPLETED then
     return {ending(id, T), T.n, T.h or '', false, false, 0, {}, '', false, T.o or '', false, 0, '', '',
-            '', '', 0, moments(T), T.D or ''}
+            '', '', 0, moments(T), false, false, T.D or ''}
   end
   local lost = astray(id, T)
   if lost then
     return {T.s or '?', T.n or '', header(id, T), false, false, 0, {}, '', false, '', false, 0, '', '',
-            '', lost, ignored(T) and 1 or 0, moments(T), T.D or ''}
+            '', lost, ignored(T) and 1 or 0, moments(T), false, false, T.D or ''}
   end
   local here, open = T.s == PROCESSING, T.s == PENDING and not T.x
   local names = {}
@@ -67,10 +77,11 @@ local function look(id, T)
       names = open_ones(id, -PUT_LIMIT, -1, LOOK)
     end
   end
+  local for_ms, more = aside(id, T)
   return {T.s, T.n, header(id, T), span(due(id, T)), span(T.z), open and (tonumber(T.u) or 1) - (T.G and 1 or 0) or 0,
           names, T.x or '', T.s == ENQUEUED and ahead(id, T), here and T.o or '',
           here and now - (tonumber(T.q) or now), deliveries(T) or 0, here and T.j or '', T.y or '', T.G or '',
-          '', ignored(T) and 1 or 0, moments(T), T.D or ''}
+          '', ignored(T) and 1 or 0, moments(T), for_ms, more, T.D or ''}
 end
 
 local answers = {}

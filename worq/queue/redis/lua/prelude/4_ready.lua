@@ -29,7 +29,8 @@ local function line_up(id, T, side)
   table.insert(side[lane], T.n .. id)
 end
 
--- What expires may have been taken off `exp` while it was processed.
+-- What expires may have been taken off `exp` while it was processed. Without a `side` it has yet to
+-- be put somewhere.
 local function enqueue(id, T, side)
   if T.L then   -- it was handed out though nobody knew its name
     T.L = nil
@@ -41,7 +42,9 @@ local function enqueue(id, T, side)
     call('ZADD', P .. 'exp', T.z, id)
   end
   T.s = ENQUEUED
-  line_up(id, T, side)
+  if side then
+    line_up(id, T, side)
+  end
 end
 
 local function schedule(id, T, due)

@@ -163,12 +163,7 @@ local function unknown_here(id, T, pool, data)
     schedule(id, T, now + TICK)
     return 'aside'
   end
-  T.R = text(now)
-  call('HSET', P .. 't:' .. id, 's', ENQUEUED, 'R', T.R, generation(T))
-  if T.z then
-    call('ZADD', P .. 'exp', T.z, id)
-  end
-  T.s = ENQUEUED
+  enqueue(id, T)
   put_aside(id, T, name)
   return 'aside'
 end

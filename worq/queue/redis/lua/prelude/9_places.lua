@@ -42,8 +42,9 @@ local function told_from(from)
   for i = from, #ARGV - 1, 2 do
     told[ARGV[i]] = ARGV[i + 1]
   end
-  if (told.unknown_grace or ''):match('^%d+$') then
-    call('HSET', KEYS[1], 'grace', told.unknown_grace)
+  local grace = told.unknown_grace or ''
+  if grace:match('^%d+$') and #grace < 16 and tonumber(grace) <= SPAN then
+    call('HSET', KEYS[1], 'grace', grace)
   end
   return told
 end
