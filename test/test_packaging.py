@@ -9,6 +9,8 @@ import tempfile
 import unittest
 import zipfile
 
+import worq
+
 from test import support
 from test.programs import ROOT
 
@@ -98,6 +100,8 @@ class Packages(unittest.TestCase):
     def check(self, url):
         place, python = self.installed()
         out = tool(python, 'program.py', url, cwd=place, XDG_STATE_HOME=str(place))
+        told = tool(python.parent / 'worq', '--version', cwd=place)
+        self.assertEqual(told, f'WorQ {worq.__version__}\n')
         where, answer = out.splitlines()
         self.assertTrue(where.startswith(str(place)), where)
         self.assertEqual(answer, '4')

@@ -1,5 +1,6 @@
 """The commands that look and act, on each engine."""
 import os
+import types
 from unittest import mock
 
 from worq import Task, get_broker
@@ -23,7 +24,7 @@ class Looks(CommandCase):
         text = self.ok('info')
         self.assertRegex(text, r'enqueued +1 +the oldest for [\d.]+ s')
         self.assertRegex(text, r'pending +1 +wait for other tasks\n')
-        self.assertRegex(text, r'scheduled +1\n')
+        self.assertRegex(text, r'scheduled +1\b')
         self.assertIn('! no pool works on this queue', text)
         self.pool(broker)
         self.assertNotIn('!', self.ok('info'))
@@ -80,11 +81,54 @@ class Looks(CommandCase):
         self.assertRegex(text, "result +'a textb'\n")
         self.assertRegex(text, r'error +ValueError: reason\n +Traceback')
         self.assertNotIn('a textb', self.ok('show', 'good', '--hide'))
-        Task(q.shop.add, id='later', delay=100)(1)
-        self.assertRegex(self.ok('show', 'later'), 'due +in 1 min')
+        Task(q.shop.add, id='later', delay=5000)(1)
+        self.assertRegex(self.ok('show', 'later'), 'due +in 1 h')
+        Task(q.shop.add, id='hard')(1, b=[2])
+        delivery, = broker.backend.take('here:1:x', 1)
+        broker.backend.settle('here:1:x', [Outcome('hard', delivery.token, 'lost', b'SIGKILL')])
+        text = self.ok('show', 'hard')
+        self.assertRegex(text, r'argument 1 +1\n  b = +\[2\]\n')
+        self.assertRegex(text, r'lost +\d.* ago  SIGKILL  \(here:1:x\)\n')
         done = self.worq('show', 'good', 'none', '--json')
         self.assertEqual((done.status, [each['state'] for each in done.objects]),
                          (1, ['success', 'unknown']))
+
+    def test_tasks(self):
+        """Tasks by state and name, with their errors, as many as asked for."""
+        broker = self.shop()
+        q = broker.queue()
+        Task(q.shop.add, id='good')(1)
+        Task(q.shop.fail, id='bad')('a reason')
+        self.work(broker)
+        for n in range(3):
+            Task(q.shop.add, id=f'ready-{n}')(n)
+        Task(q.shop.report, id='wide')(q.shop.add(0), 1)
+        Task(q.shop.add, id='later', delay=1000)(1)
+        text = self.ok('tasks')
+        self.assertEqual([line.split()[0] for line in text.splitlines()[1:]].count('later'), 1)
+        self.assertRegex(text, r'later +shop.add +scheduled +\d+ s +\d+ min')
+        self.assertRegex(text, r'wide +shop.report +pending ')
+        self.assertNotIn('bad', text)
+        self.assertRegex(self.ok('tasks', 'failed'),
+                         r'bad +shop.fail +\d+ s +ValueError: a reason\n')
+        self.assertEqual([each['id'] for each in self.worq(
+            'tasks', '--name', 'shop.x,other.*', '--json').objects], [])
+        self.assertEqual([each['id'] for each in self.worq(
+            'tasks', '--name', 'shop.report', '--json').objects], ['wide'])
+        done = self.worq('tasks', 'enqueued', '--oldest', '-n', '2', '--json')
+        self.assertEqual([each['id'] for each in done.objects], ['ready-0', 'ready-1'])
+        self.assertIn('... and more: -n 20', done.err)
+        self.refused(1, 'no such task', 'tasks', 'enqueued', '--older', '1d')
+        self.refused(2, "no such state: 'faild'; did you mean failed", 'tasks', 'faild')
+
+    def test_nearest(self):
+        """Of an id that is not known the one is told that is like it."""
+        broker = self.shop()
+        Task(broker.queue().shop.add, id='fit-the-model-42')(1)
+        for command, id in [('explain', 'fit-the'), ('show', 'fit-the-modle-42'),
+                            ('cancel', 'it-the-model-42')]:
+            self.refused(1, 'did you mean fit-the-model-42?', command, id)
+        self.assertNotIn('mean', self.worq('explain', 'other').err)
 
     def test_check(self):
         """All is well, or it is told what is not, with an exit status."""
@@ -217,6 +261,24 @@ class Acts(CommandCase):
             {'id': 'no', 'outcome': 'unknown'}])
         self.assertEqual(self.worq('cancel', 'no').status, 1)
 
+    def test_cancel_by_name(self):
+        """All tasks of a name, or in a state, are cancelled, if somebody says yes."""
+        broker = self.shop()
+        q = broker.queue()
+        for n in range(250):
+            Task(q.shop.add, id=f'a{n}')(n)
+        Task(q.shop.fail, id='kept')()
+        later = Task(q.shop.add, id='later', delay=100)(1)
+        self.refused(1, 'Cancel 250 tasks of .* add --yes', 'cancel', '--name', 'shop.add',
+                     '--state', 'enqueued')
+        self.assertEqual(self.ok('cancel', '--name', 'shop.add', '--state', 'enqueued', '--yes'),
+                         '250 tasks cancelled\n')
+        self.assertEqual((broker.status('kept'), later.status), ('enqueued', 'scheduled'))
+        self.assertEqual(self.ok('cancel', '--name', 'shop.*', '--yes'), '2 tasks cancelled\n')
+        self.refused(1, 'no such task', 'cancel', '--state', 'pending')
+        self.refused(2, 'either ids, or', 'cancel', 'x', '--state', 'pending')
+        self.refused(2, 'which tasks', 'cancel')
+
     def test_purge(self):
         """All that has not begun is cancelled, if somebody says yes."""
         broker = self.broker()
@@ -269,6 +331,18 @@ class Watches(CommandCase):
                          (1, ['success', 'failed']))
         self.assertEqual(self.worq('watch', 'unknown').status, 1)
 
+    def test_unreadable(self):
+        """A value whose class is not to be found here is a success all the same, and is shown."""
+        broker = self.shop()
+        elsewhere = types.ModuleType('elsewhere')
+        exec('class Thing:\n    pass', vars(elsewhere))
+        with mock.patch.dict('sys.modules', elsewhere=elsewhere):
+            broker.expose(elsewhere.Thing)
+            Task(broker.queue().Thing, id='it')()
+            self.work(broker)
+        self.assertEqual(self.ok('watch', 'it'), 'it: success\n')
+        self.assertEqual(watch.result_of(broker.deferred('it'))[1], 'elsewhere.Thing()')
+
     def test_progress(self):
         """How far it has come is told until it ends."""
         broker = self.shop()
@@ -311,7 +385,7 @@ class Outages(CommandCase, broker_case.RedisMixin):
         with mock.patch('worq.cli.session.RETRY_FOR', 0.01):
             for words in [('info',), ('pools',), ('call', 'x'), ('watch', 'x'), ('purge',),
                           ('audit',), ('cancel', 'x'), ('explain', 'x'), ('queues',), ('top',),
-                          ('check',), ('show', 'x')]:
+                          ('check',), ('show', 'x'), ('tasks',)]:
                 done = self.refused(3, '127.0.0.1', *words)
                 self.assertNotIn('hidden', done.err + done.out)
 

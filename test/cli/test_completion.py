@@ -28,6 +28,7 @@ class Completions(Words):
         self.assertEqual(self.complete('worq', '--url', 'x', 'purge', '--y'), ['--yes'])
         self.assertEqual(self.complete('worq', 'help', 'exp'), ['explain'])
         self.assertEqual(self.complete('worq', 'completion', ''), ['bash', 'zsh', 'fish'])
+        self.assertEqual(self.complete('worq', 'tasks', 'f'), ['failed'])
         self.assertEqual(self.complete('worq', 'info', '--url', ''), [])
 
     def test_others(self):

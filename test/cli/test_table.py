@@ -1,16 +1,18 @@
 """Text tables, and what is done where there is little room; JSON."""
 import importlib
+import re
 import sys
 import unittest
 from unittest import mock
 
-from worq.cli.output import Output
+from worq.cli.output import Output, wrapped
 from worq.cli.table import Column, cells, cut, table
+from worq.cli.words import figures
 
 from test.cli.support import Screen
 
 COLUMNS = [Column('ID', lambda item: item[0]), Column('NUMBER', lambda item: item[1], right=True),
-           Column('TEXT', lambda item: item[2], cut=True)]
+           Column('TEXT', lambda item: item[2], cut=1)]
 ITEMS = [('one', 1, 'a text of some length'), ('three', 33_333, None)]
 
 
@@ -31,6 +33,14 @@ class Tables(unittest.TestCase):
         for room in range(22, 50):
             self.assertLessEqual(max(map(len, lines(room))), room)
         self.assertEqual(lines(24)[1], 'one         1  a text o…')
+
+    def test_first(self):
+        """A column that says little is cut before others."""
+        columns = [Column('WHY', lambda item: item[0], cut=1),
+                   Column('WHO', lambda item: item[1], cut=2)]
+        rows = cells([('a long reason', 'somebody')], columns)
+        self.assertEqual(table(columns, rows, 21)[1], 'a long reason  someb…')
+        self.assertEqual(table(columns, rows, 18)[1], 'a long re…  someb…')
 
     def test_very_narrow(self):
         """Where that does not help, each row is a block in which nothing is cut."""
@@ -54,6 +64,15 @@ class Tables(unittest.TestCase):
         self.assertEqual(cut('e\u0301te', 3), 'e\u0301te')
 
 
+class Times(unittest.TestCase):
+
+    def test_figures(self):
+        """Spans in tables are in one unit, which fits."""
+        for seconds, expected in [(None, ''), (0.4, '0 s'), (99, '99 s'), (100, '2 min'),
+                                  (5999, '100 min'), (6000, '2 h'), (360_000, '4 d')]:
+            self.assertEqual(figures(seconds), expected)
+
+
 class Outputs(unittest.TestCase):
 
     def shown(self, rich, **environ):
@@ -64,6 +83,7 @@ class Outputs(unittest.TestCase):
                 mock.patch.dict('os.environ', {'COLUMNS': '80', 'TERM': 'xterm', **environ}), \
                 mock.patch('worq.cli.output.has_rich', lambda: rich):
             Output().rows([('x', 1, 'success')], COLUMNS)
+            Output().text('a sentence')
         return screen.getvalue()
 
     def test_colours(self):
@@ -72,6 +92,14 @@ class Outputs(unittest.TestCase):
         importlib.import_module('rich')   # it is among what the tests need
         self.assertIn('\x1b[', self.shown(True))
         bare = self.shown(False)
-        self.assertEqual(bare, 'ID  NUMBER  TEXT\nx        1  success\n')
+        self.assertEqual(bare, 'ID  NUMBER  TEXT\nx        1  success\na sentence\n')
         self.assertEqual(self.shown(True, NO_COLOR='1'), bare)
         self.assertEqual(self.shown(True, TERM='dumb'), bare)
+        self.assertEqual(re.sub('\x1b.*?m', '', self.shown(True)), bare)
+
+    def test_wrapped(self):
+        """On a terminal a long line is several, broken between words."""
+        self.assertEqual(wrapped('  one two three-four five', 15),
+                         '  one two\n    three-four\n    five')
+        self.assertEqual(wrapped('one', 3), 'one')
+        self.assertEqual(wrapped('x' * 50, 20), 'x' * 50)   # an id is copied in one piece

@@ -118,15 +118,22 @@ class Panels(unittest.TestCase):
 
     def test_lists(self):
         """The tab key turns to another list, and back."""
-        self.press('right')
+        self.press('left')
         self.assertIn('[pools]', self.text())
-        self.press('e', 'left')
+        self.press('e', 'right')
         self.assertIn('[running]', self.text())
+        Task(self.broker.queue().shop.add, id='ready')(1)
+        Task(self.broker.queue().shop.add, id='later', delay=8000)(1)
+        self.press('right')
+        self.assertIn('[enqueued]', self.text())
+        self.assertEqual(self.chosen(), ['ready'])
+        self.press('right', 'right')
+        self.assertIn('[scheduled]', self.text(columns=20))
+        self.assertIn('due in 2 h', self.text())
 
     def test_away(self):
         """A queue that is out of reach is told, with what was known; and then it goes on."""
-        with mock.patch.object(type(self.broker.backend), 'stats',
-                               side_effect=QueueError('no way')):
+        with mock.patch.object(self.panel.view, 'overview', side_effect=QueueError('no way')):
             self.panel.look()
             self.assertEqual(self.screen()[0], ('no way', 'reverse red'))
             self.assertIn('shop.add  one', self.text())

@@ -92,8 +92,11 @@ class Targets(Words):
     def test_missing_inside(self):
         """What a module itself does not find is an error of that module, told as Python does."""
         self.write('import no_such_module')
-        with self.assertRaisesRegex(ModuleNotFoundError, 'no_such_module'):
-            target.find(self.module)
+        done = self.wrong('cannot be imported, see above', f'{self.module}:space')
+        self.assertIn("No module named 'no_such_module'", done.err)
+        self.assertIn(f'{self.module}.py", line 1, in <module>', done.err)
+        self.assertNotIn('cli/target.py', done.err)
+        self.assertNotIn('importlib', done.err)
 
     def test_another_queue(self):
         """A function that makes a broker of another queue is served that by -q alone."""

@@ -1,11 +1,14 @@
 """Commands that change something: call, cancel, purge."""
 from __future__ import annotations
 
+from collections import Counter
 import json
 import re
 from typing import Any
 
 from worq import Task
+from worq.cli.lists import LIVE, all_of, choice, states_of
+from worq.cli.one import check_id, hint
 from worq.cli.session import Session, person
 from worq.cli.usage import (
     NOTHING, OK, Command, Parser, Refused, Usage, nearest, one_of, seconds,
@@ -14,6 +17,7 @@ from worq.cli.watch import await_all
 from worq.const import PRIORITIES
 from worq.core import Broker
 from worq.errors import EncodeError
+from worq.printable import unescaped
 
 __all__ = ['CALL', 'CANCEL', 'PURGE']
 
@@ -117,23 +121,47 @@ CALL = Command(call, 'Put a task, and print its id. With --wait its result is pr
 
 def cancel(session: Session) -> int:
     """Cancel tasks."""
+    args = session.args
     broker = session.broker()
-    ids = list(dict.fromkeys(session.args.ids))
+    view = broker.view()
+    for id in args.ids:
+        check_id(id)
+    if args.ids and (args.name or args.state):
+        raise Usage('either ids, or --name and --state')
+    if not args.ids and not args.name and not args.state:
+        raise Usage('which tasks? Name ids, or --name NAME, or --state STATE; '
+                    'worq purge cancels all that have not begun')
+    ids = list(dict.fromkeys(args.ids)) or [
+        row.id for state in states_of(args.state) for row in all_of(view, state, args.name)]
+    if not ids:
+        session.out.note(f'no such task on {broker.name}')
+        return NOTHING
     if len(ids) > 1:
         session.confirm(f'Cancel {len(ids):,} tasks of {broker.name}, and all that depend on them?')
-    status = OK
+    status, counts = OK, Counter[str]()
     for start in range(0, len(ids), STEP):
         some = ids[start:start + STEP]
-        try:
-            words = broker.cancel_all(some, session.args.upstream, by=person())
-        except ValueError as mistake:
-            raise Usage(str(mistake)) from mistake
-        for id, word in zip(some, words):
+        for id, word in zip(some, cancelled(broker, some, args.upstream)):
+            counts[word] += 1
             session.out.object({'id': id, 'outcome': word})
-            session.out.text(f'{id}: {SAYS.get(word, word)}')
-            if word != 'cancelled':
+            if args.ids or word != 'cancelled':
+                session.out.text(f'{id}: {SAYS.get(word, word)}')
+            if word == 'unknown':
+                hint(session, view, id)
+            if word != 'cancelled' and args.ids:
                 status = NOTHING
+    if not args.ids:
+        session.out.text(f'{counts["cancelled"]:,} tasks cancelled')
     return status
+
+
+def cancelled(broker: Broker, ids: list[str], upstream: bool) -> list[str]:
+    """Cancel them; what became of each. An id may be as it is shown, with escapes."""
+    words = broker.cancel_all(ids, upstream, by=person())
+    for n, word in enumerate(words):
+        if word == 'unknown' and (other := unescaped(ids[n])) != ids[n]:
+            words[n], = broker.cancel_all([other], upstream, by=person())
+    return words
 
 
 SAYS = {'completed': 'had ended already', 'unknown': 'the queue does not know it',
@@ -142,14 +170,19 @@ SAYS = {'completed': 'had ended already', 'unknown': 'the queue does not know it
 
 def cancel_arguments(parser: Parser) -> None:
     """Of ``cancel``."""
-    parser.add_argument('ids', nargs='+', metavar='ID', help='of a task')
+    parser.add_argument('ids', nargs='*', metavar='ID', help='of a task')
+    choice(parser)
+    parser.add_argument('--state', type=one_of('state', LIVE), metavar='STATE',
+                        help=f'all that are {", ".join(LIVE[:-1])} or {LIVE[-1]}')
     parser.add_argument('--upstream', action='store_true',
                         help='also what it waits for, as far as nothing else needs that')
     parser.add_argument('-y', '--yes', action='store_true', help='do not ask')
 
 
 CANCEL = Command(cancel, 'Cancel tasks, with all that depends on them. It asks before it cancels '
-                         'more than one.', cancel_arguments, '  worq cancel fit-42 --upstream')
+                         'more than one.', cancel_arguments, '''\
+  worq cancel fit-42 --upstream
+  worq cancel --name mail.* --state enqueued --yes''')
 
 
 # -- purge --

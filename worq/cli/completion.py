@@ -6,13 +6,14 @@ from typing import NamedTuple
 import shlex
 
 from worq.cli.index import NAMES, command
+from worq.cli.lists import LISTED
 from worq.cli.session import Session
 from worq.cli.usage import OK, Command, Parser, one_of
 
 __all__ = ['COMPLETION', 'script']
 
 SHELLS = ['bash', 'zsh', 'fish']
-WORDS = {'help': list(NAMES), 'completion': SHELLS}   #: of commands that want some of a few
+WORDS = {'help': list(NAMES), 'completion': SHELLS, 'tasks': LISTED}   #: what they want
 
 
 class Option(NamedTuple):

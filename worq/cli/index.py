@@ -17,6 +17,7 @@ GROUPS = [
         ('top', 'top', 'the same, live, with keys to look at tasks and to cancel them'),
         ('queues', 'look', 'the queues at an address'),
         ('pools', 'look', 'the pools of a queue, and what their workers run'),
+        ('tasks', 'lists', 'tasks by state and name'),
         ('show', 'one', 'all there is to see of a task'),
         ('explain', 'one', 'why a task is not done yet, or how it ended'),
         ('watch', 'watch', 'the progress of tasks, until they end'),

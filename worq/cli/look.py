@@ -4,6 +4,7 @@ from __future__ import annotations
 import time
 from typing import Iterable, Mapping
 
+from worq import const
 from worq.cli.session import Session
 from worq.cli.table import Column
 from worq.cli.usage import NOTHING, OK, Command
@@ -60,8 +61,7 @@ def summary(overview: Overview) -> list[str]:
         'processing': '' if longest is None else
         f'the longest for {spell(longest.seconds)}: {longest.name} {longest.id}',
         'pending': 'wait for other tasks' if sizes['pending'] else '',
-        'scheduled': '' if (due := getattr(overview, 'due', None)) is None
-        else f'the next in {spell(due)}'}
+        'scheduled': '' if overview.due is None else f'the next in {spell(overview.due)}'}
     width = max(5, *(len(f'{count:,}') for count in [overview.pools, *sizes.values()]))
 
     def row(word: str, count: int, note: str) -> str:
@@ -72,8 +72,8 @@ def summary(overview: Overview) -> list[str]:
     lines += [row(state, sizes[state], notes.get(state, '')) for state in
               ['enqueued', 'processing', 'pending', 'scheduled',
                *(state for state in sizes if state not in notes)]]
-    if (lately := getattr(overview, 'ended', None)) is not None:
-        lines.append(f'  last hour   {ended(lately)}')
+    if overview.ended is not None:
+        lines.append(f'  last hour   {ended(overview.ended)}')
     lines.append(f'  ever        {ended(overview.totals)}')
     return lines
 
@@ -97,6 +97,9 @@ def troubles(overview: Overview, pools: Iterable[PoolRow]) -> Iterable[str]:
         if not pool.alive:
             yield (f'pool {pool.id} was last heard of {ago(pool.seen)}: it has died, or its host '
                    'is cut off')
+        elif is_late(pool):
+            yield (f'pool {pool.id} was last heard of {ago(pool.seen)}: if it has died, what it '
+                   'runs goes to others soon')
         elif pool.broken:
             yield f'pool {pool.id}: none of its workers can begin: {shortened(pool.broken)}'
         elif pool.stuck:
@@ -122,7 +125,7 @@ def queues(session: Session) -> int:
         session.out.note(f'no pool has worked on a queue at {session.safe_url} yet')
         return NOTHING
     session.out.rows(found, [
-        Column('QUEUE', lambda each: each.queue, cut=True),
+        Column('QUEUE', lambda each: each.queue, cut=1),
         *map(sized, ('enqueued', 'processing', 'pending', 'scheduled')),
         Column('OLDEST', lambda each: figures(max(
             (age for age in each.oldest.values() if age is not None), default=None)), right=True),
@@ -165,18 +168,18 @@ def pools(session: Session) -> int:
 POOL = [
     Column('POOL', lambda pool: pool.id),
     Column('KIND', lambda pool: pool.kind),
-    Column('SEEN', lambda pool: ago(pool.seen), right=True),
+    Column('SEEN', lambda pool: f'{figures(pool.seen)} ago', right=True),
     Column('BUSY', lambda pool: f'{pool.busy}/{pool.size}', right=True),
     Column('STATE', lambda pool: state_of(pool),
-           style=lambda pool: '' if pool.alive and not pool.broken and not pool.stuck else 'red'),
+           style=lambda pool: '' if state_of(pool) in ('idle', 'runs', 'starting') else 'red'),
     Column('TASKS', lambda pool: '?' if pool.tasks is None else len(pool.tasks), right=True),
     Column('VERSION', lambda pool: pool.version)]
 
 WORK = [
-    Column('TASK', lambda item: item[1].name, cut=True),
+    Column('TASK', lambda item: item[1].name, cut=1),
     Column('ID', lambda item: item[1].id),
     Column('FOR', lambda item: figures(item[1].seconds), right=True),
-    Column('POOL', lambda item: item[0].id, cut=True),
+    Column('POOL', lambda item: item[0].id, cut=2),
     Column('WORKER', lambda item: item[1].number, right=True),
     Column('BEHIND IT', lambda item: len(item[1].behind) or '', right=True),
     Column('WAITS FOR', lambda item: item[1].waits_for)]
@@ -186,11 +189,20 @@ def state_of(pool: PoolRow) -> str:
     """How a pool stands, in a word."""
     if not pool.alive:
         return 'silent'
+    if is_late(pool):
+        return 'late'
     if pool.broken:
         return 'broken'
     if pool.workers and all(worker.state == 'starting' for worker in pool.workers):
         return 'starting'
     return 'stuck' if pool.stuck else 'runs' if pool.busy else 'idle'
+
+
+def is_late(pool: PoolRow) -> bool:
+    """Whether a pool should have been heard of since. While it runs something it beats each
+    second, but for one of threads, which some C code may keep from that."""
+    return bool(pool.alive and pool.busy and pool.kind != 'thread'
+                and pool.seen * 1000 > const.LEASE)
 
 
 POOLS = Command(pools, 'The pools of a queue, and what their workers run.')

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from argparse import REMAINDER
 from io import TextIOWrapper
+import logging
 import os
 import sys
 from typing import Sequence
@@ -23,6 +24,9 @@ from worq.errors import QueueError, WorqError
 from worq.printable import lines
 
 __all__ = ['main']
+
+LOADS = {'worker', 'call'}  # commands that import modules of the program
+LOUD = {'worker', 'info'}   # commands that pass on what an engine warns of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,6 +63,10 @@ def _run(words: list[str], alone: bool) -> int:
             return OK
         chosen = command(args.command)
         name = args.command
+        if alone and name not in LOUD:
+            logging.getLogger('worq').setLevel(logging.ERROR)
+        if alone and name in LOADS and os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())   # as `python -m worq` has it; not what was installed
         args = chosen.parser(name).parse_args(args.rest, args)
         with Session(args, Output(getattr(args, 'json', False)), alone) as session:
             return chosen.run(session)

@@ -3,14 +3,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from worq.cli.lists import meant
 from worq.cli.session import Session
 from worq.cli.usage import NOTHING, OK, Command, Parser, Usage
 from worq.cli.words import bar, clock, spell
 from worq.const import UNKNOWN
 from worq.queue.validation import ID_BYTES
+from worq.view import View
 from worq.view.records import Details
 
-__all__ = ['SHOW', 'EXPLAIN', 'ids']
+__all__ = ['SHOW', 'EXPLAIN', 'check_id', 'hint', 'ids', 'told']
 
 
 # -- explain --
@@ -26,8 +28,15 @@ def explain(session: Session) -> int:
         session.out.object({'id': id, 'state': word, 'explain': told})
         session.out.text(told)
         if word == UNKNOWN:
+            hint(session, view, id)
             status = NOTHING
     return status
+
+
+def hint(session: Session, view: View, id: str) -> None:
+    """Tell of an id that is like one which is not known."""
+    if text := meant(view, id):
+        session.out.note(text)
 
 
 def check_id(id: str) -> None:
@@ -58,6 +67,7 @@ def show(session: Session) -> int:
         if found is None:
             session.out.object({'id': id, 'state': UNKNOWN})
             session.out.note(view.explain(id))
+            hint(session, view, id)
             status = NOTHING
             continue
         session.out.object(found)
@@ -85,7 +95,7 @@ def told(found: Details) -> list[str]:
         ('left out', found.skipped and f'{found.skipped:,} failed arguments'),
         ('options', ', '.join(found.options)),
         *(('attempt failed', text) for text in found.errors),
-        *(('lost', text) for text in getattr(found, 'deaths', ())),
+        *(('lost', f'{clock(each.moment)}  {each.text}  ({each.pool})') for each in found.deaths),
         *_arguments(found),
         ('result', found.result), ('error', found.error),
         ('comes from', found.origin), ('note', found.note)]
@@ -95,7 +105,7 @@ def told(found: Details) -> list[str]:
 
 
 def _arguments(found: Details) -> list[tuple[str, str]]:
-    given = getattr(found, 'arguments', None)
+    given = found.arguments
     if given is None:
         return []
     return [*((f'argument {n}', text) for n, text in enumerate(given.args, 1)),

@@ -1,12 +1,14 @@
-"""What a command prints: JSON, plain text, or tables of rich where that is installed."""
+"""What a command prints: JSON, or text, with colours where rich is installed."""
 from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
 import json
 import os
+import re
 import sys
-from typing import Any, Sequence
+from textwrap import wrap
+from typing import Any, Mapping, Sequence
 
 from worq.cli.table import Column, cells, table
 from worq.printable import line, lines
@@ -17,6 +19,8 @@ __all__ = ['Output', 'has_rich', 'width']
 STYLES = {'success': 'green', 'failed': 'red', 'expired': 'red', 'cancelled': 'yellow',
           'processing': 'cyan', 'running': 'cyan', 'waiting': 'yellow', 'pending': 'blue',
           'scheduled': 'magenta'}
+
+EMPTY: Mapping[str, str] = {}
 
 
 def has_rich() -> bool:
@@ -47,10 +51,9 @@ class Output:
         if self.as_json:
             return
         text = lines(text)
-        if style and self.colours:
-            self._console().print(import_module('rich.text').Text(text, style), soft_wrap=True)
-        else:
-            print(text, file=self.file, flush=self.terminal)
+        if self.room:
+            text = '\n'.join(wrapped(each, self.room) for each in text.split('\n'))
+        self._print(text, style)
 
     def object(self, value: Any) -> None:
         """Print one line of JSON, if it is a program that reads."""
@@ -62,17 +65,27 @@ class Output:
         """Tell something beside, on the standard error."""
         print(lines(text), file=sys.stderr, flush=True)
 
-    def rows(self, items: Sequence[Any], columns: Sequence[Column], indent: str = '') -> None:
+    def rows(self, items: Sequence[Any], columns: Sequence[Column]) -> None:
         """Print a table, or an object for each item."""
         if self.as_json:
             for item in items:
                 self.object(item)
-        elif self.colours and not indent:
-            self._console().print(painted(items, columns))
+            return
+        shown = cells(items, columns)
+        words = {row[n]: style for item, row in zip(items, shown)
+                 for n, column in enumerate(columns)
+                 if (style := column.style(item) or STYLES.get(row[n], ''))}
+        for n, text in enumerate(table(columns, shown, self.room)):
+            self._print(text, 'bold' if n == 0 else '', words if n else {})
+
+    def _print(self, text: str, style: str = '', words: Mapping[str, str] = EMPTY) -> None:
+        if self.colours and (style or words):
+            made = import_module('rich.text').Text(text, style)
+            for word, its in words.items():
+                made.highlight_regex(rf'(?<!\S){re.escape(word)}(?!\S)', its)
+            self._console().print(made, soft_wrap=True)
         else:
-            room = self.room and max(self.room - len(indent), 1)
-            for text in table(columns, cells(items, columns), room):
-                self.text(indent + text)
+            print(text, file=self.file, flush=self.terminal)
 
     def raw(self, text: str) -> None:
         """Send a terminal what it understands as an order."""
@@ -97,19 +110,13 @@ class Output:
             file=self.file, highlight=False, markup=False, emoji=False, width=self.room or None)
 
 
-def painted(items: Sequence[Any], columns: Sequence[Column]) -> Any:
-    """A table of rich."""
-    made = import_module('rich.table').Table(box=None, pad_edge=False, header_style='bold')
-    text = import_module('rich.text').Text
-    rows = cells(items, columns)
-    shown = [n for n, _ in enumerate(columns) if any(row[n] for row in rows)]
-    for n in shown:
-        made.add_column(columns[n].head, justify='right' if columns[n].right else 'left',
-                        overflow='ellipsis' if columns[n].cut else 'fold', no_wrap=columns[n].cut)
-    for item, row in zip(items, rows):
-        made.add_row(*(text(row[n], columns[n].style(item) or STYLES.get(row[n], ''))
-                       for n in shown))
-    return made
+def wrapped(text: str, room: int) -> str:
+    """One line as several, as wide as there is room for; ids and the like are left whole."""
+    if len(text) <= room:
+        return text
+    indent = ' ' * (len(text) - len(text.lstrip()) + 2)
+    return '\n'.join(wrap(text, room, subsequent_indent=indent[:room // 2],
+                          break_long_words=False, break_on_hyphens=False))
 
 
 def _is_terminal(file: Any) -> bool:

@@ -3,11 +3,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from worq.cli.lists import LISTED, OVER, age_and_due, all_of
 from worq.cli.look import state_of, summary, troubles
 from worq.cli.one import told
 from worq.cli.session import person
 from worq.cli.table import Column, cells, cut, table
-from worq.cli.words import figures
+from worq.cli.words import figures, spell
 from worq.core import Broker
 from worq.errors import QueueError
 from worq.printable import line
@@ -15,7 +16,7 @@ from worq.view.records import Overview, PoolRow
 
 __all__ = ['Panel']
 
-PAGE = 200      # tasks of a list
+PAGE = 500      # tasks of a list
 KEYS = 'arrows tab  e explain  s show  c cancel  / filter  space stop  q quit'
 RUNNING, POOLS = 'running', 'pools'
 Line = tuple[str, str]    #: a text and its style
@@ -37,7 +38,7 @@ class Panel:
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
         self.view = broker.view()
-        self.lists = [RUNNING, POOLS]
+        self.lists = [RUNNING, *LISTED[1:], POOLS]   # what is processing runs
         self.shown = RUNNING
         self.filter = ''
         self.paused = False
@@ -72,10 +73,23 @@ class Panel:
     def _list(self) -> list[Task]:
         if self.shown == POOLS:
             return []
+        if self.shown != RUNNING:
+            return self._page()
         found = [Task(worker.id, worker.name, worker.seconds, pool.id, worker.number)
                  for pool in self.pools for worker in pool.workers
                  if worker.id and self.filter in f'{worker.name} {worker.id}']
         return sorted(found, key=lambda task: -(task.seconds or 0))
+
+    def _page(self) -> list[Task]:
+        """A page of a list: of what has ended the last ones, else those that are first in turn."""
+        found = []
+        rows = all_of(self.view, self.shown, newest=self.shown in OVER)
+        for row, _ in zip(rows, range(PAGE)):
+            if self.filter in f'{row.name} {row.id}':
+                age, due = age_and_due(row)
+                where = row.pool if due is None else f'due in {spell(due)}'
+                found.append(Task(row.id, row.name, age, where))
+        return found
 
     def _tell(self) -> None:
         if self._how == 'explain':
@@ -168,7 +182,7 @@ class Panel:
             made.insert(0, (self.away, 'reverse red'))
         made.append(('', ''))
         if columns:
-            made.append((self._tabs(), 'bold'))
+            made.append((self._tabs(columns), 'bold'))
         room = height - len(made) - 1
         if self.detail:
             made += [(text, '') for text in self.detail[self._first:][:max(room, 1)]]
@@ -181,9 +195,12 @@ class Panel:
         made.append((self._foot(), 'reverse'))
         return [(cut(text, columns), style) for text, style in made]
 
-    def _tabs(self) -> str:
-        lists = '  '.join(f'[{name}]' if name == self.shown else f' {name} ' for name in self.lists)
-        return lists + (f'   /{self.filter}' if self.filter else '')
+    def _tabs(self, columns: int) -> str:
+        names = [f'[{name}]' if name == self.shown else name for name in self.lists]
+        text = ' '.join(names)
+        if len(text) > columns:   # the one that is shown is seen in any case
+            text = ' '.join(names[self.lists.index(self.shown):])
+        return text + (f'  /{self.filter}' if self.filter else '')
 
     def _foot(self) -> str:
         if self._asks == '/':
@@ -208,15 +225,15 @@ class Panel:
 
 
 TASK = [
-    Column('TASK', lambda task: task.name, cut=True),
-    Column('ID', lambda task: task.id, cut=True),
-    Column('FOR', lambda task: figures(task.seconds), right=True, cut=True),
-    Column('POOL', lambda task: task.where, cut=True),
-    Column('WORKER', lambda task: task.number or '', right=True, cut=True)]
+    Column('TASK', lambda task: task.name, cut=1),
+    Column('ID', lambda task: task.id, cut=1),
+    Column('FOR', lambda task: figures(task.seconds), right=True, cut=1),
+    Column('POOL', lambda task: task.where, cut=2),
+    Column('WORKER', lambda task: task.number or '', right=True, cut=1)]
 
 POOL = [
-    Column('POOL', lambda pool: pool.id, cut=True),
-    Column('KIND', lambda pool: pool.kind, cut=True),
-    Column('SEEN', lambda pool: figures(pool.seen), right=True, cut=True),
-    Column('BUSY', lambda pool: f'{pool.busy}/{pool.size}', right=True, cut=True),
-    Column('STATE', state_of, cut=True)]
+    Column('POOL', lambda pool: pool.id, cut=1),
+    Column('KIND', lambda pool: pool.kind, cut=1),
+    Column('SEEN', lambda pool: figures(pool.seen), right=True, cut=1),
+    Column('BUSY', lambda pool: f'{pool.busy}/{pool.size}', right=True, cut=1),
+    Column('STATE', state_of, cut=1)]

@@ -18,7 +18,7 @@ class Column(NamedTuple):
     head: str
     get: Callable[[Any], object]     #: the cell of an item; None and '' are shown as nothing
     right: bool = False              #: numbers
-    cut: bool = False                #: whether it may be cut when there is no room
+    cut: int = 0                     #: 1: it may be cut when there is no room; 2: before others
     style: Callable[[Any], str] = lambda item: ''   #: a colour, where there are colours
 
 
@@ -67,14 +67,15 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int = 
     if room:
         over = sum(widths) + len(GAP) * (len(widths) - 1) - room
         while over > 0:
-            longest = max((width, n) for n, width in enumerate(widths) if columns[n].cut) \
-                if any(column.cut for column in columns) else (0, 0)
-            if longest[0] <= max(LEAST, len(columns[longest[1]].head)):
-                if whole:
-                    return blocks(columns, rows)
+            may = [(columns[n].cut, width, n) for n, width in enumerate(widths)
+                   if columns[n].cut and width > max(LEAST, len(columns[n].head))]
+            if may:
+                widths[max(may)[2]] -= 1
+                over -= 1
+            elif whole:
+                return blocks(columns, rows)
+            else:
                 break
-            widths[longest[1]] -= 1
-            over -= 1
     lines = []
     for row in [[column.head for column in columns], *rows]:
         texts = [cut(text, width) for text, width in zip(row, widths)]

@@ -48,7 +48,7 @@ def await_all(session: Session, deferreds: Sequence[Any], timeout: float | None,
             board.draw()
             if limit is not None and time.monotonic() >= limit:
                 board.clear()
-                session.out.object(state_of(deferred))
+                session.out.object({'id': deferred.id, 'status': deferred.status})
                 session.out.note(deferred.explain())
                 return NOTHING
         board.clear()
@@ -57,31 +57,36 @@ def await_all(session: Session, deferreds: Sequence[Any], timeout: float | None,
     return status
 
 
-def state_of(deferred: Any) -> dict[str, Any]:
-    """A Deferred for a program that reads."""
-    return {'id': deferred.id, 'status': deferred.status}
-
-
 def tell(session: Session, deferred: Any, results: bool) -> bool:
     """Say how one has ended; whether that was well."""
-    failure: TaskFailure | None = deferred.exception(0)
-    found = state_of(deferred)
+    word = deferred.status
+    found = {'id': deferred.id, 'status': word}
     label = f'{deferred.name} [{deferred.broker.name}:{deferred.id}]' if deferred.name != '?' \
         else deferred.id
-    if failure is None:
-        if results:
-            found['result'] = value = deferred.value
-            session.out.text(shown(value))
-        else:
-            session.out.text(f'{label}: success', 'green')
-    else:
+    if word != const.SUCCESS:
+        failure: TaskFailure = deferred.exception(0)
         found['error'] = str(failure)
         own = failure.task_id == deferred.id
-        session.out.text(f'{label}: {found["status"]}: {failure.error if own else failure}', 'red')
+        session.out.text(f'{label}: {word}: {failure.error if own else failure}', 'red')
         if failure.traceback:
             session.out.note(failure.traceback.rstrip())
+    elif results:
+        found['result'], text = result_of(deferred)
+        session.out.text(text)
+    else:
+        session.out.text(f'{label}: {word}', 'green')
     session.out.object(found)
-    return failure is None
+    return bool(word == const.SUCCESS)
+
+
+def result_of(deferred: Any) -> tuple[Any, str]:
+    """What a task has come to, and that as text: also if its classes are not to be found here."""
+    try:
+        return deferred.value, shown(deferred.value)
+    except TaskFailure as failure:
+        found = deferred.broker.view().task(deferred.id)
+        text = found.result if found is not None and found.result else str(failure)
+        return text, text
 
 
 def shown(value: Any) -> str:

@@ -18,8 +18,13 @@ def spell(seconds: float) -> str:
 
 
 def figures(seconds: float | None) -> str:
-    """The same in a table; nothing if it is not known."""
-    return '' if seconds is None else spell(seconds)
+    """The same in a table, in one unit; nothing if it is not known."""
+    if seconds is None:
+        return ''
+    for unit, size in (('s', 1), ('min', 60), ('h', 3600)):
+        if seconds < 100 * size:
+            return f'{seconds / size:.0f} {unit}'
+    return f'{seconds / 86400:,.0f} d'
 
 
 def ago(seconds: float) -> str:

@@ -5,14 +5,15 @@ from importlib import import_module
 import os
 import select
 import signal
-import sys
 import threading
 import time
+from traceback import StackSummary, TracebackException
 from typing import Any, Callable, Sequence
 
 from worq import const
 from worq.cli.reload import Changes
 from worq.cli.session import Session
+from worq.cli import target as targets
 from worq.cli.target import Wrong, begin, configure, find, known
 from worq.cli.usage import NOTHING, OK, Command, Parser, Usage, one_of, seconds
 from worq.core import Broker
@@ -39,11 +40,9 @@ def worker(session: Session) -> int:
     args = session.args
     if args.reload and args.kind != 'process':
         raise Usage('--reload replaces worker processes: it is for --kind process')
-    if '' not in sys.path and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())   # as `python -m worq` does; not what was installed
     url = session.url
     configure(args.log)
-    found = find(args.target)   # what is wrong with it is told here, and not by each child
+    found = found_here(session)   # what is wrong with it is told here, and not by each child
     sure = bool(getattr(args, 'queue', ''))
     brokers = [session.broker(name, args.codec, new=True, patient=True) for name in session.queues]
     names = known(found)
@@ -67,6 +66,22 @@ def worker(session: Session) -> int:
         session.out.note(f'worq: {error}')
         return NOTHING
     return OK
+
+
+def found_here(session: Session) -> Any:
+    """What is to be run. If its module cannot be imported the traceback is told, from there on."""
+    target: str = session.args.target
+    try:
+        return find(target)
+    except Usage:
+        raise
+    except (Exception, SystemExit) as error:
+        told = TracebackException.from_exception(error)
+        told.stack = StackSummary.from_list([
+            frame for frame in told.stack if frame.filename not in (__file__, targets.__file__)
+            and 'importlib' not in frame.filename])
+        session.out.note(''.join(told.format()).rstrip())
+        raise Usage(f'{target.partition(":")[0]} cannot be imported, see above') from error
 
 
 Pools = tuple[list[Any], Callable[[], None]]   #: pools that are not started, and what runs them
