@@ -128,7 +128,7 @@ class FetchingContract(BrokerCase):
         with self.assertNoLogs('worq'):
             self.work_one()
             eventually(lambda: len(self.slow.fetchers), 2, timeout=WAIT)
-        eq_(self.got, [False])
+            eventually(lambda: self.got, [False], timeout=WAIT)
         self.slow.come.set()
         eventually(lambda: self.got, [False, 'long'], timeout=WAIT)
         eq_(self.slow.fetchers, [first, second])

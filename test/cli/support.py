@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import unittest
 from typing import NamedTuple
@@ -65,7 +66,8 @@ def worq(*words, typed=None, columns=0, **environ):
             if name not in ('WORQ_URL', 'NO_COLOR', 'COLUMNS')}
     kept |= {'TERM': 'xterm', **({'COLUMNS': str(columns)} if columns else {}), **environ}
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), \
-            mock.patch('sys.stdin', given), mock.patch.dict(os.environ, kept, clear=True):
+            mock.patch('sys.stdin', given), mock.patch.dict(os.environ, kept, clear=True), \
+            mock.patch.object(logging.getLogger('worq'), 'setLevel'):   # it is that of all tests
         status = main([str(word) for word in words])
     return Done(status, out.getvalue(), err.getvalue())
 

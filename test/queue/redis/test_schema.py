@@ -98,6 +98,8 @@ class Other(Case):
             'reconcile': lambda: q.reconcile('p', []), 'abandon': lambda: q.abandon('p', 'dead'),
             'ping': q.ping, 'size': q.size, 'stats': q.stats, 'oldest': q.oldest, 'audit': q.audit,
             'repair': lambda: q.audit(repair=True),
+            'note': lambda: q.note('a', b'1'), 'notes': q.notes,
+            'put_noted': lambda: q.put([message('noted')], note=base.Note('a', b'2', b'1')),
             'tally': lambda: q.tally('p', 1, {'a': 'v:1'}), 'totals': q.totals,
             'minutes': q.minutes,
             'patrol': lambda: q._run('patrol', 0, 500),
