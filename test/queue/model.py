@@ -423,6 +423,7 @@ class Users(RuleBasedStateMachine):
     def clock_is_set_back(self, ms: int) -> None:
         self.q.advance(const.TICK)   # what is about to go does: Redis would keep it longer
         self.q('beat', 'ticker')     # or nobody would know
+        self.q('status', IDS)        # in memory what is over goes by the second, or when it is met
         self.q.advance(-ms)
 
     def tick(self) -> None:
