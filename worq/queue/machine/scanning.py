@@ -123,7 +123,9 @@ class Scans:
     def _stands(self, life: Life, state: str) -> bool:
         """Whether it is in that state, as somebody would find it who asks for it."""
         graph = self.graph
-        if status(life) != state or graph.lives.get(life.id) is not life or life.flags & GATE:
+        if graph.lives.get(life.id) is not life:   # forgotten, and perhaps without any outcome
+            return False
+        if status(life) != state or life.flags & GATE:
             return False
         if life.state == COMPLETED:
             return not 0 < life.expires <= graph.now
