@@ -84,6 +84,7 @@ class Logs(unittest.TestCase):
             handler.format(record))
         self.log.addHandler(handler)
         self.log.propagate = False
+        self.log.setLevel(logging.DEBUG)   # whatever others have set for all of them
         self.addCleanup(self.log.removeHandler, handler)
 
     def test_message(self) -> None:

@@ -21,7 +21,7 @@ from worq.pool.thread import pool as thread
 from worq.queue.redis import queue as redis
 from worq.queue.redis.address import parse
 
-GOES_ON = 10      # seconds from the death of a master until calls and results come again
+GOES_ON = 15      # seconds from the death of a master until calls and results come again
 PATIENCE = 30     # seconds for what was under way to end
 
 
