@@ -21,7 +21,7 @@ from worq.cli.usage import (
     AWAY, INTERRUPTED, NOTHING, OK, PIPE, USAGE, Parser, Refused, Usage, common,
 )
 from worq.errors import QueueError, WorqError
-from worq.printable import lines
+from worq.printable import lines, logger
 
 __all__ = ['main']
 
@@ -64,7 +64,7 @@ def _run(words: list[str], alone: bool) -> int:
         chosen = command(args.command)
         name = args.command
         if alone and name not in LOUD:
-            logging.getLogger('worq').setLevel(logging.ERROR)
+            logger('worq').setLevel(logging.ERROR)
         if alone and name in LOADS and os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())   # as `python -m worq` has it; not what was installed
         args = chosen.parser(name).parse_args(args.rest, args)
