@@ -70,9 +70,12 @@ class ForksOfProcesses(MemoryMixin, Forks, Processes):
     def test_signals(self):
         """A fork of a child has the handlers that a program has which is not WorQ's; no program
         inherits that signals are ignored."""
+        default = signal.SIG_DFL   # the runner of the tests may have been started with others
+        for number, handler in [(signal.SIGTERM, default), (signal.SIGHUP, default),
+                                (signal.SIGINT, signal.default_int_handler)]:
+            self.addCleanup(signal.signal, number, signal.signal(number, handler))
         self.start()
         told, ignored = self.q.signals_of_a_fork().result(WAIT)
-        default = signal.SIG_DFL
         self.assertEqual(told, repr([default, signal.default_int_handler, default, default]))
         for number in signal.SIGTERM, signal.SIGINT, signal.SIGHUP:
             self.assertFalse(ignored >> number - 1 & 1)

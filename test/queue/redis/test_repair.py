@@ -97,6 +97,15 @@ class Repair(Case):
         eq_(self.q.audit(), [])
         eq_(self.finish(), dict.fromkeys(GRAPH, 'v'))
 
+    def test_undone(self) -> None:
+        """What ended, and is told to be in hand again, ends as damaged, and the key of its long
+        outcome goes with it."""
+        self.fill()
+        self.client.hset(self.key('t:long'), 's', b'p')
+        self.assertTrue(self.mend())
+        eq_(self.client.exists(self.key('r:long')), 0)
+        eq_(self.finish()['long'], 'x')
+
     def test_any_key(self) -> None:
         """Each key deleted, and made another type: a repair reports it, and then all is as it
         should be, and every task comes to an end."""

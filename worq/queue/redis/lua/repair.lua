@@ -158,8 +158,11 @@ local function seat_done(id, T)
   end
   local letter = (T.r or has('r', id)) and kind(id, T) or ''
   if not letter:match('^[vfxcVFXC]$') then
+    T.r = T.n .. 'x?\nits outcome was lost'
+    call('HSET', key, 'r', T.r)
+  end
+  if T.r then   -- a long one beside it is of an end that was undone
     drop(P .. 'r:' .. id)
-    call('HSET', key, 'r', T.n .. 'x?\nits outcome was lost')
   end
   if has('d', id) then
     tell_later(id)
