@@ -9,7 +9,7 @@ from typing import Any, Iterator, Self, TypeVar
 from weakref import ref
 
 from worq.builder import Collecting, Collector, Entry, collecting, collector_of
-from worq.const import STATES, SUCCESS, UNKNOWN, check_timeout
+from worq.const import LIVE, STATES, SUCCESS, UNKNOWN, check_timeout
 from worq.options import Options
 from worq.task import Deferred, Queue, Task, parts
 
@@ -19,7 +19,6 @@ T = TypeVar('T')
 
 STEP = 500    # tasks that are asked for, or cancelled, at a time
 SHOWN = 3     # that are explained
-LIVE = STATES[:4]
 
 
 def batch(target: Queue | Task) -> Batch:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 __all__ = [
     'MINUTE', 'HOUR', 'DAY', 'DEFAULT', 'PENDING', 'SCHEDULED', 'ENQUEUED',
-    'PROCESSING', 'SUCCESS', 'FAILED', 'CANCELLED', 'EXPIRED', 'UNKNOWN', 'STATES', 'ENDS',
+    'PROCESSING', 'SUCCESS', 'FAILED', 'CANCELLED', 'EXPIRED', 'UNKNOWN', 'STATES', 'LIVE', 'ENDS',
     'COMPLETED', 'STATUS_VALUES', 'TASK_EXPIRED', 'TRANSITIONS',
     'Transition', 'SPAN', 'COUNT', 'WORKERS', 'REACH', 'check_span', 'check_count', 'check_timeout',
 ]
@@ -33,6 +33,8 @@ EXPIRED = 'expired'        # too late to begin, or lost with its workers; or an 
 UNKNOWN = 'unknown'        # the queue does not know the id, or not any more
 
 STATES = [PENDING, SCHEDULED, ENQUEUED, PROCESSING, SUCCESS, FAILED, CANCELLED, EXPIRED, UNKNOWN]
+
+LIVE = STATES[:4]   #: those that are no end
 
 #: How a task ended, by the kind of its outcome on record.
 ENDS = {b'v': SUCCESS, b'f': FAILED, b'c': CANCELLED, b'x': EXPIRED}

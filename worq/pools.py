@@ -8,7 +8,7 @@ from typing import Iterable, Mapping, NamedTuple
 from worq import const
 from worq.printable import line
 
-__all__ = ['Pool', 'Worker', 'live', 'read', 'told']
+__all__ = ['Pool', 'Worker', 'known', 'live', 'read', 'told']
 
 STARTING, IDLE, RUNNING, WAITING = STATES = 'starting', 'idle', 'running', 'waiting'
 
@@ -123,6 +123,11 @@ def read(id: str, info: Mapping[str, str], url: str = '') -> Pool:
         line(info.get('blocked', '')))
 
 
+def known(found: Mapping[str, Mapping[str, str]], url: str = '') -> list[Pool]:
+    """The pools that a queue knows, also those that have been silent for long."""
+    return [read(id, info, url) for id, info in found.items()]
+
+
 def live(found: Mapping[str, Mapping[str, str]], url: str = '') -> list[Pool]:
     """Those that are alive."""
-    return [pool for pool in (read(id, info, url) for id, info in found.items()) if pool.alive]
+    return [pool for pool in known(found, url) if pool.alive]

@@ -24,7 +24,7 @@ from worq.codec import LENGTHS, MAGIC, NO_KEY, SIGNED, Codec
 from worq.errors import DecodeError, TaskCancelled, TaskExpired, UntrustedMessage
 from worq.printable import line
 from worq.queue import base
-from worq.queue.base import Argument, Hop
+from worq.queue.base import Argument, Hop, Record
 from worq.trust import ARGUMENT, TAIL, VALUE, hmac_halves
 
 __all__ = ['tail_call', 'sealed', 'is_seal', 'follow', 'sign_anew', 'read', 'is_value', 'opened',
@@ -153,12 +153,7 @@ def opened(codec: Codec, id: str, raw: bytes) -> tuple[bytes, int]:
 
     :raises DecodeError: if it is not to be believed, or is none.
     """
-    try:
-        record, hops = base.unpack(raw), base.path(raw)
-    except ValueError as error:
-        raise DecodeError(line(f'[{codec.queue}:{id}]: {error}')) from error
-    if record.kind != base.VALUE:
-        raise DecodeError(line(f'[{codec.queue}:{id}] has no value'))
+    record, hops = _value(codec.queue, id, raw)
     nonce = record.nonce
     if record.origin is not None:
         follow(codec, id, nonce, hops, False)
@@ -173,12 +168,22 @@ def renew(codec: Codec, queue: str, id: str, nonce: str, seal: bytes, source: st
     :param seal: of that tail call.
     :raises DecodeError: if it is not to be believed, or is none.
     """
-    try:
-        record, path = base.unpack(raw), base.path(raw)
-    except ValueError as error:
-        raise DecodeError(line(f'[{queue}:{source}]: {error}')) from error
-    if record.kind != base.VALUE:
-        raise DecodeError(line(f'[{queue}:{source}] has no value'))
+    record, path = _value(queue, source, raw)
     hops = [Hop(source, record.nonce, seal), *path]
     follow(codec, id, nonce, hops, False)
     return sign_anew(codec, id, nonce, (hops[-1].id, hops[-1].nonce), record.data)
+
+
+def _value(queue: str, id: str, raw: bytes) -> tuple[Record, list[Hop]]:
+    """An outcome on record that is a value, and the edges that it came along. Nothing of it has
+    been verified.
+
+    :raises DecodeError: if it is damaged, or is none.
+    """
+    try:
+        record, path = base.unpack(raw), base.path(raw)
+    except ValueError as error:
+        raise DecodeError(line(f'[{queue}:{id}]: {error}')) from error
+    if record.kind != base.VALUE:
+        raise DecodeError(line(f'[{queue}:{id}] has no value'))
+    return record, path

@@ -19,9 +19,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 import re
-from typing import NamedTuple, Sequence
+from typing import Iterable, Mapping, NamedTuple, Sequence
 
-__all__ = ['BOUNDS', 'OTHER', 'Tally', 'bucket', 'merged', 'quantile', 'tokens']
+__all__ = ['BOUNDS', 'MINUTE', 'OTHER', 'Tally', 'bucket', 'mean', 'merged', 'quantile', 'tokens',
+           'with_ends']
 
 #: ms: 27 of them from a millisecond to an hour, each nearly 1.8 times the one before.
 BOUNDS = (1, 2, 3, 6, 10, 18, 30, 60, 100, 180, 300, 600, 1_000, 1_800, 3_000, 6_000, 10_000,
@@ -29,6 +30,7 @@ BOUNDS = (1, 2, 3, 6, 10, 18, 30, 60, 100, 180, 300, 600, 1_000, 1_800, 3_000, 6
           3_600_000)
 BUCKETS = len(BOUNDS) + 1
 OTHER = '_other'   #: the name of all tasks for whose names there is no room
+MINUTE = 60_000    #: ms: each has cells of its own
 LONGEST = 16_384   # bytes of a cell that is one of ours
 
 TOKEN = re.compile(r'(?<!\S)([a-z][0-9]*)(?::([0-9]{1,18})|=(\S+))(?!\S)')
@@ -54,6 +56,19 @@ def merged(*cells: str) -> str:
     """These cells added up."""
     return ' '.join(f'{key}:{value}' if isinstance(value, int) else f'{key}={value}'
                     for key, value in tokens(*cells).items())
+
+
+def with_ends(cells: Mapping[str, str], ends: Mapping[str, int | str]) -> dict[str, str]:
+    """Cells by name, with what a queue itself has counted since.
+
+    :param ends: counts, by the key of their token and the name together. What is none is left out.
+    """
+    found = dict(cells)
+    for what, count in ends.items():
+        key, name = what[:1], what[1:]
+        if key:
+            found[name] = merged(found.get(name, ''), f'{key}:{count}')
+    return found
 
 
 class Tally(NamedTuple):
@@ -101,8 +116,16 @@ class Tally(NamedTuple):
     @property
     def mean(self) -> float | None:
         """Seconds that an attempt took in the mean; None if there was none."""
-        attempts = self.attempts
-        return self.run_seconds / attempts if attempts else None
+        return mean([self])
+
+
+def mean(tallies: Iterable[Tally]) -> float | None:
+    """Seconds that an attempt took in the mean; None if there was none."""
+    attempts, seconds = 0, 0.0
+    for tally in tallies:
+        attempts += tally.attempts
+        seconds += tally.run_seconds
+    return seconds / attempts if attempts else None
 
 
 def quantile(counts: Sequence[int], part: float) -> float | None:

@@ -97,7 +97,7 @@ class Collector:
         try:
             read = counts(broker)
             took = time.monotonic() - begin
-            living = pools_of(broker)
+            living = pools.known(broker.backend.pools())
         except QueueError as error:
             if begin >= self._say_at:
                 self._say_at = begin + SAY_AGAIN
@@ -141,11 +141,6 @@ def families() -> dict[str, Any]:
     """The families without values, by name."""
     return {name: kind(f'worq_{name}', f'{text}.', labels=('queue', *labels))
             for name, (kind, labels, text) in FAMILIES.items()}
-
-
-def pools_of(broker: Any) -> list[pools.Pool]:
-    """The pools, also those that are silent, as long as they are remembered."""
-    return [pools.read(id, info) for id, info in broker.backend.pools().items()]
 
 
 def add_ends(queue: str, read: Counts, found: dict[str, Any]) -> None:

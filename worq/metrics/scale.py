@@ -5,7 +5,8 @@ import math
 from typing import Any, NamedTuple
 
 from worq import const
-from worq.tally import Tally
+from worq.tally import Tally, mean
+from worq.view.lately import tallies_by_name
 
 __all__ = ['Scale', 'scale']
 
@@ -37,15 +38,11 @@ def scale(broker: Any, target: float = 60.0) -> Scale:
     target = const.check_span('target', target, above=True)
     backend = broker.backend
     totals = backend.totals()
-    cells: dict[str, list[str]] = {}
-    for minute in backend.minutes(MINUTES):
-        for name, cell in minute.cells.items():
-            cells.setdefault(name, []).append(cell)
-    lately = {name: Tally.read(*found) for name, found in cells.items()}
-    usual = mean(*lately.values()) or mean(*map(Tally.read, totals.cells.values())) or UNKNOWN
+    lately = tallies_by_name(backend.minutes(MINUTES))
+    usual = mean(lately.values()) or mean(map(Tally.read, totals.cells.values())) or UNKNOWN
 
     def seconds(name: str) -> float:
-        known = mean(lately.get(name, Tally())) or mean(Tally.read(totals.cells.get(name, '')))
+        known = lately.get(name, Tally()).mean or Tally.read(totals.cells.get(name, '')).mean
         return usual if known is None else known
 
     ready, running = totals.stats[const.ENQUEUED], totals.stats[const.PROCESSING]
@@ -59,9 +56,3 @@ def scale(broker: Any, target: float = 60.0) -> Scale:
     work += running * sum(held) / len(held) if held else running * usual
     return Scale(broker.name, math.ceil(work / target), round(work, 3), target, ready, len(soon),
                  running)
-
-
-def mean(*tallies: Tally) -> float | None:
-    """Seconds that an attempt took in the mean; None if there was none."""
-    attempts = sum(tally.attempts for tally in tallies)
-    return sum(tally.run_seconds for tally in tallies) / attempts if attempts else None

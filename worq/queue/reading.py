@@ -5,11 +5,11 @@ makes none of them fail: it is left out, or told as it is.
 """
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Callable, Sequence
 
 from worq.queue.records import Content, Inspection, Node, Row
 
-__all__ = ['Reading']
+__all__ = ['Reading', 'wanted']
 
 
 class Reading:
@@ -103,3 +103,12 @@ class Reading:
         For those who have waited long: somebody may have deleted keys of the backend. What is found
         begins a repair, in the background. Of many ids some are looked at. By default: nothing.
         """
+
+
+def wanted(names: Sequence[str]) -> Callable[[bytes], bool]:
+    """Whether a task's name is one of these, or begins as one of these patterns, see ``scan``."""
+    if not names:
+        return lambda name: True
+    exact = {name.encode() for name in names}
+    begun = tuple(name[:-1] for name in exact if name.endswith(b'.*'))
+    return lambda name: name in exact or name.startswith(begun)

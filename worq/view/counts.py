@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 from worq import const
 from worq.printable import line
+from worq.queue.base import Totals
 from worq.tally import Tally
 
-__all__ = ['Counts', 'counts']
+__all__ = ['Counts', 'counts', 'oldest']
 
-LIVE = const.PENDING, const.SCHEDULED, const.ENQUEUED, const.PROCESSING
 ENDED = {const.SUCCESS: 'succeeded', const.FAILED: 'failed', const.EXPIRED: 'expired',
          const.CANCELLED: 'cancelled'}
 
@@ -26,13 +26,18 @@ class Counts(NamedTuple):
     tallies: dict[str, Tally]         #: by the names of tasks
 
 
+def oldest(totals: Totals) -> dict[str, float | None]:
+    """For how many seconds the oldest task that is ready has been so, by priority."""
+    return {word: None if ms is None else ms / 1000
+            for word, ms in zip(const.PRIORITIES, totals.oldest)}
+
+
 def counts(broker: Any) -> Counts:
     """The numbers of a broker's queue."""
     found = broker.backend.totals()
     stats = found.stats
     return Counts(
-        line(broker.name), {state: stats[state] for state in LIVE},
-        {word: None if ms is None else ms / 1000
-         for word, ms in zip(const.PRIORITIES, found.oldest)},
-        {word: stats[name] for word, name in ENDED.items()}, stats['redelivered'], stats['stale'],
+        line(broker.name), {state: stats[state] for state in const.LIVE},
+        oldest(found), {word: stats[name] for word, name in ENDED.items()},
+        stats['redelivered'], stats['stale'],
         {line(name): Tally.read(cell) for name, cell in found.cells.items()})

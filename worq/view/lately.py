@@ -6,14 +6,12 @@ from typing import Iterable, Sequence
 from worq import const
 from worq.printable import line
 from worq.queue.base import Minute
-from worq.tally import Tally, quantile
+from worq.queue.reading import wanted
+from worq.tally import MINUTE, Tally, quantile
 from worq.view.pace import Sample
 from worq.view.records import MinuteRow, NameRow, Work
 
-__all__ = ['by_minute', 'by_name', 'ended', 'matches', 'patterns', 'samples']
-
-SIZES = const.PENDING, const.SCHEDULED, const.ENQUEUED, const.PROCESSING   # as in `Minute`
-MINUTE = 60_000   # ms
+__all__ = ['by_minute', 'by_name', 'ended', 'patterns', 'samples', 'tallies_by_name']
 
 
 def patterns(name: str) -> list[str]:
@@ -21,28 +19,30 @@ def patterns(name: str) -> list[str]:
     return [part for part in map(str.strip, name.split(',')) if part]
 
 
-def matches(name: str, wanted: Sequence[str]) -> bool:
-    """Whether a name is one of them; each is, if none is asked for."""
-    return not wanted or any(
-        name.startswith(one[:-1]) if one.endswith('.*') else name == one for one in wanted)
-
-
-def by_minute(minutes: Iterable[Minute], wanted: Sequence[str]) -> tuple[MinuteRow, ...]:
-    """What there was in each minute, of the names that match."""
-    return tuple(MinuteRow(
-        minute.at / 1000, dict(zip(SIZES, minute.sizes)),
-        work(Tally.read(*(cell for name, cell in minute.cells.items() if matches(name, wanted)))))
-        for minute in minutes)
-
-
-def by_name(minutes: Iterable[Minute], wanted: Sequence[str]) -> tuple[NameRow, ...]:
-    """What there was of each name in all minutes, the one that took most time first."""
+def tallies_by_name(minutes: Iterable[Minute], names: Sequence[str] = ()) -> dict[str, Tally]:
+    """What there was of each name in all minutes; of those that match, if some are asked for."""
+    is_wanted = wanted(names)
     cells: dict[str, list[str]] = {}
     for minute in minutes:
         for name, cell in minute.cells.items():
-            if matches(name, wanted):
+            if is_wanted(name.encode()):
                 cells.setdefault(name, []).append(cell)
-    tallies = {name: Tally.read(*parts) for name, parts in cells.items()}
+    return {name: Tally.read(*parts) for name, parts in cells.items()}
+
+
+def by_minute(minutes: Iterable[Minute], names: Sequence[str]) -> tuple[MinuteRow, ...]:
+    """What there was in each minute, of the names that match."""
+    is_wanted = wanted(names)
+    return tuple(MinuteRow(
+        minute.at / 1000, dict(zip(const.LIVE, minute.sizes)),
+        work(Tally.read(*(cell for name, cell in minute.cells.items()
+                          if is_wanted(name.encode())))))
+        for minute in minutes)
+
+
+def by_name(minutes: Iterable[Minute], names: Sequence[str]) -> tuple[NameRow, ...]:
+    """What there was of each name in all minutes, the one that took most time first."""
+    tallies = tallies_by_name(minutes, names)
     order = sorted(tallies, key=lambda name: (-tallies[name].run_seconds, name))
     return tuple(NameRow(line(name), work(tallies[name])) for name in order)
 
@@ -54,7 +54,7 @@ def ended(minutes: Iterable[Minute]) -> dict[str, int]:
 
 def samples(minutes: Iterable[Minute], now: int) -> list[Sample]:
     """How many tasks were ready at the ends of the minutes that are over."""
-    return [Sample((minute.at + MINUTE) / 1000, minute.sizes[SIZES.index(const.ENQUEUED)])
+    return [Sample((minute.at + MINUTE) / 1000, minute.sizes[const.LIVE.index(const.ENQUEUED)])
             for minute in minutes if minute.at + MINUTE <= now]
 
 

@@ -12,6 +12,7 @@ from worq.progress import Progress
 from worq.queue import base
 from worq.queue.base import Inspection, Minute, Totals
 from worq.retry import Memo
+from worq.view.counts import oldest
 from worq.view.lately import by_minute, by_name, ended, patterns, samples
 from worq.view.pace import Sample, noted, pace
 from worq.view.records import (
@@ -21,7 +22,6 @@ from worq.view.shown import Redact, Show, show_call, show_value
 
 __all__ = ['View']
 
-LIVE = [const.PENDING, const.SCHEDULED, const.ENQUEUED, const.PROCESSING]
 LINES = 100     # of a header that are shown, at most
 STEPS = 5       # pages of the queue that are looked at for one page here
 OFTEN = 5_000   # ms for which the numbers of the last hour are kept
@@ -72,15 +72,14 @@ class View:
         now = Sample(totals.now / 1000, stats[const.ENQUEUED])
         drain, grows = pace(sorted([*hour.samples, *self._samples]), now)
         self._samples = noted(self._samples, now)
-        oldest = {word: None if ms is None else ms / 1000
-                  for word, ms in zip(const.PRIORITIES, totals.oldest)}
         living = [pool for pool in self.pools() if pool.alive]
         running = [Running(worker.id, worker.name, worker.seconds, pool.id, worker.number)
                    for pool in living for worker in pool.workers if worker.id]
         return Overview(
             line(self.broker.name), line(self.broker.backend.safe_url), engine(self.broker.url),
-            {state: stats[state] for state in LIVE}, oldest, self._due(stats, totals.now), drain,
-            grows, hour.ended, {name: count for name, count in stats.items() if name not in LIVE},
+            {state: stats[state] for state in const.LIVE}, oldest(totals),
+            self._due(stats, totals.now), drain, grows, hour.ended,
+            {name: count for name, count in stats.items() if name not in const.LIVE},
             len(living), sum(pool.size for pool in living), len(running),
             max(running, key=lambda each: each.seconds, default=None))
 
@@ -104,7 +103,7 @@ class View:
 
     def pools(self) -> list[PoolRow]:
         """The pools, and what their workers do: those that are alive first, by host."""
-        found = [pools.read(id, info) for id, info in self.broker.backend.pools().items()]
+        found = pools.known(self.broker.backend.pools())
         return sorted(map(pool_row, found), key=lambda pool: (not pool.alive, pool.host, pool.pid))
 
     def queues(self) -> list[str]:

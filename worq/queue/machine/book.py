@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from worq import const
 from worq.queue.records import Minute, Recent
-from worq.tally import OTHER, merged
+from worq.tally import MINUTE, OTHER, merged, with_ends
 
-__all__ = ['Book', 'EVER', 'enter', 'minutes', 'named', 'with_ends']
+__all__ = ['Book', 'EVER', 'enter', 'minutes', 'named']
 
 EVER = -1           # in the place of a minute
-MINUTE = 60_000     # ms
 INVENTED = const.TALLIED // 2   # names, beyond which the queue enters no more by itself
 
 Cells = dict[str, str]
@@ -89,15 +88,6 @@ def end_key(book: Book, ends: Mapping[str, int], letter: str, name: str) -> str:
     """Under which key the queue counts an end of its own until the next pool tells something."""
     key = letter + name
     return key if key in ends else letter + named(book, name, INVENTED, len(ends))
-
-
-def with_ends(cells: Mapping[str, str], ends: Mapping[str, int]) -> Cells:
-    """Cells with what the queue itself has counted."""
-    found = dict(cells)
-    for key, count in ends.items():
-        name = key[1:]
-        found[name] = merged(found.get(name, ''), f'{key[0]}:{count}')
-    return found
 
 
 def enter(book: Book, now: int, sizes: Sizes, ends: Mapping[str, int], pool: str, number: int,

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from heapq import heappop
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from worq import const
@@ -13,12 +14,36 @@ from worq.queue.base import GATE, Row
 from worq.queue.machine.graph import Graph
 from worq.queue.machine.inspection import status
 from worq.queue.machine.life import Life
+from worq.queue.reading import wanted
 
-__all__ = ['Scans', 'row', 'since', 'wanted']
+__all__ = ['Scans', 'Seen', 'row', 'stands']
 
 KEPT = 4          # scans that may go on at a time ...
 UNUSED = 60_000   # ms: ... if they do so in time
 CURSOR = re.compile(r'(\d{1,15}):(\d{1,15})')
+
+
+class Seen(NamedTuple):
+    """What a page tells of a task, or is told by; each as in `Life`."""
+
+    id: str
+    nonce: str
+    name: bytes
+    flags: int
+    state: str
+    late: int
+    target: object
+    due: int
+    owner: str | None
+    tries: int
+    put: int
+    ready: int
+    taken: int
+    over: int
+    expires: int
+
+
+FIELDS = attrgetter(*Seen._fields)   # of a Life
 
 
 class Ordered(Protocol):
@@ -84,8 +109,10 @@ class Scans:
             if len(rows) == count:
                 break
             at += 1
-            if is_wanted(life.name) and self._stands(life, state):
-                rows.append(row(life, now))
+            if is_wanted(life.name) and self._is_in(life, state):
+                seen = Seen._make(FIELDS(life))
+                if stands(seen, now):
+                    rows.append(row(seen, state, now))
         if not scan.lives[at:at + 1]:
             return rows, ''
         self.kept[number] = scan, now
@@ -120,41 +147,28 @@ class Scans:
             lives = graph.failures.get(kind, ())
         return [*lives][::-1 if newest else 1]
 
-    def _stands(self, life: Life, state: str) -> bool:
-        """Whether it is in that state, as somebody would find it who asks for it."""
-        graph = self.graph
-        if graph.lives.get(life.id) is not life:   # forgotten, and perhaps without any outcome
-            return False
-        if status(life) != state or life.flags & GATE:
-            return False
-        if life.state == COMPLETED:
-            return not 0 < life.expires <= graph.now
-        return life.state == PROCESSING or life.target is not None or not life.late \
-            or life.late > graph.now
+    def _is_in(self, life: Life, state: str) -> bool:
+        """Whether it is in that state still. It may be forgotten, perhaps without any outcome."""
+        return self.graph.lives.get(life.id) is life and status(life) == state
 
 
-def wanted(names: Sequence[str]) -> Callable[[bytes], bool]:
-    """Whether a task's name is one of these, or begins as one of these patterns."""
-    if not names:
-        return lambda name: True
-    exact = {name.encode() for name in names}
-    begun = tuple(name[:-1] for name in exact if name.endswith(b'.*'))
-    return lambda name: name in exact or name.startswith(begun)
+def stands(task: Seen, now: int) -> bool:
+    """Whether a task is in its state also for somebody who asks for it."""
+    if task.flags & GATE:
+        return False
+    if task.state == COMPLETED:
+        return not 0 < task.expires <= now
+    return task.state == PROCESSING or task.target is not None or not task.late or task.late > now
 
 
-def since(life: Life) -> int:
-    """When it came to its state, see `Row.since`."""
-    if life.state == COMPLETED:
-        return life.over
-    if life.state == ENQUEUED:
-        return life.ready
-    return life.taken or life.put
-
-
-def row(life: Life, now: int) -> Row:
+def row(task: Seen, state: str, now: int) -> Row:
     """A task as a page tells it."""
-    here = life.state in (PROCESSING, COMPLETED)
-    due = life.due if life.state == SCHEDULED or life.state == PENDING and life.target is None \
-        and life.due > now else 0
-    return Row(life.id, life.nonce, life.name.decode(errors='replace'), status(life), since(life),
-               due, here and life.owner or '', life.tries + 1)
+    if task.state == COMPLETED:
+        since = task.over
+    else:
+        since = task.ready if task.state == ENQUEUED else task.taken or task.put
+    is_due = task.state == SCHEDULED \
+        or task.state == PENDING and task.target is None and task.due > now
+    return Row(task.id, task.nonce, task.name.decode(errors='replace'), state, since,
+               task.due if is_due else 0,
+               task.owner or '' if task.state in (PROCESSING, COMPLETED) else '', task.tries + 1)

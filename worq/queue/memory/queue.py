@@ -26,7 +26,7 @@ from worq.queue.validation import (
     check_contents, check_edges, check_held, check_limit, check_messages, check_minutes, check_note,
     check_outcomes, check_page, check_scan, check_tally, check_wait,
 )
-from worq.queue.machine.book import enter, minutes, with_ends
+from worq.queue.machine.book import enter, minutes
 from worq.queue.machine.recovery import redo
 from worq.queue.machine.scanning import Scans
 from worq.queue.machine.store import Store
@@ -34,6 +34,7 @@ from worq.queue.machine.inspection import audit, contents, inspect, status
 from worq.queue.memory.bell import Bell, Bells
 from worq.queue.memory.inbox import Inboxes
 from worq.shield import running, shield_here
+from worq.tally import with_ends
 
 __all__ = ['TaskQueue']
 

@@ -8,7 +8,7 @@ from worq.queue import counting
 from worq.queue.records import Minute, Recent, Totals
 from worq.queue.redis.encoding import text
 from worq.queue.validation import check_minutes, check_tally
-from worq.tally import merged
+from worq.tally import MINUTE, with_ends
 
 __all__ = ['Counting']
 
@@ -44,7 +44,8 @@ class Counting(counting.Counting):
     def totals(self) -> Totals:
         now, stats, ages, flat, ends = self._run('totals')
         return Totals(now, dict(zip(map(text, stats[::2]), stats[1::2])),
-                      [None if age < 0 else age for age in ages], with_ends(pairs(flat), ends))
+                      [None if age < 0 else age for age in ages],
+                      with_ends(pairs(flat), pairs(ends)))
 
 
 def pairs(flat: Sequence[bytes]) -> dict[str, str]:
@@ -52,17 +53,10 @@ def pairs(flat: Sequence[bytes]) -> dict[str, str]:
     return {text(name): text(value) for name, value in zip(flat[::2], flat[1::2])}
 
 
-def with_ends(cells: dict[str, str], flat: Sequence[bytes]) -> dict[str, str]:
-    """Cells with what the queue itself has counted since the last tally."""
-    for what, count in pairs(flat).items():
-        cells[what[1:]] = merged(cells.get(what[1:], ''), f'{what[0]}:{count}')
-    return cells
-
-
 def minute(at: int, flat: Sequence[bytes], ends: Sequence[bytes]) -> Minute:
     """A page as a script answers it."""
     cells = pairs(flat)
     told = cells.pop('', '').split()
     sizes = [int(size) if size.isdecimal() else 0 for size in [*told, '', '', '', '']][:4]
-    return Minute(at * 60_000, with_ends({name[1:]: cell for name, cell in cells.items()}, ends),
-                  (sizes[0], sizes[1], sizes[2], sizes[3]))
+    cells = with_ends({name[1:]: cell for name, cell in cells.items()}, pairs(ends))
+    return Minute(at * MINUTE, cells, (sizes[0], sizes[1], sizes[2], sizes[3]))

@@ -66,8 +66,7 @@ CONSTANTS.update(
     MADE='m',       # by the one task that waits for it, to return it
     MOST=12,        # steps of a walk through all keys that a pool of a crowd leaves to others
     EDGES=10,       # of one task that are followed before the other search has its turn
-    MINUTE=60_000,  # ms
-    OTHER=tally.OTHER, CELL=tally.LONGEST,
+    MINUTE=tally.MINUTE, OTHER=tally.OTHER, CELL=tally.LONGEST,
     SCHEMA=1,       # of what is stored, see "Changing what is stored" in doc/architecture.rst ...
     REVISION=0)     # ... and how often something was added since, that others may leave alone
 

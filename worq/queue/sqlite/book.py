@@ -4,10 +4,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from worq import const
-from worq.queue.machine.book import EVER, MINUTE, Book, Cells, Sizes
+from worq.queue.machine.book import EVER, Book, Cells, Sizes
 from worq.queue.records import Recent
 from worq.queue.sqlite.unit import Unit
-from worq.tally import merged
+from worq.tally import MINUTE, merged
 
 __all__ = ['BookRows']
 

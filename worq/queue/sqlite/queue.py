@@ -21,7 +21,7 @@ from worq.queue.base import (
     Argument, Content, Delivery, Held, Inspection, Lost, Message, Minute, Note, Outcome, Recent,
     Refusal, Row, Totals, Turn,
 )
-from worq.queue.machine.book import enter, minutes, with_ends
+from worq.queue.machine.book import enter, minutes
 from worq.queue.machine.inspection import audit, contents, inspect, status
 from worq.queue.sqlite.address import parse
 from worq.queue.sqlite.bell import Alarm, Bell
@@ -36,6 +36,7 @@ from worq.queue.validation import (
     check_outcomes, check_page, check_scan, check_tally, check_wait,
 )
 from worq.shield import unbroken
+from worq.tally import with_ends
 
 __all__ = ['TaskQueue']
 

@@ -6,19 +6,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from worq import const
-from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
-from worq.queue.base import GATE, Row
-from worq.queue.machine.scanning import wanted
+from worq.const import ENQUEUED, PENDING, PROCESSING, SCHEDULED
+from worq.queue.base import Row
+from worq.queue.machine.scanning import Seen, row, stands
+from worq.queue.reading import wanted
 from worq.queue.sqlite.schema import FAILED, SPAN
 from worq.queue.sqlite.unit import Unit
+from worq.tally import MINUTE
 
 __all__ = ['page']
 
 BATCH = 200     # rows that are read at a time, if some names are looked for
 CURSOR = re.compile(r'\d\d?(:-?\d{1,18}:\d{1,18})?')
-COLS = ', '.join('t.' + name for name in (
-    'n', 'id', 'nonce', 'header', 'flags', 'state', 'late', 'target', 'due', 'owner', 'tries',
-    'put', 'ready', 'taken', 'over', 'expires'))
+COLS = ', '.join(f't.{"header" if name == "name" else name}' for name in ('n', *Seen._fields))
 
 
 class Part(NamedTuple):
@@ -45,14 +45,14 @@ def page(store: Unit, state: str, names: Sequence[str], newest: bool, cursor: st
             if looked == const.SCANNED or len(rows) == count:
                 return rows, ':'.join(map(str, [number, *last]))
             looked, last = looked + 1, at
-            if is_wanted(found[3].partition(b'\n')[0]) and stands(found, store.now):
+            if found.id and is_wanted(found.name) and stands(found, store.now):
                 rows.append(row(found, state, store.now))
         last = []
     return rows, ''
 
 
 def walk(store: Unit, part: Part, newest: bool, last: list[int],
-         most: int) -> Iterator[tuple[list[int], tuple[Any, ...]]]:
+         most: int) -> Iterator[tuple[list[int], Seen]]:
     """The tasks of a part behind the one at `last`, each with where it stands."""
     down, beyond = ('DESC', '<') if newest else ('', '>')
     select = f'SELECT {part.by}, {COLS} FROM {part.source} WHERE {part.where} AND '
@@ -67,9 +67,11 @@ def walk(store: Unit, part: Part, newest: bool, last: list[int],
             found += store.db.execute(
                 f'{select} {part.by}{beyond}? {order}' if last else f'{select} 1 {order}',
                 values).fetchall()
-        for at, n, *rest in found:
+        for at, n, id, nonce, header, *rest in found:
             last = [at, n]
-            yield last, (n, *rest)
+            # it has no id once it is forgotten
+            yield last, Seen((id or b'').decode(errors='replace'), nonce,
+                             header.partition(b'\n')[0], *rest)
         if len(found) < most:
             return
 
@@ -93,33 +95,8 @@ def parts(store: Unit, state: str) -> list[Part]:
     kind = next(kind for kind, end in const.ENDS.items() if end == state)
     aliased = re.sub(r'\b(state|kind|late)\b', r't.\1', FAILED)
     if state == const.SUCCESS:
-        since = store.now - const.MINUTES * 60_000
+        since = store.now - const.MINUTES * MINUTE
         return [Part('r.seq', "r.q=? AND r.at>? AND t.state='completed' AND t.kind=?",
                      (here, since, kind), 'worq_recent r CROSS JOIN worq_task t '
                      'ON t.q=r.q AND t.id=r.id AND t.nonce=r.nonce')]
     return [Part('t.over', f't.q=? AND t.kind=? AND {aliased}', (here, kind))]
-
-
-def stands(found: tuple[Any, ...], now: int) -> bool:
-    """Whether it is in its state as somebody would find it who asks for it."""
-    _, id, _, _, flags, state, late, target, *_, expires = found
-    if id is None or flags & GATE:
-        return False
-    if state == COMPLETED:
-        return not 0 < expires <= now
-    return state == PROCESSING or target is not None or not late or late > now
-
-
-def row(found: tuple[Any, ...], told: str, now: int) -> Row:
-    """A task as a page tells it, see `Row`."""
-    (_, id, nonce, header, _, state, _, target, due, owner, tries, put, ready, taken, over,
-     _) = found
-    if state == COMPLETED:
-        since = over
-    else:
-        since = ready if state == ENQUEUED else taken or put
-    if not (state == SCHEDULED or state == PENDING and target is None and due > now):
-        due = 0
-    return Row(id.decode(errors='replace'), nonce,
-               header.partition(b'\n')[0].decode(errors='replace'), told, since, due,
-               owner or '' if state in (PROCESSING, COMPLETED) else '', tries + 1)
