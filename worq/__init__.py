@@ -122,7 +122,9 @@ def queues(url: str, **options: Any) -> list[str]:
     :param url: see `get_broker`, and so for `options`, those of the backend.
     :raises: what `get_broker` does for mistakes in them.
     """
-    return _backend(url, DEFAULT)(url, DEFAULT, **options).queues()
+    with _backend(url, DEFAULT)(url, DEFAULT, **options) as backend:
+        found: list[str] = backend.queues()
+    return found
 
 
 def local(workers: int | None = None, url: str = 'memory://', **options: Any) -> Any:

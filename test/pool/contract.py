@@ -389,7 +389,7 @@ class PoolContract(PoolCase):
         self.assertEqual((info.where, info.attempt, info.name), (pool.id, 1, 'hold'))
         self.open('go')
         held.result(WAIT)
-        again = get_broker(self.url(), self.name).deferred(held.id)
+        again = self.enterContext(get_broker(self.url(), self.name)).deferred(held.id)
         info = again.info()
         self.assertEqual(info, held.info())
         self.assertEqual((info.name, again.name, info.status, info.note),
