@@ -433,13 +433,17 @@ class Store(Keeping):
     def reconcile(self, pool: str, known: set[bytes]) -> int:
         unknown = [life for life in self._leases(pool) if life.token not in known]
         for life in unknown:
-            if life.flags & GATE:
-                self._lose(life, '')
-                continue
-            life.owner = None   # it was not settled: to do so now comes too late
-            life.deliveries -= 1
-            self._enqueue_first(life)
+            self.give_back(life)
         return len(unknown)
+
+    def give_back(self, life: Life) -> None:
+        """Its pool knows nothing of it: it is offered again, uncounted."""
+        if life.flags & GATE:
+            self._lose(life, '')
+            return
+        life.owner = None   # it was not settled: to do so now comes too late
+        life.deliveries -= 1
+        self._enqueue_first(life)
 
     def abandon(self, pool: str, cause: str) -> int:
         dead = self._leases(pool)

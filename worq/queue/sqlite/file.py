@@ -28,6 +28,8 @@ PRAGMAS = ['synchronous={sync}', 'cache_size=-16000', 'journal_size_limit=167772
 LOG = 16 << 20      # bytes of the log beyond which it is not left to SQLite when to begin it anew
 CARE = 1.0          # seconds between two looks at it
 STEP = 0.5          # seconds to wait for strangers, as multiples
+SPARE = 1_000       # pages that are free, and stay in the file
+SHRINK = 256        # ... that are given back in a step
 FAILURES = 3        # of such tries, until it is said
 
 OURS = ("SELECT s.schema, s.revision, q.q, q.meta FROM worq_schema s "
@@ -328,6 +330,10 @@ class File:
         """Begin the log anew, if that has become long, and nobody reads what is in it."""
         self._care_at = time.monotonic() + CARE
         assert self._syncer is not None
+        free, = db.execute('PRAGMA freelist_count').fetchone()
+        if free > SPARE:   # nothing comes of it in a file that was not made by us
+            # A script, for `execute` makes one step of it, which gives back a single page.
+            db.executescript(f'PRAGMA incremental_vacuum({min(free - SPARE, SHRINK)})')
         if os.fstat(self._syncer.fd).st_size <= LOG:
             return
         self._failures = 0 if self._begin_log(db) else self._failures + 1

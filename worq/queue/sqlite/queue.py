@@ -415,10 +415,19 @@ class TaskQueue(base.TaskQueue):
 
     def reconcile(self, pool: str, known: Iterable[bytes]) -> int:
         tokens = set(known)
-        return self._write(lambda store: store.reconcile(pool, tokens))
+        return self._stepped(lambda store: store.reconcile(pool, tokens))
 
     def abandon(self, pool: str, cause: str) -> int:
-        return self._write(lambda store: store.abandon(pool, cause))
+        return self._stepped(lambda store: store.abandon(pool, cause))
+
+    def _stepped(self, verb: Callable[[Rows], int]) -> int:
+        """Do it until a step does less than it could."""
+        total = 0
+        while True:
+            number = self._write(verb)
+            total += number
+            if number < const.LEASES_LIMIT:
+                return total
 
     def bell(self, pool: str) -> Bell:
         bell = self._bells[pool] = Bell(pool, self._arm, self._disarm)

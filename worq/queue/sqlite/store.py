@@ -14,7 +14,7 @@ from operator import ne
 from typing import Any
 
 from worq import const
-from worq.const import COMPLETED, PROCESSING
+from worq.const import COMPLETED, PENDING, PROCESSING
 from worq.queue.base import Message
 from worq.queue.machine.life import Life
 from worq.queue.machine.sides import Sides
@@ -32,6 +32,16 @@ from worq.queue.sqlite.tables import (
 __all__ = ['Rows', 'Writes']
 
 INSERT = f'INSERT INTO worq_task({COLS}) VALUES({",".join("?" * len(COLUMNS))})'
+#: How many lives are met on the way, of `most`, and whether the goal is one of them.
+NEEDS = """WITH RECURSIVE met(n) AS (SELECT :one UNION
+  SELECT ifnull(t.target, a.arg) FROM met JOIN worq_task t ON t.n=met.n
+    LEFT JOIN worq_arg a ON a.dep=t.n AND t.target IS NULL
+    WHERE t.state='pending' AND t.gen=:gen AND ifnull(t.target, a.arg) IS NOT NULL LIMIT :most)
+  SELECT count(*), max(n=:{goal}) FROM met"""
+NEEDED_BY = """WITH RECURSIVE met(n) AS (SELECT :other UNION
+  SELECT d.dep FROM met JOIN worq_task t ON t.n=met.n JOIN worq_dep d ON d.arg=t.n
+    WHERE met.n=:other OR t.state='pending' AND t.gen=:gen LIMIT :most)
+  SELECT count(*), max(n=:{goal}) FROM met"""
 
 
 class Writes(Exception):
@@ -283,23 +293,69 @@ class Rows(Store):
             raise Writes
         return super()._end_late(life)
 
-    def leases_of(self, where: str = '', *values: Any, limit: int = -1) -> list[Row]:
+    def leases_of(self, where: str = '', *values: Any, limit: int = -1,
+                  last: bool = False) -> list[Row]:
         """What is leased, by when that ends."""
         self.flush()
+        down = ' DESC' if last else ''
         return self.select(
-            f"q=? AND state='processing'{where} ORDER BY deadline, id LIMIT ?",
+            f"q=? AND state='processing'{where} ORDER BY deadline{down}, id{down} LIMIT ?",
             self.q, *values, limit, by='worq_leased')
 
     def _leases(self, pool: str) -> list[Life]:
-        return [*self.leases_of(' AND owner=?', pool)]
+        """The last ones of a pool, as many as one step takes: the next puts in front what was
+        before them."""
+        found = self.leases_of(' AND owner=?', pool, limit=const.LEASES_LIMIT, last=True)
+        return [*reversed(found)]
+
+    def reconcile(self, pool: str, known: set[bytes]) -> int:
+        self.flush()
+        unknown = [n for n, nonce, epoch in self.db.execute(
+            "SELECT n, nonce, epoch FROM worq_task INDEXED BY worq_leased WHERE q=? AND "
+            "state='processing' AND owner=? ORDER BY deadline DESC, id DESC", (self.q, pool))
+            if b'%b%d' % (nonce.encode(), epoch) not in known][:const.LEASES_LIMIT]
+        for n in reversed(unknown):
+            self.give_back(self.by_number(n))   # type: ignore[arg-type]
+        return len(unknown)
+
+    def abandon(self, pool: str, cause: str) -> int:
+        dead = self._leases(pool)
+        for life in dead:
+            self._lose(life, cause)
+            self._follow_all()
+        if len(dead) < const.LEASES_LIMIT:
+            self.leave(pool)
+        return len(dead)
 
     def _give_time(self, ms: int) -> None:
-        leased: Any = self.leased
-        leased.most = -1
-        try:
-            super()._give_time(ms)
-        finally:
-            del leased.most
+        """One statement for all that is leased; what is known of that is done likewise."""
+        self.flush()
+        limit = self.now + const.GRACE
+        self.db.execute(
+            'UPDATE worq_task INDEXED BY worq_leased SET deadline=max(deadline, min(deadline+?, ?))'
+            " WHERE q=? AND state='processing'", (ms, limit, self.q))
+        for life in self.met.values():
+            if life.leased:
+                life.deadline = max(life.deadline, min(life.deadline + ms, limit))
+                life.loaded = varied(life)
+        soonest, = self.db.execute(
+            'SELECT min(deadline) FROM worq_task INDEXED BY worq_leased WHERE q=? AND '
+            "state='processing'", (self.q,)).fetchone()
+        self._soonest = soonest or 0
+
+    def _waits_for(self, one: Life, other: Life) -> bool:
+        """The two searches in statements, each as far as some lives, then four times as far."""
+        if one.state != PENDING or not other.dependents:
+            return one is other
+        self.flush()
+        found = {'one': one.n, 'other': other.n, 'gen': self.generation,  # type: ignore[attr-defined]
+                 'most': const.BUDGET}
+        while True:
+            for statement, goal in (NEEDS, 'other'), (NEEDED_BY, 'one'):
+                n, met = self.db.execute(statement.format(goal=goal), found).fetchone()
+                if met or n < found['most']:
+                    return bool(met)
+            found['most'] *= 4
 
     def purge(self) -> int:
         """All that has not begun is of a generation before this from now on: no row is written."""

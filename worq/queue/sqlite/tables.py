@@ -175,8 +175,6 @@ class Lane:
 class Leased:
     """What is being processed."""
 
-    most = const.TICK_LIMIT
-
     def __init__(self, store: Unit) -> None:
         self.store = store
 
@@ -196,8 +194,8 @@ class Leased:
         self.store.leases -= 1
 
     def __iter__(self) -> Iterator[Row]:
-        """The first to end; all of them only for who gives them time."""
-        return iter(self.store.leases_of(limit=self.most))
+        """The first to end."""
+        return iter(self.store.leases_of(limit=const.TICK_LIMIT))
 
 
 class Agenda:

@@ -61,7 +61,8 @@ class Unit(Protocol):
     def by_number(self, n: int) -> Any:
         """The one of this number, or None."""
 
-    def leases_of(self, where: str = '', *values: Any, limit: int = -1) -> list[Any]:
+    def leases_of(self, where: str = '', *values: Any, limit: int = -1,
+                  last: bool = False) -> list[Any]:
         """What is leased, by when that ends."""
 
     def purged_one(self) -> Any:

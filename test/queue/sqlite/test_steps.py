@@ -1,0 +1,124 @@
+"""What would be long in one transaction is done in several; the file gives back what it frees."""
+from __future__ import annotations
+
+import os
+import unittest
+from unittest import mock
+
+from test import support
+from test.queue.contract import message, outcome
+from test.support import eq_
+from worq import const
+from worq.queue.base import Argument, Held, Outcome
+from worq.queue.sqlite import file, queue as sqlite
+
+
+class Steps(unittest.TestCase):
+
+    def setUp(self) -> None:
+        self.folder = support.folder(self)
+        self.now = 1_700_000_000_000
+        self.q = sqlite.TaskQueue(f'sqlite:///{self.folder}/queue.db?sync=off',
+                                  clock=lambda: self.now)
+        self.addCleanup(self.q.close)
+        patch = mock.patch.object(const, 'LEASES_LIMIT', 3)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def take(self, number: int) -> list[tuple[str, bytes]]:
+        """Ten tasks, so many of which are leased, one after the other."""
+        self.q.put([message(f'a{n}') for n in range(10)])
+        self.q.join('p', {})
+        taken = []
+        for _ in range(number):
+            one, = self.q.take('p', 1)
+            taken.append((one.id, one.token))
+            self.now += 1
+        return taken
+
+    def left(self) -> list[str]:
+        return [one.id for one in self.q.take('other', 20)]
+
+    def test_abandon(self) -> None:
+        """What a dead pool had is taken from it in steps, and is in front, in its order."""
+        self.take(8)
+        with mock.patch.object(self.q, '_write', wraps=self.q._write) as write:
+            eq_(self.q.abandon('p', 'it died'), 8)
+            eq_(write.call_count, 3)
+        eq_(self.q.pools(), {})
+        eq_(self.left(), [f'a{n}' for n in range(10)])
+        eq_(self.q.audit(), [])
+
+    def test_reconcile(self) -> None:
+        """So is what a pool knows nothing of; what it knows it keeps."""
+        taken = self.take(8)
+        known = {token for _, token in taken[2:4]}
+        eq_(self.q.reconcile('p', known), 6)
+        eq_(self.left(), ['a0', 'a1', *(f'a{n}' for n in range(4, 10))])
+        eq_(self.q.beat('p', [Held(*held, b'') for held in taken[2:4]]), [])
+        eq_(self.q.audit(), [])
+
+    def test_time_for_leases(self) -> None:
+        """After a pause of everybody all leases are given time by one statement, those that the
+        verb has met already among them."""
+        taken = self.take(5)
+        self.q.turn('other')
+        self.now += 10 * const.LEASE
+        eq_(self.q.beat('p', [Held(*taken[0], b'')]), [])
+        self.q.turn('other', limit=10)
+        eq_(self.q.beat('p', [Held(*held, b'') for held in taken]), [])
+        eq_(self.q.audit(), [])
+
+    def test_circles(self) -> None:
+        """A tail call that waits for itself is found however far it is, and from either side; and
+        none is found where there is none."""
+        with mock.patch.object(const, 'BUDGET', 2):
+            for n, wide in enumerate((False, True)):
+                first = f'first{n}'
+                self.q.put([message(first)])
+                one, = self.q.take('p', 1)
+                chain = [first]
+                for step in range(20):
+                    more = [f'{n}-{step}-{i}' for i in range(5 if wide else 1)]
+                    self.q.put([message(id, *(Argument(name, '') for name in chain))
+                                for id in more])
+                    chain = more
+                eq_(self.q.settle('p', [Outcome(one.id, one.token, 'delegate', b'',
+                                                target=Argument(chain[-1], ''))]), ['ok'])
+                eq_(self.q.status([first]), ['expired'])
+                record, = self.q.results([first])
+                assert record is not None
+                self.assertIn(b'waits for itself', record)
+            self.q.put([message('x')])
+            one, = self.q.take('p', 1)
+            self.q.put([message('y', 'x')])
+            self.q.put([message('u', delay=10_000)])
+            for n in range(20):
+                self.q.put([message(f'u{n}', f'u{n - 1}' if n else 'u')])
+            self.q.settle('p', [Outcome(one.id, one.token, 'delegate', b'',
+                                        target=Argument('u19', ''))])
+            eq_(self.q.status(['x', 'y']), ['pending', 'pending'])
+        eq_(self.q.audit(), [])
+
+    def test_file_shrinks(self) -> None:
+        """What was freed in the file is given back, some with each verb, but for a reserve."""
+        path = f'{self.folder}/queue.db'
+        with mock.patch.object(file, 'CARE', 0.0), mock.patch.object(file, 'SPARE', 20), \
+                mock.patch.object(file, 'SHRINK', 50):
+            for n in range(20):
+                self.q.put([message(f'b{n}', body=bytes(50_000), ttl=10)])
+            db = self.q._file._writer
+            assert db is not None
+
+            def pages() -> int:
+                return int(db.execute('PRAGMA page_count').fetchone()[0])
+            full = pages()
+            self.q.settle('p', [outcome(one) for one in self.q.take('p', 20)])
+            for _ in range(20):
+                before = pages()
+                self.q.turn('p', limit=1)
+                self.assertGreaterEqual(pages(), before - 55)
+            self.assertLess(pages(), full / 3)
+            eq_(self.q.audit(), [])
+            self.q.close()
+            self.assertLess(os.path.getsize(path), full * 4096 / 3)
