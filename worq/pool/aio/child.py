@@ -30,13 +30,11 @@ from worq.pool.children import child
 from worq.pool.children.begin import checked, made
 from worq.pool.children.child import Child, peak_memory
 from worq.pool.children.frames import Outlet
-from worq.pool.children.protocol import (
-    OUTCOMES, PROGRESS, WAITS, Page, pack_outcome, unpack_tasks,
-)
+from worq.pool.children.protocol import OUTCOMES, Page, pack_outcome, unpack_tasks
 from worq.pool.interrupt import rouse
 from worq.pool.run import contexts
 from worq.printable import logger
-from worq.queue.base import Delivery, Outcome
+from worq.queue.base import Delivery
 
 __all__ = ['LoopChild', 'start']
 
@@ -214,9 +212,6 @@ class LoopChild(Child):
         if done:
             self.say([OUTCOMES, *done])
 
-    def tell_limit(self, seconds: float, will: Outcome) -> None:
-        self.say_limit(seconds, will)
-
     def _drain(self) -> None:
         """At the end: write what is left, as fast as the manager reads it."""
         poll = select.poll()
@@ -240,11 +235,7 @@ class LoopChild(Child):
 
     def watch(self) -> None:
         """As in each child; and have an eye on the loop."""
-        poll = select.poll()
-        poll.register(self.tasks_in, 0)   # 0: only that it was hung up
-        poll.register(self._busy, select.POLLIN)
-        if self.answers_in >= 0:
-            poll.register(self.answers_in, select.POLLIN)
+        poll = self._poll()
         tick_at = news_at = 0.0
         while True:
             self._asleep = True           # said first, looked second, as `_begin` does
@@ -258,16 +249,7 @@ class LoopChild(Child):
                     self._outlet.pump()
             with suppress(KeyError):
                 poll.unregister(self.outcomes_out)
-            if self.tasks_in in found:
-                if os.getppid() != self.parent:
-                    os._exit(1)
-                poll.unregister(self.tasks_in)
-            if self._busy in found:
-                os.read(self._busy, 4096)
-            while self._posts:
-                self.say_packed(self._posts.popleft())
-            if self.answers_in in found and not self._hear():
-                poll.unregister(self.answers_in)
+            self._see_to(poll, found)
             now = time.monotonic()
             if self._working and now >= tick_at:
                 tick_at = now + TICK
@@ -292,19 +274,13 @@ class LoopChild(Child):
             task = hold.task
             if task is None:
                 continue
-            if task.waits_for != hold.waits_for:
-                hold.waits_for = task.waits_for
-                self.say([WAITS, task.token.encode('ascii'), hold.waits_for.encode()])
-            news = task.reported
-            if news is None or news is hold.told:
-                continue
-            hold.told = news
-            try:
-                raw = news.encode()
-            except Exception as error:  # of whatever it was called with
-                log.warning('the progress of %s [%s] cannot be told: %s', task.name, task.id, error)
-                continue
-            self.say([PROGRESS, task.token.encode('ascii'), raw])
+            waits_for, news = task.waits_for, task.reported
+            if waits_for != hold.waits_for:
+                hold.waits_for = waits_for
+                self.say_waits(task, waits_for)
+            if news is not None and news is not hold.told:
+                hold.told = news
+                self.say_progress(task, news)
 
 
 class Calls:

@@ -22,7 +22,7 @@ class Owner(Protocol):
 
     loop: asyncio.AbstractEventLoop
 
-    def tell_limit(self, seconds: float, will: Outcome) -> None:
+    def say_limit(self, limit: float, will: Outcome) -> None:
         """Let the manager know of a time limit that counts from now on."""
 
 
@@ -61,7 +61,7 @@ class Hold(Interrupter):
 
     def begin(self, task: CurrentTask, limit: float | None, will: Outcome | None) -> None:
         if limit is not None and will is not None:
-            self._owner.tell_limit(limit, will)
+            self._owner.say_limit(limit, will)
             self._timer = self._owner.loop.call_later(limit, self._late)
         super().begin(task, limit, will)
         self.obey()   # the order may have come before

@@ -51,7 +51,6 @@ class Suspects:
             return begun[0] if known >= CHARGED else None
         if stepping is not None and not threads:
             self._add(stepping, 2)
-            begun = [each for each in begun if each is not stepping]
             return None   # the others had no part in it
         for each in begun:
             self._add(each, 2 if threads else 1)

@@ -22,7 +22,7 @@ import threading
 import time
 from time import monotonic_ns
 import traceback
-from typing import Any, Callable, NoReturn
+from typing import Any, Callable, Container, NoReturn
 
 from worq import streams
 from worq.core import Broker
@@ -275,11 +275,7 @@ class Child:
 
     def watch(self) -> None:
         """In a thread: leave when the manager's end of the pipe is gone; send what waits."""
-        poll = select.poll()
-        poll.register(self.tasks_in, 0)   # 0: only that it was hung up
-        poll.register(self._busy, select.POLLIN)
-        if self.answers_in >= 0:
-            poll.register(self.answers_in, select.POLLIN)
+        poll = self._poll()
         pause = FLUSH
         news_at = 0.0
         while True:
@@ -289,45 +285,67 @@ class Child:
             found = dict(poll.poll(None if wait is None else 1000 * wait))
             # A long task is looked at ever more seldom: looking costs it the GIL.
             pause = min(2 * pause, SELDOM)
-            if self.tasks_in in found:
-                # What the main thread has read it may finish: it meets the end by itself,
-                # if it gets there. The manager that closed its end in peace waits for that.
-                if os.getppid() != self.parent:
-                    os._exit(1)
-                poll.unregister(self.tasks_in)
+            self._see_to(poll, found)
             if self._busy in found:
-                os.read(self._busy, 4096)
                 pause = FLUSH
                 rouse(self.interrupter.wake())
             elif self._watching:
                 self.flush()
-            while self._posts:
-                with self._lock:
-                    self.write(self._posts.popleft())
-            if self.answers_in in found and not self._hear():
-                poll.unregister(self.answers_in)
             now = time.monotonic()
             if now >= news_at:
                 news_at = now + NEWS
                 self._report()
 
+    def _poll(self) -> select.poll:
+        """What the watcher waits for: that the parent hangs up, a nudge, answers."""
+        poll = select.poll()
+        poll.register(self.tasks_in, 0)   # 0: only that it was hung up
+        poll.register(self._busy, select.POLLIN)
+        if self.answers_in >= 0:
+            poll.register(self.answers_in, select.POLLIN)
+        return poll
+
+    def _see_to(self, poll: select.poll, found: Container[int]) -> None:
+        """After a poll, see to what it has found of these, and send what others have posted."""
+        if self.tasks_in in found:
+            # What the main thread has read it may finish: it meets the end by itself,
+            # if it gets there. The manager that closed its end in peace waits for that.
+            if os.getppid() != self.parent:
+                os._exit(1)
+            poll.unregister(self.tasks_in)
+        if self._busy in found:
+            os.read(self._busy, 4096)
+        while self._posts:
+            self.say_packed(self._posts.popleft())
+        if self.answers_in in found and not self._hear():
+            poll.unregister(self.answers_in)
+
     def _report(self) -> None:
-        """Send the progress of the task that runs, if there is news."""
+        """Send the progress of the task that runs, if there is news, and for what it waits."""
         task = self.interrupter.task
-        if task is not None and (task.token, task.waits_for) != self._waits \
-                and (task.waits_for or task.token == self._waits[0]):
-            self._waits = task.token, task.waits_for
-            self.say([WAITS, task.token.encode('ascii'), self._waits[1].encode()])
-        news = task.reported if task is not None else None
-        if task is None or news is None or news is self._told:
+        if task is None:
             return
-        self._told = news
+        waits = task.token, task.waits_for
+        if waits != self._waits and (waits[1] or waits[0] == self._waits[0]):
+            self._waits = waits
+            self.say_waits(task, waits[1])
+        news = task.reported
+        if news is not None and news is not self._told:
+            self._told = news
+            self.say_progress(task, news)
+
+    def say_waits(self, task: CurrentTask, id: str) -> None:
+        """A task waits for another one; empty: it does so no more."""
+        self.say([WAITS, task.token.encode('ascii'), id.encode()])
+
+    def say_progress(self, task: CurrentTask, news: Progress) -> None:
+        """How far a task has come."""
         try:
             raw = news.encode()
         except Exception as error:  # of whatever it was called with
             log.warning('the progress of %s [%s] cannot be told: %s', task.name, task.id, error)
-            return
-        self.say([PROGRESS, task.token.encode('ascii'), raw])
+        else:
+            self.say([PROGRESS, task.token.encode('ascii'), raw])
 
     def guard(self, parent: int) -> None:
         """Begin to watch. On Linux the kernel does it too, even if a task keeps the GIL."""
