@@ -80,6 +80,7 @@ class Batch(Collector):
     def __init__(self, broker: Any) -> None:
         self.broker = broker
         self._joined: Batch | None = None   # the batch of this broker outside
+        self._transaction: Any = None       # in which it was put
         self._thread = 0                    # whose calls are collected; 0: nobody's
         self._lot = Lot(broker)
         self._entries: list[Entry] = []
@@ -127,6 +128,9 @@ class Batch(Collector):
             for deferred in made:
                 deferred._batch = None
             self.broker.inbox.note(made)
+            self._transaction = self.broker.transaction
+            if self._transaction is not None:   # later it is asked for as others are
+                self.broker = self._transaction.broker
 
     def _join(self, entries: list[Entry], made: list[Deferred]) -> None:
         self._entries += entries
@@ -221,6 +225,8 @@ class Batch(Collector):
         if batch.word != 'put':
             raise RuntimeError(f'{self!r} is not put before its with block has ended: '
                                'cancel, wait for or explain it after that')
+        if batch._transaction is not None and (error := batch._transaction.refuse(self)):
+            raise error
 
     def __len__(self) -> int:
         return len(self._entries) or len(self._ids)

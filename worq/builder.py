@@ -83,12 +83,14 @@ class Collecting(NamedTuple):
 collecting: ContextVar[Collecting | None] = ContextVar('worq.collecting', default=None)
 
 
-def collector_of(broker: object) -> Collector | None:
+def collector_of(broker: Any) -> Collector | None:
     """What collects the calls of a broker here, if anything does."""
     here = collecting.get()
     while here is not None:
         found = here.collector()
-        if found is not None and found.broker is broker and found.is_open():
+        if found is not None and found.is_open() and (
+                found.broker is broker or found.broker.transaction is not None
+                and found.broker.transaction == broker.transaction):   # of one connection
             return found
         here = here.outer
     return None

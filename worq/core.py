@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from functools import lru_cache, partial
+from functools import partial
 import logging
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Self, Sequence, TypeVar, overload
 
@@ -26,8 +26,9 @@ from worq.progress import Progress
 from worq.queue import base
 from worq.queue.base import Argument, Delivery, Message, TaskQueue
 from worq.retry import Policy
-from worq.space import TaskSpace, check_name, definition
+from worq.space import TaskSpace, definition, header_of
 from worq.task import Queue
+from worq.transaction import Transaction, joined
 
 if TYPE_CHECKING:
     from worq.view import View
@@ -56,6 +57,7 @@ class Broker(Keeping, Unsendable):
     """
 
     __instead__ = 'call a task, or pass a Deferred; a task has current_task().queue'
+    transaction: Transaction | None = None   #: in which it puts, see `using`
 
     def __init__(self, backend: TaskQueue, codec: Codec) -> None:
         self.backend = backend
@@ -131,6 +133,10 @@ class Broker(Keeping, Unsendable):
     def queue(self, target: str = '', **options: Any) -> Queue:
         """A `Queue` of this broker, see there."""
         return Queue(self, target, **options)
+
+    def using(self, connection: object) -> Broker:
+        """This broker by a connection of the caller's, for `Queue`; see ``q.using``."""
+        return joined(self, connection)
 
     def enqueue(self, name: str, args: tuple[Any, ...], kw: dict[str, Any],
                 options: Options) -> Deferred | None:
@@ -313,8 +319,10 @@ class Broker(Keeping, Unsendable):
             raise ByValue(self._kept(entry.deferred, obj))
         # What is encoded again has been allowed before, when its collector was there.
         if obj._batch is not None and not entry.by_value \
-                and not (collector and collector.holds(obj)):
-            raise EncodeError(str(obj._batch.refuse(obj)))
+                and not (collector and collector.holds(obj)) \
+                and (self.transaction is None or obj._batch != self.transaction) \
+                and (error := obj._unput()):
+            raise EncodeError(str(error))
         nonce = obj._nonce
         known = arguments.get(obj.id)
         if known is not None and known.nonce != nonce:
@@ -460,13 +468,3 @@ class Broker(Keeping, Unsendable):
         """Give a task up: it is cancelled, and this Deferred of it has expired."""
         self.backend.cancel([deferred.id])
         deferred.arrive(None)
-
-
-@lru_cache(1000)
-def header_of(name: str, extra: bytes, lines: bytes) -> bytes:
-    """The header of a task: one object for all calls alike, for a queue in memory keeps it.
-
-    :raises ValueError: if the name cannot be one.
-    """
-    check_name(name)
-    return name.encode() + extra + lines

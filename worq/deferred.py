@@ -64,7 +64,7 @@ class Deferred:
         self._nonce = nonce
         self._raw: bytes | None = None      # the outcome on record, once it has arrived
         self._value: Any = UNSET            # what that means, once somebody has asked
-        self._batch: Any = None             # which will put the task; None: it is put
+        self._batch: Any = None             # which will put the task, or has; None: it is put
 
     @property
     def task(self) -> Call:
@@ -83,7 +83,15 @@ class Deferred:
 
     def __bool__(self) -> bool:
         """Whether the outcome has arrived; asks the queue unless it is known here."""
-        return self._batch is None and self.wait(0)
+        return (self._batch is None or self._unput() is None) and self.wait(0)
+
+    def _unput(self) -> RuntimeError | None:
+        """Why its task is not put yet, if it is to be put with others, or in a transaction; None,
+        and that is kept, if it is, or was to be."""
+        error: RuntimeError | None = None if self._batch is None else self._batch.refuse(self)
+        if error is None:
+            self._batch = None
+        return error
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the outcome.
@@ -95,13 +103,14 @@ class Deferred:
             reach, it may be two seconds more: any server is given those to answer.
         :returns: whether the outcome is there.
         :raises QueueError: if the queue cannot be reached within the timeout.
-        :raises RuntimeError: if the task belongs to a `worq.batch` that is not put yet.
+        :raises RuntimeError: if the task belongs to a `worq.batch` that is not put yet, or to a
+            transaction that is still open, see ``q.using``.
         :raises ValueError: for a timeout that is negative, no number, or more than ten years.
         """
         if timeout is not None and not (type(timeout) in NUMBERS and 0 <= timeout <= const.SPAN):
             timeout = const.check_timeout(timeout)
-        if self._batch is not None:
-            raise self._batch.refuse(self)
+        if self._batch is not None and (error := self._unput()):
+            raise error
         if self.has_value():
             return True
         if timeout == 0:
@@ -168,8 +177,8 @@ class Deferred:
         :raises QueueError: if the queue cannot be reached. What is upstream may be cancelled in
             part then; the rest runs.
         """
-        if self._batch is not None:
-            raise self._batch.refuse(self)
+        if self._batch is not None and (error := self._unput()):
+            raise error
         return self.broker.cancel(self.id, upstream)
 
     def arrive(self, raw: bytes | None) -> None:
@@ -212,9 +221,9 @@ class Deferred:
 
         ``'pending'``, ``'scheduled'``, ``'enqueued'``, ``'processing'``; or how it ended:
         ``'success'``, ``'failed'``, ``'cancelled'``, ``'expired'``; or ``'unknown'`` if the queue
-        does not know it, or not any more. None before its batch is put.
+        does not know it, or not any more. None before its batch is put, or its transaction over.
         """
-        if self._batch is not None:
+        if self._batch is not None and self._unput():
             return None
         if not self.wait(0):
             return self.broker.status(self)
@@ -249,8 +258,8 @@ class Deferred:
 
         :raises RuntimeError: if the task belongs to a `worq.batch` that is not put yet.
         """
-        if self._batch is not None:
-            raise self._batch.refuse(self)
+        if self._batch is not None and (error := self._unput()):
+            raise error
         found: Info = self.broker.info(self)
         self.name = found.name
         return found
@@ -262,14 +271,14 @@ class Deferred:
         error; at which place it is in the queue, and whether a pool knows it; where it runs, since
         when, and how far it has come. It asks the queue a few times, and changes nothing.
         """
-        if self._batch is not None:
-            return str(self._batch.refuse(self))
+        if self._batch is not None and (error := self._unput()):
+            return str(error)
         return self.broker.explain(self)
 
     def __await__(self) -> Generator[Any, None, Any]:
         """The task's value in a coroutine of asyncio; raises TaskFailure if it failed."""
-        if self._batch is not None:
-            raise self._batch.refuse(self)
+        if self._batch is not None and (error := self._unput()):
+            raise error
         if not self.has_value():
             import asyncio   # who awaits has it; for all others it is a third of what WorQ imports
             loop = asyncio.get_running_loop()
@@ -312,7 +321,8 @@ class Deferred:
 
     def __repr__(self) -> str:
         try:
-            status = self._batch.word if self._batch else self.status or 'incomplete'
+            word = self._batch.word if self._batch and self._unput() else ''
+            status = word or self.status or 'incomplete'
         except QueueError:  # it must be possible to show anything, at any time
             status = 'out of reach'
         return line(f'<Deferred {self.name} [{self.broker.name}:{self.id}] {status}>')

@@ -206,8 +206,8 @@ class Arrivals:
                 raise TypeError(f'only Deferreds can be waited for, not {deferred!r}'
                                 + (' (which a call returns whose result is ignored)'
                                    if deferred is None else ''))
-            if deferred._batch is not None:
-                raise deferred._batch.refuse(deferred)
+            if deferred._batch is not None and (refused := deferred._unput()):
+                raise refused
             if deferred not in self.open:
                 self.open.add(deferred)
                 new.append(deferred)

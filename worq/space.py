@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import builtins
+from functools import lru_cache
 from typing import Any, Callable, Sequence, TypeVar, overload
 
 from worq import retry
 
-__all__ = ['TaskSpace', 'check_name', 'definition']
+__all__ = ['TaskSpace', 'check_name', 'definition', 'header_of']
 
 F = TypeVar('F', bound=Callable[..., Any])
 
@@ -38,6 +39,16 @@ def check_name(name: object) -> None:
     if not isinstance(name, str) or not name.isprintable() or not 0 < len(name.encode()) <= NAME:
         raise ValueError(f'invalid task name: {name!r}; it has 1 to {NAME} bytes in UTF-8, '
                          'all of them printable')
+
+
+@lru_cache(1000)
+def header_of(name: str, extra: bytes, lines: bytes) -> bytes:
+    """The header of a task: one object for all calls alike, for a queue in memory keeps it.
+
+    :raises ValueError: if the name cannot be one.
+    """
+    check_name(name)
+    return name.encode() + extra + lines
 
 
 class TaskSpace:

@@ -16,6 +16,7 @@ from worq.options import FAIL, PASS, SKIP, TIMEOUT, UNSET, Options
 from worq.printable import line
 from worq.protocols import CallBroker
 from worq.space import TaskSpace
+from worq.transaction import is_connection
 
 __all__ = ['Queue', 'Task', 'TaskSpace', 'Deferred',
            'TaskFailure', 'TaskExpired', 'DuplicateTask']   # WorQ 1.x had these here
@@ -60,6 +61,45 @@ class Queue(Unsendable):
         """Enqueue a call; returns its Deferred, or None if the result is ignored."""
         return self.__broker.enqueue(self.__target, args, kw, self.__options)
 
+    @property
+    def using(self) -> Using:
+        """``q.using(connection)`` is this queue as a part of a transaction of the caller's.
+
+        ::
+
+            with connection:
+                connection.execute('INSERT INTO orders ...')
+                receipt = q.using(connection).mail.receipt(order_id)
+            receipt.result()
+
+        The calls that are made through it exist if and only if the transaction commits, and do not
+        begin before; after a rollback they are unknown. Their Deferreds may be arguments of
+        further calls of the transaction; to wait for one of them inside it raises RuntimeError.
+        ``worq.batch``, ``worq.map`` and ``worq.reduce`` take it as they take any queue.
+
+        The queue must be in a file (``sqlite:///...``), and the connection one of `sqlite3` with
+        that very file, or what SQLAlchemy or Django have around it. If it has no transaction, one
+        is begun if the connection begins transactions by itself, as Python's do by default.
+
+        (A task named ``using`` can still be called: no task can have a connection as its argument.)
+
+        :raises TypeError: for a queue that is not in a file.
+        :raises ValueError: if the connection is with another file, or in no transaction.
+        """
+        child = Using.__new__(Using)
+        child.__broker = self.__broker
+        child.__target = f'{self.__target}.using' if self.__target else 'using'
+        child.__options = self.__options
+        return child
+
+    def __by(self, connection: object) -> Queue:
+        """See `using`, of which this is the child."""
+        queue = Queue.__new__(Queue)
+        queue.__broker = self.__broker.using(connection)
+        queue.__target = self.__target.removesuffix('using').removesuffix('.')
+        queue.__options = self.__options
+        return queue
+
     def __len__(self) -> int:
         """How many tasks of the queue are not done yet, pending ones among them."""
         return len(self.__broker)
@@ -86,6 +126,18 @@ class Queue(Unsendable):
 
     def __repr__(self) -> str:
         return line(f'<Queue {self.__target or "(root)"} [{self.__broker.name}]>')
+
+
+class Using(Queue):
+    """What is behind ``q.using``: called with a connection, the queue by that one; else a task or
+    a namespace of tasks of this name, as any other."""
+
+    __slots__ = ()
+
+    def __call__(self, /, *args: Any, **kw: Any) -> Any:
+        if len(args) == 1 and not kw and is_connection(args[0]):
+            return self._Queue__by(args[0])
+        return super().__call__(*args, **kw)
 
 
 class Task(Unsendable):

@@ -247,6 +247,18 @@ class TaskQueue(Reading, Counting, Registers):
         """
         raise NotImplementedError
 
+    def using(self, connection: object) -> TaskQueue:
+        """The queue by a connection of the caller's own, as a part of its transaction.
+
+        What is put there exists if and only if that transaction commits, and is not to be taken
+        before. ``put``, ``edges``, ``settle``, ``cancel`` and ``status`` work like that; the other
+        verbs raise RuntimeError. An engine that has no transactions raises TypeError.
+
+        :raises ValueError: if the connection is not one with this queue.
+        """
+        raise TypeError(f'{self!r} takes part in no transaction of others: only a queue in a file '
+                        '(sqlite:///...) does, by a connection of sqlite3')
+
     def cancel(self, ids: Sequence[str], client: str | None = None) -> list[str]:
         """Complete tasks as cancelled, and their dependents by the way of failed arguments.
 

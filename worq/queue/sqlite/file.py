@@ -16,8 +16,9 @@ from worq.lock import Lock
 from worq.printable import logger
 from worq.queue.sqlite import disk
 from worq.queue.sqlite.address import Address
+from worq.queue.sqlite.install import check_mode, make_tables
 from worq.queue.sqlite.line import Line
-from worq.queue.sqlite.schema import APPLICATION, REVISION, SCHEMA, TABLES
+from worq.queue.sqlite.schema import APPLICATION, REVISION, SCHEMA
 from worq.queue.sqlite.sync import Syncer
 
 __all__ = ['File']
@@ -68,6 +69,7 @@ class File:
         self._waits = -1.0   # seconds that the writer waits for strangers; below 0: unknown
         self._care_at = 0.0
         self._failures = 0
+        self.theirs: tuple[int, Any] | None = None   # whose transaction holds it, if `using` knows
         self._less = threading.local()    # patience, see `within`
 
     def abandon(self) -> None:
@@ -92,6 +94,8 @@ class File:
         :raises QueueError: if it cannot be done.
         """
         begun = time.monotonic()
+        if self.theirs is not None:
+            self._not_within()
         try:
             writer = self._writer or self._open()
             changed = self._changed(self._writes)
@@ -113,10 +117,21 @@ class File:
                 if self._line is not None:
                     self._line.leave()
         except sqlite3.Error as error:
-            raise self._explain(error) from error
+            raise self.explain(error) from error
         if self._sync == 'second' and self._syncer is not None:
             self._syncer.wrote()
         return result
+
+    def _not_within(self) -> None:
+        """To wait for the end of one's own transaction would be in vain."""
+        assert self.theirs is not None
+        thread, transaction = self.theirs
+        if not transaction.is_open():
+            self.theirs = None
+        elif thread == threading.get_ident():
+            raise QueueError(
+                f'this thread has a transaction open that writes to {self.path}, for which all '
+                'others wait: commit it first, or call by q.using(connection)')
 
     def _transact(self, db: sqlite3.Connection, name: bytes, work: Work[T], begun: float) -> T:
         if db.in_transaction:   # a signal handler has interrupted the end of another one
@@ -131,19 +146,23 @@ class File:
             self._waits = wait
         try:
             db.execute('BEGIN IMMEDIATE')
-            schema, revision, q, meta = self._queue(db, name)
-            if q is None:
-                q, = db.execute('SELECT ifnull(max(q) + 1, 0) FROM worq_queue').fetchone()
-                db.execute("INSERT INTO worq_queue VALUES(?,?,'')", (q, name))
-            if revision < REVISION:
-                db.execute('UPDATE worq_schema SET revision=?', (REVISION,))
-            result = work(db, q, meta)
+            result = work(db, *self.look_up(db, name))
             db.execute('COMMIT')
             return result
         except BaseException:
             if db.in_transaction:   # a full disk has ended it already
                 db.execute('ROLLBACK')
             raise
+
+    def look_up(self, db: sqlite3.Connection, name: bytes) -> tuple[int, str | None]:
+        """The number of a queue, and what it keeps in numbers, in a transaction that writes."""
+        schema, revision, q, meta = self._queue(db, name)
+        if q is None:
+            q, = db.execute('SELECT ifnull(max(q) + 1, 0) FROM worq_queue').fetchone()
+            db.execute("INSERT INTO worq_queue VALUES(?,?,'')", (q, name))
+        if revision < REVISION:
+            db.execute('UPDATE worq_schema SET revision=?', (REVISION,))
+        return q, meta
 
     def read(self, name: bytes, work: Work[T]) -> T:
         """Look at the queue as it is at this moment, beside whoever writes.
@@ -175,7 +194,7 @@ class File:
                 if db.in_transaction:
                     db.execute('ROLLBACK')
         except sqlite3.Error as error:
-            raise self._explain(error) from error
+            raise self.explain(error) from error
 
     @staticmethod
     def _queue(db: sqlite3.Connection, name: bytes) -> tuple[int, int, int | None, str | None]:
@@ -288,19 +307,21 @@ class File:
         names = {name for name, in db.execute("SELECT name FROM sqlite_master WHERE type='table'")}
         if names and 'worq_schema' not in names:
             raise QueueError(f'{self.path} is a database of something else: it has the table '
-                             f'{min(names)!r}, and none of a queue')
+                             f'{min(names)!r}, and none of a queue. worq.queue.sqlite.install(con'
+                             'nection) gives it those, if they are to be in one file')
         if not names:
             db.execute('PRAGMA auto_vacuum=INCREMENTAL')
-        mode, = db.execute('PRAGMA journal_mode=WAL').fetchone()
-        if mode != 'wal':
-            raise QueueError(f'{self.path}: SQLite cannot keep a log here ({mode})')
-        db.execute('BEGIN IMMEDIATE')
+        if not names or db.execute('PRAGMA application_id').fetchone() == (APPLICATION,):
+            mode, = db.execute('PRAGMA journal_mode=WAL').fetchone()
+            if mode != 'wal':
+                raise QueueError(f'{self.path}: SQLite cannot keep a log here ({mode})')
+        else:
+            check_mode(db, self.path)
         if not names:
+            db.execute('BEGIN IMMEDIATE')
             db.execute(f'PRAGMA application_id={APPLICATION}')
-            for statement in TABLES.split('\n;\n'):
-                db.execute(statement)
-            db.execute('INSERT INTO worq_schema VALUES(1,?,?)', (SCHEMA, REVISION))
-        db.execute('COMMIT')
+            make_tables(db)
+            db.execute('COMMIT')
 
     def _changed(self, which: tuple[int, int] | None) -> str:
         """What has become of the file, if it is not this one any more."""
@@ -381,7 +402,7 @@ class File:
         if not sys.is_finalizing() and getattr(self, '_lock_fd', -1) >= 0:
             self._close_both()
 
-    def _explain(self, error: sqlite3.Error) -> QueueError:
+    def explain(self, error: sqlite3.Error) -> QueueError:
         """What an error of SQLite means, and what to do about it."""
         code = getattr(error, 'sqlite_errorcode', 0) & 0xff
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

@@ -28,6 +28,7 @@ from worq.queue.sqlite.bell import Alarm, Bell
 from worq.queue.sqlite.check import check
 from worq.queue.sqlite.doorbell import Doorbell, ring
 from worq.queue.sqlite.file import File
+from worq.queue.sqlite.joined import Brought, Joined
 from worq.queue.sqlite.scanning import page
 from worq.queue.sqlite.store import Rows, Writes
 from worq.queue.sqlite.waiting import Waiting
@@ -89,6 +90,7 @@ class TaskQueue(base.TaskQueue):
         self._bells: dict[str, Bell] = {}
         self._seats: dict[str, Doorbell] = {}   # by client: where it waited last
         self._alarm = Alarm()
+        self._brought = Brought(self._announce)
 
     @classmethod
     def open(cls, url: str, name: str = const.DEFAULT, **options: Any) -> TaskQueue:
@@ -196,6 +198,16 @@ class TaskQueue(base.TaskQueue):
         self._file.check_room()
         return self._write(lambda store: store.edges(gate, id, nonce, start, arguments),
                            [gate, id, *(argument.id for argument in arguments)], end=Rows.defer)
+
+    def using(self, connection: object) -> base.TaskQueue:
+        self._look_around()
+        return Joined(self, self._file, self._key, self.clock, BUDGET, connection, self._brought)
+
+    def _announce(self, number: int) -> None:
+        """Have those look that wait, as many as there is something for."""
+        def verb(store: Rows) -> None:
+            store.woken = number
+        self._write(verb, end=None)
 
     def cancel(self, ids: Sequence[str], client: str | None = None) -> list[str]:
         return self._write(lambda store: [store.cancel(id, client) for id in ids], ids)
