@@ -51,10 +51,10 @@ class Snippets(unittest.TestCase):
         self.check('doc/pools.rst')
 
     def test_files(self):
-        """The example on files runs."""
+        """The examples on files run."""
         with tempfile.TemporaryDirectory() as folder:
             out = python('-m', 'test.snippets', str(ROOT / 'doc/files.rst'), cwd=Path(folder))
-            self.assertRegex(out, r'\b1 snippets')
+            self.assertRegex(out, r'\b2 snippets')
             self.assertTrue(Path(folder, 'work.db').exists())
 
     def test_redis(self):

@@ -453,6 +453,13 @@ class Put(Contract):
         self.assertEqual(self.outcome_of('c699'), (b'f', b'because'))
         self.assertEqual(self.origin_of('c699'), 'c0')
 
+    def test_using(self) -> None:
+        """What is no connection with this queue is refused, as by an engine that has no use for
+        any; and the queue goes on."""
+        with self.assertRaises((TypeError, ValueError)):
+            self.q.using(object())
+        self.put(message('a'))
+
     def test_queues_share_nothing(self) -> None:
         """Queues of different names share nothing."""
         with self.open(f'other {uuid.uuid4().hex}') as other:

@@ -181,7 +181,7 @@ class Joined(base.TaskQueue):
 
     def settle(self, pool: str, outcomes: Sequence[Outcome]) -> list[str]:
         check_outcomes(outcomes)
-        return self._do(lambda store: [store.settle(pool, outcome) for outcome in outcomes],
+        return self._do(lambda store: store.settle(pool, outcomes),
                         [outcome.id for outcome in outcomes])
 
     def cancel(self, ids: Sequence[str], client: str | None = None) -> list[str]:
