@@ -12,7 +12,7 @@ from typing import Any, Iterable, Iterator, NamedTuple, Protocol, Self, TextIO
 from worq import const
 from worq.explain import span
 from worq.flow import Arrivals, as_completed
-from worq.printable import line
+from worq.printable import is_terminal, line
 from worq.task import Deferred
 
 __all__ = ['Bar', 'Count']
@@ -184,13 +184,6 @@ def begin(label: str, count: Count, file: TextIO | None) -> Drawing:
     if find_spec('tqdm'):
         return Tqdm(label, count, file)
     return Terminal(label, count, file)
-
-
-def is_terminal(file: Any) -> bool:
-    try:
-        return bool(file.isatty())
-    except Exception:   # a program may have put anything there, or closed it
-        return False
 
 
 def in_notebook() -> bool:

@@ -254,4 +254,3 @@ class Executor(futures.Executor):
     def __repr__(self) -> str:
         state = 'shut down' if self._shut else 'running'
         return line(f'<Executor [{self.broker.name}] {self.workers} workers, {state}>')
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from worq.acts import Act, acts, enter
+from worq.acts import KEPT, Act, acts, enter
 from worq.inbox import Inbox
 from worq.pools import Pool, live
 from worq.queue.base import TaskQueue
@@ -62,7 +62,7 @@ class Keeping:
         enter(self.backend, by, 'purge', count)
         return count
 
-    def acts(self, limit: int = 1_000) -> list[Act]:
+    def acts(self, limit: int = KEPT) -> list[Act]:
         """What people did to the queue, the newest first, as far as they said who they are.
 
         The queue keeps the last thousand.

@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import logging
 import re
+from typing import Any
 
 __all__ = ['line', 'lines', 'logger', 'task_name', 'middle_out', 'shortened',
-           'unescaped']
+           'unescaped', 'is_terminal']
 
 SHORT = 300     # characters of what is shown in short
 LONG = 100_000  # ... of what is looked at one by one, where some cannot be printed
@@ -95,3 +96,11 @@ def _filter(record: logging.LogRecord) -> bool:
 
 
 _formatter = logging.Formatter()
+
+
+def is_terminal(file: Any) -> bool:
+    """Whether it is people who read what is written there."""
+    try:
+        return bool(file.isatty())
+    except Exception:   # a program may have put anything there, or closed it
+        return False

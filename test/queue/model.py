@@ -28,10 +28,9 @@ OVERTAKEN = 2     # tasks that a fresh one lets go first, in here
 LONG = 10 * const.DAY * 1_000    # ms: no result expires while the model runs
 WORDS = ['value', 'failure', 'retry', 'delegate', 'delegate', 'release', 'refuse', 'unknown',
          'lost', 'expire']
-USUAL = ['value', 'value', 'failure', 'release', 'lost']
 COMINGS = ['restart', 'abandon', 'join', 'join', 'tell', 'leave']
-NAMES = ['', 'mod.func', 'mod.func\nother', 'other\nthird']   # that a pool has told
 FINAL = ['value', 'failure', 'expire']
+NAMES = ['', 'mod.func', 'mod.func\nother', 'other\nthird']   # that a pool has told
 LIVES = ['', 'now'] * 8 + ['wrong']   # which life an argument names
 
 ids = st.sampled_from(IDS)
@@ -227,7 +226,7 @@ class Users(RuleBasedStateMachine):
         self.received(pool, turn.deliveries, lost, [one for one in fetched if one])
 
     @precondition(lambda self: self.sizes['enqueued'])
-    @rule(pool=pools, limit=st.integers(1, 4), word=st.sampled_from(USUAL))
+    @rule(pool=pools, limit=st.integers(1, 4), word=st.sampled_from([*FINAL, 'release', 'lost']))
     def work(self, pool: str, limit: int, word: str) -> None:
         """A pool that does as it should."""
         deliveries = self.q('take', pool, limit)
@@ -422,7 +421,8 @@ class Users(RuleBasedStateMachine):
     @rule(ms=st.sampled_from([700, 1_200, 30_000]))
     def clock_is_set_back(self, ms: int) -> None:
         self.q.advance(const.TICK)   # what is about to go does: Redis would keep it longer
-        _ = self.q('beat', 'ticker'), self.q('status', IDS)   # so that what is over is seen to be
+        self.q('beat', 'ticker')
+        self.q('status', IDS)   # so that what is over is seen to be
         self.q.advance(-ms)
 
     def tick(self) -> None:

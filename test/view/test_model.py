@@ -72,7 +72,7 @@ class ViewContract(BrokerCase):
         eq_(found.longest._replace(seconds=70), Running(SHOWN, 'slow', 70, 'p1', 1))
         self.assertGreaterEqual(found.longest.seconds, 70)
         self.work(self.b)
-        eq_(self.v.overview().totals['succeeded'], 1)
+        eq_(self.v.overview().totals['success'], 1)
         one, other = self.v.pools()
         eq_((one.id, one.broken, one.tasks, one.busy), ('p2', SHOWN, ('value', 'fail'), 0))
         eq_((other.id, other.kind, other.pid, other.busy, other.alive, other.tasks),

@@ -14,6 +14,7 @@ from worq.cli.usage import (
     NOTHING, OK, Command, Parser, Refused, Usage, nearest, one_of, seconds,
 )
 from worq.cli.watch import await_all
+from worq.codec import FORMATS
 from worq.const import PRIORITIES
 from worq.core import Broker
 from worq.errors import EncodeError
@@ -21,7 +22,6 @@ from worq.printable import unescaped
 
 __all__ = ['CALL', 'CANCEL', 'PURGE']
 
-CODECS = ['pickle', 'cloudpickle', 'json', 'msgpack']
 WORD = re.compile(r'([^\W\d]\w*)=(.*)', re.DOTALL)
 FOREVER = -1.0
 STEP = 1000   # ids that are cancelled in one step
@@ -105,8 +105,8 @@ def call_arguments(parser: Parser) -> None:
     parser.add_argument('--retries', type=int, metavar='N', help='how often it is run again if it '
                         'fails')
     parser.add_argument('--timeout', type=seconds, metavar='TIME', help='how long it may run')
-    parser.add_argument('--codec', type=one_of('codec', CODECS), default='pickle', metavar='CODEC',
-                        help=f'how the call is written: {", ".join(CODECS)}')
+    parser.add_argument('--codec', type=one_of('codec', FORMATS), default='pickle', metavar='CODEC',
+                        help=f'how the call is written: {", ".join(FORMATS)}')
     parser.add_argument('--force', action='store_true', help='also if no pool knows the name')
 
 

@@ -30,10 +30,9 @@ def check(session: Session) -> int:
         problems = list(problems_of(overview, pools, session.args))
         if session.args.audit:
             problems += [f'audit: {text}' for text in findings(broker)]
+        oldest = overview.waited
         session.out.object({'queue': name, 'healthy': not problems, 'problems': problems,
-                            'oldest': oldest_of(overview), 'pools': overview.pools,
-                            'sizes': overview.sizes})
-        oldest = oldest_of(overview)
+                            'oldest': oldest, 'pools': overview.pools, 'sizes': overview.sizes})
         good = [f'oldest ready task {spell(oldest)}' if oldest is not None else 'nothing is ready',
                 beat(overview.pools), *['audit clean'] * session.args.audit]
         session.out.text(f'{name}: {"; ".join(problems) if problems else ", ".join(good)}',
@@ -47,14 +46,9 @@ def beat(pools: int) -> str:
     return f'{pools:,} pools beat' if pools != 1 else '1 pool beats'
 
 
-def oldest_of(overview: Overview) -> float | None:
-    """For how long the oldest task has been ready."""
-    return max((age for age in overview.oldest.values() if age is not None), default=None)
-
-
 def problems_of(overview: Overview, pools: list[PoolRow], args: Any) -> Iterable[str]:
     """What is wrong, by the bounds that were given."""
-    oldest = oldest_of(overview)
+    oldest = overview.waited
     if args.oldest is not None and oldest is not None and oldest > args.oldest:
         yield (f'the oldest ready task has waited for {spell(oldest)}, more than '
                f'{spell(args.oldest)}')

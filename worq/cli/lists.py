@@ -126,4 +126,3 @@ TASKS = Command(tasks, 'The tasks of a queue, by state and name.', arguments, ''
   worq tasks
   worq tasks failed --name mail.*
   worq tasks enqueued --older 10m --oldest -n 200 --json''')
-

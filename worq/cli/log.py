@@ -12,7 +12,7 @@ __all__ = ['LOG']
 COLUMNS = [Column('WHEN', lambda act: clock(act.moment)), Column('WHO', lambda act: act.who),
            Column('WHAT', lambda act: act.what),
            Column('TASKS', lambda act: f'{act.tasks:,}', right=True),
-           Column('WHICH', lambda act: act.about, cut=True)]
+           Column('WHICH', lambda act: act.about, cut=1)]
 
 
 def log(session: Session) -> int:

@@ -47,8 +47,7 @@ def paced(view: View) -> Overview:
 
 def summary(overview: Overview) -> list[str]:
     """The numbers of a queue, a line each."""
-    sizes = overview.sizes
-    oldest = max((age for age in overview.oldest.values() if age is not None), default=None)
+    sizes, oldest = overview.sizes, overview.waited
     pace = ''
     if overview.grows is not None:
         pace = f'grows by {overview.grows:,.0f} a minute'
@@ -80,11 +79,10 @@ def summary(overview: Overview) -> list[str]:
 
 def ended(counts: Mapping[str, int]) -> str:
     """How tasks have ended."""
-    words = [(word, counts.get(word, 0) or counts.get('succeeded', 0) * (word == 'success'))
-             for word in ('success', 'failed', 'expired', 'cancelled')]
-    more = counts.get('redelivered', 0)
-    return ', '.join([f'{count:,} {word}' for word, count in words if count]
-                     + [f'{more:,} redelivered'] * bool(more)) or 'nothing has ended'
+    words = [f'{counts[word]:,} {word}'
+             for word in ('success', 'failed', 'expired', 'cancelled', 'redelivered')
+             if counts.get(word)]
+    return ', '.join(words) or 'nothing has ended'
 
 
 def troubles(overview: Overview, pools: Iterable[PoolRow]) -> Iterable[str]:
@@ -127,8 +125,7 @@ def queues(session: Session) -> int:
     session.out.rows(found, [
         Column('QUEUE', lambda each: each.queue, cut=1),
         *map(sized, ('enqueued', 'processing', 'pending', 'scheduled')),
-        Column('OLDEST', lambda each: figures(max(
-            (age for age in each.oldest.values() if age is not None), default=None)), right=True),
+        Column('OLDEST', lambda each: figures(each.waited), right=True),
         Column('POOLS', lambda each: f'{each.pools:,}', right=True),
         Column('BUSY', lambda each: f'{each.busy:,}/{each.workers:,}', right=True)])
     return OK

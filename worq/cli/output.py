@@ -11,7 +11,7 @@ from textwrap import wrap
 from typing import Any, Mapping, Sequence
 
 from worq.cli.table import Column, cells, table
-from worq.printable import line, lines
+from worq.printable import is_terminal, line, lines
 from worq.view import plain
 
 __all__ = ['Output', 'has_rich', 'width']
@@ -37,7 +37,7 @@ class Output:
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
         self.file = sys.stdout
-        self.terminal = _is_terminal(sys.stdout)
+        self.terminal = is_terminal(sys.stdout)
         self.colours = self.terminal and not as_json and not os.environ.get('NO_COLOR') \
             and os.environ.get('TERM') != 'dumb' and has_rich()
 
@@ -117,13 +117,6 @@ def wrapped(text: str, room: int) -> str:
     indent = ' ' * (len(text) - len(text.lstrip()) + 2)
     return '\n'.join(wrap(text, room, subsequent_indent=indent[:room // 2],
                           break_long_words=False, break_on_hyphens=False))
-
-
-def _is_terminal(file: Any) -> bool:
-    try:
-        return bool(file.isatty())
-    except (AttributeError, ValueError):
-        return False
 
 
 def width() -> int:

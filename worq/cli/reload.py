@@ -68,5 +68,4 @@ def folder_of(target: str) -> str:
         return os.getcwd()
     if os.path.basename(path).startswith('__init__.'):
         path = os.path.dirname(path)
-    folder = os.path.dirname(os.path.abspath(path))
-    return folder
+    return os.path.dirname(os.path.abspath(path))

@@ -15,6 +15,7 @@ import worq
 from worq.cli.output import Output
 from worq.cli.usage import Refused, Usage, names, nearest
 from worq.core import Broker
+from worq.printable import is_terminal
 from worq.trust import UNSIGNED, without_password
 from worq.view import View
 
@@ -129,7 +130,7 @@ class Session(ExitStack):
         """
         if getattr(self.args, 'yes', False):
             return
-        if not sys.stdin or not sys.stdin.isatty():
+        if not is_terminal(sys.stdin):
             raise Refused(f'{question} Nobody is there to be asked: add --yes')
         print(f'{question} [y/N] ', end='', file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ('y', 'yes'):

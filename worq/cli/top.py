@@ -80,4 +80,3 @@ TOP = Command(top, 'A queue, live: numbers, what runs, what waits, what failed. 
                    'space stands still, q ends.', arguments, '''\
   worq top -q images
   worq top --json --interval 10 | tee numbers''')
-

@@ -14,7 +14,7 @@ from worq.cli.table import cut
 from worq.cli.usage import NOTHING, OK, Command, Parser, seconds
 from worq.cli.words import bar, spell
 from worq.errors import TaskFailure
-from worq.printable import line
+from worq.printable import is_terminal, line
 
 __all__ = ['WATCH', 'await_all']
 
@@ -105,7 +105,7 @@ class Board:
         self.out = session.out
         self.deferreds = deferreds
         self.file = sys.stderr
-        self.terminal = self.file.isatty()
+        self.terminal = is_terminal(self.file)
         self._drawn = 0
         self._said: list[str] = []
 

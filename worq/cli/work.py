@@ -16,6 +16,7 @@ from worq.cli.session import Session
 from worq.cli import target as targets
 from worq.cli.target import Wrong, begin, configure, find, known
 from worq.cli.usage import NOTHING, OK, Command, Parser, Usage, one_of, seconds
+from worq.codec import FORMATS
 from worq.core import Broker
 from worq.errors import QueueError
 from worq.pool.base import Error
@@ -27,7 +28,6 @@ __all__ = ['WORKER']
 
 log = logger(__name__)
 
-CODECS = ['pickle', 'cloudpickle', 'json', 'msgpack']
 LEVELS = ['debug', 'info', 'warning', 'error']
 THREADS = 8         # workers of a pool of threads, unless somebody says how many
 GRACE = 30.0        # seconds that running tasks have when it stops
@@ -188,8 +188,8 @@ def arguments(parser: Parser) -> None:
                         help='what running tasks have when it stops; 30 s by default')
     parser.add_argument('--max-tasks', type=int, metavar='N',
                         help='replace a worker process after so many tasks')
-    parser.add_argument('--codec', type=one_of('codec', CODECS), default='pickle', metavar='CODEC',
-                        help=f'for a TaskSpace: {", ".join(CODECS)}')
+    parser.add_argument('--codec', type=one_of('codec', FORMATS), default='pickle', metavar='CODEC',
+                        help=f'for a TaskSpace: {", ".join(FORMATS)}')
     parser.add_argument('--log', type=one_of('level', LEVELS), default='info', metavar='LEVEL',
                         help='debug, info (default), warning or error')
 

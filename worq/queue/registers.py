@@ -1,6 +1,7 @@
 """The part of the contract that keeps small named values: who schedules, pauses, or did what."""
 from __future__ import annotations
 
+from worq import const
 from worq.errors import QueueError
 
 __all__ = ['Registers', 'too_many']
@@ -41,6 +42,6 @@ class Registers:
         raise NotImplementedError
 
 
-def too_many(most: int) -> QueueError:
+def too_many() -> QueueError:
     """What is raised if there would be more registers than there may be."""
-    return QueueError(f'the queue has {most:,} registers already, and there can be no more')
+    return QueueError(f'the queue has {const.NOTES:,} registers already, and there can be no more')

@@ -8,10 +8,10 @@ from worq.printable import line
 from worq.queue.base import Totals
 from worq.tally import Tally
 
-__all__ = ['Counts', 'counts', 'oldest']
+__all__ = ['Counts', 'counts', 'ends', 'oldest']
 
 ENDED = {const.SUCCESS: 'succeeded', const.FAILED: 'failed', const.EXPIRED: 'expired',
-         const.CANCELLED: 'cancelled'}
+         const.CANCELLED: 'cancelled'}   # what ``stats`` calls them
 
 
 class Counts(NamedTuple):
@@ -32,12 +32,16 @@ def oldest(totals: Totals) -> dict[str, float | None]:
             for word, ms in zip(const.PRIORITIES, totals.oldest)}
 
 
+def ends(stats: dict[str, int]) -> dict[str, int]:
+    """How many tasks have ended ever, by the word for how."""
+    return {word: stats[name] for word, name in ENDED.items()}
+
+
 def counts(broker: Any) -> Counts:
     """The numbers of a broker's queue."""
     found = broker.backend.totals()
     stats = found.stats
     return Counts(
         line(broker.name), {state: stats[state] for state in const.LIVE},
-        oldest(found), {word: stats[name] for word, name in ENDED.items()},
-        stats['redelivered'], stats['stale'],
+        oldest(found), ends(stats), stats['redelivered'], stats['stale'],
         {line(name): Tally.read(cell) for name, cell in found.cells.items()})

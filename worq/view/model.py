@@ -12,7 +12,7 @@ from worq.progress import Progress
 from worq.queue import base
 from worq.queue.base import Inspection, Minute, Totals
 from worq.retry import Memo
-from worq.view.counts import oldest
+from worq.view.counts import ends, oldest
 from worq.view.lately import by_minute, by_name, ended, patterns, samples
 from worq.view.pace import Sample, noted, pace
 from worq.view.records import (
@@ -79,7 +79,7 @@ class View:
             line(self.broker.name), line(self.broker.backend.safe_url), engine(self.broker.url),
             {state: stats[state] for state in const.LIVE}, oldest(totals),
             self._due(stats, totals.now), drain, grows, hour.ended,
-            {name: count for name, count in stats.items() if name not in const.LIVE},
+            {**ends(stats), **{word: stats[word] for word in ('redelivered', 'stale')}},
             len(living), sum(pool.size for pool in living), len(running),
             max(running, key=lambda each: each.seconds, default=None))
 

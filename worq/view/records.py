@@ -33,11 +33,16 @@ class Overview(NamedTuple):
     drain: float | None              #: in how many seconds what is ready will be done, as it goes
     grows: float | None              #: ... or by how many tasks a minute it grows
     ended: dict[str, int]            #: how many ended in the last hour, by the word for how
-    totals: dict[str, int]           #: since the queue began: ends, and more of ``stats``
+    totals: dict[str, int]           #: since the queue began: ends, 'redelivered', 'stale'
     pools: int                       #: that are alive ...
     workers: int                     #: ... how many workers they have ...
     busy: int                        #: ... and how many of those run something
     longest: Running | None          #: what has run for longest
+
+    @property
+    def waited(self) -> float | None:
+        """For how long the oldest task has been ready, of whatever priority."""
+        return max((age for age in self.oldest.values() if age is not None), default=None)
 
 
 class WorkerRow(NamedTuple):

@@ -57,9 +57,10 @@ class Show:
         """A value, much as Python would write it."""
         if self.room <= 0:
             return MORE
-        text = self._container(value, depth) if isinstance(value, CONTAINERS) else leaf(value)
-        if not isinstance(value, CONTAINERS):
-            self.room -= len(text)
+        if isinstance(value, CONTAINERS):
+            return self._container(value, depth)
+        text = leaf(value)
+        self.room -= len(text)
         return text
 
     def _container(self, value: Any, depth: int) -> str:
@@ -114,7 +115,7 @@ class Show:
         return f'{self.text(key, depth)}={self.text(value, depth)}'
 
     def _made(self, one: Made, depth: int) -> str:
-        what = one.what.text if isinstance(one.what, Name) else ''
+        what = callee(one)
         if what in BY_VALUE:
             return f'<{BY_VALUE[what]}, sent by value>'
         parts = [self._all(one.args, self.text, depth)] if one.args else []

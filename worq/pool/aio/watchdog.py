@@ -117,5 +117,3 @@ def culprits_line(text: str) -> str:
         path, line, name = own[0] if own else frames[0]
         return f'{os.path.basename(path)}:{line} in {name}'
     return ''
-
-

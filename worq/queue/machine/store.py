@@ -96,7 +96,7 @@ class Store(Keeping):
 
     def _check_room(self, held: bytes, value: bytes) -> None:
         if value and not held and len(self.registers) >= const.NOTES:
-            raise too_many(const.NOTES)
+            raise too_many()
 
     def _admit(self, message: Message, fresh: dict[str, Life],
                pinned: set[Life]) -> Refusal | None:

@@ -129,7 +129,7 @@ class TaskQueue(Counting, Readers):
                    argv: list[Any]) -> list[Refusal]:
         found = refusals(self._run('put_noted', '', client, *note, *argv, durable=True))
         if found and found[0].word == 'full':
-            raise too_many(const.NOTES)
+            raise too_many()
         if found and found[0].word == 'changed' and found[0].held == note.value:
             # Sent again, perhaps: then it was this very put that has changed it.
             lives = self.inspect([message.id for message in messages])
@@ -221,7 +221,7 @@ class TaskQueue(Counting, Readers):
         held: bytes | None = self._run('note', name, value, *([] if if_was is None else [if_was]),
                                        durable=True)
         if held is None:
-            raise too_many(const.NOTES)
+            raise too_many()
         return held
 
     def notes(self, prefix: str = '', after: str = '', limit: int = 100,

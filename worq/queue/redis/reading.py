@@ -56,4 +56,3 @@ class Readers(base.TaskQueue):
             last = urlsafe_b64decode(cursor)
         last, *flat = self._run('scan', LETTERS[state], '1' if newest else '', last, count, *names)
         return page(state, flat), urlsafe_b64encode(last).decode()
-

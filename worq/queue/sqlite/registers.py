@@ -11,7 +11,6 @@ class Noted(Registers):
     """The registers of a queue in a file."""
 
     def __init__(self, store: Unit) -> None:
-        super().__init__()
         self.store = store
 
     def __len__(self) -> int:

@@ -21,12 +21,11 @@ end
 -- `owner` is the pool if it says so itself, and may say so twice; else it is fenced off.
 local function lost(id, T, cause, owner)
   local d, most = deliveries(T), T.m and sensible(T.m) or MAX_DELIVERIES
-  if not is_gate(T) then
-    mourn(id, T, cause)
-  end
   if is_gate(T) then
     return finish(id, T, verdict(id, T, 'x', 'whoever was putting it has gone'), owner)
-  elseif d >= most then
+  end
+  mourn(id, T, cause)
+  if d >= most then
     local text = ('%s (delivery %d of %d)'):format(cause, d, most)
     return finish(id, T, verdict(id, T, 'x', text), owner)
   end
