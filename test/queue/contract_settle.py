@@ -270,6 +270,18 @@ class Delegate(Contract):
         self.delegate('o3', 'o2')
         self.assertEqual((self.outcome_of('o3'), self.outcome_of('o2')), (why, why))
 
+    def test_delegate_to_itself_after_a_purge(self) -> None:
+        """A task that was taken before a purge leaves nothing behind when it waits for itself."""
+        self.put(message('o'))
+        delivery = self.take_one('o')
+        self.put(message('purged'))
+        self.assertEqual(self.q.purge(), 1)
+        self.put(message('waits', 'o'))
+        self.settle(outcome(delivery, 'delegate', target=Argument('waits', '')))
+        why = (b'x', b'mod.func\nit returned a Deferred that waits for itself')
+        self.assertEqual((self.outcome_of('o'), self.outcome_of('waits')), (why, why))
+        self.assertEqual(self.q.audit(), [])
+
     def test_delegate_in_a_wide_circle(self) -> None:
         """A circle of thousands of tail calls is seen, and all of it expires."""
         self.chain(4_000, back=True)

@@ -65,7 +65,7 @@ local function delegate(id, T, pool, data)
   local circle
   circle, looks = search(T.n .. id, U.n .. target, looks, false)
   if circle then
-    T.s, T.x = PENDING, target
+    T.s, T.x, T.g = PENDING, target, purges > 0 and purges or T.g
     close_circle(id, T, pool)
   elseif circle == nil then
     call('RPUSH', P .. 'loops', T.n .. id)
