@@ -69,10 +69,14 @@ class Snippets(unittest.TestCase):
         """The example of a collector runs."""
         self.check('doc/operations.rst')
 
+    def test_web(self):
+        """The page is mounted as it is shown."""
+        self.check('doc/web.rst')
+
     def test_none_is_forgotten(self):
         """Each document that shows Python has a test here."""
         tested = {'README.rst', 'tutorial.rst', 'guide.rst', 'pools.rst', 'redis.rst', 'files.rst',
-                  'reliability.rst', 'operations.rst',
+                  'reliability.rst', 'operations.rst', 'web.rst',
                   'commands.rst'}   # the last one in test/cli/test_document.py
         showing = {path.name for path in DOCUMENTS
                    if snippets.BLOCK.search(text := path.read_text('utf-8')) or '>>> ' in text}

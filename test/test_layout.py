@@ -13,7 +13,7 @@ FILES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text('utf-8'))
          for path in sorted((ROOT / 'worq').rglob('*.py'))}
 # Modules that are dear to load, and needed in one place, some of the time.
 LATE = {
-    ('worq/cli/metrics.py', 'worq'),
+    ('worq/cli/metrics.py', 'worq'), ('worq/cli/web.py', 'worq'),
     ('worq/codec.py', 'cloudpickle'), ('worq/core.py', 'worq.view'),
     ('worq/deferred.py', 'asyncio'), ('worq/trust.py', 'secrets'),
     ('worq/pool/children/child.py', 'ctypes'), ('worq/pool/children/child.py', 'worq.queue'),

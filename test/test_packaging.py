@@ -72,14 +72,15 @@ class Packages(unittest.TestCase):
         self.assertEqual(wanted - names, set())
 
     def test_wheel_is_whole(self):
-        """The wheel has the package with its Lua files, and nothing beside it."""
+        """The wheel has the package, Lua files and those of the page too, and nothing else."""
         with zipfile.ZipFile(self.wheel) as packed:
             names = {name for name in packed.namelist() if '.dist-info/' not in name}
         self.assertEqual(names, self.package())
 
     def package(self):
         return {path.relative_to(ROOT).as_posix() for path in (ROOT / 'worq').rglob('*')
-                if path.suffix in ('.py', '.lua', '.typed')}
+                if path.suffix in ('.py', '.lua', '.typed')
+                or path.is_file() and 'static' in path.parts}
 
     def installed(self):
         """The Python of a new environment, elsewhere, with the wheel and what it may use.

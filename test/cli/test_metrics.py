@@ -11,8 +11,7 @@ from test.cli.support import CommandCase
 from test.support import eq_
 import worq
 from worq import metrics
-from worq.cli.metrics import place
-from worq.cli.usage import NOTHING, OK, USAGE, Usage
+from worq.cli.usage import NOTHING, OK, USAGE, Usage, place
 
 
 class Metrics(broker_case.MemoryMixin, CommandCase):
@@ -59,7 +58,7 @@ class Metrics(broker_case.MemoryMixin, CommandCase):
                 place(text)
         done = self.worq('metrics', '--serve', 'x')
         eq_(done.status, USAGE)
-        self.assertIn('--serve 9100', done.err)
+        self.assertIn('as in 9100', done.err)
 
     def test_missing(self):
         """Without prometheus-client it says what to install."""

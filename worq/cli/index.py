@@ -20,6 +20,7 @@ GROUPS = [
         ('tasks', 'lists', 'tasks by state and name'),
         ('show', 'one', 'all there is to see of a task'),
         ('explain', 'one', 'why a task is not done yet, or how it ended'),
+        ('web', 'web', 'a page in a browser: the queue live, its tasks, and what to do'),
         ('watch', 'watch', 'the progress of tasks, until they end'),
         ('log', 'log', 'who cancelled or purged what, and when')]),
     ('act', [

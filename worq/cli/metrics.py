@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 from worq.cli.session import Session
-from worq.cli.usage import OK, Command, Parser, Refused, Usage
+from worq.cli.usage import HOST, OK, Command, Parser, Refused, place
 
-__all__ = ['METRICS', 'place']
+__all__ = ['METRICS']
 
-HOST, PORT = '127.0.0.1', 9100
+PORT = 9100
 
 
 def metrics(session: Session) -> int:
@@ -34,14 +34,6 @@ def metrics(session: Session) -> int:
     finally:
         server.close()
     return OK
-
-
-def place(text: str) -> tuple[str, int]:
-    """The host and the port of ``HOST:PORT``, ``:PORT`` (any host), ``PORT``, or nothing."""
-    host, colon, port = text.rpartition(':')
-    if not port.isdecimal() or int(port) > 65535:
-        raise Usage(f'not a port: {text!r}; as in --serve {PORT}, or --serve 0.0.0.0:{PORT}')
-    return host.strip('[]') or ('0.0.0.0' if colon else HOST), int(port)
 
 
 def arguments(parser: Parser) -> None:

@@ -9,7 +9,8 @@ from typing import Callable, Iterable, NamedTuple, NoReturn
 from worq.printable import line
 
 __all__ = ['OK', 'NOTHING', 'USAGE', 'AWAY', 'UNHEALTHY', 'PIPE', 'INTERRUPTED', 'Command',
-           'Parser', 'Usage', 'Refused', 'common', 'nearest', 'one_of', 'seconds', 'names']
+           'HOST', 'Parser', 'Usage', 'Refused', 'common', 'nearest', 'one_of', 'place', 'seconds',
+           'names']
 
 OK = 0
 NOTHING = 1         # nothing was found, or what was asked for is refused, or a task did not succeed
@@ -20,6 +21,7 @@ PIPE = 141          # nobody reads on; as the shell has it of a program that SIG
 INTERRUPTED = 130   # Ctrl-C
 
 LISTED = 8     # names that a message lists
+HOST = '127.0.0.1'   # where a command listens, if nobody says
 
 
 class Usage(Exception):
@@ -123,3 +125,11 @@ def names(text: str) -> list[str]:
     if not found:
         raise Usage(f'no name of a queue: {text!r}; write -q NAME, or -q ONE,OTHER')
     return found
+
+
+def place(text: str) -> tuple[str, int]:
+    """The host and the port of ``HOST:PORT``, ``:PORT`` (any host), ``PORT``, or nothing."""
+    host, colon, port = text.rpartition(':')
+    if not port.isdecimal() or int(port) > 65535:
+        raise Usage(f'not a port: {text!r}; as in 9100, or 0.0.0.0:9100')
+    return host.strip('[]') or ('0.0.0.0' if colon else HOST), int(port)

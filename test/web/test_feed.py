@@ -1,0 +1,145 @@
+"""One thread looks for all tabs, only while there are any, and takes its time."""
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import unittest
+
+from test import leaks
+from test.support import eq_, eventually
+from worq.web import feed
+from worq.web.feed import Feed, Full, Topic
+
+ONE, TWO = Topic('q', 'overview', ()), Topic('q', 'pools', ())
+
+
+class FeedTest(unittest.TestCase):
+
+    def setUp(self):
+        leaks.watch(self)
+        self.looks = []
+        self.threads = set()
+        self.value = 0
+        self.slow = 0.0
+        self.every = 0.01
+        self.feed = Feed(self.look, lambda topic: self.every, 3)
+
+    def look(self, topic):
+        self.looks.append(topic)
+        self.threads.add(threading.get_ident())
+        time.sleep(self.slow)
+        return f'"value":{self.value}'
+
+    async def told(self, tab, most=1):
+        """The next data that a tab gets."""
+        found = []
+        async for event in tab.events():
+            if event.startswith('data'):
+                found.append(event)
+                if len(found) == most:
+                    return found
+
+    def run_tabs(self, function):
+        asyncio.run(asyncio.wait_for(function(), 20))
+
+    def test_shared(self):
+        """Tabs that watch the same share one look, and each is told what is known at once."""
+        async def tabs():
+            first = self.feed.open({'a': ONE})
+            [text] = await self.told(first)
+            self.assertIn('"topic":"a"', text)
+            self.assertIn('"value":0', text)
+            self.every = 60.0
+            await asyncio.sleep(0.05)
+            looked = len(self.looks)
+            second = self.feed.open({'b': ONE, 'c': ONE})
+            found = await self.told(second, 2)
+            eq_(sorted(text[15:18] for text in found), ['"b"', '"c"'])
+            eq_(len(self.looks), looked)
+            first.close()
+            second.close()
+        self.run_tabs(tabs)
+        eq_(len(self.threads), 1)
+
+    def test_only_while_watched(self):
+        """Without a tab nobody looks, and there is no thread."""
+        async def tabs():
+            tab = self.feed.open({'a': ONE})
+            await self.told(tab)
+            tab.close()
+            tab.close()
+        self.run_tabs(tabs)
+        eventually(lambda: [thread for thread in threading.enumerate()
+                            if thread.name == 'worq-web'], [])
+        looked = len(self.looks)
+        time.sleep(0.05)
+        eq_(len(self.looks), looked)
+
+    def test_changes(self):
+        """What has not changed is not told again; what has is, as it is now."""
+        async def tabs():
+            tab = self.feed.open({'a': ONE})
+            await self.told(tab)
+            await asyncio.sleep(0.1)
+            eq_(tab.news, {})
+            self.value = 7
+            [text] = await self.told(tab)
+            self.assertIn('"value":7', text)
+            tab.close()
+        self.run_tabs(tabs)
+
+    def test_pace(self):
+        """However many topics there are, looks take a twentieth of the time, at most."""
+        self.slow, self.every = 0.01, 0.0
+        async def tabs():
+            tab = self.feed.open({'a': ONE, 'b': TWO})
+            await asyncio.sleep(1)
+            tab.close()
+        self.run_tabs(tabs)
+        self.assertLessEqual(len(self.looks), 8)   # 5, and the first ones
+
+    def test_hurry(self):
+        """After an act all of that queue is looked at again."""
+        self.every = 60.0
+        async def tabs():
+            tab = self.feed.open({'a': ONE})
+            await self.told(tab)
+            self.value = 1
+            self.feed.hurry('other')
+            self.feed.hurry('q')
+            [text] = await self.told(tab)
+            self.assertIn('"value":1', text)
+            tab.close()
+        self.run_tabs(tabs)
+
+    def test_full(self):
+        """There are so many tabs at a time, and no more."""
+        async def tabs():
+            open = [self.feed.open({'a': ONE}) for n in range(3)]
+            with self.assertRaises(Full):
+                self.feed.open({'a': ONE})
+            open.pop().close()
+            open.append(self.feed.open({'a': ONE}))
+            for tab in open:
+                tab.close()
+        self.run_tabs(tabs)
+
+    def test_ends(self):
+        """A tab ends after a while, or when the server stops; browsers come again."""
+        async def tabs():
+            tab = self.feed.open({'a': ONE})
+            ending = asyncio.create_task(self.told(tab, 99))
+            await asyncio.sleep(0.05)
+            self.feed.stop()
+            await ending
+            tab.close()
+            feed.LIFE, kept = 0.1, feed.LIFE
+            try:
+                tab = self.feed.open({'a': ONE})
+                events = [event async for event in tab.events()]
+                eq_(events[0], 'retry: 500\n\n')
+                tab.close()
+            finally:
+                feed.LIFE = kept
+        self.run_tabs(tabs)

@@ -1,0 +1,64 @@
+"""``worq web``: the page, served to this machine or to whoever has a token."""
+from __future__ import annotations
+
+import os
+
+from worq.cli.session import Session, person
+from worq.cli.usage import HOST, OK, Command, Parser, Refused, place
+
+__all__ = ['WEB']
+
+PORT = 8765
+TOKEN = 'WORQ_WEB_TOKEN'
+
+
+def web(session: Session) -> int:
+    """Serve the page until it is interrupted."""
+    try:
+        from worq import web as page
+    except ImportError as error:
+        raise Refused(str(error)) from error
+    args = session.args
+    host, port = place(args.listen)
+    rights = 'read' if args.read_only else 'act'
+    token = os.environ.get(TOKEN, '')
+    me = person()
+
+    def who(request: page.Request) -> str:
+        if not token:
+            return me
+        host = request.client.host if request.client else ''
+        return f'{page.guarded_name(request) or "somebody"} at {host}'
+
+    app = page.app(*(session.broker(name) for name in session.queues),
+                   allow=lambda request: rights, who=who)
+    try:
+        server = page.Server(app, host, port, token)
+    except ValueError as missing:
+        raise Refused(f'{missing}. Set {TOKEN} to a text of your own, as python -c "import '
+                      'secrets; print(secrets.token_urlsafe())" prints it') from None
+    except OSError as error:
+        raise Refused(f'cannot listen on {host}:{port}: {error.strerror or error}') from error
+    session.out.note(server.url + (f' (any user name; the password is what {TOKEN} says)'
+                                   if token else ''))
+    try:
+        server.run()
+    finally:
+        server.close()
+    return OK
+
+
+def arguments(parser: Parser) -> None:
+    """Of ``web``."""
+    parser.add_argument('--listen', default=f'{HOST}:{PORT}', metavar='[HOST:]PORT',
+                        help=f'where; by default {HOST}:{PORT}, which only this machine reaches. '
+                        f'Elsewhere {TOKEN} must be set: the password')
+    parser.add_argument('--read-only', action='store_true', help='nobody can act')
+
+
+WEB = Command(web, 'A page in a browser: a queue live, its tasks and why they wait, its pools, and '
+                   'acts as to cancel. It needs WorQ[web].', arguments, '''\
+  worq web                           then open http://127.0.0.1:8765/
+  worq web -q default,mail --read-only
+  WORQ_WEB_TOKEN=... worq web --listen 0.0.0.0:8765''',
+              queues='several')

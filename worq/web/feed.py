@@ -1,0 +1,214 @@
+"""One thread looks at the queues for all tabs of a process, and only while there are any.
+
+1. A *topic* is one thing that can be asked, as a page of tasks. All tabs that watch the same topic
+   share one look.
+2. Looks are rare enough to be harmless: what took long is looked at less often, so that all of them
+   together take at most a `SHARE` of the time, however many there are.
+3. A tab gets what has changed since it was told last. One that is slow gets less, and never a
+   queue of old news.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+import json
+from threading import Condition, Thread
+import time
+from typing import NamedTuple
+
+__all__ = ['Feed', 'Full', 'Topic']
+
+SHARE = 1 / 20     # of the time, that looks may take
+SLOWEST = 60.0     # seconds between two looks, at most
+BEAT = 5.0         # seconds after which a tab that gets no news is told that all is well
+LIFE = 20.0        # ... after which it has to ask again, and its rights are looked up again
+AGAIN = 500        # ms until it does so
+
+
+class Topic(NamedTuple):
+    """One thing that can be watched."""
+
+    queue: str
+    kind: str                              #: a word of `worq.web.reads.READS`
+    asked: tuple[tuple[str, str], ...]     #: the rest of the question, in order
+
+
+class Look(NamedTuple):
+    """What a look has found."""
+
+    text: str      #: JSON, the inner part of an object
+    at: float      #: when, in seconds since the epoch
+
+
+class Watched:
+    """A topic that some tab watches."""
+
+    def __init__(self) -> None:
+        self.due = 0.0                  # when it is to be looked at, by the monotonic clock
+        self.last: Look | None = None
+        self.tabs: set[Tab] = set()
+
+
+class Full(Exception):
+    """There are as many tabs as there may be."""
+
+
+class Feed:
+    """The looks of a process.
+
+    :param look: what there is to say of a topic, as the inner part of a JSON object. It runs in the
+        thread, may block, and raises nothing.
+    :param every: seconds between two looks at a topic, at least.
+    :param most: tabs at a time.
+    """
+
+    def __init__(self, look: Callable[[Topic], str], every: Callable[[Topic], float],
+                 most: int) -> None:
+        self._look = look
+        self._every = every
+        self._most = most
+        self._changed = Condition()
+        self._watched: dict[Topic, Watched] = {}
+        self._tabs: set[Tab] = set()
+        self._thread: Thread | None = None
+
+    # 1. -- tabs --
+
+    def open(self, topics: dict[str, Topic]) -> Tab:
+        """Watch topics, from within an event loop; whoever does so closes the tab.
+
+        :param topics: by what the tab calls them.
+        :raises Full: if there are too many tabs.
+        """
+        tab = Tab(self, topics)
+        with self._changed:
+            if len(self._tabs) >= self._most:
+                raise Full
+            self._tabs.add(tab)
+            for topic in set(topics.values()):
+                watched = self._watched.setdefault(topic, Watched())
+                watched.tabs.add(tab)
+                if watched.last is not None:
+                    tab.tell(topic, watched.last)
+            if self._thread is None:
+                self._thread = Thread(target=self._run, name='worq-web', daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+        return tab
+
+    def close(self, tab: Tab) -> None:
+        """Stop watching; the last one ends the thread."""
+        with self._changed:
+            self._tabs.discard(tab)
+            for topic in tab.names:
+                watched = self._watched.get(topic)
+                if watched is not None:
+                    watched.tabs.discard(tab)
+                    if not watched.tabs:
+                        del self._watched[topic]
+            self._changed.notify_all()
+
+    def news(self, tab: Tab) -> list[tuple[Topic, Look]]:
+        """What a tab has not been told of yet."""
+        with self._changed:
+            news = list(tab.news.items())
+            tab.news.clear()
+            return news
+
+    def hurry(self, queue: str) -> None:
+        """Look again at all that is watched of a queue: something was done to it."""
+        with self._changed:
+            for topic, watched in self._watched.items():
+                if topic.queue == queue:
+                    watched.due = 0.0
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Have all tabs end; browsers come again by themselves."""
+        with self._changed:
+            for tab in list(self._tabs):   # it may be a signal handler that does this
+                tab.end()
+
+    # 2. -- looks --
+
+    def _run(self) -> None:
+        while (topic := self._next()) is not None:
+            began = time.monotonic()
+            text = self._look(topic)
+            self._found(topic, Look(text, time.time()), time.monotonic() - began)
+
+    def _next(self) -> Topic | None:
+        """The topic whose turn it is, when it is; None when nobody watches any more."""
+        with self._changed:
+            while self._watched:
+                topic = min(self._watched, key=lambda topic: self._watched[topic].due)
+                left = self._watched[topic].due - time.monotonic()
+                if left <= 0:
+                    return topic
+                self._changed.wait(left)
+            self._thread = None
+            return None
+
+    def _found(self, topic: Topic, look: Look, took: float) -> None:
+        with self._changed:
+            watched = self._watched.get(topic)
+            if watched is None:   # nobody watches it any more
+                return
+            rest = min(took * len(self._watched) / SHARE, SLOWEST)
+            watched.due = time.monotonic() + max(self._every(topic), rest)
+            changed = watched.last is None or watched.last.text != look.text
+            watched.last = look
+            if changed:
+                for tab in watched.tabs:
+                    tab.tell(topic, look)
+
+
+class Tab:
+    """What one tab is to be told. It belongs to the event loop in which it was opened."""
+
+    def __init__(self, feed: Feed, topics: dict[str, Topic]) -> None:
+        self._feed = feed
+        self.names: dict[Topic, list[str]] = {}
+        for name, topic in topics.items():
+            self.names.setdefault(topic, []).append(name)
+        self.news: dict[Topic, Look] = {}   # the last of each; the feed's lock guards it
+        self._loop = asyncio.get_running_loop()
+        self._rung = asyncio.Event()
+        self._over = False
+
+    def tell(self, topic: Topic, look: Look) -> None:
+        """Called by the feed, under its lock."""
+        self.news[topic] = look
+        self._ring()
+
+    def end(self) -> None:
+        """End it soon."""
+        self._over = True
+        self._ring()
+
+    def _ring(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._rung.set)
+        except RuntimeError:   # that loop is closed, and this tab with it
+            pass
+
+    async def events(self) -> AsyncIterator[str]:
+        """Server-sent events, for as long as a tab may live."""
+        yield f'retry: {AGAIN}\n\n'
+        end = self._loop.time() + LIFE
+        while not self._over and (left := end - self._loop.time()) > 0:
+            try:
+                async with asyncio.timeout(min(BEAT, left)):
+                    await self._rung.wait()
+            except TimeoutError:
+                yield 'event: beat\ndata: {}\n\n'
+                continue
+            self._rung.clear()
+            for topic, look in self._feed.news(self):
+                for name in self.names[topic]:
+                    yield f'data: {{"topic":{json.dumps(name)},"now":{look.at:.3f},' \
+                          f'{look.text}}}\n\n'
+
+    def close(self) -> None:
+        """Watch no more. May be called twice."""
+        self._feed.close(self)
