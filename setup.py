@@ -30,7 +30,8 @@ setup(
     extras_require={'redis': ['redis>=5', 'hiredis>=2'], 'msgpack': ['msgpack>=1'],
                     'cloudpickle': ['cloudpickle>=3'], 'cli': ['rich>=13'],
                     'prometheus': ['prometheus-client>=0.20'],
-                    'web': ['starlette>=0.40', 'uvicorn>=0.30']},
+                    'web': ['starlette>=0.40', 'uvicorn>=0.30'],
+                    'cron': ['cronsim>=2.6', 'tzdata']},
     entry_points={'console_scripts': ['worq = worq.cli.main:main']},
     zip_safe=False,
     classifiers=[

@@ -24,7 +24,7 @@ LATE = {
     ('worq/pool/interrupt.py', 'asyncio'), ('worq/pool/run.py', 'asyncio'),
     ('worq/pool/loop.py', 'asyncio'), ('worq/pool/loop.py', 'concurrent.futures'),
     ('worq/pool/run.py', 'random'), ('worq/pool/thread/interrupt.py', 'ctypes'),
-    ('worq/pool/children/protocol.py', 'tempfile'),
+    ('worq/pool/children/protocol.py', 'tempfile'), ('worq/timing.py', 'cronsim'),
 }
 
 
