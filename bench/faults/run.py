@@ -5,6 +5,7 @@
     python bench/faults/run.py all
     python bench/faults/run.py list
     python bench/faults/run.py peers --json bench/faults/results.json
+    python bench/faults/run.py 1,2,3,9,13 --file
     python bench/faults/run.py table
 
 A run needs nothing but loopback and a redis-server, as the tests do. Its seed is printed, and
@@ -32,7 +33,10 @@ sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file_
 
 from bench.faults import table  # noqa: E402
 from bench.faults.record import Record, versions  # noqa: E402
-from bench.faults.runs import links, others, outages, sizes, workers  # noqa: E402
+from bench.faults.rig import Rig  # noqa: E402
+from bench.faults.runs import (  # noqa: E402
+    files, links, others, outages, sizes, workers,
+)
 from bench.guard import Guard  # noqa: E402
 from test.support import find_binary  # noqa: E402
 
@@ -62,17 +66,21 @@ RUNS: dict[int, Run] = {
     14: Run(others.model, 0, 0),
     15: Run(sizes.idle_pool, 20, 4),
     16: Run(others.servers, 20, 5),
+    17: Run(files.programs_killed, 120, 8),
 }
+IN_FILES = 1, 2, 3, 9, 13   # that there are of a queue in a file, too
 
 
 def execute(number: int, seed: int | None = None, seconds: float | None = None,
-            quick: bool = False) -> Record:
+            quick: bool = False, file: bool = False) -> Record:
     """Make a run; returns what it found.
 
     :param seed: None: a new one.
     :param seconds: how long; None: as long as it should be.
+    :param file: of a queue in a file, in place of one on Redis.
     """
     run = RUNS[number]
+    Rig.file = file or run.function.__module__ == files.__name__
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     print(f'run {number}, seed {seed}: {title(run)}', flush=True)
     begin = time.monotonic()
@@ -130,6 +138,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument('--seed', type=int, help='of what is left to chance')
     parser.add_argument('--seconds', type=float, help='how long the middle part of a run takes')
     parser.add_argument('--quick', action='store_true', help='the short variant')
+    parser.add_argument('--file', action='store_true', help='with a queue in a file; runs '
+                        + ', '.join(map(str, IN_FILES)))
     parser.add_argument('--json', type=Path, metavar='FILE', help='where to keep the figures; '
                         f'`table` reads {table.RESULTS.name} beside this program')
     parser.add_argument('--only', default=','.join(table.TITLES), help='peers: which')
@@ -163,9 +173,11 @@ def main(argv: list[str]) -> int:
         numbers = [-1]
     if unknown := set(numbers) - set(RUNS):
         parser.error(f'there is no run {min(unknown)}; there are {", ".join(map(str, RUNS))}')
+    if options.file and (options.json or set(numbers) - set(IN_FILES)):
+        parser.error(f'--file is for the runs {", ".join(map(str, IN_FILES))}, without --json')
     broken = False
     for number in numbers:
-        record = execute(number, options.seed, options.seconds, options.quick)
+        record = execute(number, options.seed, options.seconds, options.quick, options.file)
         show(record)
         broken = broken or bool(record.broken)
         if options.json:

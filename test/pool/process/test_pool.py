@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from unittest import mock
 
-from test.broker_case import MemoryMixin, RedisMixin
+from test.broker_case import MemoryMixin, RedisMixin, SqliteMixin
 from test.pool.contract import WAIT, PoolCase, PoolContract
 from test.pool.tasks import init, init_broken, init_exits, init_nothing, lines
 from test.support import eventually, start_redis
@@ -65,6 +65,12 @@ class ProcessesOnMemory(MemoryMixin, Processes, PoolContract):
 
 class ProcessesOnRedis(RedisMixin, Processes, PoolContract):
     """The contract, with child processes and Redis."""
+
+    steps = 30
+
+
+class ProcessesOnFile(SqliteMixin, Processes, PoolContract):
+    """The contract, with child processes and a file."""
 
     steps = 30
 

@@ -7,7 +7,7 @@ import select
 import threading
 from unittest import mock
 
-from test.broker_case import MemoryMixin, RedisMixin
+from test.broker_case import MemoryMixin, RedisMixin, SqliteMixin
 from test.pool.contract import WAIT, PoolCase, PoolContract
 from test.pool.tasks import tasks
 from test.support import eventually
@@ -45,6 +45,10 @@ class ThreadsOnMemory(MemoryMixin, Threads, PoolContract):
 
 class ThreadsOnRedis(RedisMixin, Threads, PoolContract):
     """The contract, with threads and Redis."""
+
+
+class ThreadsOnFile(SqliteMixin, Threads, PoolContract):
+    """The contract, with threads and a file."""
 
 
 class Flaky:
