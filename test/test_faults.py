@@ -66,6 +66,10 @@ class RunsTest(unittest.TestCase):
         """Poison fails, and says how; all else completes."""
         self.held(13)
 
+    def test_run_17(self):
+        """Programs, workers and managers at a file are killed, and nothing is lost or doubled."""
+        self.held(17)
+
     def test_slowest_start(self):
         """A run knows how slowly pools start, by the first worker of each that was ready."""
         with Rig(1, None) as rig:

@@ -1,15 +1,16 @@
 """Runs of a queue in a file, which needs no server and is shared by programs that die."""
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 import os
+from pathlib import Path
 import subprocess
 import time
 
 from bench.faults import journal
 from bench.faults.record import Record
 from bench.faults.rig import Pool, Rig
-from bench.faults.runs.workers import clock
 from worq import QueueError, TaskFailure, get_broker
 
 __all__ = ['programs_killed']
@@ -24,27 +25,28 @@ PATIENCE = 120.0     # seconds for what is left, when nobody is killed any more
 def programs_killed(seed: int, seconds: float, quick: bool) -> Record:
     """Run 17: of three programs and two pools at one file something is killed every 200 ms.
 
-    Meanwhile the disk is filled and freed. Nothing that was acknowledged is lost, no task has two
-    results, and the audit of the file finds nothing.
+    Workers and managers are killed amid a run of a task. Meanwhile the disk is filled to its last
+    byte, and freed. Nothing that was acknowledged is lost, no task has two results, and the audit
+    of the file finds nothing.
     """
     record = Record(17, 'programs at a file killed every 200 ms, its disk filled', seed)
     with Rig(seed, disk=DISK) as rig:
-        begin = time.monotonic()
         pools = [rig.pool(workers=2) for _ in range(2)]
-        # On a machine that takes longer to start a process than we to kill it, nothing can run.
-        pause = max(0.2, (time.monotonic() - begin) / 8 if quick else 0.0)
         programs = Programs(rig, seconds)
-        wait = clock(seconds)
+        killed: Counter[str] = Counter()
+        end = time.monotonic() + seconds
         fill_at = time.monotonic() + (1.0 if quick else BETWEEN)
         free_at = float('inf')
-        while wait(pause):
-            kill_one(rig, pools, programs)
-            now = time.monotonic()
+        while (now := time.monotonic()) < end or now < end + PATIENCE \
+                and not (killed['manager'] and killed['child']):   # on a busy machine
+            time.sleep(0.2)
+            killed[kill_one(rig, pools, programs)] += 1
             if now >= free_at:
                 free(rig)
                 fill_at, free_at = now + BETWEEN, float('inf')
             elif now >= fill_at:
-                fill(rig)
+                if rig.small:
+                    fill(rig)
                 fill_at, free_at = float('inf'), now + FULL
         free(rig)
         programs.end()
@@ -52,11 +54,14 @@ def programs_killed(seed: int, seconds: float, quick: bool) -> Record:
             if pool.program.poll() is not None:
                 pool.start()
         told(rig)
-        figures = record.add({**rig.figures(max_deliveries=50), 'programs': programs.started})
+        figures = record.add({**rig.figures(max_deliveries=50), 'programs': programs.started,
+                              'killed': dict(killed)})
         ends = [pool.stop() for pool in pools]
     record.safe(figures)
     record.demand(set(ends) == {0}, f'pools ended with {ends}')
-    record.demand(figures['results'] > 0, 'nothing has run')
+    record.demand(quick or rig.small, 'the disk could not be filled: that takes the right to mount')
+    record.demand(figures['in flight'] > 0, 'nothing ran when it was killed')
+    record.demand(killed['manager'] > 0, 'no manager was killed amid a run')
     return record
 
 
@@ -77,7 +82,7 @@ class Programs:
             self.started += 1
             self.living.append(self.rig.producer(
                 int(40 * self.seconds), self.seconds, prefix=f'p{self.started}-', graphs=0.7,
-                seed=self.rig.seed + self.started, options={'max_deliveries': 50}))
+                seed=self.rig.seed + self.started, longest=0.1, options={'max_deliveries': 50}))
 
     def end(self) -> None:
         """Kill those that are left: what they have put is taken up here."""
@@ -86,20 +91,37 @@ class Programs:
             program.wait()
 
 
-def kill_one(rig: Rig, pools: list[Pool], programs: Programs) -> None:
-    """Kill a program, a manager or a worker, and start another one."""
-    what = rig.rand.choice(['producer', 'manager', 'child', 'child'])
-    pool = rig.rand.choice(pools)
+def kill_one(rig: Rig, pools: list[Pool], programs: Programs) -> str:
+    """Kill a program that has put something, or a worker or a manager amid a run, and start another
+    one. What was killed: on a machine that takes longer to start them than we to kill, nothing.
+    """
+    ready = [pool for pool in pools if len(workers := pool.children) == 2
+             and all(last(rig, pid) for pid in workers)]
+    busy = [(pool, pid) for pool in ready for pid in pool.children
+            if last(rig, pid) == journal.BEGIN]
+    putting = [program for program in programs.living if last(rig, program.pid)]
+    kinds = ['manager', 'child', 'child'] * bool(busy) + ['producer'] * bool(putting)
+    what = rig.rand.choice(kinds or ['nothing'])
     if what == 'producer':
-        program = rig.rand.choice(programs.living)
+        program = rig.rand.choice(putting)
         rig.kill(program.pid, what)
         program.wait()
         programs.refill()
-    elif what == 'child' and pool.children:
-        rig.kill(rig.rand.choice(pool.children), what)
-    else:
-        pool.kill()
-        pool.start()
+    elif what != 'nothing':
+        pool, pid = rig.rand.choice(busy)
+        if what == 'child':
+            rig.kill(pid, what)
+        else:
+            pool.kill()
+            pool.start()
+    return what
+
+
+def last(rig: Rig, pid: int) -> str:
+    """The last event that a process has written down; '' if it has not begun yet."""
+    lines = [line for path in Path(rig.folder).glob(f'{pid}-*.journal')
+             for line in path.read_text().splitlines()]
+    return lines[-1].split('\t')[1] if lines else ''
 
 
 def fill(rig: Rig) -> None:

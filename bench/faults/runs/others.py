@@ -26,12 +26,12 @@ STEPS = 60                        # of each example, as in test/queue/test_model
 
 
 def model(seed: int, seconds: float, quick: bool) -> Record:
-    """Run 14: random users of a queue in memory and of one on Redis beside it.
+    """Run 14: random users of a queue in memory, of one in a file and of one on Redis.
 
-    Both answer alike, to the word; so they do when calls are sent twice, when a reply is
+    All answer alike, to the word; so they do when calls are sent twice, when a reply is
     lost, and when what is left over is done in the smallest steps. It is test/queue/test_model.py.
     """
-    record = Record(14, 'a model of users, on memory and Redis', seed)
+    record = Record(14, 'a model of users, on memory, in a file and on Redis', seed)
     examples = 30 if quick else EXAMPLES
     done = subprocess.run(
         [sys.executable, '-m', 'pytest', '-q', f'--hypothesis-seed={seed}',
