@@ -109,6 +109,10 @@ class ExecutorCase:
         self.assertEqual(list(self.run_.map(square, [])), [])
         with self.assertRaisesRegex(ValueError, 'chunksize'):
             self.run_.map(square, [1], chunksize=0)
+        for size, tasks in [(1, 10), (4, 3)]:
+            with mock.patch.object(self.run_, 'submit', wraps=self.run_.submit) as submit:
+                self.assertEqual(sum(self.run_.map(square, range(10), chunksize=size)), 285)
+            self.assertEqual(submit.call_count, tasks)
 
     def test_lets_go(self):
         """It keeps no result that has been handed out."""
@@ -256,6 +260,13 @@ class Ends(unittest.TestCase):
         with mock.patch.object(codec, 'find_spec', return_value=None), \
                 self.assertRaisesRegex(ImportError, r'pip install WorQ\[cloudpickle\]'):
             worq.get_broker('memory://', 'x', codec='cloudpickle')
+
+    def test_workers(self):
+        """There are as many as processors, and one where nobody knows how many these are."""
+        for count in 3, None:
+            with mock.patch('os.cpu_count', return_value=count), \
+                    worq.local(threads=True) as run:
+                self.assertEqual(run.workers, count or 1)
 
     def test_nonsense(self):
         """Options that make no sense are refused before anything is started."""

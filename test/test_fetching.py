@@ -4,11 +4,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from unittest import mock
 
 import worq
 from test import leaks
 from test.broker_case import BrokerCase, RedisMixin, on_every_queue
 from test.support import eq_, eventually
+from worq import inbox
 from worq.errors import Unfinished
 
 WAIT = 30
@@ -27,6 +29,7 @@ class Slow:
         self.come = threading.Event()
         self.fetchers = []          # the threads that fetched
         self.unfinished = 0         # seconds after which the first of them gives up
+        self.broken = False         # whether all that is long cannot be had
 
     def __getattr__(self, name):
         return getattr(self.backend, name)
@@ -37,6 +40,8 @@ class Slow:
             return [b'' if id in slow else raw for id, raw in zip(ids, self.backend.results(ids))]
         if slow:
             self.fetchers.append(threading.current_thread())
+            if self.broken:
+                raise RuntimeError('a fault')
             if self.unfinished:
                 pause, self.unfinished = self.unfinished, 0
                 time.sleep(pause)
@@ -60,6 +65,9 @@ class FetchingContract(BrokerCase):
     def setUp(self):
         super().setUp()
         leaks.watch(self)
+        patch = mock.patch.object(inbox, 'REWATCH', 3 * WAIT)   # nobody just looks again in time
+        patch.start()
+        self.addCleanup(patch.stop)
         self.b = self.broker()
         self.b.expose(identity)
         self.q = self.b.queue()
@@ -151,6 +159,25 @@ class FetchingContract(BrokerCase):
                 self.slow.come.set()
             return order
         eq_(asyncio.run(asyncio.wait_for(both(), WAIT)), ['short', 'long'])
+
+    def test_cannot_be_fetched(self):
+        """What cannot be had waits for the next look, and is not tried again and again."""
+        self.slow.broken = True
+
+        async def get(deferred):
+            return await deferred
+
+        async def both():
+            long, short = map(asyncio.ensure_future, map(get, [self.long, self.short]))
+            await asyncio.to_thread(self.work_both)
+            eq_(await short, 'short')
+            await asyncio.to_thread(eventually, lambda: bool(self.slow.fetchers), timeout=WAIT)
+            await asyncio.to_thread(eventually, lambda: self.b.inbox._fetcher, None, timeout=WAIT)
+            long.cancel()
+        with self.assertLogs('worq', 'WARNING') as logs:
+            asyncio.run(asyncio.wait_for(both(), 3 * WAIT))
+        eq_({record.msg for record in logs.records}, {'cannot fetch [%s:%s]: %s'})
+        self.assertLessEqual(len(logs.records), 2)   # its news may come twice
 
     def work_both(self):
         eventually(lambda: len(self.b.inbox._subscribed), 2, timeout=WAIT)

@@ -145,7 +145,8 @@ class Fetching(Noted):
                 if what is not None:
                     self._insist(partial(self._look, [what]), partial(self._come, what), None)
             except Exception as error:   # whoever leads will look again, and hand it over again
-                log.warning('cannot fetch %r: %s', what, error)
+                # not by its repr, which would ask the queue again
+                log.warning('cannot fetch [%s:%s]: %s', self.backend.name, id, error)
             self._give_back(id, me, True)
             del what   # it is nobody's while we go on
 
