@@ -15,7 +15,7 @@ FILES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text('utf-8'))
 LATE = {
     ('worq/cli/metrics.py', 'worq'), ('worq/cli/web.py', 'worq'),
     ('worq/codec.py', 'cloudpickle'), ('worq/core.py', 'worq.view'),
-    ('worq/deferred.py', 'asyncio'), ('worq/trust.py', 'secrets'),
+    ('worq/awaiting.py', 'asyncio'), ('worq/trust.py', 'secrets'),
     ('worq/pool/children/child.py', 'ctypes'), ('worq/pool/children/child.py', 'worq.queue'),
     ('worq/pool/children/child.py', 'worq.queue.memory'),
     ('worq/pool/process/__init__.py', 'worq.pool.process'),

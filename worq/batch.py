@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 import threading
 import time
 from types import TracebackType
-from typing import Any, Iterator, Self, TypeVar
+from typing import Any, Callable, Iterator, Self, TypeVar
 from weakref import ref
 
 from worq.builder import Collecting, Collector, Entry, collecting, collector_of
@@ -105,6 +106,16 @@ class Batch(Collector):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
+        put = self.finish(error)
+        if put is not None:
+            put()
+
+    def finish(self, error: BaseException | None) -> Callable[[], None] | None:
+        """End the block.
+
+        :param error: that it was left by.
+        :returns: what puts its calls; None if there is nothing to be put now.
+        """
         collecting.reset(self._reset)
         self._thread = 0
         entries, made = self._entries, self._made
@@ -119,18 +130,22 @@ class Batch(Collector):
             self._lot.word = 'joined'
             self._joined._join(entries, made)
         else:
-            try:
-                self.broker.put_all(entries)
-            except BaseException:
-                self._lot.word = 'never put'
-                raise
-            self._lot.word = 'put'
-            for deferred in made:
-                deferred._batch = None
-            self.broker.inbox.note(made)
-            self._transaction = self.broker.transaction
-            if self._transaction is not None:   # later it is asked for as others are
-                self.broker = self._transaction.broker
+            return partial(self._put, entries, made)
+        return None
+
+    def _put(self, entries: list[Entry], made: list[Deferred]) -> None:
+        try:
+            self.broker.put_all(entries)
+        except BaseException:
+            self._lot.word = 'never put'
+            raise
+        self._lot.word = 'put'
+        for deferred in made:
+            deferred._batch = None
+        self.broker.inbox.note(made)
+        self._transaction = self.broker.transaction
+        if self._transaction is not None:   # later it is asked for as others are
+            self.broker = self._transaction.broker
 
     def _join(self, entries: list[Entry], made: list[Deferred]) -> None:
         self._entries += entries

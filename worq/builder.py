@@ -13,15 +13,16 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple, Protocol
 
 from worq import const
-from worq.errors import QueueError
+from worq.errors import QueueError, TooLarge
 from worq.ids import new_nonce
 from worq.latch import Latch
+from worq.options import Options
 from worq.queue.base import Held, Message, Outcome, Refusal, TaskQueue
 
 if TYPE_CHECKING:   # the arrow points up only for the type checker
     from worq.task import Deferred
 
-__all__ = ['Entry', 'Collector', 'collecting', 'collector_of', 'put_all']
+__all__ = ['Entry', 'Request', 'Collector', 'collecting', 'collector_of', 'put_all', 'put_each']
 
 TASKS = const.PUT_LIMIT // 2   # in one put: a server is not held up for long by as many
 STEP = 500          # tasks in one step of a larger graph
@@ -55,6 +56,16 @@ class Entry:
         """About how many bytes it takes in a put."""
         message = self.message
         return len(message.header) + len(message.body) + 200 + 600 * len(message.arguments)
+
+
+class Request(NamedTuple):
+    """A call that is to be put, and has nothing to do with others."""
+
+    name: str
+    args: tuple[Any, ...]
+    kw: dict[str, Any]
+    options: Options
+    nested: bool   #: whether a task makes it
 
 
 class Collector(Protocol):
@@ -112,6 +123,53 @@ def put_all(queue: TaskQueue, entries: list[Entry], mend: Callable[[Entry, Refus
         mend_all(entries, refusals[0], mend)
     if entries:
         Builder(queue, mend, value).build(entries)
+
+
+def put_each(queue: TaskQueue, entries: list[Entry], alone: Callable[[Entry], None],
+             client: str) -> dict[str, Exception]:
+    """Put calls that have nothing to do with each other, in as few steps as the queue allows.
+
+    :param alone: puts one that others must not go with, or raises why it cannot be put.
+    :param client: that watches them, see ``TaskQueue.put``; or empty.
+    :returns: why those were not put that were not, by their nonces.
+    """
+    errors: dict[str, Exception] = {}
+    steps = cut(entries)[::-1]
+    while steps:
+        step = steps.pop()
+        try:
+            if fits(step) and not queue.put([entry.message for entry in step], '', client):
+                pass
+            elif len(step) == 1:
+                alone(step[0])
+            else:   # the others are not to blame
+                half = len(step) // 2
+                steps += [step[half:], step[:half]]
+        except TooLarge as error:
+            if len(step) > 1:
+                steps += [[entry] for entry in reversed(step)]
+            else:
+                errors[step[0].message.nonce] = error
+        except Exception as error:
+            errors.update((entry.message.nonce, error) for entry in step)
+            if isinstance(error, QueueError):   # the next ones would wait as long for nothing
+                errors.update((entry.message.nonce, error) for step in steps for entry in step)
+                break
+    return errors
+
+
+def cut(entries: list[Entry]) -> list[list[Entry]]:
+    """Steps of what one put can take, in order; one that it cannot is alone."""
+    steps: list[list[Entry]] = []
+    weight = size = 0
+    for entry in entries:
+        weight += entry.weight
+        size += entry.size
+        if not steps or weight > TASKS or size > const.PUT_BYTES:
+            steps.append([])
+            weight, size = entry.weight, entry.size
+        steps[-1].append(entry)
+    return steps
 
 
 def fits(entries: list[Entry]) -> bool:

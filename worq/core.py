@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Self, Sequence, TypeVar, overload
 
 from worq import builder, mistakes, seals
+from worq.background import Background
 from worq.blame import Unsendable
 from worq.codec import ByValue, Codec
 from worq.const import PUT_BYTES, UNKNOWN, check_timeout
@@ -15,7 +16,7 @@ from worq.errors import (
     DecodeError, DuplicateTask, EncodeError, QueueError, TaskFailure,
 )
 from worq.explain import explain
-from worq.builder import Collector, Entry, collector_of, put_all
+from worq.builder import Collector, Entry, Request, collector_of, put_all, put_each
 from worq.ids import new_nonce
 from worq.info import Info, info
 from worq.inbox import Inbox
@@ -40,6 +41,7 @@ log = logger(__name__)
 T = TypeVar('T')
 
 NAMES = 10_000       # of tasks whose first call has been looked at; the names of others each time
+FEW = 20             # tasks that are inspected at a time
 HAND_LEASE = 60_000  # ms that a task taken by hand is leased; a thread pool renews it
 
 
@@ -63,6 +65,7 @@ class Broker(Keeping, Unsendable):
         self.backend = backend
         self.codec = codec
         self.inbox = Inbox(backend)
+        self.background = Background()
         self.tasks: dict[str, Callable[..., Any]] = {}
         self.defaults: dict[str, Policy] = {}    # what tasks were defined with
         self._called: set[str] = set()           # names of calls that have been looked at
@@ -207,6 +210,44 @@ class Broker(Keeping, Unsendable):
                 step.append(entry)
         self._begin_step(step, made)()
         return made
+
+    def enqueue_each(self, requests: Sequence[Request]) -> list[Any]:
+        """Put calls that have nothing to do with each other, in as few steps as the queue allows.
+
+        :returns: for each what ``enqueue`` returns, or the exception that it raises.
+        """
+        made: list[Any] = [self._try_entry(request) for request in requests]
+        entries = [entry for entry in made if isinstance(entry, Entry)]
+        client = self._foresee(requests, entries)
+        errors = put_each(self.backend, entries, lambda entry: self.put_all([entry]), client)
+        for at, entry in enumerate(made):
+            if isinstance(entry, Entry):
+                self.inbox.is_put(entry.deferred.id)
+                made[at] = errors.get(entry.message.nonce)
+                if made[at] is None:
+                    self._let_go([entry])
+                    made[at] = self._promise([entry.deferred], bool(client))[0]
+        return made
+
+    def _try_entry(self, request: Request) -> Entry | Exception:
+        name, args, kw, options, _ = request
+        try:
+            if name not in self._called:
+                self._look_at(name)
+            return self._entry(name, args, kw, options, b'', None)
+        except Exception as error:
+            return error
+
+    def _foresee(self, requests: Sequence[Request], entries: list[Entry]) -> str:
+        """The client that should watch all of these, if they will be waited for, and are few."""
+        if any(request.nested for request in requests):
+            return ''
+        for deferred in (entry.deferred for entry in entries):
+            options = deferred._options
+            if options.id or options.ignore_result or options.keep == NEEDED \
+                    or not self.inbox.foresee(deferred):
+                return ''
+        return self.inbox.client
 
     def _look_at(self, name: str) -> None:
         """Before the first call of a task: warn if its name can hardly be that of one."""
@@ -411,6 +452,12 @@ class Broker(Keeping, Unsendable):
             raise
         return Progress.decode(found.progress) if found and found.progress else None
 
+    def progress_each(self, ids: Sequence[str]) -> list[Progress | None]:
+        """The same of several tasks, some at a time: it is not cheap."""
+        found = [one for start in range(0, len(ids), FEW)
+                 for one in self.backend.inspect(ids[start:start + FEW])]
+        return [Progress.decode(one.progress) if one and one.progress else None for one in found]
+
     def info(self, deferred: Deferred) -> Info:
         """What is known of a task, see ``Deferred.info``."""
         return info(self, deferred.id, deferred.name)
@@ -435,6 +482,7 @@ class Broker(Keeping, Unsendable):
 
         May be called twice. A broker that is used after it opens them anew.
         """
+        self.background.close()
         self.inbox.close()
         self.backend.close()
 

@@ -1,10 +1,10 @@
 """The result of a call, seen by the one who calls: Deferred."""
 from __future__ import annotations
 
-from typing import Any, Generator, NamedTuple
+from typing import Any, AsyncIterator, Generator, NamedTuple
 
 from worq import codec, const
-from worq.anchor import kept_by
+from worq.awaiting import Arrival, answer, until
 from worq.errors import QueueError, TaskCancelled, TaskExpired, TaskFailure
 from worq.info import Info
 from worq.options import NEEDED, UNSET, Options
@@ -248,6 +248,38 @@ class Deferred:
         """
         return self.broker.progress(self.id)
 
+    async def watch(self, every: float = 1.0) -> AsyncIterator[Progress]:
+        """What the task tells of how far it has come, until it is over; in a coroutine of asyncio.
+
+        ::
+
+            async for progress in deferred.watch():
+                print(f'{progress.done} of {progress.total}')
+            print(await deferred)    # it is there by now
+
+        It ends with the task, whatever that came to. What the task tells in its last second may
+        not be told. The queue is asked by a thread, for all that are watched at a time; while
+        it is away it is waited for.
+
+        :param every: seconds between two looks at the queue.
+        :raises QueueError: if the queue cannot be asked in the first place.
+        :raises RuntimeError: if the task belongs to a `worq.batch` that is not put yet.
+        """
+        every = const.check_span('every', every)
+        if self._batch is not None:
+            raise self._batch.refuse(self)
+        if self.has_value():
+            return
+        told: Progress | None = None
+        with Arrival(self) as future:
+            while not future.done():
+                news = await answer(self.broker, self.broker.progress_each, self.id)
+                if isinstance(news, Progress) and news != told:
+                    told = news
+                    yield news
+                await until(future, every)
+            future.result()
+
     def info(self) -> Info:
         """What is known of the task: its name, its status, when it was put, ready, begun and ended,
         in which attempt, where, and with how much memory.
@@ -280,33 +312,8 @@ class Deferred:
         if self._batch is not None and (error := self._unput()):
             raise error
         if not self.has_value():
-            import asyncio   # who awaits has it; for all others it is a third of what WorQ imports
-            loop = asyncio.get_running_loop()
-            future: asyncio.Future[None] = loop.create_future()
-
-            def arrived(error: Exception | None) -> None:  # in the loop's thread
-                if future.done():
-                    pass
-                elif error is None:
-                    future.set_result(None)
-                else:
-                    future.set_exception(error)
-
-            def announce(error: Exception | None = None) -> None:  # in some other thread
-                try:
-                    loop.call_soon_threadsafe(arrived, error)
-                except RuntimeError:
-                    pass  # the loop has been closed: nobody is left to tell
-
-            kept = kept_by(loop)
-            try:
-                kept.add(announce)   # the inbox does not keep it
-                self.broker.inbox.subscribe(self, announce, announce)
-                with waiting(self.id):
-                    yield from future
-            finally:
-                self.broker.inbox.unsubscribe(self, announce)
-                kept.discard(announce)
+            with Arrival(self) as future, waiting(self.id):
+                yield from future
         return self._outcome()
 
     def __reduce__(self) -> Any:

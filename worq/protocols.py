@@ -1,13 +1,13 @@
 """What calls and their results need of their broker, which stands above them."""
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Protocol
+from typing import Any, Callable, Iterable, Protocol, Sequence
 
 from worq.options import Options
 from worq.progress import Progress
 from worq.queue.base import TaskQueue
 
-__all__ = ['CallBroker', 'Waits']
+__all__ = ['Asks', 'CallBroker', 'Waits']
 
 
 class Waits(Protocol):
@@ -19,6 +19,13 @@ class Waits(Protocol):
                   failed: Callable[[Exception], None] | None = None) -> None: ...
 
     def unsubscribe(self, deferred: Any, announce: Callable[[], None]) -> None: ...
+
+
+class Asks(Protocol):
+    """Asks the queue for coroutines: the ``Background``."""
+
+    def ask(self, act: Callable[[list[Any]], list[Any]], items: list[Any],
+            tell: Callable[[list[Any]], object]) -> None: ...
 
 
 class CallBroker(Protocol):
@@ -33,6 +40,9 @@ class CallBroker(Protocol):
     @property
     def inbox(self) -> Waits: ...
 
+    @property
+    def background(self) -> Asks: ...
+
     def enqueue(self, name: str, args: tuple[Any, ...], kw: dict[str, Any],
                 options: Options) -> Any: ...
 
@@ -46,6 +56,8 @@ class CallBroker(Protocol):
     def status(self, task: Any) -> str: ...
 
     def progress(self, task_id: str) -> Progress | None: ...
+
+    def progress_each(self, ids: Sequence[str]) -> list[Progress | None]: ...
 
     def info(self, deferred: Any) -> Any: ...
 
