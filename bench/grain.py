@@ -3,10 +3,11 @@
 
     python bench/grain.py [--rounds 5] [--workers 2] [--seconds 2] [--publish]
 
-Tasks that compute for 0.1 to 100 ms are mapped over by `worq.map` and collected, and the same is done in
-a loop of this process, right before. Printed are medians of: what a task costs (the time of a task
-that does nothing, from call to result, in numbers) and how much faster than the loop the pool was.
---publish writes the table to bench/grain.rst. Nothing else should run on the machine.
+Tasks that compute for 0.1 to 100 ms are mapped over by `worq.map` and collected, and the same
+is done in a loop of this process, right before. Printed are medians of: what a task costs (the
+time of a task that does nothing, from call to result, in numbers) and how much faster than the
+loop the pool was. --publish writes the table to bench/grain.rst. Nothing else should run on the
+machine.
 """
 from __future__ import annotations
 

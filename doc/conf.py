@@ -17,12 +17,8 @@ version = release = worq.__version__
 extensions = ['sphinx.ext.autodoc']
 exclude_patterns = ['_build', 'reliability_figures.rst']   # a part of reliability.rst
 default_role = 'py:obj'
-html_theme = 'alabaster'
-html_theme_options = {
-    'description': 'An embeddable task queue',
-    'fixed_sidebar': True,
-    'page_width': '1100px',
-}
+html_theme = 'furo'
+html_title = f'WorQ {version}'
 html_show_sourcelink = False
 
 autodoc_member_order = 'bysource'

@@ -2,13 +2,13 @@
 
     python examples/wordcount.py [FOLDER] [--url URL] [--workers N] [--grain BYTES]
 
-One task counts files of about 1 MB together, which takes it a tenth of a second or so: long beside
-the fraction of a millisecond that a task costs, and short beside the whole. (With ``--grain 1`` each
-file is a task, and most of the time goes into sending thousands of small counts about.) The
-counts are merged by tasks that take the Deferreds of other tasks, eight at a time, up to the one
-at the top of the tree. Afterwards the same is done by this process alone, for comparison.
-FOLDER is Python's standard library unless given; URL is memory:// unless given, or for example
-redis://localhost:6379/0.
+One task counts files of about 1 MB together, which takes it a tenth of a second or so: long
+beside the fraction of a millisecond that a task costs, and short beside the whole. (With
+``--grain 1`` each file is a task, and most of the time goes into sending thousands of small
+counts about.) The counts are merged by tasks that take the Deferreds of other tasks, eight at a
+time, up to the one at the top of the tree. Afterwards the same is done by this process alone,
+for comparison. FOLDER is Python's standard library unless given; URL is memory:// unless given,
+or for example redis://localhost:6379/0.
 """
 import argparse
 from collections import Counter

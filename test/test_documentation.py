@@ -73,10 +73,17 @@ class Snippets(unittest.TestCase):
         """The page is mounted as it is shown."""
         self.check('doc/web.rst')
 
+    def test_readers(self):
+        """The pages for who comes from elsewhere, on grain and on pipelines run."""
+        for name in 'from_celery', 'from_futures', 'grain', 'pipelines':
+            with self.subTest(name):
+                self.check(f'doc/{name}.rst')
+
     def test_none_is_forgotten(self):
         """Each document that shows Python has a test here."""
         tested = {'README.rst', 'tutorial.rst', 'guide.rst', 'pools.rst', 'redis.rst', 'files.rst',
-                  'reliability.rst', 'operations.rst', 'web.rst',
+                  'reliability.rst', 'operations.rst', 'web.rst', 'from_celery.rst',
+                  'from_futures.rst', 'grain.rst', 'pipelines.rst',
                   'commands.rst'}   # the last one in test/cli/test_document.py
         showing = {path.name for path in DOCUMENTS
                    if snippets.BLOCK.search(text := path.read_text('utf-8')) or '>>> ' in text}

@@ -102,7 +102,7 @@ class Examples(unittest.TestCase):
         self.assertLessEqual(len(pages), left)
         self.assertEqual(q.audit(), [])
 
-    def count_words(self, *args):
+    def count_words(self, *args, tasks=1):
         for number in range(30):
             (self.folder / f'{number}.txt').write_text('two words ' * number + f'word{number}')
         (self.folder / 'sub').mkdir()
@@ -111,12 +111,17 @@ class Examples(unittest.TestCase):
         out = python('examples/wordcount.py', str(self.folder), *args, **self.state)
         self.assertIn('      436  two\n      436  words\n', out)
         self.assertIn(f'{2 * 436 + 30} words in 31 files', out)
-        # 31 files, then merged by eights: 4 and 1
-        self.assertRegex(out, r'36 tasks on .*: [\d.]+ s\nthis process alone: [\d.]+ s\n$')
+        # 31 files, together less than a megabyte
+        self.assertRegex(out, rf'\b{tasks} tasks on .*: [\d.]+ s\n'
+                              r'this process alone: [\d.]+ s, [\d.]+ x as long\n$')
 
     def test_wordcount_in_memory(self):
         """Words of text and source files are counted, those of others are not."""
         self.count_words()
+
+    def test_wordcount_by_file(self):
+        """With a task for each file they are merged by eights: 4 and 1."""
+        self.count_words('--grain', '1', tasks=36)
 
     def test_wordcount_on_redis(self):
         """The word count is the same on Redis."""

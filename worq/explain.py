@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from difflib import get_close_matches
+from html import escape
 from typing import Any, Callable, Mapping, Sequence
 
 from worq import const
@@ -18,7 +19,7 @@ from worq.queue.base import Inspection
 from worq.retry import Memo, merged, parse
 from worq.seals import is_value, opened
 
-__all__ = ['explain']
+__all__ = ['explain', 'Text']
 
 TASKS = 24        # that are told of, at most ...
 SHOWN = 4         # ... and open arguments of each of them
@@ -27,7 +28,18 @@ NAME = 200        # characters of a name
 NOTHING: Mapping[str, Any] = {}
 
 
-def explain(broker: Any, id: str, name: str, known: Mapping[str, Any] = NOTHING) -> str:
+class Text(str):
+    """A text in lines, which a notebook and IPython's prompt show as it would be printed."""
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        first, _, rest = escape(self).partition('\n')
+        return f'<pre style="white-space: pre-wrap"><b>{first}</b>\n{rest}</pre>'
+
+
+def explain(broker: Any, id: str, name: str, known: Mapping[str, Any] = NOTHING) -> Text:
     """What there is to say of a task, in several lines.
 
     :param broker: the `Broker` of its queue.
@@ -41,7 +53,7 @@ def explain(broker: Any, id: str, name: str, known: Mapping[str, Any] = NOTHING)
         if not error.damaged:
             raise
         told = [f'{name} [{broker.name}:{id}] cannot be told of now: {error}']
-    return '\n'.join(map(line, told))
+    return Text('\n'.join(map(line, told)))
 
 
 class Explanation:
