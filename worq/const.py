@@ -179,6 +179,7 @@ def shown(value: Any) -> str:
 # -- numbers --------------------------------------------------------------------
 NONCE = 12                  #: characters of a nonce: one life of an id
 LEASE = 15_000              #: ms that a pool owns a task before it must beat again
+KEEP_FAILED = 'keep_failed'   #: the register of the bounds below, see `TaskQueue.message`
 MAX_DELIVERIES = 3          #: then a task that loses its workers fails
 RESULT_TIMEOUT = HOUR       #: seconds that a result is kept
 PRIORITIES = {'high': 0, 'normal': 1, 'low': 2}
@@ -215,6 +216,8 @@ ROWS = 200                  #: rows in one page of ``scan`` ...
 SCANNED = 1_000             #: ... and tasks that it looks at for them, about
 PATTERNS = 100              #: ... and names that it may ask for
 ENDED = 10_000              #: tasks that failed of which a queue knows the order, at least
+FAILURES = 10_000           #: failures of a queue that are kept to be run again, the last ...
+FAILURES_BYTES = 64 << 20   #: ... and bytes of their headers and bodies
 KIN = 16                    #: arguments, and dependents, that a completed task still names
 NODES = 300                 #: tasks in one ``family`` ...
 FAMILY_EDGES = 1_000        #: ... and edges

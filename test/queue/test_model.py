@@ -11,7 +11,7 @@ import redis as client
 
 from test import support
 from test.queue.model import LINKS, OVERTAKEN
-from test.queue.model_readers import Lookers
+from test.queue.model_failed import Mourners
 from test.queue.rows import RowQueue
 from test.queue.sides import Sides
 from worq.queue.base import TaskQueue
@@ -110,18 +110,18 @@ class SmallSteps(RowQueue):
     budget = 2
 
 
-class MemoryUsers(Lookers):
+class MemoryUsers(Mourners):
     """Random use of the memory queue alone."""
 
 
-class AllUsers(Lookers):
+class AllUsers(Mourners):
     """Random use of memory, a file and Redis, which must answer alike."""
 
     def sides(self) -> Sides:
         return AllSides()
 
 
-class SlowUsers(Lookers):
+class SlowUsers(Mourners):
     """Random use of Redis while work is left over all the time."""
 
     lagging = True
@@ -130,7 +130,7 @@ class SlowUsers(Lookers):
         return RedisSlowly()
 
 
-class SlowMachineUsers(Lookers):
+class SlowMachineUsers(Mourners):
     """Random use of the machine while work is left over all the time."""
 
     lagging = True
@@ -139,7 +139,7 @@ class SlowMachineUsers(Lookers):
         return MachineSlowly()
 
 
-class SlowFileUsers(Lookers):
+class SlowFileUsers(Mourners):
     """Random use of a file while work is left over all the time."""
 
     lagging = True

@@ -19,9 +19,9 @@ from worq.queue.base import (
     CANCELLED, EXPIRED, FAILURE, GATE, IGNORE_RESULT, LENT, NEEDED, PASS, VALUE,
 )
 from worq.queue.machine.book import Book, end_key
+from worq.queue.machine.failed import Failing
 from worq.queue.machine.lanes import Lanes
 from worq.queue.machine.life import Agenda, Expiry, Life
-from worq.queue.machine.traces import Trace
 from worq.queue.records import Hop
 
 __all__ = ['Graph']
@@ -31,7 +31,7 @@ BY_PURGE = 'cancelled: the queue was purged'
 COUNTERS = {VALUE: 'succeeded', FAILURE: 'failed', EXPIRED: 'expired', CANCELLED: 'cancelled'}
 
 
-class Graph:
+class Graph(Failing):
     """The tasks of one queue, and what a change of one changes in others.
 
     :param tell: is called with a client, an id and its news for each watched task that
@@ -43,6 +43,7 @@ class Graph:
     """
 
     def __init__(self, tell: Callable[[str, str, bytes | None], None], budget: int = 0) -> None:
+        super().__init__()
         self._tell = tell
         self.budget = budget
         self.left = 0          # of it, in this verb
@@ -64,7 +65,6 @@ class Graph:
         # What has ended otherwise than with a value, by its kind, in that order, for people.
         self.failures: dict[bytes, OrderedDict[Life, None]] = {
             kind: OrderedDict() for kind in COUNTERS if kind != VALUE}
-        self.traces: dict[Life, Trace] = {}   # of those that have one
 
         # What has ended and has yet to be followed: arguments that it pins, dependents to tell; and
         # what was purged, and has yet to end.
@@ -248,6 +248,8 @@ class Graph:
         :param owner: who settled it, and may do so again.
         :param counted: whether that pool counts it, see ``worq.queue.counting``.
         """
+        keeps = kind != VALUE and life.late != PURGED \
+            and self.keep(life, kind, hops, self.width(life))
         # One step, from which on it is over: see `redo`.
         life.data, life.hops, life.owner, life.kind = data, hops, owner, kind
         self._move(life, COMPLETED)
@@ -258,10 +260,13 @@ class Graph:
                 key = end_key(self.book, self.ends, kind.decode(), life.name.decode(
                     'utf-8', 'replace'))
                 self.ends[key] = self.ends.get(key, 0) + 1
-        life.body = life.progress = life.memo = b''
+        if not keeps:
+            life.body = b''
+            life.seals = None
+        life.progress = life.memo = b''
         life.open = 0
         life.over = self.now
-        life.target = life.gate = life.seals = None
+        life.target = life.gate = None
         ignored = life.flags & IGNORE_RESULT
         if ignored:
             life.kind = life.data = b''
@@ -275,6 +280,9 @@ class Graph:
             if self.budget:
                 self._let_go(life)
             else:
+                if keeps:
+                    self.let_off(life, life.arguments)
+                    life.seals = None
                 for argument in life.arguments:
                     argument.pins -= 1
                     self._let_expire(argument)
@@ -397,7 +405,13 @@ class Graph:
             self._unpin(life, width)
 
     def _unpin(self, life: Life, most: int) -> None:
-        for argument in self.shed(life, most):
+        some = self.shed(life, most)
+        if life.kind != VALUE:
+            some = [*some]
+            self.let_off(life, some)
+            if not life.arguments:
+                life.seals = None
+        for argument in some:
             self.left -= 1
             argument.pins -= 1
             self._let_expire(argument)
@@ -447,6 +461,7 @@ class Graph:
             self.completed -= 1
         if life.kind != VALUE:
             self.delist(life)
+            life.body = b''   # if it was kept
         if self.traces:
             self.traces.pop(life, None)
         life.expires = 0

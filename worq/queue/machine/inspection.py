@@ -46,17 +46,20 @@ def inspect(graph: Keeping, life: Life, start: int = -1) -> Inspection:
         *(graph.sides.since(life, now) if state == ENQUEUED else (None, None)), deaths)
 
 
-def contents(lives: Iterable[Life | None]) -> list[Content | None]:
+def contents(graph: Graph, lives: Iterable[Life | None]) -> list[Content | None]:
     """What tasks were put with, see ``worq.queue.base``."""
     found: list[Content | None] = []
     room = const.CONTENT
     for life in lives:
-        if life is None or life.state == COMPLETED:
+        kept = graph.kept(life) if life is not None and life.state == COMPLETED else None
+        if life is None or life.state == COMPLETED and kept is None:
             found.append(None)
             continue
-        body, arguments = life.body, life.arguments[:const.PUT_LIMIT]
+        body = life.body
+        arguments = [one.id for one in kept.arguments] if kept else []
+        arguments += [one.id for one in life.arguments[:const.PUT_LIMIT]]
         found.append(Content(life.nonce, life.header, bytes(body[:room]), len(body),
-                             tuple(argument.id for argument in arguments)))
+                             tuple(arguments)))
         room = max(room - len(body), 0)
     return found
 

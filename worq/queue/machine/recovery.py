@@ -74,9 +74,14 @@ def connect(store: Store, lives: list[Life]) -> None:
     store._ended.clear()
     for life in lives:
         if life.state == COMPLETED:
+            kept = store.kept(life)
+            if kept is None:
+                life.body = b''
+            elif not kept.arguments:
+                store.let_off(life, life.arguments)
             life.arguments = ()
-            life.target = life.gate = None
-            life.body = life.progress = life.memo = b''
+            life.target = life.gate = life.seals = None
+            life.progress = life.memo = b''
             continue
         for argument in life.arguments:
             argument.lend()

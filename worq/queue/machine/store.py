@@ -13,7 +13,6 @@ from worq.queue.base import (
 from worq.queue.machine.graph import BY_PURGE, PURGED
 from worq.queue.machine.keeping import Keeping
 from worq.queue.machine.life import Life, needed_by, needs, reach
-from worq.queue.machine.registers import Registers
 from worq.queue.records import now
 from worq.queue.registers import too_many
 
@@ -38,10 +37,10 @@ class Store(Keeping):
                  budget: int = 0) -> None:
         super().__init__(tell, budget)
         self._make = make
-        self.registers = Registers()
         self._looked: dict[tuple[str, str], int] = {}   # when the pools of a place were looked at
         # What a verb has decided, until it is done, see `redo`.
         self.fresh: dict[str, Life] = {}     # to be stored ...
+        self.vain: dict[Life, list[Life]] = {}   # ... arguments of those that end at once ...
         self.holder: Life | None = None      # ... behind this gate ...
         self.noting: Note | None = None      # ... with this register changed
         self.doomed: list[Life] = []         # to be cancelled
@@ -55,6 +54,7 @@ class Store(Keeping):
         holder = self.find(gate) if gate else None
         if gate and not self._holds(holder):
             return [Refusal(message.id, 'unknown', gate) for message in messages[:1]]
+        self.vain = {}
         fresh: dict[str, Life] = {}
         pinned: set[Life] = set()
         for message in messages:
@@ -128,6 +128,7 @@ class Store(Keeping):
             life.kind, life.data = cause.kind, cause.data
             life.hops = cause.onward(life.sealed(cause))
             life.arguments = ()
+            self.vain[life] = arguments
         return None
 
     def _seal(self, life: Life, found: Iterable[Life], arguments: Iterable[Argument]) -> None:
@@ -156,7 +157,10 @@ class Store(Keeping):
             self._drop(self.lives[life.id])
         self.lives[life.id] = life
         if life.kind:
+            life.gate = gate
             self.finish(life, life.kind, life.data, life.hops)
+            self.let_off(life, self.vain.get(life, ()))
+            life.seals = None
             return
         if life.flags & GATE:
             self.hold(life)

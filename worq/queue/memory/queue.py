@@ -226,7 +226,7 @@ class TaskQueue(base.TaskQueue):
     def message(self, ids: Sequence[str]) -> list[Content | None]:
         check_contents(ids)
         self._store.begin(self.clock())
-        found = contents(map(self._store.find, ids))
+        found = contents(self._store, map(self._store.find, ids))
         self._defer()
         return found
 

@@ -22,6 +22,7 @@ READ = {   # how a key is read, by the first part of its name
     **dict.fromkeys(['q', 'a', 'u', 'd', 'rel', 'unpin', 'trash', 'loops'], 'LRANGE'),
     **dict.fromkeys(['sched', 'lease', 'wait', 'exp', 'ends', 'aside', 'lines'], 'ZRANGE'),
     **dict.fromkeys(['b', 'r'], 'STRLEN'), 's': 'HGETALL',
+    'failed': 'LLEN', 'fh': 'HLEN', 'fb': 'STRLEN', 'fa': 'LLEN', 'fs': 'HLEN',
     **dict.fromkeys(['wake', 'bell', 'in', 'loop0', 'loop1'], 'LLEN'), 'names': 'HGETALL',
     **dict.fromkeys(['seen0', 'seen1', 'knows'], 'SCARD'),
     **dict.fromkeys(['pools', 'on', 'unknown', 'over'], 'ZCARD'),
@@ -32,22 +33,23 @@ WORK = ['rel', 'unpin', 'trash', 'loops']   # left over
 SEARCH = {'loop0', 'loop1', 'seen0', 'seen1'}
 KEPT = {'m', 'q', 'sched', 'lease', 'wait', 'exp', 'wake', 'pools', 'ends', 'clock', 'mending', 'x',
         'aside', 'lines', 'names', 'unknown', 'tot', 'ended', 'recent', 'over', 'note',
-        'noted', *WORK, *SEARCH}
+        'noted', 'failed', *WORK, *SEARCH}
 LASTING = KEPT - {'q', 'x', 'aside', 'lines', 'over'}
 ENDLESS = KEPT - {'clock', 'mending', 'ends', 'recent', 'over'} | {
     'a', 'b', 'd', 's', 'u', 'w'}
 OWNED = {'a', 'b', 'd', 'r', 's', 'u', 'w',   # by a task, or with an end
-         'in', 'pool', 'on', 'bell', 'min', 'tally'}
-ENDING = {'in', 'pool', 'on', 'bell', 'min', 'tally'}
+         'in', 'pool', 'on', 'bell', 'min', 'tally', 'fh', 'fb', 'fa', 'fs'}
+ENDING = {'in', 'pool', 'on', 'bell', 'min', 'tally', 'fh', 'fb', 'fa', 'fs'}
 INDEX = {'s': 'sched', 'a': 'lease', 'p': 'wait'}
-NUMBERS = 'edfmlpiutvgacqz'   # the fields of a task that are numbers
+NUMBERS = 'edfmlpiutvgacqzK'   # the fields of a task that are numbers
 LANE = re.compile(r'x:\d+:((q|aside):c?[012]|wait|sched)')
 LANES = re.compile('(q|aside|lines):c?[012]|over:[fxc]')
 SHAPES = {'cursor': r'\d{1,20}', 'purges': r'\d{1,15}',   # of fields of `m` ...
           'aside': r'\d{1,18}', 'version': r'(?=.{1,12}$)\d+(\.\d*)?',
           **dict.fromkeys(['passed0', 'passed1', 'passed2'], r'(?s)\d\d? .{1,12}')}
 META = {*SHAPES, 'tick', 'skew', 'calm', 'more', 'dead', 'looked', 'redelivered', 'stale', 'alarm',
-        'told', 'v', 'f', 'x', 'c', 'names', 'grace'}   # ... and all that we know
+        'told', 'v', 'f', 'x', 'c', 'names', 'grace', 'failures',
+        'fbytes'}   # ... and all that we know
 CHUNK = 1000
 FIELDS = 50   # of a task at most
 

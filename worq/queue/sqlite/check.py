@@ -51,5 +51,10 @@ def check(store: Unit) -> list[str]:
                         {'q': store.q}).fetchone()
         if n != told:
             wrong.append(f'{told} are {what}, but should be {n}')
+    n, size = db.execute('SELECT count(*), total(size) FROM worq_kept WHERE q=?',
+                         (store.q,)).fetchone()
+    if (n, size) != (store.failed_n, store.failed_bytes):
+        wrong.append(f'{store.failed_n} failures of {store.failed_bytes} bytes are kept, but it '
+                     f'should be {n} of {size:.0f}')
     sound = [line for line, in db.execute('PRAGMA quick_check(5)')]
     return wrong + [f'the file is damaged: {line}' for line in sound if line != 'ok']

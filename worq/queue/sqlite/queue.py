@@ -227,7 +227,7 @@ class TaskQueue(base.TaskQueue):
 
     def message(self, ids: Sequence[str]) -> list[Content | None]:
         check_contents(ids)
-        return self._look(lambda store: contents(map(store.find, ids)), ids)
+        return self._look(lambda store: contents(store, map(store.find, ids)), ids)
 
     def scan(self, state: str, names: Sequence[str] = (), newest: bool = False, cursor: str = '',
              count: int = 100) -> tuple[list[Row], str]:

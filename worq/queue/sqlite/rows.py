@@ -9,7 +9,7 @@ from typing import Any
 from worq.const import COMPLETED, PENDING, PROCESSING
 from worq.queue.machine.graph import PURGED
 from worq.queue.machine.life import Life
-from worq.queue.machine.traces import Trace, load
+from worq.queue.machine.traces import Trace, dump, load
 from worq.queue.records import Hop
 from worq.queue.sqlite.schema import FIXED, VARIED
 from worq.queue.sqlite.unit import Unit
@@ -208,10 +208,10 @@ class Traces:
         return False   # nothing has to be forgotten with a life
 
     def get(self, life: Row, default: Trace) -> Trace:
-        return default if life.trace is None else load(json.loads(life.trace))
+        return default if life.trace is None else load(life.trace)
 
     def __setitem__(self, life: Row, trace: Trace) -> None:
-        life.trace = json.dumps(trace)
+        life.trace = dump(trace)
 
 
 class Arguments:

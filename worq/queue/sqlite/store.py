@@ -20,6 +20,7 @@ from worq.queue.machine.life import Life
 from worq.queue.machine.sides import Sides
 from worq.queue.machine.store import Store
 from worq.queue.sqlite.book import BookRows
+from worq.queue.sqlite.failed import FailedRows
 from worq.queue.sqlite.lanes import Sided, dump, load
 from worq.queue.sqlite.numbers import KEPT, Numbers
 from worq.queue.sqlite.registers import Noted
@@ -66,6 +67,7 @@ class Rows(Store):
         self.passed = [(0, '')] * len(const.PRIORITIES)   # see `Lanes`
         self.serial = self.aside_n = self.freed_n = 0
         self.names = dump(self.sides)
+        self.failed_last = self.failed_n = self.failed_bytes = 0   # see `FailedRows`
         self.leases = 0
         self.back = self.front = 0      # the places that lanes have given
         self.seq = 0                    # edges ever
@@ -92,6 +94,7 @@ class Rows(Store):
         tables._expiry = Agenda(self, 'expires', 'expires>0', 'worq_over', gen=False)
         tables._ended = Ended(self)
         tables.traces = Traces()
+        self.failed = FailedRows(self)
         tables.pools = Pools(self)
         self.sides = Sides(self.lanes, tables.pools, self._end_late, self._call)
         tables._looked = Looks(self)
@@ -246,6 +249,10 @@ class Rows(Store):
     def width(self, life: Life) -> int:
         assert isinstance(life, Row)
         return life.nargs
+
+    def weight(self, life: Life) -> int:
+        assert isinstance(life, Row)
+        return self.longs.size(life.body_) if type(life.body_) is int else len(life.body_)
 
     def argue(self, life: Life, more: Iterable[Life]) -> None:
         assert isinstance(life, Row)

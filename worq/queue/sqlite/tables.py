@@ -301,7 +301,7 @@ class Edges:
         self.clear()
 
     def clear(self) -> None:
-        self.added: list[tuple[int, int, int]] = []
+        self.added: list[tuple[int, int, int, bytes | None]] = []
         self.told: list[tuple[int, int, int, bytes]] = []
         self.watched: list[tuple[int, int]] = []
         self.seen: dict[int, set[str]] = {}   # watchers that were asked for
@@ -309,8 +309,8 @@ class Edges:
 
     def add(self, life: Row, start: int, arguments: Iterable[Life]) -> None:
         self.changed = True
-        self.added += [(life.n, start + i, argument.n)   # type: ignore[attr-defined]
-                       for i, argument in enumerate(arguments)]
+        self.added += [(life.n, start + i, argument.n,   # type: ignore[attr-defined]
+                        life.sealed(argument) or None) for i, argument in enumerate(arguments)]
 
     def tell(self, argument: Row, dependent: Row) -> None:
         self.changed = True
@@ -321,7 +321,7 @@ class Edges:
     def flush(self) -> None:
         db = self.store.db
         if self.added:
-            db.executemany('INSERT INTO worq_arg VALUES(?,?,?)', self.added)
+            db.executemany('INSERT INTO worq_arg VALUES(?,?,?,?)', self.added)
         if self.told:
             db.executemany('INSERT INTO worq_dep VALUES(?,?,?,?)', self.told)
         if self.watched:
@@ -366,13 +366,17 @@ class Edges:
         store = self.store
         store.flush_new()
         rows = store.db.execute(
-            f'SELECT a.pos, {JOINED} FROM worq_arg a JOIN worq_task t ON t.n=a.arg WHERE a.dep=? '
-            'ORDER BY a.pos LIMIT ?', (life.n, most)).fetchall()
+            f'SELECT a.pos, a.seal, {JOINED} FROM worq_arg a JOIN worq_task t ON t.n=a.arg '
+            'WHERE a.dep=? ORDER BY a.pos LIMIT ?', (life.n, most)).fetchall()
         left = life.nargs - len(rows) if len(rows) == most else 0
         store.db.execute('DELETE FROM worq_arg WHERE dep=? AND pos<=?',
                          (life.n, rows[-1][0] if left else 1 << 60))
         life.nargs, life.args = left, None
-        return [store.adopt(row[1:]) for row in rows]
+        some = []
+        for _, seal, *row in rows:
+            some.append(store.adopt(tuple(row)))
+            life.seal(some[-1], seal or b'')
+        return some
 
     def heirs(self, life: Row, most: int) -> list[Row]:
         """Take off the first dependents, each with the seal of its edge."""
@@ -415,6 +419,15 @@ class Longs:
 
     def drop(self, k: int) -> None:
         self.refs[k] = self.refs.get(k, 0) - 1
+
+    def size(self, k: int) -> int:
+        """Its bytes."""
+        if k in self.known:
+            return len(self.known[k])
+        n: int
+        n, = self.store.db.execute('SELECT length(data) FROM worq_long WHERE k=?',
+                                   (k,)).fetchone()
+        return n
 
     def read(self, k: int) -> Long:
         value = self.known.get(k)

@@ -26,6 +26,9 @@ class Unit(Protocol):
     serial: int                 #: the last moment at which one was put aside
     aside_n: int                #: how many stand aside
     freed_n: int                #: how many have stood there in vain, and are not taken yet
+    failed_last: int            #: failures that were kept, ever
+    failed_n: int               #: ... of which so many have not been dropped since
+    failed_bytes: int
     leases: int                 #: ... that are being processed
     purged: int
     back: int                   #: the places that lanes have given

@@ -61,18 +61,46 @@ local function set(fields, name, value)
   fields[n + 1], fields[n + 2] = name, value
 end
 
+-- What has a failed argument: it never waits for any, but may do so if it is run again.
+local function finish_at_once(id, M, long)
+  local apart = long or #M.body > FIELD
+  if apart then
+    call('SET', P .. 'b:' .. id, long and M.head .. M.body or M.body)
+  end
+  local T = {s = 'new', n = M.n, f = M.f, t = M.t, w = M.w, b = not apart and M.body or nil,
+             h = not long and M.head or nil, c = long and #M.head or nil, g = purges, p = M.p, l = M.l, m = M.m,
+             z = M.z, C = moment, G = gate ~= '' and gate or nil, a = #M.arguments}
+  finish(id, T, M.r)
+  local noted, seals = {}, {}
+  for _, argument in ipairs(T.K and M.arguments or {}) do
+    local name = argument[1]
+    local A = known[name]
+    noted[#noted + 1] = A.n .. name
+    if needed_only(A.f) then
+      A.f = keep(name, A.f)
+    end
+    if argument[3] then
+      seals[#seals + 1], seals[#seals + 2] = name, argument[3]
+    end
+  end
+  if noted[1] then
+    let_off(T.K, noted)
+    push('HSET', P .. 'fs:' .. T.K, seals)
+    expire(call('HGET', P .. 'fh:' .. T.K, 'e'), P .. 'fs:' .. T.K)
+  end
+end
+
 local function store(M)
-  local id, key = M.id, P .. 't:' .. M.id
+  local id, key, long = M.id, P .. 't:' .. M.id, #M.head > FIELD
   if M.old then
     drop(key, P .. 'r:' .. id)
   end
   if M.s == COMPLETED then
     call('HSET', key, 's', M.s, 'n', M.n, 'f', M.f or 0, 't', M.t or RESULT_TTL,
          'h', M.head:match('^[^\n]*'), 'C', moment)
-    return finish(id, {s = 'new', n = M.n, f = M.f, t = M.t, w = M.w, b = '', h = M.head, g = purges}, M.r)
+    return finish_at_once(id, M, long)
   end
   local fields = {'s', M.s, 'n', M.n, 'C', moment, unpack(ARGV, M.from, M.to)}
-  local long = #M.head > FIELD
   set(fields, long and 'c' or 'h', long and #M.head or M.head)
   if long or #M.body > FIELD then
     call('SET', P .. 'b:' .. id, long and M.head .. M.body or M.body)

@@ -7,11 +7,11 @@ if #ARGV == 0 then
 end
 insist()
 local TYPES = {t = 'hash', pool = 'hash', on = 'zset', b = 'string', r = 'string', w = 'set', a = 'list',
-               s = 'hash', d = 'list', u = 'list', bell = 'list', min = 'hash', tally = 'string', ['in'] = 'list', x = '?'}
+               s = 'hash', d = 'list', u = 'list', bell = 'list', fh = 'hash', fb = 'string', fa = 'list', fs = 'hash', min = 'hash', tally = 'string', ['in'] = 'list', x = '?'}
 local FIELDS = 'hbcdmlpuvxgwakqjyzGSL'   -- that go when a task ends
 local NAMES = {sched = SCHEDULED, lease = PROCESSING, wait = PENDING}
 local NUMBERS = {'e', 'd', 'f', 'm', 'l', 'p', 'i', 'u', 't', 'v', 'g', 'a', 'c', 'q',
-                 'z'}
+                 'z', 'K'}
 
 -- Whether a key is there; one of the wrong type is not, any more.
 local function has(kind, id)
@@ -129,6 +129,7 @@ local function seat_live(id, T)
     call('HSET', P .. 't:' .. id, 'g', purges)
   end
   if not whole or T.s == PENDING and not awaited(id, T) and not rejoin(id, T) then
+    T.damaged = true
     return finish(id, T, verdict(id, T, 'x', DAMAGED))
   elseif T.s == ENQUEUED then
     local aside = T.L and T.L ~= '-'

@@ -26,9 +26,24 @@ local function let_end(id)
   end
 end
 
--- A live task keeps a count of 0: it has edges, though they lead to what waits no more.
-local function unpin(id)
+-- Somebody asks for it, so it is kept for its time, needed or not.
+local function keep(id, f)
+  f = text(f - NEEDED)
+  call('HSET', P .. 't:' .. id, 'f', f)
+  return f
+end
+
+-- A live task keeps a count of 0: it has edges, though they lead to what waits no more. What has failed
+-- and is kept may need it again, so it is kept for its time, and entered in `noted`.
+local function unpin(id, noted)
   local key = P .. 't:' .. id
+  if noted then
+    local n, f = unpack(call('HMGET', key, 'n', 'f'))
+    noted[#noted + 1] = n and n .. id or nil
+    if needed_only(f) then
+      keep(id, f)
+    end
+  end
   local s, pins = unpack(call('HMGET', key, 's', 'i'))
   if not pins or s == COMPLETED and (tonumber(pins) or 0) <= 1 or not add(key, 'i', '-1') then
     call('HDEL', key, 'i')
@@ -53,22 +68,19 @@ local function let_go(id, T)
     meta[4] = '1'
     return
   end
+  local noted = T.K and {}
   for _, argument in ipairs(call('LPOP', key, n) or {}) do
-    unpin(argument)
+    unpin(argument, noted)
   end
-end
-
--- Somebody asks for it, so it is kept for its time, needed or not.
-local function keep(id, f)
-  f = text(f - NEEDED)
-  call('HSET', P .. 't:' .. id, 'f', f)
-  return f
+  if noted then
+    let_off(T.K, noted)
+  end
 end
 
 -- `owner` stays if it gave this outcome, so that it hears 'again' when it gives it twice.
 local INDEX = {[PENDING] = 'wait', [SCHEDULED] = 'sched', [PROCESSING] = 'lease'}
 local KEPT = {s = 1, n = 1, e = 1, o = 1, f = 1, t = 1, i = 1, h = 1, C = 1, R = 1, q = 1, A = 1, E = 1,
-              B = 1, D = 1}
+              B = 1, D = 1, K = 1}
 local USUAL = {b = 1}   -- what goes, and is nearly always there
 
 local function when(T)
@@ -96,10 +108,13 @@ local function finish(id, T, record, owner, told)
   if T.z then
     call('ZREM', P .. 'exp', id)
   end
-  if not T.b then   -- it is too long for the hash
+  local letter, listed = record:sub(NONCE + 1, NONCE + 1):lower(), nil
+  if (letter == 'f' or letter == 'x') and not ignored(T) and not is_gate(T) then
+    preserve(id, T, record)
+  end
+  if not T.b and not T.K then   -- it is too long for the hash
     drop(P .. 'b:' .. id)
   end
-  local letter, listed = record:sub(NONCE + 1, NONCE + 1):lower(), nil
   if not is_gate(T) then
     count(letter)
     if not told then
@@ -149,6 +164,9 @@ local function finish(id, T, record, owner, told)
     end
     if T.R and not T.q then
       call('HSET', key, 'R', T.R)
+    end
+    if T.K then
+      call('HSET', key, 'K', T.K)
     end
     T.o = owner and T.o
     if listed and (edges or T.i) then

@@ -81,8 +81,13 @@ local function work()
     local life = budget > 0 and call('LINDEX', P .. 'unpin', 0)
     while life do
       local arguments = call('LPOP', P .. 'u:' .. life, budget)
+      local n, K = unpack(call('HMGET', P .. 't:' .. life:sub(NONCE + 1), 'n', 'K'))
+      local noted = K and n == life:sub(1, NONCE) and {}
       for _, argument in ipairs(arguments or {}) do
-        unpin(argument)
+        unpin(argument, noted)
+      end
+      if noted then
+        let_off(K, noted)
       end
       budget = arguments and budget or budget - 1   -- others may have written any number of names
       if call('EXISTS', P .. 'u:' .. life) == 0 then

@@ -1,0 +1,47 @@
+"""The last failures of a queue, in rows: what ``worq.queue.machine.failed`` is in memory."""
+from __future__ import annotations
+
+from worq.queue.machine.failed import Failures
+from worq.queue.machine.life import Life
+from worq.queue.sqlite.rows import Row
+from worq.queue.sqlite.unit import Unit
+
+__all__ = ['FailedRows']
+
+
+class FailedRows(Failures):
+    """The failures of a queue in a file."""
+
+    def __init__(self, store: Unit) -> None:
+        self.store = store
+
+    @property
+    def number(self) -> int:   # type: ignore[override]
+        return self.store.failed_last
+
+    @property
+    def bytes(self) -> int:   # type: ignore[override]
+        return self.store.failed_bytes
+
+    def __len__(self) -> int:
+        return self.store.failed_n
+
+    def add(self, life: Life, size: int) -> None:
+        assert isinstance(life, Row)
+        store = self.store
+        store.failed_last += 1
+        store.failed_n += 1
+        store.failed_bytes += size
+        store.db.execute('INSERT INTO worq_kept VALUES(?,?,?,?)',
+                         (store.q, store.failed_last, size, life.n))
+
+    def pop(self) -> Life | None:
+        store = self.store
+        number, size, n = store.db.execute(
+            'SELECT number, size, n FROM worq_kept WHERE q=? ORDER BY number LIMIT 1',
+            (store.q,)).fetchone()
+        store.db.execute('DELETE FROM worq_kept WHERE q=? AND number=?', (store.q, number))
+        store.failed_n -= 1
+        store.failed_bytes -= size
+        oldest: Row | None = store.by_number(n)
+        return oldest
