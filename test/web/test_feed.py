@@ -9,7 +9,7 @@ import unittest
 from test import leaks
 from test.support import eq_, eventually
 from worq.web import feed
-from worq.web.feed import Feed, Full, Topic
+from worq.web.feed import Feed, Full, Look, Topic
 
 ONE, TWO = Topic('q', 'overview', ()), Topic('q', 'pools', ())
 
@@ -23,13 +23,14 @@ class FeedTest(unittest.TestCase):
         self.value = 0
         self.slow = 0.0
         self.every = 0.01
+        self.well = True
         self.feed = Feed(self.look, lambda topic: self.every, 3)
 
     def look(self, topic):
         self.looks.append(topic)
         self.threads.add(threading.get_ident())
         time.sleep(self.slow)
-        return f'"value":{self.value}'
+        return Look(f'"value":{self.value}', self.well)
 
     async def told(self, tab, most=1):
         """The next data that a tab gets."""
@@ -98,6 +99,21 @@ class FeedTest(unittest.TestCase):
             tab.close()
         self.run_tabs(tabs)
         self.assertLessEqual(len(self.looks), 8)   # 5, and the first ones
+
+    def test_away(self):
+        """What has failed is asked again soon, however long it took to fail."""
+        self.slow, self.well = 0.2, False
+        feed.AWAY, kept = 0.01, feed.AWAY
+        self.addCleanup(setattr, feed, 'AWAY', kept)
+
+        async def tabs():
+            tab = self.feed.open({'a': ONE, 'b': TWO})
+            while len(self.looks) < 5:
+                await asyncio.sleep(0.01)
+            tab.close()
+        began = time.monotonic()
+        self.run_tabs(tabs)
+        self.assertLess(time.monotonic() - began, 5)   # else 4 s after each
 
     def test_hurry(self):
         """After an act all of that queue is looked at again."""

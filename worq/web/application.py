@@ -11,7 +11,7 @@ from worq.errors import QueueError
 from worq.printable import line, logger
 from worq.view import View
 from worq.web.acts import ACTS, Changed, act
-from worq.web.feed import Feed, Full, Tab, Topic
+from worq.web.feed import Feed, Full, Look, Tab, Topic
 from worq.web.reads import READS, as_json
 
 try:
@@ -84,7 +84,8 @@ class Page:
         self.views = {view.broker.name: view for view in views}
         self.first = views[0].broker.name
         self.access = access
-        self.feed = Feed(self.look, lambda topic: READS[topic.kind].every, streams)
+        self.feed = Feed(lambda topic: self.asked(topic)[0],
+                         lambda topic: READS[topic.kind].every, streams)
 
     def __repr__(self) -> str:
         return f'<Page of {line(", ".join(self.views))}>'
@@ -129,9 +130,8 @@ class Page:
         topic = self.topic(request.path_params['kind'] + '?' + request.url.query)
         if topic is None:
             return problem(404, 'there is no such queue, or no such question')
-        text = await run_in_threadpool(self.look, topic)
-        status = json.loads(f'{{{text}}}').get('status', 200)
-        return answer(f'{{{text}}}', status)
+        look, status = await run_in_threadpool(self.asked, topic)
+        return answer(f'{{{look.text}}}', status)
 
     async def live(self, request: Request) -> Response:
         """News of what a tab shows, as server-sent events; ``watch`` names the questions."""
@@ -158,20 +158,21 @@ class Page:
             return None
         return Topic(queue, kind, tuple(sorted(asked.items())))
 
-    def look(self, topic: Topic) -> str:
-        """What there is to say of it, as the inner part of a JSON object. It never raises."""
+    def asked(self, topic: Topic) -> tuple[Look, int]:
+        """What there is to say of it, and a status of HTTP. It never raises."""
         view = self.views[topic.queue]
         try:
             with view.broker.backend.within(PATIENCE):
                 value = READS[topic.kind].answer(view, dict(topic.asked))
-            return f'"value":{as_json(value)}'
+            return Look(f'"value":{as_json(value)}', True), 200
         except ValueError as mistake:
-            return failed(400, str(mistake))
-        except QueueError as error:
-            return failed(503, str(error))
+            error, status = str(mistake), 400
+        except QueueError as away:
+            error, status = str(away), 503
         except Exception:
             log.exception('the page could not be told of %s', topic.kind)
-            return failed(500, 'it went wrong; the log of the program has more')
+            error, status = 'it went wrong; the log of the program has more', 500
+        return Look(failed(status, error), False), status
 
     # 3. -- what is done --
 

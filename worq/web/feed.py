@@ -16,10 +16,11 @@ from threading import Condition, Thread
 import time
 from typing import NamedTuple
 
-__all__ = ['Feed', 'Full', 'Topic']
+__all__ = ['Feed', 'Full', 'Look', 'Tab', 'Topic']
 
 SHARE = 1 / 20     # of the time, that looks may take
 SLOWEST = 60.0     # seconds between two looks, at most
+AWAY = 2.0         # ... when the last one has failed: it took its time waiting
 BEAT = 5.0         # seconds after which a tab that gets no news is told that all is well
 LIFE = 20.0        # ... after which it has to ask again, and its rights are looked up again
 AGAIN = 500        # ms until it does so
@@ -37,7 +38,8 @@ class Look(NamedTuple):
     """What a look has found."""
 
     text: str      #: JSON, the inner part of an object
-    at: float      #: when, in seconds since the epoch
+    well: bool     #: whether it is no error
+    at: float = 0.0   #: when, in seconds since the epoch
 
 
 class Watched:
@@ -56,13 +58,13 @@ class Full(Exception):
 class Feed:
     """The looks of a process.
 
-    :param look: what there is to say of a topic, as the inner part of a JSON object. It runs in the
-        thread, may block, and raises nothing.
+    :param look: what there is to say of a topic. It runs in the thread, may block, and raises
+        nothing.
     :param every: seconds between two looks at a topic, at least.
     :param most: tabs at a time.
     """
 
-    def __init__(self, look: Callable[[Topic], str], every: Callable[[Topic], float],
+    def __init__(self, look: Callable[[Topic], Look], every: Callable[[Topic], float],
                  most: int) -> None:
         self._look = look
         self._every = every
@@ -134,8 +136,8 @@ class Feed:
     def _run(self) -> None:
         while (topic := self._next()) is not None:
             began = time.monotonic()
-            text = self._look(topic)
-            self._found(topic, Look(text, time.time()), time.monotonic() - began)
+            look = self._look(topic)._replace(at=time.time())
+            self._found(topic, look, time.monotonic() - began)
 
     def _next(self) -> Topic | None:
         """The topic whose turn it is, when it is; None when nobody watches any more."""
@@ -154,7 +156,7 @@ class Feed:
             watched = self._watched.get(topic)
             if watched is None:   # nobody watches it any more
                 return
-            rest = min(took * len(self._watched) / SHARE, SLOWEST)
+            rest = min(took * len(self._watched) / SHARE, SLOWEST) if look.well else AWAY
             watched.due = time.monotonic() + max(self._every(topic), rest)
             changed = watched.last is None or watched.last.text != look.text
             watched.last = look

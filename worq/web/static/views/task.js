@@ -21,7 +21,7 @@ export function topics(page) {
 }
 
 export function render(page) {
-  if (!page.asked.id) return search(page);
+  if (!page.asked.id) return [h('h1', {}, 'A task'), search(page)];
   const said = page.seen[topicOf(page)];
   if (!said || said.value === undefined) return empty(said);
   if (said.value === null) {
