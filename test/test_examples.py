@@ -1,14 +1,86 @@
 """The examples run as the README says, each in a process of its own."""
+import asyncio
+import contextlib
+from importlib.util import find_spec
+import json
 import os
 from pathlib import Path
 import re
 import signal
 import tempfile
+import threading
 import time
 import unittest
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from test.programs import ROOT, python, running, shown_redis
+from test.support import eventually, free_port
 from worq.queue.sqlite import queue as sqlite
+
+
+class Site:
+    """A small web site, in a thread: a page with links to others, and to one that is not there.
+
+    :param pages: how many others.
+    :param together: they are answered when so many have been asked for at a time.
+    """
+
+    def __init__(self, pages, together):
+        self.pages = pages
+        self.together = together
+        self.open = 0
+        self.met = threading.Event()
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+
+    def __enter__(self):
+        self.thread.start()
+        self.begun = asyncio.Event()
+        self.server = self.call(asyncio.start_server(self.answer, '127.0.0.1', 0, backlog=500))
+        self.url = 'http://127.0.0.1:%d' % self.server.sockets[0].getsockname()[1]
+        return self
+
+    def call(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(60)
+
+    def __exit__(self, *exc_info):
+        self.loop.call_soon_threadsafe(self.server.close)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+    async def answer(self, reader, writer):
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            request = (await reader.readuntil(b'\r\n\r\n')).split()[1].decode()
+            status, body = '200 OK', 'nothing to see'
+            if request == '/':
+                links = [*range(self.pages), 'missing']
+                body = ''.join(f'<a href="/{link}#top">{link}</a>' for link in links)
+            elif request == '/missing':
+                status = '404 Not Found'
+            else:
+                await self.meet()
+            writer.write(f'HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: text/html\r\n'
+                         f'Content-Length: {len(body)}\r\n\r\n{body}'.encode())
+            await writer.drain()
+        writer.close()
+
+    async def meet(self):
+        self.open += 1
+        if self.open == self.together:
+            self.met.set()
+            self.begun.set()
+        await asyncio.wait_for(self.begun.wait(), 60)
+
+
+def reached(call):
+    """Whether it could be called."""
+    try:
+        call().close()
+    except OSError:
+        return False
+    return True
 
 
 class Examples(unittest.TestCase):
@@ -101,6 +173,49 @@ class Examples(unittest.TestCase):
                                          f'{sum(n % 7 + 200 for n in range(40))} words'))
         self.assertLessEqual(len(pages), left)
         self.assertEqual(q.audit(), [])
+
+    def test_database(self):
+        """Two hundred tasks at a time share four connections, which are closed at the end."""
+        self.assertEqual(python('examples/database.py'),
+                         '500500 by 4 connections\nthe connections are closed\n')
+
+    @unittest.skipUnless(find_spec('httpx'), 'httpx is not installed')
+    def test_crawler(self):
+        """All pages are fetched, two hundred of them at a time, and what fails is told."""
+        with Site(pages=250, together=200) as site:
+            out = python('examples/crawler.py', f'{site.url}/', **self.state)
+        self.assertRegex(out, "HTTPStatusError: Client error '404 Not Found'")
+        self.assertRegex(out, r'251 pages, \d+ bytes\n$')
+        self.assertTrue(site.met.is_set())
+
+    @unittest.skipUnless(find_spec('fastapi') and find_spec('uvicorn'),
+                         'fastapi and uvicorn are not installed')
+    def test_fastapi(self):
+        """A report is ordered and answered at once, asked for, and followed by its events."""
+        port = free_port()
+        environ = {**self.state, 'WORQ_URL': f'sqlite:///{self.folder}/reports.db'}
+        with running('-m', 'uvicorn', '--app-dir', 'examples', '--port', str(port),
+                     'fastapi_app:app', **environ):
+            def ask(path, data=None):
+                return urlopen(f'http://127.0.0.1:{port}{path}', data, timeout=60)
+            eventually(lambda: reached(lambda: ask('/docs')), True, 60)
+            answer = ask('/reports?rows=2', b'')
+            where = answer.headers['Location']
+            self.assertEqual(answer.status, 202)
+            answer = ask(where)
+            self.assertEqual((answer.status, json.load(answer)), (202, {'status': 'enqueued'}))
+            with self.assertRaises(HTTPError) as caught:
+                ask('/reports/unknown')
+            self.assertEqual(caught.exception.code, 404)
+            caught.exception.close()
+            with ask(f'{where}/events') as events, running('examples/fastapi_app.py', **environ):
+                lines = events.read().decode().split('\n\n')
+            self.assertEqual(lines[-2:], ['event: end\ndata: {"status": "success"}', ''])
+            for line in lines[:-2]:
+                self.assertRegex(line, r'^event: progress\ndata: {"done": [01], "total": 2, ')
+            answer = ask(where)
+            self.assertEqual((answer.status, json.load(answer)),
+                             (200, {'status': 'success', 'report': {'rows': 2}}))
 
     def count_words(self, *args, tasks=1):
         for number in range(30):
