@@ -118,10 +118,10 @@ class Readme(unittest.TestCase):
         self.assertIn('\n    pip install . && python examples/quickstart.py\n', self.text)
         self.assertIn('\n    pip install -r requires.txt && nosetests\n', self.text)
 
-    def test_three_files(self):
-        """The three files that the README shows are those under examples/."""
+    def test_two_files(self):
+        """The files that the README shows are those under examples/."""
         shown = [dedent(block[2]).strip() for block in snippets.BLOCK.finditer(self.text)]
-        for name in ('tasks.py', 'pool.py', 'main.py'):
+        for name in ('tasks.py', 'main.py'):
             with self.subTest(name):
                 self.assertIn((ROOT / 'examples' / name).read_text('utf-8').strip(), shown)
 
