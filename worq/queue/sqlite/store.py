@@ -8,17 +8,18 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 from operator import ne
 from typing import Any
 
 from worq import const
 from worq.const import COMPLETED, PENDING, PROCESSING
-from worq.queue.base import Message
+from worq.queue.base import Message, Note, Refusal
 from worq.queue.machine.life import Life
 from worq.queue.machine.sides import Sides
 from worq.queue.machine.store import Store
+from worq.queue.sqlite import plain
 from worq.queue.sqlite.book import BookRows
 from worq.queue.sqlite.failed import FailedRows
 from worq.queue.sqlite.lanes import Sided, dump, load
@@ -243,6 +244,13 @@ class Rows(Store):
         Life.__init__(life, message, (), now)
         life.args, life.nargs = arguments, len(arguments)
         return life
+
+    def put(self, messages: Sequence[Message], gate: str, client: str = '',
+            note: Note | None = None) -> list[Refusal]:
+        if gate or note is not None or not plain.are_plain(self, messages):
+            return super().put(messages, gate, client, note)
+        plain.put(self, messages, client)
+        return []
 
     # -- what the machine asks of a storage ------------------------------------------
 

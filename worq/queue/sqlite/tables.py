@@ -333,6 +333,12 @@ class Edges:
         self.seen.pop(life.n, None)
         self.watched.append((life.n, self.store.inboxes[client]))
 
+    def watch_all(self, numbers: Iterable[int], client: str) -> None:
+        """Have a client watch lives that nobody has asked for yet."""
+        self.changed = True
+        inbox = self.store.inboxes[client]
+        self.watched += [(n, inbox) for n in numbers]
+
     def watchers(self, life: Row) -> set[str]:
         """The clients that watch a life."""
         if life.n not in self.seen:

@@ -37,12 +37,14 @@ class Unit(Protocol):
     last: int                   #: places in the line of what has something left over
     left_over_n: int            #: how many stand there
     longs_n: int                #: long values ever
+    lives_n: int                #: lives ever
     soon: dict[str, int | None]   #: by column: no moment of an agenda is before
 
     inboxes: dict[str, int]     #: the numbers of clients, as far as they are known
     met: dict[int, Any]         #: rows by number: one object for each
     fresh_rows: list[Any]       #: to be inserted
     dead: list[Any]             #: to be deleted
+    lives: Any                  #: rows by id
     links: Any                  #: edges
     longs: Any                  #: long values
 
