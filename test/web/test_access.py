@@ -47,7 +47,8 @@ class Axe(BrowserCase):
         """Each view, one after the other."""
         for path in VIEWS:
             self.open(path, page)
-            page.wait_for_function('!document.querySelector("main").innerText.includes("Looking")')
+            page.wait_for_function(
+                '() => !document.querySelector("main").innerText.includes("Looking")')
             yield path
 
     def check(self, rules='', **look):

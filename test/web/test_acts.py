@@ -68,7 +68,7 @@ class Acts(BrowserCase):
         self.confirm('Cancel 2 tasks')
         self.sees('2 tasks cancelled', '#said')
         eq_([task.status for task in tasks], ['cancelled', 'cancelled', 'enqueued'])
-        page.wait_for_function('document.querySelectorAll("tbody tr").length === 1')
+        page.wait_for_function('() => document.querySelectorAll("tbody tr").length === 1')
 
     def test_cancel_filtered(self):
         """All that a filter shows."""
@@ -141,7 +141,7 @@ class Acts(BrowserCase):
         for host in ('127.0.0.1', 'localhost'):   # another port, and another site
             page = self.tab()
             page.goto(f'http://{host}:{evil.server_address[1]}/')
-            page.wait_for_function('document.title != "evil"')
+            page.wait_for_function('() => document.title != "evil"')
             eq_(page.title(), 'refused refused refused refused')
             page.wait_for_load_state('networkidle')
             eq_(page.frame_locator('#framed').locator('.brand').count(), 0)

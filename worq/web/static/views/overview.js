@@ -81,7 +81,7 @@ function figures(page) {
       series: [{ label: 'ended', colour: 'c-ended', values: ended, fill: true }],
     },
     failures: {
-      title: 'Failures a minute', told: `${plural(failures, 'failure')}, ${plural(total('retried'), 'attempt')} retried`, x,
+      title: 'Failures a minute', told: `${plural(failures, 'failure')}, ${number(total('retried'))} retried`, x,
       series: [{ label: 'failed', colour: 'c-failed', values: count('failed'), fill: true },
         { label: 'expired', colour: 'c-expired', values: count('expired'), dash: [6, 3] },
         { label: 'retried', colour: 'c-retried', values: count('retried'), dash: [2, 3] }],
