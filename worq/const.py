@@ -225,6 +225,7 @@ NOTES = 20_000              #: registers of a queue at most ...
 NOTE = 8 << 10              #: ... bytes that one holds
 NOTE_NAME = 200             #: ... bytes of its name
 NOTES_PAGE = 100            #: ... and how many are told in one step
+PAUSES = 'pauses'           #: the register that says what is paused
 INBOX_TTL = 10 * MINUTE     #: seconds that an inbox outlives its last reader
 SILENT = 60_000             #: ms after which a pool that was not heard of counts no more
 POOL_TTL = HOUR             #: seconds that a silent pool is remembered

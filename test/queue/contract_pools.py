@@ -11,6 +11,7 @@ from test.queue.contract_failed import Failed
 from test.queue.contract_gates import Edges
 from test.queue.contract_inspect import Contents, Inspect, Memo
 from test.queue.contract_lanes import Lanes, Names
+from test.queue.contract_pauses import Pauses
 from test.queue.contract_lifetimes import LetGo, Upstream
 from test.queue.contract_moments import Moments
 from test.queue.contract_readers import Cancel, Purge, Readers
@@ -514,6 +515,6 @@ class Keepers(Contract):
 
 
 class QueueContract(Put, Cancel, Purge, Readers, Inspect, Contents, Scan, Take, Leases, Moments,
-                    Settle, Memo, Delegate, Lanes, Names, Seals, Expires, Edges, Keepers, LetGo,
-                    Upstream, Counting, Registers, Failed):
+                    Settle, Memo, Delegate, Lanes, Names, Pauses, Seals, Expires, Edges, Keepers,
+                    LetGo, Upstream, Counting, Registers, Failed):
     """The whole contract of a task queue."""

@@ -1,6 +1,7 @@
 """The same model, with registers: what was noted is there, and what is put with it, too."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -8,12 +9,15 @@ from hypothesis.stateful import invariant, rule
 
 from test.queue.model import plans
 from test.queue.model_lifetimes import Lenders
-from worq.queue.base import Message, Note
+from worq import const
+from worq.queue.base import Delivery, Message, Note
+from worq.queue.pauses import Patterns
 
 __all__ = ['Keepers']
 
 names = st.sampled_from(['a', 'a:1', 'a:2', 'é'])
 values = st.sampled_from([b'', b'1', b'2'])
+pauses = st.sampled_from([b'', b'', b'other\t\n', b'mod.*\t1\tann\n', b'*\t1\tbob\n', b'nobody\t\nthird\t\n'])
 
 
 class Keepers(Lenders):
@@ -22,6 +26,23 @@ class Keepers(Lenders):
     def __init__(self) -> None:
         super().__init__()
         self.registers: dict[str, bytes] = {}
+
+    @rule(value=pauses, twice=st.booleans())
+    def pause(self, value: bytes, twice: bool) -> None:
+        for _ in range(1 + twice):
+            assert self.q('note', const.PAUSES, value) == value
+        self.noted(const.PAUSES, value)
+
+    def received(self, pool: str, deliveries: list[Delivery], lost: bool,
+                 fetched: Sequence[Delivery] = ()) -> None:
+        paused = Patterns(self.registers.get(const.PAUSES, b''))
+        for one in [*deliveries, *fetched]:
+            assert not paused.held(one.header.partition(b'\n')[0]), 'taken while it was paused'
+        super().received(pool, deliveries, lost, fetched)
+
+    def drain(self) -> None:
+        self.pause(b'', False)
+        super().drain()
 
     def noted(self, name: str, value: bytes) -> None:
         self.registers.pop(name, None)

@@ -127,6 +127,11 @@ class Keeping(Graph):
             self._ticked = now - const.TICK
         self.end()
 
+    @property
+    def offers(self) -> bool:
+        """Whether there may be something to take, for whoever asks now."""
+        return bool(self.lanes) and not self.sides.paused.all and not self.sides.more
+
     def _call(self) -> None:
         self.woken += CALLED
 

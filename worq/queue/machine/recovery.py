@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from worq import const
 from worq.const import COMPLETED, ENQUEUED, PENDING, PROCESSING, SCHEDULED
 from worq.queue.base import GATE, IGNORE_RESULT, VALUE
 from worq.queue.machine.graph import PURGED
@@ -26,6 +27,8 @@ __all__ = ['redo']
 def redo(store: Store) -> None:
     """Make it whole: it is as after one of its verbs, and all who wait should look at it."""
     publish(store)
+    store.sides.pause(store.registers.get(const.PAUSES))
+    store.sides.mix(store.now)
     lives = list(store.lives.values())
     doomed = [life for life in lives if life.late == PURGED and life.state != COMPLETED]
     store.doomed = list(dict.fromkeys([*store.doomed, *doomed]))
@@ -66,7 +69,7 @@ def publish(store: Store) -> None:
             if life.state == PENDING and not life.kind and not life.flags & GATE:
                 life.gate = store.holder
     if store.noting is not None:
-        store.registers.set(store.noting.name, store.noting.value)
+        store.register(store.noting.name, store.noting.value)
 
 
 def connect(store: Store, lives: list[Life]) -> None:

@@ -69,7 +69,7 @@ class Store(Keeping):
         for life in fresh.values():
             self._add(life, holder)
         if note is not None:
-            self.registers.set(note.name, note.value)
+            self.register(note.name, note.value)
         self.fresh, self.noting, self.holder = NO_LIVES, None, None
         return []
 
@@ -91,8 +91,17 @@ class Store(Keeping):
         if held == value or if_was not in (None, held):
             return held
         self._check_room(held, value)
-        self.registers.set(name, value)
+        self.register(name, value)
         return value
+
+    def register(self, name: str, value: bytes) -> None:
+        """Have a register hold a value; what is paused by it is so from now on. To be done twice does
+        no harm."""
+        self.registers.set(name, value)
+        if name == const.PAUSES:
+            self.sides.pause(value)
+            self.sides.mix(self.now)
+            self._call()
 
     def _check_room(self, held: bytes, value: bytes) -> None:
         if value and not held and len(self.registers) >= const.NOTES:
@@ -279,6 +288,8 @@ class Store(Keeping):
         self.end()
         taken: list[Delivery] = []
         looks, lanes, over = self.sides.looks, self.lanes, self._end_late
+        if looks:
+            self.sides.begin()
         while len(taken) < limit and (life := self.sides.next(pool, self.now) if looks
                                       else lanes.next(over)) is not None:
             life.deliver(self.now)

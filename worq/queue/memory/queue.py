@@ -371,7 +371,7 @@ class TaskQueue(base.TaskQueue):
             taken = store.take(pool, limit, lease)
             self._end()
             # else what it found had expired, and something has followed from that
-            if taken or not store.lanes:
+            if taken or not store.offers:
                 break
         left = end - time.monotonic()
         if taken or left <= 0:

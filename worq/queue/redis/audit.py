@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 from worq import const
 from worq.printable import line
+from worq.queue.pauses import Patterns
 
 __all__ = ['Fault', 'Store', 'raw']
 
@@ -249,6 +250,10 @@ class Store:
             names = {entry.partition('\n')[0] for entry in self.of('aside').get(lane, [])}
             if names != set(self.of('lines').get(lane, [])):
                 yield Fault('lines', lane, f'lines:{lane} has other names than those put aside')
+        [pauses] = self.commands([['HGET', self.prefix + 'note', const.PAUSES]])
+        if isinstance(pauses, bytes) and Patterns(pauses[:const.NOTE + 1]) and len(pauses) <= const.NOTE \
+                and self.of('m').get('', {}).get('names') != '1':
+            yield Fault('paused', '', 'something is paused, but that is not looked at')
         if set(self.of('note').get('', [])) != set(self.of('noted').get('', [])):
             yield Fault('noted', '', 'noted has other names than there are registers')
         for name in self.of('trash').get('', []):

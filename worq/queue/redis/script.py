@@ -47,7 +47,7 @@ CONSTANTS: dict[str, int | str] = {
         'GATE', 'NEEDED', 'LENT', 'LINKS', 'PUT_LIMIT', 'LOOK', 'AHEAD', 'LEASES_LIMIT', 'REACH',
         'CROWD', 'IDLE', 'OVERTAKEN', 'UNKNOWN_GRACE', 'TALLIED', 'MINUTES', 'RECENT', 'SCANNED',
         'ENDED', 'DEATHS', 'CAUSE', 'CONTENT', 'NOTE', 'NOTES', 'KEEP_FAILED', 'FAILURES',
-        'FAILURES_BYTES')}
+        'FAILURES_BYTES', 'PAUSES')}
 CONSTANTS.update(
     PENDING='p', SCHEDULED='s', ENQUEUED='e', PROCESSING='a', COMPLETED='c',   # states
     RESULT_TTL=const.RESULT_TIMEOUT * 1000,   # ms

@@ -18,12 +18,15 @@ SOME = 500   # names in a statement
 def dump(sides: Sides) -> list[Any]:
     """What there is to know of names, as JSON can tell it."""
     return [sides.looks, sides.differ, sides.grace,
-            {name.decode('utf-8', 'surrogateescape'): at for name, at in sides.unknown.items()}]
+            {name.decode('utf-8', 'surrogateescape'): at for name, at in sides.unknown.items()},
+            sides.paused.register.decode('utf-8', 'surrogateescape')]
 
 
 def load(sides: Sides, state: list[Any]) -> None:
     """The same again."""
-    sides.looks, sides.differ, sides.grace, unknown = state
+    sides.looks, sides.differ, sides.grace, unknown, paused = state
+    sides.pause(paused.encode('utf-8', 'surrogateescape'))
+    sides.begin()
     sides.unknown = {name.encode('utf-8', 'surrogateescape'): at for name, at in unknown.items()}
 
 

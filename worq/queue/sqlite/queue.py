@@ -370,7 +370,7 @@ class TaskQueue(base.TaskQueue):
             taken = store.take(pool, limit, lease)
             store.end()
             # else what it found had expired, and something has followed from that
-            if taken or not store.lanes:
+            if taken or not store.offers:
                 break
         left = until - time.monotonic()
         if taken or left <= 0 or doorbell is None:
@@ -383,7 +383,7 @@ class TaskQueue(base.TaskQueue):
 
     def _next_tick(self, store: Rows) -> float | None:
         """In how many seconds something may come due, or is to be done."""
-        if store.lags or store.left_over:
+        if store.lags or store.left_over or store.sides.more:
             return 0.001
         at = store.next_tick()
         return None if at is None else max(at - store.now, 1) / 1_000
@@ -455,7 +455,7 @@ class TaskQueue(base.TaskQueue):
         if not bell.expected:
             def verb(store: Rows) -> bool:
                 self._expect(store, bell)
-                return bool(store.lanes)
+                return store.offers
             if self._write(verb, end=None):
                 ring([bell.doorbell.address])
         self._alarm.set(bell)

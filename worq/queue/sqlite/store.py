@@ -97,7 +97,7 @@ class Rows(Store):
         tables.traces = Traces()
         self.failed = FailedRows(self)
         tables.pools = Pools(self)
-        self.sides = Sides(self.lanes, tables.pools, self._end_late, self._call)
+        self.sides = Sides(self.lanes, tables.pools, self._end_late, self._call, budget)
         tables._looked = Looks(self)
         self.links = Edges(self)
         self.longs = Longs(self)

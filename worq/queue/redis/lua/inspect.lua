@@ -49,7 +49,8 @@ local function aside(id, T)
   if not since then
     return false, false
   end
-  local ends = tonumber(call('ZSCORE', P .. 'unknown', name_of(id, T)) or nil)
+  local name = name_of(id, T)
+  local ends = not is_paused(name) and tonumber(call('ZSCORE', P .. 'unknown', name) or nil)
   return math.max(now - since, 0), ends and math.max(ends, since + unknown_grace(), now) - now or false
 end
 

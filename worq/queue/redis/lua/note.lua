@@ -5,5 +5,8 @@ if held == value or rest <= #ARGV and held ~= ARGV[rest] then
   return held
 elseif fits(held, value) then
   hold(name, value)
+  if name == PAUSES then
+    pauses_changed()
+  end
   return value
 end

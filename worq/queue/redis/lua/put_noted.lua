@@ -11,5 +11,8 @@ local refused = (function()
 end)()
 if not refused then
   hold(register, value)
+  if register == PAUSES then
+    pauses_changed()
+  end
 end
 return refused

@@ -256,6 +256,8 @@ for i = 1, #ARGV, 3 do
       names[#names + 1], names[#names + 2] = 0, register
     end
     push('ZADD', P .. 'noted', names)
+  elseif kind == 'paused' then
+    mix()
   elseif kind == 'more' then
     meta[4] = '1'
     call('HSET', KEYS[1], 'more', 1)

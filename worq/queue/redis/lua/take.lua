@@ -7,7 +7,7 @@ insist()
 tick()
 local taken = take(pool, limit, lease)
 conclude()
-if meta[4] or #taken == 0 and any_ready() then
+if meta[4] or #taken == 0 and any_ready() and not stopped() then
   return {taken, 0}
 end
 return {taken, math.min(pause() or TICK, TICK)}

@@ -1,4 +1,5 @@
--- Which pools know which names, and the side lines of those tasks that wait for one that does.
+-- Which pools know which names, and the side lines of those tasks that wait for one that does, or that
+-- are paused.
 -- `names` tells of each pool that has told its names which set of names that is, by its digest. A line
 -- is a part of the zset `aside:LANE`, for each name: members are the name, when it was put aside, the
 -- nonce and the id. `lines:LANE` has the names, by the number of the first one in its line; `unknown`
@@ -74,7 +75,7 @@ local function mix()
   for _ in pairs(live_names()) do
     alive = alive + 1
   end
-  local state = (alive > 1 or any_aside()) and '1' or n > 1 and '0' or false
+  local state = (alive > 1 or any_aside() or pauses().any) and '1' or n > 1 and '0' or false
   if state and state ~= meta[7] then
     call('HSET', KEYS[1], 'names', state)
   elseif meta[7] and not state then
@@ -120,7 +121,7 @@ local function step_out(side, name, entry)
   return serial
 end
 
--- Puts one that is ready into the line of its name, and has those pools look that know it.
+-- Puts one that is ready into the line of its name; and has those pools look that know it, unless it is paused.
 local function put_aside(id, T, name)
   local side = side_of(T)
   local serial = math.max(now * 1000, (tonumber(call('HGET', KEYS[1], 'aside') or 0) or 0) + 1)
@@ -131,6 +132,9 @@ local function put_aside(id, T, name)
   meta[7] = '1'
   call('ZADD', P .. 'aside:' .. side, '0', aside_member(id, T, name))
   call('ZADD', P .. 'lines:' .. side, 'NX', T.L, name)
+  if is_paused(name) then
+    return
+  end
   local pools = knowers(name)
   if not pools then
     local ends = now + unknown_grace()
@@ -168,6 +172,18 @@ local function unknown_here(id, T, pool, data)
   return 'aside'
 end
 
+-- Another thing is paused than before: all who wait look what there is for them now.
+local function pauses_changed()
+  paused = nil
+  mix()
+  local pools = call('ZREVRANGEBYSCORE', P .. 'pools', '+inf', text(now - LEASE), 'LIMIT', '0', WAKES)
+  for _, pool in ipairs(pools) do
+    call('RPUSH', P .. 'bell:' .. pool, '')
+    expire(now + INBOX_TTL * 1000, P .. 'bell:' .. pool)
+  end
+  wake(WAKES)
+end
+
 -- What is due in the lines, with each tick: names that have become known, or are so no more; and what
 -- has waited in vain goes back to its lane, to be handed to anybody. Whether there may be more.
 local function judge_names()
@@ -176,14 +192,14 @@ local function judge_names()
     drop(P .. 'unknown')
     return false
   end
-  local grace, seen = unknown_grace(), {}
+  local grace, seen, told = unknown_grace(), {}, call('EXISTS', P .. 'names') == 1
   for _, side in ipairs({'c0', '0', 'c1', '1', 'c2', '2'}) do
     for _, name in ipairs(call('ZRANGE', P .. 'lines:' .. side, '0', PUT_LIMIT - 1)) do
       if not seen[name] then
         seen[name] = true
-        if knowers(name) then
+        if is_paused(name) or knowers(name) then
           call('ZREM', P .. 'unknown', name)
-        else
+        elseif told then
           call('ZADD', P .. 'unknown', 'NX', text(now + grace), name)
         end
       end

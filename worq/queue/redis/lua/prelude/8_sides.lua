@@ -1,11 +1,22 @@
--- Taking where pools know different names: one after the other, from the lines of the names that this
+-- Taking where pools know different names, or some are paused: one after the other, from the lines of the names that this
 -- pool knows, and then from the lane, where what it does not know is put aside.
 
 local side_lines = {}   -- by side: the lines that it may take from, as name, number, ...
 local function lines_for(mine, side)
   if not side_lines[side] then
-    side_lines[side] = mine and call('ZINTER', '2', P .. 'lines:' .. side, mine, 'WEIGHTS', '1', '0',
-                                'WITHSCORES') or {}
+    local lines
+    if mine then
+      lines = call('ZINTER', '2', P .. 'lines:' .. side, mine, 'WEIGHTS', '1', '0', 'WITHSCORES')
+    else   -- what no other knows, and whose grace does not run
+      lines = call('ZRANGE', P .. 'lines:' .. side, '0', PUT_LIMIT - 1, 'WITHSCORES')
+    end
+    for i = 1, #lines, 2 do
+      local name = lines[i]
+      if is_paused(name) or not mine and (knowers(name) or call('ZSCORE', P .. 'unknown', name)) then
+        lines[i + 1] = false
+      end
+    end
+    side_lines[side] = lines
   end
   return side_lines[side]
 end
@@ -49,9 +60,9 @@ local function next_of_side(pool, mine, side, skips)
       local nonce, id = entry:sub(1, NONCE), entry:sub(NONCE + 1)
       local T = task(id)
       if T and T.s == ENQUEUED and T.n == nonce then
-        name = T.L ~= '-' and name_of(id, T)
-        if not name or mine and call('SISMEMBER', mine, name) == 1
-            or not knowers(name) and (not mine or unknown_grace() == 0) then
+        name = name_of(id, T)
+        if not is_paused(name) and (T.L == '-' or mine and call('SISMEMBER', mine, name) == 1
+            or not knowers(name) and (not mine or unknown_grace() == 0)) then
           return skips, {side = side, lane = lane}, id, nonce, T
         end
         put_aside(id, T, name)

@@ -55,6 +55,10 @@ end
 local function take(pool, limit, lease)
   work()
   flush_ready()
+  if stopped() then
+    drop(P .. 'wake')
+    return {}
+  end
   local taken, leases = {}, {}
   local moment, usual = text(now), text(now + lease)
   -- Gives it to the pool, if it is still that life, and whole; answers whether it was.
