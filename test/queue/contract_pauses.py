@@ -75,7 +75,7 @@ class Pauses(Contract):
         self.assertEqual(sorted(self.ids()), ['1', '2', '3', 'after'])
 
     def test_no_grace_runs(self) -> None:
-        """What no pool knows waits for the whole grace once it is resumed, whenever it was paused."""
+        """What no pool knows waits for the whole grace once it is resumed."""
         self.join('p1')
         self.join('p2', tasks='c')
         self.put(self.named('x', 'x'))
@@ -119,7 +119,7 @@ class Pauses(Contract):
         self.assertEqual(self.settle(outcome(delivery, 'unknown', b'no')), ['ok'])
 
     def test_refused_while_paused(self) -> None:
-        """A pool that does not know it after all gives it back, and it waits until it is resumed."""
+        """What a pool gives back, since it does not know it, waits until it is resumed."""
         self.put(self.named('x', 'x'))
         delivery = self.take_one('x')
         self.paused('x')
@@ -189,7 +189,7 @@ class Pauses(Contract):
         self.assertEqual(self.ids(), ['3'])
 
     def test_many_are_paused(self) -> None:
-        """More than one step may look at stand in front of what is not paused, and it is reached."""
+        """What stands behind more than one step may look at is reached."""
         self.paused('a')
         many = [self.named(f'{n}', 'a') for n in range(const.BUDGET + 10)]
         self.put(*many, self.named('b', 'b'))

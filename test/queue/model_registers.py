@@ -17,7 +17,8 @@ __all__ = ['Keepers']
 
 names = st.sampled_from(['a', 'a:1', 'a:2', 'é'])
 values = st.sampled_from([b'', b'1', b'2'])
-pauses = st.sampled_from([b'', b'', b'other\t\n', b'mod.*\t1\tann\n', b'*\t1\tbob\n', b'nobody\t\nthird\t\n'])
+pauses = st.sampled_from([b'', b'', b'other\t\n', b'mod.*\t1\tann\n', b'*\t1\tbob\n',
+                          b'nobody\t\nthird\t\n'])
 
 
 class Keepers(Lenders):

@@ -98,10 +98,10 @@ Who stands there keeps the moment at which it became ready.
 When its reason is gone it is taken before what is in the lane, the longest there first.
 There are two reasons, pauses and names.
 
-**Pauses.** The register `const.PAUSES` says what is paused, see ``worq.queue.pauses``: from the step
-in which it changes on, nothing of that is taken, by any pool. What is taken already goes on. What
-waits expires as ever, but its grace (see Names) does not run: it begins anew with the tick that
-finds it paused no more. While the whole queue is paused, nothing is put aside either.
+**Pauses.** The register `const.PAUSES` says what is paused, see ``worq.queue.pauses``: from the
+step in which it changes on, no pool takes any of that. What is taken already goes on. What waits
+expires as ever, but its grace (see Names) does not run: it begins anew with the tick that finds it
+paused no more. While the whole queue is paused, nothing is put aside either.
 
 **Names.** While all pools have told the same, see ``join``, and nothing is paused, none is
 looked at. Else a task goes to those that know its name, as long as one lives (was seen within

@@ -1,7 +1,7 @@
 """What is paused: the register of a queue that says so, as the queue itself reads it.
 
-It has a line for each pause: what it is of, a tab, when and who in any form. It is of a name of tasks,
-of all names that begin alike (``mail.*``), or of the whole queue (``*``).
+It has a line for each pause: what it is of, a tab, when and who in any form. It is of a name of
+tasks, of all names that begin alike (``mail.*``), or of the whole queue (``*``).
 """
 from __future__ import annotations
 
@@ -70,5 +70,5 @@ def check_pattern(pattern: str) -> str:
     if pattern == ALL or pattern and not set('\t\n*') & set(pattern.removesuffix('.*')) \
             and pattern != '.*' and len(pattern.encode()) <= const.NOTE_NAME:
         return pattern
-    raise ValueError(f"invalid names of tasks to pause: {pattern!r}; there are a name, as 'mail.send', "
-                     "a prefix with '.*', as 'mail.*', and '*' for all")
+    raise ValueError(f"invalid names of tasks to pause: {pattern!r}; there are a name, as "
+                     "'mail.send', a prefix with '.*', as 'mail.*', and '*' for all")

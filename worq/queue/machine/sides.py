@@ -87,8 +87,8 @@ class Sides:
         return name in self._of(pool)
 
     def _lines(self, pool: str, now: int) -> frozenset[bytes]:
-        """The names of the lines from which a pool may take: of what it knows; if it has told none, of
-        what no other knows and whose grace does not run."""
+        """The names of the lines from which a pool may take: of what it knows; if it has told none,
+        of what no other knows and whose grace does not run."""
         mine = self._of(pool)
         if not mine:
             return frozenset(name for name in self.lanes.names() if name not in self.unknown

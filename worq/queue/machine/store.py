@@ -95,8 +95,8 @@ class Store(Keeping):
         return value
 
     def register(self, name: str, value: bytes) -> None:
-        """Have a register hold a value; what is paused by it is so from now on. To be done twice does
-        no harm."""
+        """Have a register hold a value; what is paused by it is so from now on. To be done twice
+        does no harm."""
         self.registers.set(name, value)
         if name == const.PAUSES:
             self.sides.pause(value)

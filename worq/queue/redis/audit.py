@@ -251,7 +251,7 @@ class Store:
             if names != set(self.of('lines').get(lane, [])):
                 yield Fault('lines', lane, f'lines:{lane} has other names than those put aside')
         [pauses] = self.commands([['HGET', self.prefix + 'note', const.PAUSES]])
-        if isinstance(pauses, bytes) and Patterns(pauses[:const.NOTE + 1]) and len(pauses) <= const.NOTE \
+        if isinstance(pauses, bytes) and len(pauses) <= const.NOTE and Patterns(pauses) \
                 and self.of('m').get('', {}).get('names') != '1':
             yield Fault('paused', '', 'something is paused, but that is not looked at')
         if set(self.of('note').get('', [])) != set(self.of('noted').get('', [])):
