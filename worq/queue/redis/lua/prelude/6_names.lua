@@ -84,43 +84,6 @@ local function mix()
   meta[7] = state
 end
 
-local function name_of(id, T)
-  return header(id, T):match('^[^\n]*')
-end
-
-local function side_of(T)
-  return lane_of(T):sub(3)
-end
-
-local function aside_member(id, T, name)
-  return name .. '\n' .. T.L .. T.n .. id
-end
-
-local function first_aside(side, name)
-  return call('ZRANGE', P .. 'aside:' .. side, '[' .. name .. '\n', '(' .. name .. '\v', 'BYLEX', 'LIMIT', '0',
-              '1')[1]
-end
-
--- Of a member whose name is known: its number, nonce and id.
-local function aside_parts(entry, name)
-  local at = #name + 2
-  return entry:sub(at, at + SERIAL - 1), entry:sub(at + SERIAL, at + SERIAL + NONCE - 1),
-    entry:sub(at + SERIAL + NONCE)
-end
-
--- Takes one out of its line; answers the number of the one that is first then.
-local function step_out(side, name, entry)
-  call('ZREM', P .. 'aside:' .. side, entry)
-  local next = first_aside(side, name)
-  local serial = next and aside_parts(next, name)
-  if serial then
-    call('ZADD', P .. 'lines:' .. side, serial, name)
-  else
-    call('ZREM', P .. 'lines:' .. side, name)
-  end
-  return serial
-end
-
 -- Puts one that is ready into the line of its name; and has those pools look that know it, unless it is paused.
 local function put_aside(id, T, name)
   local side = side_of(T)
@@ -176,7 +139,7 @@ end
 local function pauses_changed()
   paused = nil
   mix()
-  local pools = call('ZREVRANGEBYSCORE', P .. 'pools', '+inf', text(now - LEASE), 'LIMIT', '0', WAKES)
+  local pools = call('ZRANGE', P .. 'pools', '+inf', text(now - LEASE), 'BYSCORE', 'REV', 'LIMIT', '0', WAKES)
   for _, pool in ipairs(pools) do
     call('RPUSH', P .. 'bell:' .. pool, '')
     expire(now + INBOX_TTL * 1000, P .. 'bell:' .. pool)
@@ -203,6 +166,15 @@ local function judge_names()
           call('ZADD', P .. 'unknown', 'NX', text(now + grace), name)
         end
       end
+    end
+  end
+  for _, name in ipairs(call('ZRANGE', P .. 'unknown', '0', PUT_LIMIT - 1)) do
+    local waits = seen[name]
+    for _, side in ipairs(waits and {} or {'c0', '0', 'c1', '1', 'c2', '2'}) do
+      waits = waits or call('ZSCORE', P .. 'lines:' .. side, name)
+    end
+    if not waits then
+      call('ZREM', P .. 'unknown', name)   -- all that waited for it has ended
     end
   end
   local left = TICK_LIMIT

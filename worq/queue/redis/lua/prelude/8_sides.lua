@@ -49,8 +49,11 @@ local function next_of_side(pool, mine, side, skips)
       if T and T.s == ENQUEUED and T.n == nonce and T.L == serial then
         return skips, {side = side, i = i, entry = entry}, id, nonce, T
       end
-      lines[i + 1] = step_out(side, name, entry) or false
-      count('dead', -1)
+      local next, there = step_out(side, name, entry)
+      lines[i + 1] = next or false
+      if there then   -- else it has ended just now
+        count('dead', -1)
+      end
       skips = skips - 1
     else
       entry = call('LINDEX', lane, 0)
