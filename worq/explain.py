@@ -6,16 +6,19 @@ pools, and changes nothing. What it says was true a moment ago.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+import time
 from difflib import get_close_matches
 from html import escape
 from typing import Any, Callable, Mapping, Sequence
 
 from worq import const
 from worq.errors import DecodeError, QueueError, TaskCancelled, TaskExpired, TaskFailure
+from worq.pausing import paused_by, pauses, said
 from worq.printable import line, shortened
 from worq.pools import WAITING, Pool, Worker, live, read
 from worq.progress import Progress
 from worq.queue.base import Inspection
+from worq.queue.pauses import Pause
 from worq.retry import Memo, merged, parse
 from worq.seals import is_value, opened
 
@@ -64,12 +67,21 @@ class Explanation:
         self.known = known
         self.told: set[str] = set()
         self._pools: dict[str, Pool] | None = None
+        self._pauses: list[Pause] | None = None
 
     @property
     def pools(self) -> dict[str, Pool]:
         if self._pools is None:
             self._pools = {id: read(id, info) for id, info in self.broker.backend.pools().items()}
         return self._pools
+
+    def paused(self, name: str) -> str:
+        """What is paused that tasks of a name belong to, by whom and since when; '' if nothing."""
+        if self._pauses is None:
+            self._pauses = pauses(self.broker.backend)
+        found = paused_by(self._pauses, name)
+        return '' if found is None else \
+            f'{said(found)}, {span(round((time.time() - found.moment) * 1_000))} ago'
 
     def of(self, id: str, found: Inspection | None, name: str = '') -> list[str]:
         """A task, and what it waits for."""
@@ -88,6 +100,8 @@ class Explanation:
         if found.expires is not None and found.state != const.PROCESSING:
             lines.insert(1, f'  It will be too late to begin in {span(found.expires)}, and then '
                             'it will fail.')
+        if found.state in (const.PENDING, const.SCHEDULED) and (paused := self.paused(name)):
+            lines.append(f'  Then it will have to wait, for it is paused: {paused}.')
         return lines
 
     # -- one for each state --
@@ -126,6 +140,9 @@ class Explanation:
         return [when, why]
 
     def _enqueued(self, id: str, name: str, found: Inspection) -> list[str]:
+        if paused := self.paused(name):
+            return [f'is enqueued, but it is paused: {paused}. It waits until that is resumed.',
+                    *self._past(id, found)]
         if found.ahead is None:
             place = f'more than {const.AHEAD:,} tasks are to be taken before it'
         elif found.ahead == 0:

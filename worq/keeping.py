@@ -1,4 +1,4 @@
-"""What a Broker does for whoever keeps its queue: cancel, purge, who did so, which pools live."""
+"""What a Broker does for whoever keeps its queue: cancel, purge, pause, forget, who did so."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -6,8 +6,10 @@ from typing import Any
 
 from worq.acts import KEPT, Act, acts, enter
 from worq.inbox import Inbox
+from worq.pausing import pause, pauses, resume
 from worq.pools import Pool, live
 from worq.queue.base import TaskQueue
+from worq.queue.pauses import ALL, Pause
 from worq.queue.validation import ID_BYTES
 from worq.upstream import cancel_upstream
 
@@ -61,6 +63,37 @@ class Keeping:
         count = self.backend.purge()
         enter(self.backend, by, 'purge', count)
         return count
+
+    def pause(self, names: str | Sequence[str] = ALL, by: str = '') -> list[str]:
+        """Have no pool take any of these tasks until they are resumed.
+
+        What runs goes on, and a pool may have taken what its workers do in the next moment. What is
+        paused is put, waits and expires as ever.
+
+        :param names: of tasks: ``'mail.send'``, ``'mail.*'`` for all that begin with ``mail.``, or
+            several; by default the whole queue.
+        :param by: as for ``cancel``; it is also told to whoever asks why a task waits.
+        :returns: those that have not been paused before.
+        :raises ValueError: if something else is asked for, or too many names.
+        """
+        done = pause(self.backend, names, by)
+        if done:
+            enter(self.backend, by, 'pause', 0, ' '.join(done))
+        return done
+
+    def resume(self, names: str | Sequence[str] = ALL, by: str = '') -> list[str]:
+        """End pauses, by the very names that were paused; the whole queue is one of them.
+
+        :returns: those that were paused until now.
+        """
+        done = resume(self.backend, names)
+        if done:
+            enter(self.backend, by, 'resume', 0, ' '.join(done))
+        return done
+
+    def pauses(self) -> list[Pause]:
+        """What is paused, by whom and since when, the oldest first."""
+        return pauses(self.backend)
 
     def acts(self, limit: int = KEPT) -> list[Act]:
         """What people did to the queue, the newest first, as far as they said who they are.

@@ -1,4 +1,4 @@
-"""What Prometheus reads: by its own parser, in two reads of the queue."""
+"""What Prometheus reads: by its own parser, in three reads of the queue."""
 from __future__ import annotations
 
 import math
@@ -56,6 +56,18 @@ class Case(unittest.TestCase):
         registry.register(metrics.Collector(*brokers or [self.broker]))
         return {one.name: one for one in text_string_to_metric_families(
             generate_latest(registry).decode())}
+
+    def test_paused(self):
+        """What is paused is told by its names, as long as it is so."""
+        eq_(self.paused(), [])
+        self.broker.pause(['mail.*', '*'])
+        eq_(self.paused(), ['mail.*', '*'])
+        self.broker.resume(['mail.*', '*'])
+        eq_(self.paused(), [])
+
+    def paused(self):
+        found = self.families().get('worq_paused')
+        return [one.labels['names'] for one in found.samples] if found else []
 
     def values(self, family):
         return {tuple(value for key, value in sorted(sample.labels.items()) if key != 'queue'):
@@ -133,7 +145,7 @@ class CollectorTest(Case):
         eq_(self.values(found['worq_pools'])['alive',], 3 * collector.HOSTS)
 
     def test_two_reads(self):
-        """A scrape costs a queue two reads; to register costs none."""
+        """A scrape costs a queue three reads; to register costs none."""
         asked = []
 
         class Spy:
@@ -149,7 +161,7 @@ class CollectorTest(Case):
             eq_(asked, [])
             for _ in range(3):
                 generate_latest(registry)
-        eq_(asked, ['totals', 'pools'] * 3)
+        eq_(asked, ['totals', 'pools', 'notes'] * 3)
 
     def test_queue_away(self):
         """A queue that is out of reach is told, and harms no other."""

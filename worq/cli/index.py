@@ -22,10 +22,12 @@ GROUPS = [
         ('explain', 'one', 'why a task is not done yet, or how it ended'),
         ('web', 'web', 'a page in a browser: the queue live, its tasks, and what to do'),
         ('watch', 'watch', 'the progress of tasks, until they end'),
-        ('log', 'log', 'who cancelled or purged what, and when')]),
+        ('log', 'log', 'who cancelled, purged or paused what, and when')]),
     ('act', [
         ('cancel', 'act', 'cancel tasks'),
-        ('purge', 'act', 'cancel all that has not begun')]),
+        ('purge', 'act', 'cancel all that has not begun'),
+        ('pause', 'pause', 'have no pool take any tasks, or those of some names'),
+        ('resume', 'pause', 'have them taken again')]),
     ('keep', [
         ('check', 'keep', 'whether all is well, for probes'),
         ('audit', 'keep', 'look for damage in a queue, and repair it'),

@@ -11,7 +11,7 @@ from worq.cli.usage import NOTHING, OK, Command
 from worq.cli.words import ago, figures, spell
 from worq.printable import shortened
 from worq.view import View
-from worq.view.records import Overview, PoolRow
+from worq.view.records import Overview, Paused, PoolRow
 
 __all__ = ['INFO', 'QUEUES', 'POOLS', 'summary', 'troubles', 'state_of']
 
@@ -68,6 +68,8 @@ def summary(overview: Overview) -> list[str]:
     lines = [f'{overview.queue}  {overview.url}',
              row('pools', overview.pools,
                  f'{overview.busy:,} of {overview.workers:,} workers busy')]
+    lines += [f'  paused      {said(one)}, {ago(time.time() - one.moment)}'
+              for one in overview.paused]
     lines += [row(state, sizes[state], notes.get(state, '')) for state in
               ['enqueued', 'processing', 'pending', 'scheduled',
                *(state for state in sizes if state not in notes)]]
@@ -75,6 +77,12 @@ def summary(overview: Overview) -> list[str]:
         lines.append(f'  last hour   {ended(overview.ended)}')
     lines.append(f'  ever        {ended(overview.totals)}')
     return lines
+
+
+def said(one: Paused) -> str:
+    """What is paused, and by whom."""
+    what = 'all' if one.names == '*' else one.names
+    return f'{what} by {one.who}' if one.who else what
 
 
 def ended(counts: Mapping[str, int]) -> str:
@@ -122,9 +130,12 @@ def queues(session: Session) -> int:
     if not found:
         session.out.note(f'no pool has worked on a queue at {session.safe_url} yet')
         return NOTHING
+    paused = [Column('PAUSED', lambda each: ' '.join(one.names for one in each.paused), cut=2)] \
+        if any(each.paused for each in found) else []
     session.out.rows(found, [
         Column('QUEUE', lambda each: each.queue, cut=1),
         *map(sized, ('enqueued', 'processing', 'pending', 'scheduled')),
+        *paused,
         Column('OLDEST', lambda each: figures(each.waited), right=True),
         Column('POOLS', lambda each: f'{each.pools:,}', right=True),
         Column('BUSY', lambda each: f'{each.busy:,}/{each.workers:,}', right=True)])

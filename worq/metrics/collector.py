@@ -1,4 +1,4 @@
-"""A collector for the registry of prometheus-client. Each scrape costs a queue two reads."""
+"""A collector for the registry of prometheus-client. Each scrape costs a queue three reads."""
 from __future__ import annotations
 
 from collections import Counter
@@ -9,7 +9,8 @@ from typing import Any, Iterable, Iterator
 
 from worq import const, pools
 from worq.errors import QueueError
-from worq.printable import logger
+from worq.pausing import pauses
+from worq.printable import line, logger
 from worq.tally import BOUNDS, OTHER, Tally
 from worq.view.counts import Counts, counts
 from worq.view.pace import Sample, noted, pace
@@ -52,6 +53,7 @@ FAMILIES = {
     'pools': (GaugeMetricFamily, ('state',), 'Pools: alive, and of these broken or stuck; silent'),
     'pool_silent_seconds': (GaugeMetricFamily, ('host', 'kind'),
                             'Since when the longest silent pool there has not been heard of'),
+    'paused': (GaugeMetricFamily, ('names',), '1 for what is paused: names of tasks, or * for all'),
     'workers': (GaugeMetricFamily, ('host', 'kind', 'state'), 'Workers of pools that are alive'),
 }
 
@@ -98,6 +100,7 @@ class Collector:
             read = counts(broker)
             took = time.monotonic() - begin
             living = pools.known(broker.backend.pools())
+            paused = pauses(broker.backend)
         except QueueError as error:
             if begin >= self._say_at:
                 self._say_at = begin + SAY_AGAIN
@@ -106,6 +109,8 @@ class Collector:
             return
         found['up'].add_metric([queue], 1)
         found['round_trip_seconds'].add_metric([queue], took)
+        for one in paused:
+            found['paused'].add_metric([queue, line(one.pattern)], 1)
         self._sizes(n, begin, queue, read, found)
         add_ends(queue, read, found)
         add_pools(queue, living, found)

@@ -7,6 +7,7 @@ from worq import const, pools
 from worq.errors import DecodeError, QueueError, TaskFailure
 from worq.explain import explain
 from worq.info import IGNORED, begun_at
+from worq.pausing import pauses
 from worq.printable import line, lines, unescaped
 from worq.progress import Progress
 from worq.queue import base
@@ -16,7 +17,8 @@ from worq.view.counts import ends, oldest
 from worq.view.lately import by_minute, by_name, ended, patterns, samples
 from worq.view.pace import Sample, noted, pace
 from worq.view.records import (
-    Arguments, Death, Details, MinuteRow, NameRow, Overview, Page, PoolRow, Row, Running, WorkerRow,
+    Arguments, Death, Details, MinuteRow, NameRow, Overview, Page, Paused, PoolRow, Row, Running,
+    WorkerRow,
 )
 from worq.view.shown import Redact, Show, show_call, show_value
 
@@ -81,7 +83,12 @@ class View:
             self._due(stats, totals.now), drain, grows, hour.ended,
             {**ends(stats), **{word: stats[word] for word in ('redelivered', 'stale')}},
             len(living), sum(pool.size for pool in living), len(running),
-            max(running, key=lambda each: each.seconds, default=None))
+            max(running, key=lambda each: each.seconds, default=None), self.paused())
+
+    def paused(self) -> tuple[Paused, ...]:
+        """What is paused, the oldest first."""
+        return tuple(Paused(line(one.pattern), line(one.who), one.moment)
+                     for one in pauses(self.broker.backend))
 
     def totals(self) -> Totals:
         """How the queue stands, and what has been counted ever, as the queue tells it."""

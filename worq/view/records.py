@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-__all__ = ['Overview', 'Running', 'PoolRow', 'WorkerRow', 'Row', 'Page', 'Details', 'Death',
-           'Arguments', 'Work', 'MinuteRow', 'NameRow', 'plain']
+__all__ = ['Overview', 'Paused', 'Running', 'PoolRow', 'WorkerRow', 'Row', 'Page', 'Details',
+           'Death', 'Arguments', 'Work', 'MinuteRow', 'NameRow', 'plain']
 
 
 class Running(NamedTuple):
@@ -19,6 +19,14 @@ class Running(NamedTuple):
     seconds: float        #: for how long
     pool: str
     worker: int           #: its number, as in `WorkerRow`
+
+
+class Paused(NamedTuple):
+    """Something that is paused."""
+
+    names: str            #: of tasks, as ``mail.*``; ``*``: the whole queue
+    who: str              #: as told; it may be empty
+    moment: float         #: when, by the clock of whoever did it
 
 
 class Overview(NamedTuple):
@@ -38,6 +46,7 @@ class Overview(NamedTuple):
     workers: int                     #: ... how many workers they have ...
     busy: int                        #: ... and how many of those run something
     longest: Running | None          #: what has run for longest
+    paused: tuple[Paused, ...] = ()  #: what is paused, the oldest first
 
     @property
     def waited(self) -> float | None:

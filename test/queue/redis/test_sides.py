@@ -1,4 +1,4 @@
-"""What others have written into the keys of side lines on Redis: seen by the audit, and repaired."""
+"""What others have written into the keys of side lines is seen by the audit, and repaired."""
 from __future__ import annotations
 
 from typing import Any

@@ -1,0 +1,85 @@
+"""Pause and resume a queue, or tasks by their names; and what is paused, in words."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+import time
+from typing import TYPE_CHECKING
+
+from worq import const
+from worq.printable import line
+from worq.queue.pauses import ALL, Pause, Patterns, check_pattern, read, written
+
+if TYPE_CHECKING:   # it is above this
+    from worq.queue.base import TaskQueue
+
+__all__ = ['pause', 'paused_by', 'pauses', 'resume', 'said']
+
+TRIES = 20     # times that somebody else may be quicker
+WHO = 100      # characters that are kept of a name
+
+
+def pauses(queue: TaskQueue) -> list[Pause]:
+    """What is paused, the oldest first."""
+    return read(_register(queue))
+
+
+def pause(queue: TaskQueue, names: str | Sequence[str], who: str) -> list[str]:
+    """Pause; which of them have not been so before."""
+    asked = _patterns(names)
+    now = time.time()
+
+    def change(before: list[Pause]) -> list[Pause]:
+        known = {one.pattern for one in before}
+        return before + [Pause(name, line(who)[:WHO], now) for name in asked if name not in known]
+    before, after = _change(queue, change)
+    return [one.pattern for one in after if one not in before]
+
+
+def resume(queue: TaskQueue, names: str | Sequence[str]) -> list[str]:
+    """Resume; which of them were paused until now."""
+    asked = _patterns(names)
+    before, after = _change(queue, lambda before: [
+        one for one in before if one.pattern not in asked])
+    return [one.pattern for one in before if one not in after]
+
+
+def paused_by(found: Sequence[Pause], name: str) -> Pause | None:
+    """The pause that holds tasks of a name, the oldest if there are several."""
+    return next((one for one in found
+                 if Patterns(written([one])).held(name.encode('utf-8', 'replace'))), None)
+
+
+def said(one: Pause) -> str:
+    """What is paused, and by whom."""
+    what = 'the queue' if one.pattern == ALL else line(one.pattern)
+    return f'{what} by {line(one.who)}' if one.who else what
+
+
+def _patterns(names: str | Sequence[str]) -> list[str]:
+    every = [names] if isinstance(names, str) else names
+    return [check_pattern(name) for name in dict.fromkeys(every)]
+
+
+def _register(queue: TaskQueue) -> bytes:
+    return dict(queue.notes(const.PAUSES, limit=1)).get(const.PAUSES, b'')
+
+
+def _change(queue: TaskQueue, change: Callable[[list[Pause]], list[Pause]],
+            ) -> tuple[list[Pause], list[Pause]]:
+    """What was paused before, and what is so now; others may change it meanwhile.
+
+    :raises ValueError: if there would be more than the register holds.
+    """
+    held = _register(queue)
+    for _ in range(TRIES):
+        before = read(held)
+        after = change(before)
+        value = written(after)
+        if len(value) > const.NOTE:
+            raise ValueError(f'{len(after)} names of tasks are too many to be paused; '
+                             "pause a prefix, as 'mail.*'")
+        found = queue.note(const.PAUSES, value, held)
+        if found == value:
+            return before, after
+        held = found
+    raise RuntimeError('others pause and resume things all the time')
