@@ -58,7 +58,7 @@ class PausingContract(BrokerCase):
             self.assertIn('is enqueued, but it is paused: mail.* by ann\\n, 5 min ago. It waits '
                           'until that is resumed.', waits.explain())
             for one in later, after:
-                self.assertIn('Then it will have to wait, for it is paused: mail.* by ann\\n, 5 min',
+                self.assertIn('Then it will have to wait, for it is paused: mail.* by ann\\n, 5',
                               one.explain())
             self.assertNotIn('paused', other.explain())
         self.mine.pause()

@@ -14,7 +14,7 @@ class Pauses(CommandCase):
                                'ready, paused or not; 0 are being processed, and go on\n')
         self.assertEqual(broker.backend.take('p', 1), [])
         self.assertEqual(self.worq('pause', 'other').status, 1)
-        self.assertRegex(self.ok('info'), r'\n  paused      shop\.\* by .*@.*, [\d.]+ s ago\n  paused')
+        self.assertRegex(self.ok('info'), r'\n  paused      shop\.\* by .*@.* s ago\n  paused')
         found, = self.worq('info', '--json').objects
         self.assertEqual([one['names'] for one in found['paused']], ['shop.*', 'other'])
         done = self.worq('resume', 'shop.*')
