@@ -516,6 +516,5 @@ class Keepers(Contract):
 
 class QueueContract(Put, Cancel, Purge, Readers, Inspect, Contents, Scan, Take, Leases, Moments,
                     Settle, Memo, Delegate, Lanes, Names, Pauses, Seals, Expires, Edges, Keepers,
-                    Settle, Memo, Delegate, Lanes, Names, Pauses, Seals, Expires, Edges, Keepers,
                     LetGo, Upstream, Counting, Registers, Failed):
     """The whole contract of a task queue."""
