@@ -98,6 +98,18 @@ class Acts(BrowserCase):
         self.sees('5 tasks cancelled', '#said')
         eq_(len(self.broker), 0)
 
+    def test_pause(self):
+        """The queue is paused and resumed; both tell everybody who looks."""
+        page = self.open()
+        page.click('text=Pause the queue …')
+        self.confirm('Pause')
+        self.sees('Paused: the whole queue', '.notice')
+        self.sees('by ann', '.notice')
+        page.click('text=Resume …')
+        self.confirm('Resume')
+        page.wait_for_selector('.notice', state='detached')
+        eq_([act.what for act in self.broker.acts()], ['resume', 'pause'])
+
     def test_reader(self):
         """Who may only look is shown nothing to press, and could do nothing with it."""
         self.expected = '403', '404'   # there is no icon for what is no page

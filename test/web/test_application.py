@@ -187,6 +187,17 @@ class Acts(PageCase):
         eq_(self.act('purge', seen=11)['done'], 12)
         eq_(self.ask('log')[0]['what'], 'purge')
 
+    def test_pause(self):
+        """Tasks of some names, or all, are paused and resumed; who did it is noted."""
+        eq_(self.act('pause', name='mail.*', seen=0), {'done': 1})
+        eq_(self.act('pause', name='mail.*', seen=0), {'done': 0})
+        eq_(self.act('pause', seen=0), {'done': 1})
+        eq_([one['names'] for one in self.ask('overview')['paused']], ['mail.*', '*'])
+        eq_(self.act('resume', name='*', seen=0), {'done': 1})
+        eq_(self.act('resume', name='mail.*', seen=0), {'done': 1})
+        eq_([act['what'] for act in self.ask('log')], ['resume', 'resume', 'pause', 'pause'])
+        self.act('pause', 400, name='*.x', seen=0)
+
     def test_only_from_the_page(self):
         """An act needs a header that no form can send, and has to come from this origin."""
         task = self.q.mail.send()

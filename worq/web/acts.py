@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 
 from worq.printable import unescaped
 from worq.view import View
+from worq.view.lately import patterns
 from worq.web.reads import MOST, chosen
 
 __all__ = ['ACTS', 'Changed', 'act']
 
+ALL = '*'    # the whole queue, as a pause has it
 TENTH = 10   # more than a tenth more, or less, than somebody saw is something else
 
 
@@ -67,7 +69,19 @@ def purge(view: View, order: Order) -> dict[str, Any]:
     return {'done': view.broker.discard_pending_tasks(by=order.by)}
 
 
-ACTS: dict[str, Callable[[View, Order], dict[str, Any]]] = {'cancel': cancel, 'purge': purge}
+def pause(view: View, order: Order) -> dict[str, Any]:
+    """Have no pool take tasks of some names; without a name: any. No task is lost, so nobody
+    needs to have seen how many there are."""
+    return {'done': len(view.broker.pause(patterns(order.name) or ALL, by=order.by))}
+
+
+def resume(view: View, order: Order) -> dict[str, Any]:
+    """End a pause."""
+    return {'done': len(view.broker.resume(patterns(order.name) or ALL, by=order.by))}
+
+
+ACTS: dict[str, Callable[[View, Order], dict[str, Any]]] = {
+    'cancel': cancel, 'purge': purge, 'pause': pause, 'resume': resume}
 
 
 def same(count: int, seen: int) -> None:

@@ -1,7 +1,8 @@
 // The queue in numbers, what there was lately, and by which names.
 import { h } from '../dom.js';
 import * as charts from '../charts.js';
-import { number, percent, plural, span } from '../words.js';
+import { ask } from '../dialog.js';
+import { number, percent, plural, span, time } from '../words.js';
 import { empty, taskLink } from './parts.js';
 
 const HOURS = [1, 3, 8];
@@ -19,10 +20,33 @@ export function render(page) {
   if (!said?.value) return empty(said);
   return [
     h('h1', { class: 'hidden' }, 'Overview'),
+    paused(page, said.value),
     tiles(page, said.value),
     lately(page),
     names(page),
   ];
+}
+
+// What is paused, by whom, and the button that ends it.
+function paused(page, found) {
+  const resume = (name) => () => ask('resume', 0, { queue: page.asked.queue, name }, () => [
+    `Resume ${what(name)}?`, 'Pools take what is ready again.', 'Resume'], () => 'It goes on.');
+  return found.paused.map(({ names: name, who, moment }) => h('p', { class: 'row notice', key: `p ${name}` },
+    h('strong', {}, `Paused: ${what(name)}`), who ? `by ${who}` : '', h('span', { class: 'dim' }, 'since ', time(moment)),
+    page.may('resume') ? h('button', { type: 'button', class: 'end', onclick: resume(name) }, 'Resume …') : null));
+}
+
+const what = (name) => (name === '*' ? 'the whole queue' : name);
+
+function pauseButton(page) {
+  const name = page.asked.name || '*';
+  const now = page.seen[page.topic('overview')].value.paused;
+  if (!page.may('pause') || now.some((one) => one.names === name)) return null;
+  const pause = () => ask('pause', 0, { queue: page.asked.queue, name }, () => [
+    `Pause ${what(name)}?`, 'What runs goes on. What is ready or comes waits, until somebody resumes it.', 'Pause'],
+  () => 'It is paused.');
+  return h('button', { type: 'button', class: 'end', onclick: pause },
+    name === '*' ? 'Pause the queue …' : `Pause ${name} …`);
 }
 
 function tiles(page, found) {
@@ -61,7 +85,8 @@ function lately(page) {
       h('span', { class: 'choice', role: 'group', 'aria-label': 'How far back' }, HOURS.map((count) => h('a', {
         href: page.link('', { hours: count, name }),
         'aria-current': count === hours(page) ? 'true' : null,
-      }, `${count} h`)))),
+      }, `${count} h`))),
+      pauseButton(page)),
     h('div', { class: 'charts' }, Object.entries(figures(page)).map(
       ([key, { title, told }]) => charts.figure(key, title, told))));
 }
