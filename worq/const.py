@@ -94,6 +94,9 @@ TRANSITIONS = [Transition(*line) for line in [
     (PROCESSING, 'cancel', COMPLETED),
     (COMPLETED, 'result_timeout over and no dependent left', FORGOTTEN),
     (COMPLETED, 'put with the same id', '(new)'),
+    (COMPLETED, 'a failure is revived, no open argument', ENQUEUED),
+    (COMPLETED, 'a failure is revived, some argument open', PENDING),
+    (COMPLETED, 'a failure is revived, what it returned is live again', PENDING),
 ]]
 
 # -- flags of a stored task -----------------------------------------------------
@@ -212,6 +215,7 @@ DEATHS = 8                  #: deliveries that were lost of which ``inspect`` te
 CAUSE = 300                 #: bytes of how one of them died
 CONTENTS = 10               #: ids in one ``message`` ...
 CONTENT = 1 << 20           #: ... and bytes of their bodies in all
+REVIVALS = 100              #: failures in one ``revive``
 ROWS = 200                  #: rows in one page of ``scan`` ...
 SCANNED = 1_000             #: ... and tasks that it looks at for them, about
 PATTERNS = 100              #: ... and names that it may ask for

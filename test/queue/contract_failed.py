@@ -1,10 +1,10 @@
 """The contract of a task queue as tests: what tasks that failed were put with."""
 from __future__ import annotations
 
-from test.queue.contract import Contract, HEADER, message, outcome
+from test.queue.contract import Contract, HEADER, held, message, outcome
 from worq import const
 from worq.queue import base
-from worq.queue.base import Argument, Content, Message, Outcome
+from worq.queue.base import Argument, Content, Message, Outcome, Revival
 
 LONG = bytes(10_000)
 
@@ -163,3 +163,197 @@ class Failed(Contract):
         self.q.purge()
         self.tick()
         self.assertEqual(self.those_kept(*'abc'), ['a'])
+
+
+class Revive(Failed):
+
+    def revive(self, *ids: str, downstream: bool = False) -> list[str]:
+        words = self.q.revive([Revival(id) for id in ids], downstream)
+        self.tick()
+        return words
+
+    def test_revive(self) -> None:
+        """A failure that is revived is run again in the same life, with the next token."""
+        for header, body in [(HEADER, b'short'), (HEADER, LONG), (b'long' * 100, b'')]:
+            for word in ['failure', 'expire']:
+                with self.subTest(header=len(header), body=len(body), word=word):
+                    a = message('a', header=header, body=body, priority=0, lease=4_000)
+                    self.put(a)
+                    before = self.take_one('a')
+                    self.settle(outcome(before, word))
+                    self.assertEqual(self.revive('a'), ['revived'])
+                    self.assertEqual(self.q.results(['a']), [None])
+                    self.assertEqual(self.q.revive([Revival('a')]), ['live'])
+                    self.assertEqual(self.settle(outcome(before)), ['stale'])
+                    after = self.take_one('a')
+                    self.assertEqual(after, before._replace(
+                        token=a.nonce.encode() + b'2', waited=after.waited))
+                    self.assertEqual(self.settle(outcome(before)), ['stale'])
+                    self.assertEqual([one.word for one in self.q.beat('p1', held(before))],
+                                     ['lost'])
+                    self.assertEqual(self.settle(outcome(after)), ['ok'])
+                    self.assertEqual(self.q.status(['a']), ['success'])
+                    self.assertEqual(self.q.scan('failed'), ([], ''))
+
+    def test_revive_counts_anew(self) -> None:
+        """Deliveries and attempts begin anew, and again after a second failure."""
+        self.put(message('a', max_deliveries=2))
+        for _ in range(2):
+            self.settle(outcome(self.take_one('a'), 'retry', b'memo'))
+            for number in [1, 2]:
+                delivery = self.take_one('a')
+                self.assertEqual((delivery.number, delivery.memo), (number, b'memo'))
+                self.settle(outcome(delivery, 'lost', b'died'))
+            self.assertEqual(self.q.status(['a']), ['expired'])
+            self.assertEqual(self.revive('a'), ['revived'])
+            self.assertEqual(self.q.inspect(['a'])[0].times.attempt, 1)
+            self.assertEqual(self.q.inspect(['a'])[0].memo, b'')
+        self.complete('a')
+
+    def test_revive_expires(self) -> None:
+        """It may wait as long as when it was put."""
+        self.put(message('a', expires=2_000))
+        for _ in range(2):
+            self.advance(2_000)
+            self.tick()
+            self.assertEqual(self.q.status(['a']), ['expired'])
+            self.assertEqual(self.q.revive([Revival('a')]), ['revived'])
+        self.advance(1_500)
+        self.tick(0)
+        self.complete('a')
+
+    def test_revive_refused(self) -> None:
+        """What has not failed, is live, unknown, another life or has ended since is left alone."""
+        self.put(message('a'), message('b'), message('c'))
+        self.complete('a')
+        self.complete('b', word='failure')
+        ended = self.q.inspect(['b'])[0].times.ended
+        other = message('x').nonce
+        self.assertEqual(self.q.revive([
+            Revival('a'), Revival('none'), Revival('c'), Revival('b', other),
+            Revival('b', '', ended + 1)]), ['gone', 'gone', 'live', 'gone', 'gone'])
+        self.assertEqual(self.q.status(['b']), ['failed'])
+        self.assertEqual(self.q.revive([Revival('b', '', ended)]), ['revived'])
+        self.assertEqual(self.q.revive([]), [])
+
+    def test_revive_not_kept(self) -> None:
+        """What is not kept any more cannot be revived."""
+        self.bounds(1)
+        self.failing(message('a'), message('b'))
+        self.assertEqual(self.revive('a', 'b'), ['gone', 'revived'])
+
+    def test_revive_with_arguments(self) -> None:
+        """It gets its arguments again, and pins them; one that is gone is told."""
+        self.put(message('a', flags=base.NEEDED), message('b', Argument('a', '', b'seal')))
+        self.complete('a', b'1')
+        for _ in range(2):
+            delivery = self.take_one('b')
+            self.assertEqual([base.unpack(raw).data for _, raw in delivery.arguments], [b'1'])
+            self.settle(outcome(delivery, 'failure'))
+            self.tick(3 * const.TICK)
+            self.assertEqual(self.revive('b'), ['revived'])
+            self.assertEqual(self.q.forget(['a']), ['pinned'])
+        self.complete('b', word='failure')
+        self.assertEqual(self.q.forget(['a']), ['forgotten'])
+        self.assertEqual(self.revive('b'), ['arguments'])
+        self.put(message('a'))
+        self.assertEqual(self.revive('b'), ['arguments'])
+
+    def test_revive_pinned(self) -> None:
+        """A failure that something live has as argument is not taken away from it."""
+        self.put(message('a'), message('b', 'a', flags=base.PASS))
+        self.complete('a', word='failure')
+        self.assertEqual(self.revive('a'), ['pinned'])
+        self.complete('b')
+        self.assertEqual(self.revive('a'), ['revived'])
+
+    def test_revive_with_failed_argument(self) -> None:
+        """It waits for an argument that is live again; one that is still failed prevents it."""
+        self.put(message('a'), message('b', Argument('a', '', b'seal')))
+        self.complete('a', word='failure')
+        self.tick()
+        self.assertEqual(self.revive('b'), ['failed'])
+        self.assertEqual(self.revive('a', 'b'), ['revived', 'revived'])
+        self.assertEqual(self.q.status(['a', 'b']), ['enqueued', 'pending'])
+        self.complete('a', word='failure')
+        self.tick()
+        self.assertEqual(self.q.status(['b']), ['failed'])
+        self.assertEqual(base.path(self.q.results(['b'])[0] or b'')[0].seal, b'seal')
+        self.assertEqual(self.revive('a', 'b'), ['revived', 'revived'])
+        self.complete('a')
+        self.complete('b')
+
+    def test_revive_with_another_message(self) -> None:
+        """It may be given another header and body, as for a longer time limit."""
+        for header, body in [(b'other', b'1'), (b'other' * 30, LONG), (b'o', LONG), (HEADER, b'')]:
+            self.failing(message('a', body=LONG))
+            self.assertEqual(self.q.revive([Revival('a', '', 0, header, body)]), ['revived'])
+            delivery = self.take_one('a')
+            self.assertEqual((delivery.header, delivery.body), (header, body))
+            self.settle(outcome(delivery))
+        with self.assertRaises(ValueError):
+            self.q.revive([Revival('a', '', 0, b'', b'body')])
+        with self.assertRaises(ValueError):
+            self.q.revive([Revival('a')] * (const.REVIVALS + 1))
+
+    def test_revive_downstream(self) -> None:
+        """All that failed because of it is pending again, and nothing else."""
+        self.put(message('a'), message('x'), message('b', 'a'), message('c', 'b', 'a'),
+                 message('d', 'x', 'c'), message('e', 'x'))
+        for id in 'ax':
+            self.complete(id, word='failure')
+        self.put(message('f', 'c'))
+        self.tick()
+        self.assertEqual([self.origin_of(id) for id in 'bcdef'], ['a', 'a', 'a', 'x', 'a'])
+        self.assertEqual(self.revive('a', downstream=True), ['revived'])
+        self.assertEqual(self.q.status([*'abcdef']), [
+            'enqueued', 'pending', 'pending', 'failed', 'failed', 'pending'])
+        self.complete('a')
+        self.assertEqual(self.revive('x', 'd', downstream=True), ['revived', 'revived'])
+        for _ in range(4):
+            self.settle(*map(outcome, self.take(9)))
+            self.tick()
+        self.assertEqual(self.q.status([*'abcdef']), ['success'] * 6)
+
+    def test_revive_downstream_in_any_order(self) -> None:
+        """What failed before one of its own arguments is revived behind that."""
+        self.put(message('a'))
+        self.put(*(message(f'{i}', *('a', f'{i + 1}')[:1 + (i < 9)]) for i in range(9, -1, -1)))
+        dependents = [f'{i}' for i in range(10)]
+        self.complete('a', word='failure')
+        self.tick()
+        for _ in range(2):
+            self.assertEqual(self.revive('a', downstream=True), ['revived'])
+            self.assertEqual(self.q.status(dependents), ['pending'] * 10)
+            self.complete('a', word='failure')
+            self.tick()
+            self.assertEqual(self.q.status(dependents), ['failed'] * 10)
+
+    def test_revive_downstream_after_a_tail_call(self) -> None:
+        """What waited for a task that it had returned waits for it again; alone it runs anew."""
+        self.put(message('a'), message('b'), message('c', 'a'))
+        taken = {one.id: one for one in self.take(2)}
+        self.settle(Outcome('a', taken['a'].token, 'delegate', b'seal', target=Argument('b', '')))
+        self.settle(outcome(taken['b'], 'failure'))
+        self.tick()
+        self.assertEqual(self.revive('b', downstream=True), ['revived'])
+        self.assertEqual(self.q.status([*'abc']), ['enqueued' if id == 'b' else 'pending'
+                                                   for id in 'abc'])
+        self.assertEqual(self.q.inspect(['a'])[0].target, 'b')
+        self.complete('b', word='failure')
+        self.tick()
+        self.assertEqual(self.origin_of('c'), 'b')
+        self.assertEqual(base.path(self.q.results(['a'])[0] or b'')[0].seal, b'seal')
+        self.assertEqual(self.revive('a'), ['revived'])
+        self.complete('a')
+        self.assertEqual(self.revive('c'), ['revived'])
+        self.complete('c')
+
+    def test_revive_is_watched(self) -> None:
+        """Who watches it afterwards hears how it ends then."""
+        self.failing(message('a'))
+        self.revive('a')
+        self.assertEqual(self.q.watch('c', ['a']), [])
+        self.complete('a')
+        (id, raw), = self.q.wait('c', 0)
+        self.assertEqual((id, base.unpack(raw or b'').kind), ('a', base.VALUE))

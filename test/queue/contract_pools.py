@@ -7,7 +7,7 @@ import time
 
 from test.queue.contract import Contract, Put, held, message, outcome
 from test.queue.contract_expires import Expires
-from test.queue.contract_failed import Failed
+from test.queue.contract_failed import Revive
 from test.queue.contract_gates import Edges
 from test.queue.contract_inspect import Contents, Inspect, Memo
 from test.queue.contract_lanes import Lanes, Names
@@ -516,5 +516,5 @@ class Keepers(Contract):
 
 class QueueContract(Put, Cancel, Purge, Readers, Inspect, Contents, Scan, Take, Leases, Moments,
                     Settle, Memo, Delegate, Lanes, Names, Pauses, Seals, Expires, Edges, Keepers,
-                    LetGo, Upstream, Counting, Registers, Failed):
+                    LetGo, Upstream, Counting, Registers, Revive):
     """The whole contract of a task queue."""

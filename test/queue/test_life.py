@@ -12,7 +12,7 @@ from test.queue.redis.test_queue import RedisQueueTest
 from test.queue.sqlite.test_queue import SqliteQueueTest
 from worq import const
 from worq.const import COMPLETED, ENQUEUED, NEW, PENDING, PROCESSING, SCHEDULED
-from worq.queue.base import Argument, Delivery, Held, Message
+from worq.queue.base import Argument, Delivery, Held, Message, Revival
 
 WORDS = ['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'unknown', 'lost', 'expire']
 WALKERS: dict[tuple[str, str], Callable[[Any], None]] = {}
@@ -101,6 +101,7 @@ class Life(Contract):
             (named('cancel', lambda: q.q.cancel(['x'])), live),
             (named('purge', lambda: (q.q.purge(), q.drain())), live - {PROCESSING}),
             (named('forget', lambda: q.q.forget(['x'])), {COMPLETED}),
+            (named('revive', lambda: q.q.revive([Revival('x')], True)), set()),
             (named('reconcile', lambda: q.q.reconcile('p1', [])), {PROCESSING}),
             (named('reconcile, known', lambda: q.q.reconcile('p1', [held()[0][1]])), set()),
             (named('abandon', lambda: q.q.abandon('p1', 'x')), {PROCESSING}),
@@ -305,6 +306,31 @@ def _(q: Life) -> None:
 @walks(COMPLETED, 'put with the same id')
 def _(q: Life) -> None:
     q.put(message('x'))
+
+
+@walks(COMPLETED, 'a failure is revived, no open argument')
+def _(q: Life) -> None:
+    q.put(message('x'))
+    q.complete('x', word='failure')
+    q.q.revive([Revival('x')])
+
+
+@walks(COMPLETED, 'a failure is revived, some argument open')
+def _(q: Life) -> None:
+    q.put(message('b'), message('x', 'b'))
+    q.complete('b', word='failure')
+    q.tick()
+    q.q.revive([Revival('b'), Revival('x')])
+
+
+@walks(COMPLETED, 'a failure is revived, what it returned is live again')
+def _(q: Life) -> None:
+    q.put(message('x'), message('b'))
+    x, b = q.take(2)
+    q.settle(outcome(x, 'delegate', target=Argument('b', '')))
+    q.settle(outcome(b, 'failure'))
+    q.tick()
+    q.q.revive([Revival('b'), Revival('x')])
 
 
 class MemoryLifeTest(Life, unittest.TestCase):

@@ -120,22 +120,22 @@ from worq.queue.counting import Counting
 from worq.queue.reading import Reading
 from worq.queue.records import (
     CANCELLED, EXPIRED, FAILURE, KINDS, VALUE, Argument, Bell, Content, Death, Delivery, Held, Hop,
-    Inspection, Late, Lost, Message, Minute, Node, Note, Outcome, Recent, Record, Refusal, Row,
-    Times, Totals, Turn, path, unpack,
+    Inspection, Late, Lost, Message, Minute, Node, Note, Outcome, Recent, Record, Refusal,
+    Revival, Row, Times, Totals, Turn, path, unpack,
 )
 from worq.queue.registers import Registers
+from worq.queue.reviving import Reviving
 from worq.trust import without_password
 
 __all__ = [
     'TaskQueue', 'Message', 'Argument', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Late', 'Lost',
     'Turn', 'Inspection', 'Times', 'Bell', 'Hop', 'Record', 'Row', 'Node', 'Content', 'Death',
-    'Recent', 'Minute', 'Totals', 'unpack', 'path', 'Note',
-    'VALUE', 'FAILURE', 'EXPIRED', 'CANCELLED', 'KINDS', 'IGNORE_RESULT', 'PASS', 'GATE',
-    'NEEDED', 'LENT',
+    'Recent', 'Minute', 'Totals', 'Revival', 'unpack', 'path', 'Note', 'NEEDED',
+    'VALUE', 'FAILURE', 'EXPIRED', 'CANCELLED', 'KINDS', 'IGNORE_RESULT', 'PASS', 'GATE', 'LENT',
 ]
 
 
-class TaskQueue(Reading, Counting, Registers):
+class TaskQueue(Reading, Reviving, Counting, Registers):
     """Queue and result store in one. Every method may be called from any thread.
 
     :param url: where the backend is.

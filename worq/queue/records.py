@@ -9,7 +9,8 @@ from worq import const
 __all__ = [
     'Argument', 'Message', 'Refusal', 'Delivery', 'Outcome', 'Held', 'Lost', 'Turn', 'Inspection',
     'Times', 'Hop', 'Record', 'Row', 'Node', 'Content', 'Death', 'Bell', 'Late', 'Recent', 'Minute',
-    'Totals', 'unpack', 'path', 'VALUE', 'FAILURE', 'EXPIRED', 'CANCELLED', 'KINDS', 'Note',
+    'Totals', 'Revival', 'unpack', 'path', 'VALUE', 'FAILURE', 'EXPIRED', 'CANCELLED', 'KINDS',
+    'Note',
 ]
 
 # kinds of an outcome on record
@@ -54,6 +55,16 @@ class Note(NamedTuple):
     name: str
     value: bytes         #: that it is to hold
     if_was: bytes        #: that it must hold before; b'': nothing
+
+
+class Revival(NamedTuple):
+    """A failure that is to be run again, see ``revive``."""
+
+    id: str
+    nonce: str = ''      #: the life that is meant; empty: whichever there is
+    ended: int = 0       #: when it ended, in ms, as its `Times` or a `Row` tell; 0: whenever
+    header: bytes = b''  #: with which it is run now; empty: that which it had, and its body
+    body: bytes = b''
 
 
 class Refusal(NamedTuple):

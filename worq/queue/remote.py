@@ -17,7 +17,7 @@ from worq.printable import logger
 from worq.queue import base
 from worq.queue.base import (
     Argument, Content, Death, Held, Inspection, Lost, Message, Minute, Node, Note, Outcome, Refusal,
-    Row, Times, Totals,
+    Revival, Row, Times, Totals,
 )
 from worq.queue.validation import check_scan, check_wait
 
@@ -139,13 +139,15 @@ outcome = record(Outcome, text, data, text, data, number, nothing, number, numbe
                  number)
 held = record(Held, text, data, data)
 note = record(Note, text, data, data)
+revival = record(Revival, text, nonce, number, data, data)
 
 #: What a child may ask, and of what its arguments are made. All else is for pools.
 VERBS: dict[str, list[Reader]] = {
     'put': [many(message), text, text, perhaps(note)],
     'note': [text, data, perhaps(data)], 'notes': [text, text, number],
     'edges': [text, text, nonce, number, many(argument)],
-    'cancel': [ids, perhaps(text)], 'purge': [], 'status': [ids],
+    'cancel': [ids, perhaps(text)], 'purge': [], 'revive': [many(revival), boolean],
+    'status': [ids],
     'inspect': [ids, whole], 'message': [ids], 'results': [ids],
     'scan': [text, many(text), boolean, text, number],
     'watch': [text, ids], 'wait': [text], 'forget': [ids],
@@ -240,6 +242,10 @@ class TaskQueue(base.TaskQueue):
 
     def cancel(self, ids: Sequence[str], client: str | None = None) -> list[str]:
         words: list[str] = self._ask('cancel', list(ids), client)
+        return words
+
+    def revive(self, failures: Sequence[Revival], downstream: bool = False) -> list[str]:
+        words: list[str] = self._ask('revive', list(failures), downstream)
         return words
 
     def purge(self) -> int:

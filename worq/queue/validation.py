@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from worq import const
 
 if TYPE_CHECKING:
-    from worq.queue.base import Argument, Held, Message, Note, Outcome, Recent
+    from worq.queue.base import Argument, Held, Message, Note, Outcome, Recent, Revival
 
 __all__ = ['check_messages', 'check_edges', 'check_outcomes', 'check_held', 'check_limit',
            'check_wait', 'check_scan', 'check_family', 'check_contents', 'check_minutes',
-           'check_tally', 'check_note', 'check_page']
+           'check_tally', 'check_note', 'check_page', 'check_revivals']
 
 WORDS = frozenset(['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'unknown', 'lost',
                    'expire'])
@@ -190,6 +190,15 @@ def check_family(up: int, down: int, limit: int) -> None:
         raise ValueError(f'{up!r} levels upwards and {down!r} downwards; they are numbers from 0')
     if type(limit) is not int or not 1 <= limit <= const.NODES:
         raise ValueError(f'{limit!r} nodes; 1 to {const.NODES}')
+
+
+def check_revivals(failures: Sequence[Revival]) -> None:
+    """ValueError for what no failure can be run again with."""
+    if len(failures) > const.REVIVALS:
+        raise ValueError(f'{len(failures)} failures at a time; at most {const.REVIVALS}')
+    for one in failures:
+        if one.body and not one.header:
+            raise ValueError(f'{one.id!r}: a body without a header')
 
 
 def check_contents(ids: Sequence[str]) -> None:

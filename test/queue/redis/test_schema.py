@@ -81,6 +81,7 @@ class Other(Case):
             'begin_put': lambda: q.begin_put([message('new')])(),
             'edges': lambda: q.edges('gate', 'waits', 'n' * 12, 0, [base.Argument('done', '')]),
             'cancel': lambda: q.cancel(['plain']), 'purge': q.purge,
+            'revive': lambda: q.revive([base.Revival('done')]),
             'status': lambda: q.status(['plain']), 'inspect': lambda: q.inspect(['plain']),
             'message': lambda: q.message(['plain']), 'scan': lambda: q.scan('enqueued'),
             'verify': lambda: q.verify(['plain']), 'results': lambda: q.results(['done']),

@@ -18,27 +18,52 @@ BOUNDS = re.compile(rb'(\d{1,9}) (\d{1,15})')
 
 
 class Failures:
-    """The last failures of a queue by their numbers, and the bytes of each. Over rows it is another
-    class."""
+    """The last failures of a queue by their numbers, and the bytes of each.
+
+    Over rows it is another class.
+    """
 
     def __init__(self) -> None:
         self._line: deque[tuple[int, Life]] = deque()
+        # What failed because of another, by the number of that one; and those to be run again.
+        self._followers: dict[int, deque[Life]] = {}
+        self._waiting: deque[deque[Life]] = deque()
         self.number = 0     # of the last one
         self.bytes = 0      # of all
 
     def __len__(self) -> int:
         return len(self._line)
 
-    def add(self, life: Life, size: int) -> None:
-        """One more."""
+    def add(self, life: Life, size: int, origin: int) -> None:
+        """One more, because of another, or 0."""
+        if origin:
+            self._followers.setdefault(origin, deque()).append(life)
         self.number += 1
         self.bytes += size
         self._line.append((size, life))
 
     def pop(self) -> Life | None:
         """The oldest; None if it is forgotten."""
+        self._followers.pop(self.number - len(self) + 1, None)
         size, life = self._line.popleft()
         self.bytes -= size
+        return life
+
+    def begin(self, number: int) -> None:
+        """All that failed because of this one is to be run again."""
+        if number in self._followers:
+            self._waiting.append(self._followers.pop(number))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is anything left to be run again."""
+        return bool(self._waiting)
+
+    def next(self) -> Life | None:
+        """The next of these, in the order in which they failed; None if it is forgotten."""
+        life = self._waiting[0].popleft()
+        if not self._waiting[0]:
+            self._waiting.popleft()
         return life
 
 
@@ -56,6 +81,13 @@ class Failing:
     def weight(self, life: Life) -> int:
         """The bytes of its body. Rows need not read it for that."""
         return len(life.body)
+
+    def renew(self, life: Life, header: bytes, body: bytes) -> None:
+        """Have it put now, with another message if there is a header. Rows write neither the header
+        nor that moment anew otherwise."""
+        life.put = self.now
+        if header:
+            life.header, life.body = header, body
 
     def kept(self, life: Life) -> Kept | None:
         """What is kept of it, if it has failed."""
@@ -79,13 +111,13 @@ class Failing:
         room -= size
         if not most or room < 0:
             return False
-        spared = failed.number + 1
+        spared, by = failed.number + 1, 0
         if hops:
             origin = self.lives.get(hops[-1].id)
             kept = self.kept(origin) if origin and origin.nonce == hops[-1].nonce else None
             if kept is None:
                 return False
-            spared = kept.number
+            spared = by = kept.number
         steps = const.TICK_LIMIT   # after bounds were narrowed, the next failures go on
         while (len(failed) >= most or failed.bytes > room) and steps:
             number = failed.number - len(failed) + 1
@@ -95,10 +127,10 @@ class Failing:
             oldest = failed.pop()
             if oldest is not None and self._number(oldest) == number:
                 self.release(oldest)
-        failed.add(life, size)
+        failed.add(life, size, by)
         target = life.target
         self._trace(life, Kept(
-            failed.number, self.now + life.ttl, life.late and life.late - life.put, (),
+            failed.number, self.now + life.ttl, life.late and life.late - life.put, by, (),
             Argument(target.id, target.nonce, life.sealed(target)) if target else None))
         return True
 
@@ -108,6 +140,10 @@ class Failing:
 
     def _trace(self, life: Life, kept: Kept | None) -> None:
         self.traces[life] = self.traces.get(life, NOTHING)._replace(kept=kept)
+
+    def _revive_some(self) -> None:
+        """Go on to run failures again, see `worq.queue.machine.revival`."""
+        raise NotImplementedError
 
     def release(self, life: Life) -> None:
         """Keep nothing of it any more."""

@@ -110,6 +110,8 @@ class Graph(Failing):
     def end(self) -> None:
         if self._ended:
             self._follow_all()
+        if self.failed.waiting:
+            self._revive_some()
         if self._first:
             self._line_up()
 
@@ -118,13 +120,13 @@ class Graph(Failing):
         when it met them is left to others, lest its second answer differ from the first."""
         if self._first:
             self._line_up()
-        if self._ended:
+        if self._ended or self.failed.waiting:
             self.woken += 1
 
     @property
     def left_over(self) -> bool:
         """Whether there is work that the next verb will go on with."""
-        return bool(self._ended)
+        return bool(self._ended or self.failed.waiting)
 
     def find(self, id: str) -> Life | None:
         """A task as it is when it is met: one that is too late to begin ends now."""

@@ -11,19 +11,18 @@ from worq.queue.base import (
     Held, Lost, Message, Note, Outcome, Refusal,
 )
 from worq.queue.machine.graph import BY_PURGE, PURGED
-from worq.queue.machine.keeping import Keeping
 from worq.queue.machine.life import Life, needed_by, needs, reach
+from worq.queue.machine.revival import NONE, Reviving
 from worq.queue.records import now
 from worq.queue.registers import too_many
 
 __all__ = ['Store']
 
 LATER = 1_000   # ms until a refused task is offered again
-NONE = IGNORE_RESULT | GATE   # what has one of these flags is nobody's argument
 NO_LIVES: dict[str, Life] = {}
 
 
-class Store(Keeping):
+class Store(Reviving):
     """The tasks of one queue, its pools and its clock.
 
     :param tell: see `Graph`, and so for `budget`.
@@ -184,14 +183,6 @@ class Store(Keeping):
             self._late.add(life, len(self.lives))
         if not life.open:
             self._make_ready(life)
-
-    def _bind(self, life: Life, arguments: Iterable[Life]) -> None:
-        """Pin arguments, and wait for those that are open."""
-        for argument in arguments:
-            argument.lend()
-            if argument.state != COMPLETED:
-                argument.tells(life)
-                life.open += 1
 
     def hold(self, gate: Life) -> None:
         """A gate has been taken from the start, by a pool of its own name, and only once."""

@@ -16,6 +16,7 @@ class Kept(NamedTuple):
     number: int          #: which failure of the queue this was, from 1
     ends: int            #: ms, when it is kept no longer
     expires: int         #: see `Message.expires`
+    origin: int          #: the number of the failure that it came from; 0: it is its own
     arguments: tuple[Argument, ...] = ()   #: those that it has let go of
     target: Argument | None = None         #: what its tail call waited for
 
@@ -41,7 +42,7 @@ def dump(trace: Trace) -> str:
     deaths, kept = trace
     if kept is None:
         return json.dumps([deaths])
-    return json.dumps([deaths, [*kept[:3], [*map(_row, kept.arguments)],
+    return json.dumps([deaths, [*kept[:4], [*map(_row, kept.arguments)],
                                 kept.target and _row(kept.target)]])
 
 
@@ -55,8 +56,9 @@ def _row(one: Argument) -> list[str]:
     return [one.id, one.nonce, one.seal.decode('latin-1')]
 
 
-def _kept(number: int, ends: int, expires: int, arguments: Sequence[Any], target: Any) -> Kept:
-    return Kept(number, ends, expires, tuple(map(_argument, arguments)),
+def _kept(number: int, ends: int, expires: int, origin: int, arguments: Sequence[Any],
+          target: Any) -> Kept:
+    return Kept(number, ends, expires, origin, tuple(map(_argument, arguments)),
                 target and _argument(target))
 
 

@@ -20,11 +20,11 @@ from worq.lock import Lock, look_within
 from worq.queue import base
 from worq.queue.base import (
     Argument, Content, Delivery, Held, Inspection, Lost, Message, Minute, Note, Outcome, Recent,
-    Refusal, Row, Totals, Turn,
+    Refusal, Revival, Row, Totals, Turn,
 )
 from worq.queue.validation import (
     check_contents, check_edges, check_held, check_limit, check_messages, check_minutes, check_note,
-    check_outcomes, check_page, check_scan, check_tally, check_wait,
+    check_outcomes, check_page, check_revivals, check_scan, check_tally, check_wait,
 )
 from worq.queue.machine.book import enter, minutes
 from worq.queue.machine.recovery import redo
@@ -204,6 +204,14 @@ class TaskQueue(base.TaskQueue):
         n = self._store.purge()
         self._end()
         return n
+
+    @whole
+    def revive(self, failures: Sequence[Revival], downstream: bool = False) -> list[str]:
+        check_revivals(failures)
+        self._store.begin(self.clock())
+        words = [self._store.revive(one, downstream) for one in failures]
+        self._end()
+        return words
 
     # -- readers --------------------------------------------------------------
 

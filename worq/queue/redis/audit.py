@@ -20,17 +20,19 @@ Commands = Callable[[Sequence[Sequence[Any]]], list[Any]]
 
 READ = {   # how a key is read, by the first part of its name
     'm': 'HGETALL', 't': 'HGETALL', 'w': 'SMEMBERS', 'pool': 'HGETALL',
-    **dict.fromkeys(['q', 'a', 'u', 'd', 'rel', 'unpin', 'trash', 'loops'], 'LRANGE'),
+    **dict.fromkeys(['q', 'a', 'u', 'd', 'rel', 'unpin', 'trash', 'loops',
+                     'again'], 'LRANGE'),
     **dict.fromkeys(['sched', 'lease', 'wait', 'exp', 'ends', 'aside', 'lines'], 'ZRANGE'),
     **dict.fromkeys(['b', 'r'], 'STRLEN'), 's': 'HGETALL',
-    'failed': 'LLEN', 'fh': 'HLEN', 'fb': 'STRLEN', 'fa': 'LLEN', 'fs': 'HLEN',
+    'failed': 'LLEN', 'fh': 'HLEN', 'fb': 'STRLEN', 'fs': 'HLEN',
+    **dict.fromkeys(['fa', 'fd', 'fr'], 'LLEN'),
     **dict.fromkeys(['wake', 'bell', 'in', 'loop0', 'loop1'], 'LLEN'), 'names': 'HGETALL',
     **dict.fromkeys(['seen0', 'seen1', 'knows'], 'SCARD'),
     **dict.fromkeys(['pools', 'on', 'unknown', 'over'], 'ZCARD'),
     **dict.fromkeys(['tot', 'ended', 'min'], 'HLEN'), 'recent': 'LLEN', 'tally': 'STRLEN',
     'note': 'HKEYS', 'noted': 'ZRANGE',
 }
-WORK = ['rel', 'unpin', 'trash', 'loops']   # left over
+WORK = ['rel', 'unpin', 'trash', 'loops', 'again']   # left over
 SEARCH = {'loop0', 'loop1', 'seen0', 'seen1'}
 KEPT = {'m', 'q', 'sched', 'lease', 'wait', 'exp', 'wake', 'pools', 'ends', 'clock', 'mending', 'x',
         'aside', 'lines', 'names', 'unknown', 'tot', 'ended', 'recent', 'over', 'note',
@@ -39,8 +41,8 @@ LASTING = KEPT - {'q', 'x', 'aside', 'lines', 'over'}
 ENDLESS = KEPT - {'clock', 'mending', 'ends', 'recent', 'over'} | {
     'a', 'b', 'd', 's', 'u', 'w'}
 OWNED = {'a', 'b', 'd', 'r', 's', 'u', 'w',   # by a task, or with an end
-         'in', 'pool', 'on', 'bell', 'min', 'tally', 'fh', 'fb', 'fa', 'fs'}
-ENDING = {'in', 'pool', 'on', 'bell', 'min', 'tally', 'fh', 'fb', 'fa', 'fs'}
+         'in', 'pool', 'on', 'bell', 'min', 'tally', 'fh', 'fb', 'fa', 'fs', 'fd', 'fr'}
+ENDING = {'in', 'pool', 'on', 'bell', 'min', 'tally', 'fh', 'fb', 'fa', 'fs', 'fd', 'fr'}
 INDEX = {'s': 'sched', 'a': 'lease', 'p': 'wait'}
 NUMBERS = 'edfmlpiutvgacqzK'   # the fields of a task that are numbers
 LANE = re.compile(r'x:\d+:((q|aside):c?[012]|wait|sched)')

@@ -23,11 +23,12 @@ from worq.errors import QueueError, TooLarge, Unfinished
 from worq.ids import new_nonce
 from worq.printable import logger
 from worq.queue.base import (
-    Argument, Delivery, Held, Late, Lost, Message, Note, Outcome, Refusal, Turn,
+    Argument, Delivery, Held, Late, Lost, Message, Note, Outcome, Refusal, Revival, Turn,
 )
 from worq.queue.redis.counting import Counting
 from worq.queue.validation import (
-    check_edges, check_held, check_limit, check_messages, check_note, check_page, check_wait,
+    check_edges, check_held, check_limit, check_messages, check_note, check_page, check_revivals,
+    check_wait,
 )
 from worq.queue.redis.connect import Unreplicated, is_damage, sender
 from worq.queue.redis.encoding import (
@@ -170,6 +171,14 @@ class TaskQueue(Counting, Readers):
 
     def purge(self) -> int:
         return int(self._run('purge', durable=True))
+
+    def revive(self, failures: Sequence[Revival], downstream: bool = False) -> list[str]:
+        check_revivals(failures)
+        words: list[str] = []
+        while len(words) < len(failures):
+            flat = [part for one in failures[len(words):] for part in one]
+            words += map(text, self._run('revive', '1' if downstream else '', *flat, durable=True))
+        return words
 
     # -- readers ------------------------------------------------------------
 

@@ -26,14 +26,14 @@ class FailedRows(Failures):
     def __len__(self) -> int:
         return self.store.failed_n
 
-    def add(self, life: Life, size: int) -> None:
+    def add(self, life: Life, size: int, origin: int) -> None:
         assert isinstance(life, Row)
         store = self.store
         store.failed_last += 1
         store.failed_n += 1
         store.failed_bytes += size
-        store.db.execute('INSERT INTO worq_kept VALUES(?,?,?,?)',
-                         (store.q, store.failed_last, size, life.n))
+        store.db.execute('INSERT INTO worq_kept VALUES(?,?,?,?,?)',
+                         (store.q, store.failed_last, size, life.n, origin))
 
     def pop(self) -> Life | None:
         store = self.store
@@ -45,3 +45,28 @@ class FailedRows(Failures):
         store.failed_bytes -= size
         oldest: Row | None = store.by_number(n)
         return oldest
+
+    def begin(self, number: int) -> None:
+        self.store.db.execute('INSERT INTO worq_again VALUES(?,?,?)',
+                              (self.store.q, number, number))
+        self.store.again_n += 1
+
+    @property
+    def waiting(self) -> bool:
+        return self.store.again_n > 0
+
+    def next(self) -> Life | None:
+        store = self.store
+        number, after = store.db.execute(
+            'SELECT number, after FROM worq_again WHERE q=? LIMIT 1', (store.q,)).fetchone()
+        found = store.db.execute(
+            'SELECT number, n FROM worq_kept WHERE q=? AND origin=? AND origin>0 AND number>? '
+            'ORDER BY number LIMIT 1', (store.q, number, after)).fetchone()
+        if found is None:
+            store.again_n -= 1
+            store.db.execute('DELETE FROM worq_again WHERE q=? AND number=?', (store.q, number))
+            return None
+        store.db.execute('UPDATE worq_again SET after=? WHERE q=? AND number=?',
+                         (found[0], store.q, number))
+        follower: Row | None = store.by_number(found[1])
+        return follower

@@ -11,7 +11,8 @@ __all__ = ['KEPT', 'Numbers']
 WHOLE = {name.strip('_'): name for name in (
     'completed', 'scheduled', 'purged', '_soonest', '_clock_at', '_skew', '_calm', 'total',
     'leases', 'back', 'front', 'seq', 'last', 'left_over_n', 'lives_n', 'longs_n', 'generation',
-    'serial', 'aside_n', 'freed_n', 'failed_last', 'failed_n', 'failed_bytes')}
+    'serial', 'aside_n', 'freed_n', 'failed_last', 'failed_n', 'failed_bytes',
+    'again_n')}
 MORE = {name.strip('_'): name for name in (
     'counters', '_ticked', 'lags', 'ready', 'passed', 'soon', 'names', 'ends')}
 KEPT = WHOLE | MORE

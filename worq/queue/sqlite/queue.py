@@ -19,7 +19,7 @@ from worq.lock import look_within
 from worq.queue import base
 from worq.queue.base import (
     Argument, Content, Delivery, Held, Inspection, Lost, Message, Minute, Note, Outcome, Recent,
-    Refusal, Row, Totals, Turn,
+    Refusal, Revival, Row, Totals, Turn,
 )
 from worq.queue.machine.book import enter, minutes
 from worq.queue.machine.inspection import audit, contents, inspect, status
@@ -34,7 +34,7 @@ from worq.queue.sqlite.store import Rows, Writes
 from worq.queue.sqlite.waiting import Waiting
 from worq.queue.validation import (
     check_contents, check_edges, check_held, check_limit, check_messages, check_minutes, check_note,
-    check_outcomes, check_page, check_scan, check_tally, check_wait,
+    check_outcomes, check_page, check_revivals, check_scan, check_tally, check_wait,
 )
 from worq.shield import unbroken
 from worq.tally import with_ends
@@ -214,6 +214,11 @@ class TaskQueue(base.TaskQueue):
 
     def purge(self) -> int:
         return self._write(Rows.purge)
+
+    def revive(self, failures: Sequence[Revival], downstream: bool = False) -> list[str]:
+        check_revivals(failures)
+        return self._write(lambda store: [store.revive(one, downstream) for one in failures],
+                           [one.id for one in failures])
 
     # -- readers --------------------------------------------------------------
 

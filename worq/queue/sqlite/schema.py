@@ -110,7 +110,13 @@ CREATE TABLE worq_note(q INTEGER, name BLOB, value BLOB NOT NULL,
   PRIMARY KEY(q, name)) WITHOUT ROWID
 ;
 CREATE TABLE worq_kept(q INTEGER, number INTEGER, -- of a failure
-  size INTEGER NOT NULL, n INTEGER NOT NULL,
+  size INTEGER NOT NULL, n INTEGER NOT NULL, origin INTEGER NOT NULL, -- 0: it is its own
+  PRIMARY KEY(q, number)) WITHOUT ROWID
+;
+CREATE INDEX worq_followers ON worq_kept(q, origin, number) WHERE origin > 0
+;
+CREATE TABLE worq_again(q INTEGER, number INTEGER, -- all that failed because of this ...
+  after INTEGER NOT NULL, -- ... behind this number
   PRIMARY KEY(q, number)) WITHOUT ROWID
 ;
 CREATE TABLE worq_idle(address TEXT PRIMARY KEY, q INTEGER NOT NULL, client INTEGER NOT NULL,

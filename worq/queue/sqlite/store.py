@@ -69,6 +69,7 @@ class Rows(Store):
         self.serial = self.aside_n = self.freed_n = 0
         self.names = dump(self.sides)
         self.failed_last = self.failed_n = self.failed_bytes = 0   # see `FailedRows`
+        self.again_n = 0
         self.leases = 0
         self.back = self.front = 0      # the places that lanes have given
         self.seq = 0                    # edges ever
@@ -261,6 +262,13 @@ class Rows(Store):
     def weight(self, life: Life) -> int:
         assert isinstance(life, Row)
         return self.longs.size(life.body_) if type(life.body_) is int else len(life.body_)
+
+    def renew(self, life: Life, header: bytes, body: bytes) -> None:
+        assert isinstance(life, Row)
+        super().renew(life, header, body)
+        self.flush_new()
+        self.db.execute('UPDATE worq_task SET header=?, put=? WHERE n=?',
+                        (life.header, life.put, life.n))
 
     def argue(self, life: Life, more: Iterable[Life]) -> None:
         assert isinstance(life, Row)

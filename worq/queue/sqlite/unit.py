@@ -29,6 +29,7 @@ class Unit(Protocol):
     failed_last: int            #: failures that were kept, ever
     failed_n: int               #: ... of which so many have not been dropped since
     failed_bytes: int
+    again_n: int                #: failures whose followers are to be run again
     leases: int                 #: ... that are being processed
     purged: int
     back: int                   #: the places that lanes have given

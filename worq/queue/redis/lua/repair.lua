@@ -7,7 +7,7 @@ if #ARGV == 0 then
 end
 insist()
 local TYPES = {t = 'hash', pool = 'hash', on = 'zset', b = 'string', r = 'string', w = 'set', a = 'list',
-               s = 'hash', d = 'list', u = 'list', bell = 'list', fh = 'hash', fb = 'string', fa = 'list', fs = 'hash', min = 'hash', tally = 'string', ['in'] = 'list', x = '?'}
+               s = 'hash', d = 'list', u = 'list', bell = 'list', fh = 'hash', fb = 'string', fa = 'list', fs = 'hash', fd = 'list', fr = 'list', min = 'hash', tally = 'string', ['in'] = 'list', x = '?'}
 local FIELDS = 'hbcdmlpuvxgwakqjyzGSL'   -- that go when a task ends
 local NAMES = {sched = SCHEDULED, lease = PROCESSING, wait = PENDING}
 local NUMBERS = {'e', 'd', 'f', 'm', 'l', 'p', 'i', 'u', 't', 'v', 'g', 'a', 'c', 'q',

@@ -1,8 +1,9 @@
 -- What a task that failed was put with, kept so that a person may have it run again. Such failures have
 -- numbers, and a task keeps that of its own, K. `failed` lists their bytes, the oldest first; of each there is
 --   fh:N  fields of the task, see `read`, and: e  when all of this ends   z  for how long it may wait
---         X  the nonce of what its tail call waited for
+--         X  the nonce of what its tail call waited for   i  its id   O  which failure it came from
 --   fb:N  its message, if that is long   fa:N  arguments that it has let go of   fs:N  what signs them
+--   fd:N  the numbers of those that failed because of it
 local most, room, origins = nil, nil, {}
 
 local function positive(number)
@@ -12,7 +13,8 @@ end
 
 local function drop_failure(number)
   number = text(number)
-  drop(P .. 'fh:' .. number, P .. 'fb:' .. number, P .. 'fa:' .. number, P .. 'fs:' .. number)
+  drop(P .. 'fh:' .. number, P .. 'fb:' .. number, P .. 'fa:' .. number, P .. 'fs:' .. number,
+       P .. 'fd:' .. number)
 end
 
 -- The number of the failure that an outcome came from, if it came from another task.
@@ -63,9 +65,10 @@ local function preserve(id, T, record)
   local n = call('LLEN', P .. 'failed')
   local last, bytes = unpack(call('HMGET', KEYS[1], 'failures', 'fbytes'))
   last, bytes = math.max(positive(last), n), n > 0 and positive(bytes) or 0
-  local spared = last + 1
+  local spared, by = last + 1, nil
   if record:find('^%u', NONCE + 1) then
     spared = origin_of(record)
+    by = spared and text(spared)
     if not spared or spared <= last - n then
       return
     end
@@ -88,7 +91,7 @@ local function preserve(id, T, record)
   local ends, fields = text(now + (sensible(T.t) or RESULT_TTL)), {}
   local span = T.z and T.C and positive(T.z) - positive(T.C)
   local target = T.x and call('HGET', P .. 't:' .. T.x, 'n')
-  for name, value in pairs({n = T.n, e = ends, h = T.h, c = T.c, b = T.b, p = T.p, l = T.l, m = T.m, a = T.a,
+  for name, value in pairs({n = T.n, i = id, O = by, e = ends, h = T.h, c = T.c, b = T.b, p = T.p, l = T.l, m = T.m, a = T.a,
                             z = span and text(math.max(span, 1)), x = target and T.x, X = target,
                             S = target and T.S}) do
     if value then
@@ -97,6 +100,9 @@ local function preserve(id, T, record)
   end
   call('HSET', P .. 'fh:' .. T.K, unpack(fields))
   expire(ends, P .. 'fh:' .. T.K)
+  if by and call('RPUSH', P .. 'fd:' .. by, T.K) == 1 then
+    expire(call('HGET', P .. 'fh:' .. by, 'e'), P .. 'fd:' .. by)
+  end
   for kind, there in pairs({b = not T.b, s = T.a and call('EXISTS', P .. 's:' .. id) == 1}) do
     if there then
       call('RENAME', P .. kind .. ':' .. id, P .. 'f' .. kind .. ':' .. T.K)

@@ -133,13 +133,16 @@ local function work()
       unpin_some()
       cancel_some()
       seek()
+      if not todo[at] and call('EXISTS', P .. 'rel', P .. 'unpin') == 0 then
+        revive_some()
+      end
     end
   until budget <= 0 or budget == before
   if todo[at] then
     shelve(more and 'LPUSH' or 'RPUSH')
     call('HSET', KEYS[1], 'more', 1)
     meta[4] = '1'
-  elseif more and call('EXISTS', P .. 'rel', P .. 'unpin', P .. 'trash', P .. 'loops') == 0 then
+  elseif more and call('EXISTS', P .. 'rel', P .. 'unpin', P .. 'trash', P .. 'loops', P .. 'again') == 0 then
     call('HDEL', KEYS[1], 'more')
     meta[4] = false
   end

@@ -72,7 +72,8 @@ local function note_work()
     call('HSET', KEYS[1], 'names', '1')
     meta[7] = '1'
   end
-  if not meta[4] and call('EXISTS', P .. 'rel', P .. 'unpin', P .. 'trash', P .. 'loops') > 0 then
+  if not meta[4] and call('EXISTS', P .. 'rel', P .. 'unpin', P .. 'trash', P .. 'loops',
+                              P .. 'again') > 0 then
     call('HSET', KEYS[1], 'more', 1)
     meta[4] = '1'
   end

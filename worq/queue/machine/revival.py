@@ -1,0 +1,128 @@
+"""Failures that are run again: the same life, its next delivery."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from worq.const import COMPLETED, PENDING
+from worq.queue.base import GATE, IGNORE_RESULT, PASS, VALUE, Revival
+from worq.queue.machine.keeping import Keeping
+from worq.queue.machine.life import Life
+from worq.queue.machine.traces import NOTHING, Kept
+
+__all__ = ['Reviving', 'NONE']
+
+NONE = IGNORE_RESULT | GATE   # what has one of these flags is nobody's argument
+
+
+class Reviving(Keeping):
+    """The graph, and what failed in it."""
+
+    def revive(self, what: Revival, downstream: bool) -> str:
+        life = self.find(what.id)
+        if life is None or what.nonce not in ('', life.nonce):
+            return 'gone'
+        if life.state != COMPLETED:
+            return 'live'
+        kept = self.kept(life)
+        if kept is None or what.ended not in (0, life.over):
+            return 'gone'
+        word, _ = self._try_again(life, kept, what.header, what.body)
+        if word == 'revived' and downstream:
+            self.failed.begin(kept.number)
+        return word
+
+    def _try_again(self, life: Life, kept: Kept, header: bytes = b'',
+                   body: bytes = b'') -> tuple[str, list[Life]]:
+        """Run it again, if that is possible; its arguments that have failed, if they prevent it."""
+        if life.pins or life.dependents or life.arguments:
+            return 'pinned', []
+        arguments, failures = [], []
+        for id, nonce, seal in kept.arguments:
+            self.left -= 1
+            argument = self.find(id)
+            if argument is None or argument.nonce != nonce or argument.flags & NONE:
+                return 'arguments', []
+            if argument.kind not in (b'', VALUE) and not life.flags & PASS:
+                failures.append(argument)
+            life.seal(argument, seal)
+            arguments.append(argument)
+        if failures:
+            life.seals = None
+            return 'failed', failures
+        target = self.find(kept.target.id) if kept.target else None
+        if target is not None and kept.target is not None and (
+                target.nonce != kept.target.nonce or target.state == COMPLETED
+                or target.flags & NONE):
+            target = None
+        self._restore(life, kept, arguments, target, header, body)
+        return 'revived', []
+
+    def _restore(self, life: Life, kept: Kept, arguments: list[Life], target: Life | None,
+                 header: bytes, body: bytes) -> None:
+        """It is as if it were put now, and keeps but the number of its deliveries."""
+        self.delist(life)
+        self.renew(life, header, body)
+        self.argue(life, arguments)
+        # In one step, from which on it is live: see `redo`.
+        life.kind, life.data, life.hops, life.owner, life.state = b'', b'', (), None, PENDING
+        self.completed -= 1
+        self._trace(life, None)
+        life.expires = life.due = life.deliveries = life.tries = 0
+        life.over = life.ready = life.taken = 0
+        life.age = ''
+        life.late = kept.expires and self.now + kept.expires
+        self._move(life, PENDING)   # rows note of which purge it is not
+        if life.late:
+            self._late.add(life, len(self.lives))
+        if target is not None and kept.target is not None:
+            for argument in arguments:
+                argument.lend()
+            life.target = target
+            life.seal(target, kept.target.seal)
+            target.tells(life)
+            return
+        self._bind(life, arguments)
+        if not life.open:
+            self._make_ready(life)
+
+    def _bind(self, life: Life, arguments: Iterable[Life]) -> None:
+        """Pin arguments, and wait for those that are open."""
+        for argument in arguments:
+            argument.lend()
+            if argument.state != COMPLETED:
+                argument.tells(life)
+                life.open += 1
+
+    def _revive_some(self) -> None:
+        """Run again what failed because of what is run again, as far as the budget reaches.
+
+        What has ended is followed before: then nothing of it has yet to be let go.
+        """
+        failed = self.failed
+        while failed.waiting and not self._ended and (not self.budget or self.left > 0):
+            self.left -= 1
+            life = failed.next()
+            if life is not None:
+                self._revive_with_arguments(life)
+        if failed.waiting:
+            self.woken += 1   # somebody should go on
+
+    def _revive_with_arguments(self, life: Life) -> None:
+        """Run it again, and before it those of its arguments that failed because of the same."""
+        stack, tried = [life], set[Life]()
+        while stack:
+            life = stack[-1]
+            kept = self.kept(life) if life.state == COMPLETED else None
+            if kept is None:
+                stack.pop()
+                continue
+            _, failures = self._try_again(life, kept)
+            first = [one for one in failures if one not in tried
+                     and (cause := self.traces.get(one, NOTHING).kept) is not None
+                     and cause.origin == kept.origin]
+            if life not in tried and first:
+                tried.add(life)
+                stack += first[::-1]
+            else:
+                tried.add(life)
+                stack.pop()
