@@ -35,7 +35,7 @@ shapes = st.sampled_from([
     '{scheme}://{host}/service?sentinel_password=%&timeout=x', '%://{host}',
 ])
 schemes = st.sampled_from(['redis', 'rediss', 'reddis', 'unix', 'redis+sentinel', 'rediss+cluster',
-                           'http', 'Redis', 'memory', 'rédis', ''])
+                           'http', 'Redis', 'memory', 'sqlite', 'Sqlite', 'rédis', ''])
 hosts = st.sampled_from(['localhost', 'h', 'a..b', 'h:x', '::1', '[::1]', 'a,b', '', 'example.org'])
 forms = st.sampled_from([str, quote, lambda text: quote(text, ''), unquote,
                          lambda text: quote(quote(text, ''), '')])

@@ -76,6 +76,19 @@ class Case(test_details.Case):
 
 class Repair(Case):
 
+    def test_swollen(self) -> None:
+        """A task whose hash has thousands of fields ends when it is met, be its entry in a list or
+        purged, and how many are ready is right afterwards."""
+        for purges in 0, 1:
+            self.q.put([message('first'), message('second')])
+            self.client.hset(self.key('t:first'), mapping={f'x{n}': n for n in range(10_000)})
+            if purges:
+                eq_(self.q.purge(), 2)
+            eq_([one.id for one in self.q.take('p', 1)], ['second'] * (not purges))
+            eventually(lambda: self.q.take('p', 1) or self.q.audit(), [])
+            self.q.cancel(['second'])
+            eq_((self.q.stats()['enqueued'], self.q.audit()), (0, []))
+
     def test_sound(self) -> None:
         """A repair of what is sound changes nothing."""
         self.fill()

@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import os
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote
 
 from worq import const
+from worq.trust import split, without_password
 
 __all__ = ['SYNC', 'Address', 'parse']
 
@@ -30,10 +31,11 @@ def parse(url: str, sync: str | None = None, retry_for: float | None = None) -> 
     :param sync: see `SYNC`; by default that of the address, else ``second``.
     :param retry_for: by default that of the address, else 5 seconds.
     """
-    parts = urlsplit(url)
-    path = unquote(parts.path)
-    if parts.netloc or not path.startswith('/') or path in ('/', '//') or parts.fragment:
-        raise ValueError(f'not the address of a file: {url!r}; {FORM}')
+    parts = split(url)
+    path = unquote(parts.path) if parts else ''
+    if parts is None or parts.netloc or parts.fragment \
+            or not path.startswith('/') or path in ('/', '//'):
+        raise ValueError(f'not the address of a file: {without_password(url)!r}; {FORM}')
     if path == '/:memory:':
         raise ValueError('a queue in memory has the address memory://')
     if '\0' in path or path.endswith('/'):
@@ -41,12 +43,13 @@ def parse(url: str, sync: str | None = None, retry_for: float | None = None) -> 
     options: dict[str, Any] = dict(parse_qsl(parts.query, keep_blank_values=True))
     unknown = options.keys() - {'sync', 'retry_for'}
     if unknown:
-        raise ValueError(f'{url!r}: unknown option {min(unknown)!r}; there are sync and retry_for')
+        raise ValueError(f'{without_password(url)}: unknown option {min(unknown)!r}; '
+                         'there are sync and retry_for')
     if 'retry_for' in options:
         try:
             options['retry_for'] = float(options['retry_for'])
         except ValueError:
-            raise ValueError(f'{url!r}: retry_for is a number of seconds') from None
+            raise ValueError(f'{without_password(url)}: retry_for is a number of seconds') from None
     sync = options.get('sync', 'second') if sync is None else sync
     if sync not in SYNC:
         raise ValueError(f'invalid sync: {sync!r}; it is one of {", ".join(SYNC)}')

@@ -129,7 +129,7 @@ local function seat_live(id, T)
     call('HSET', P .. 't:' .. id, 'g', purges)
   end
   if not whole or T.s == PENDING and not awaited(id, T) and not rejoin(id, T) then
-    T.damaged = true
+    T.damaged = T.g or '0'
     return finish(id, T, verdict(id, T, 'x', DAMAGED))
   elseif T.s == ENQUEUED then
     local aside = T.L and T.L ~= '-'

@@ -51,7 +51,7 @@ local function read(id)
     end
     push('HDEL', P .. 't:' .. id, alien)
     flat = ours
-    flat[#flat + 1], flat[#flat + 2] = 'damaged', '1'
+    flat[#flat + 1], flat[#flat + 2] = 'damaged', call('HGET', P .. 't:' .. id, 'g') or '0'
     flat[#flat + 1], flat[#flat + 2] = 'g', '-1'   -- ends when it is met, see `meet`
   end
   -- Room for what most tasks have: a table that grows is made anew at 1, 2, 4 and 8.

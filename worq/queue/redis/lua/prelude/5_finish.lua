@@ -102,7 +102,8 @@ local function finish(id, T, record, owner, told)
     done[#done + 1] = id
   elseif INDEX[T.s] then
     call('ZREM', P .. INDEX[T.s], id)
-  elseif T.s == ENQUEUED and not purged(T) and not leave_line(id, T, named) then
+  elseif T.s == ENQUEUED and not purged(T.damaged and {s = T.s, g = T.damaged} or T)
+      and not leave_line(id, T, named) then
     count('dead')   -- its entry stays in a ready list, to be skipped
   end
   if T.z then
