@@ -228,6 +228,7 @@ FAMILY_EDGES = 1_000        #: ... and edges
 NOTES = 20_000              #: registers of a queue at most ...
 NOTE = 8 << 10              #: ... bytes that one holds
 NOTE_NAME = 200             #: ... bytes of its name
+SCHEDULE_NAME = 150         #: ... and of a schedule's, which is a part of that
 NOTES_PAGE = 100            #: ... and how many are told in one step
 PAUSES = 'pauses'           #: the register that says what is paused
 INBOX_TTL = 10 * MINUTE     #: seconds that an inbox outlives its last reader

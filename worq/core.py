@@ -29,6 +29,7 @@ from worq.queue.base import Argument, Delivery, Message, TaskQueue
 from worq.retry import Policy
 from worq.space import TaskSpace, definition, header_of
 from worq.task import Queue
+from worq.timing import Timing
 from worq.transaction import Transaction, joined
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Broker(Keeping, Unsendable):
         self.background = Background()
         self.tasks: dict[str, Callable[..., Any]] = {}
         self.defaults: dict[str, Policy] = {}    # what tasks were defined with
+        self.timings: dict[str, Timing] = {}     # when they are called by themselves
         self._called: set[str] = set()           # names of calls that have been looked at
         self.name = backend.name
         self.hand = f'hand:{new_nonce()}'
@@ -99,12 +101,10 @@ class Broker(Keeping, Unsendable):
     def expose(self, obj: Any = UNSET, replace: bool = False, **options: Any) -> Any:
         """Let the tasks of a TaskSpace, or one callable, be called through the queue.
 
-        A callable is known by its ``__name__``. Usable as a decorator, with and without
-        arguments.
+        A callable is known by its ``__name__``. Also a decorator, with and without arguments.
 
         :param replace: replace a task of the same name, in place of raising ValueError.
-        :param options: of one callable: `retries`, `backoff`, `retry_on` and `timeout`, as
-            in ``TaskSpace.task``.
+        :param options: of one callable, as in ``TaskSpace.task``.
         :returns: `obj`, unchanged.
         :raises ValueError: if a name is taken; for an option that makes no sense.
         :raises TypeError: for other options, which belong to calls.
@@ -127,7 +127,9 @@ class Broker(Keeping, Unsendable):
             raise ValueError(f'task {taken[0]!r} conflicts with existing task')
         for name in space.tasks:
             self.defaults.pop(name, None)
+            self.timings.pop(name, None)
         self.defaults.update(space.defaults)
+        self.timings.update(space.timings)
         self.tasks.update(space.tasks)
         return obj
 

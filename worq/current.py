@@ -1,6 +1,7 @@
 """The task that runs here, as its own code sees it: ``worq.current_task()``."""
 from __future__ import annotations
 
+from datetime import datetime
 from types import CoroutineType
 from typing import Any, Protocol, cast
 
@@ -10,6 +11,7 @@ from worq.errors import Cancelled, TaskTimeout
 from worq.printable import line
 from worq.progress import Progress
 from worq.queue.base import Delivery, Outcome
+from worq.schedules import call
 from worq.shield import Shield, running
 from worq.task import Queue
 
@@ -57,6 +59,18 @@ class CurrentTask(Unsendable):
     def queue(self) -> Queue:
         """The queue that it came from, to call other tasks: ``current_task().queue.other(1)``."""
         return self._broker.queue()
+
+    @property
+    def slot(self) -> datetime | None:
+        """The moment that this run of a schedule stands for, in its zone; None: it is no such run.
+        """
+        return call.slot_of(self._delivery.header)
+
+    @property
+    def missed(self) -> int:
+        """How many slots of its schedule had no run since the run before this one."""
+        told = call.told(self._delivery.header)
+        return 0 if told is None else told[2]
 
     @property
     def cancelled(self) -> bool:

@@ -11,6 +11,7 @@ from worq.pools import Pool, live
 from worq.queue.base import TaskQueue
 from worq.queue.pauses import ALL, Pause
 from worq.queue.validation import ID_BYTES
+from worq.schedules.table import Schedules
 from worq.upstream import cancel_upstream
 
 __all__ = ['Keeping', 'own_id']
@@ -94,6 +95,11 @@ class Keeping:
     def pauses(self) -> list[Pause]:
         """What is paused, by whom and since when, the oldest first."""
         return pauses(self.backend)
+
+    @property
+    def schedules(self) -> Schedules:
+        """What is called at regular times: set, get, list, pause, resume, run, forget."""
+        return Schedules(self)
 
     def acts(self, limit: int = KEPT) -> list[Act]:
         """What people did to the queue, the newest first, as far as they said who they are.

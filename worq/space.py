@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import builtins
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Callable, Sequence, TypeVar, overload
 
-from worq import retry
+from worq import const, retry, timing
+from worq.timing import Timing
 
-__all__ = ['TaskSpace', 'check_name', 'definition', 'header_of']
+__all__ = ['TaskSpace', 'check_name', 'definition', 'header_of', 'scheduled']
 
 F = TypeVar('F', bound=Callable[..., Any])
 
@@ -22,13 +24,23 @@ def definition(options: dict[str, Any]) -> retry.Policy | None:
     :raises TypeError: for an option that belongs to calls, or does not exist.
     :raises ValueError: for one that makes no sense.
     """
-    unknown = options.keys() - set(DEFINABLE)
+    unknown = options.keys() - {*DEFINABLE, *timing.OPTIONS}
     if unknown:
         raise TypeError(f'{min(unknown)!r} is no option of a definition; there are '
-                        f'{", ".join(DEFINABLE)}. Others belong to the call: '
+                        f'{", ".join(DEFINABLE + timing.OPTIONS)}. Others belong to the call: '
                         'Task(q.function, ...)')
-    policy = retry.checked(**options)
+    policy = retry.checked(**{option: options[option] for option in DEFINABLE
+                              if option in options})
     return None if policy == retry.Policy() else policy
+
+
+def scheduled(options: dict[str, Any]) -> Timing | None:
+    """When a task is to be called that is defined with these options; None: nothing says so.
+
+    :raises ValueError, ImportError: see ``timing.checked``.
+    """
+    given = {option: options[option] for option in timing.OPTIONS if option in options}
+    return timing.checked(**given) if given else None
 
 
 def check_name(name: object) -> None:
@@ -75,6 +87,7 @@ class TaskSpace:
         self.name = name
         self.tasks: dict[str, Callable[..., Any]] = {}
         self.defaults: dict[str, retry.Policy] = {}
+        self.timings: dict[str, Timing] = {}   #: of those that are called at regular times
 
     @overload
     def task(self, callable: F, name: str | None = None, **options: Any) -> F: ...
@@ -84,7 +97,10 @@ class TaskSpace:
              retries: int | None = None,
              backoff: float | Sequence[float] | Callable[[int], float] | None = None,
              retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
-             timeout: float | None = None) -> Callable[[F], F]: ...
+             timeout: float | None = None, cron: str | None = None,
+             every: float | None = None, at: datetime | None = None, zone: str = 'UTC',
+             missed: str = 'last', grace: float | None = None, overlap: str | None = None,
+             spread: float = 0) -> Callable[[F], F]: ...
 
     def task(self, callable: Any = None, name: str | None = None, **options: Any) -> Any:
         """Add a function; usable as a decorator, with and without arguments.
@@ -92,13 +108,15 @@ class TaskSpace:
         :param callable: anything that can be called.
         :param name: its name in this space; by default its ``__name__``.
         :param options: `retries`, `backoff`, `retry_on` and `timeout`, as of a `Task`; they
-            hold for calls that do not give their own.
+            hold for calls that do not give their own. And when it is called by itself, without
+            arguments: `cron`, `every` (seconds) or `at` (a datetime), with `zone`, `missed`,
+            `grace`, `overlap` and `spread`, see `worq.schedules`.
         :returns: the function, unchanged.
         :raises ValueError: if the name is taken, or there is none, or it cannot be one, since
             something in it is not printable; for an option that makes no sense.
         :raises TypeError: for other options, which belong to calls.
         """
-        policy = definition(options)
+        policy, when = definition(options), scheduled(options)
         if callable is None:
             return lambda function: self.task(function, name, **options)
         if not builtins.callable(callable):
@@ -113,8 +131,13 @@ class TaskSpace:
         if full in self.tasks:
             raise ValueError(f'task {full!r} conflicts with existing task')
         self.tasks[full] = callable
+        if when is not None and len(full.encode()) > const.SCHEDULE_NAME:
+            raise ValueError(f'task {full!r} is called at regular times, and its name is longer '
+                             f'than the {const.SCHEDULE_NAME} bytes that a schedule may have')
         if policy is not None:
             self.defaults[full] = policy
+        if when is not None:
+            self.timings[full] = when
         return callable
 
     def __repr__(self) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
-from zoneinfo import ZoneInfo
 
 from worq import const
 
 if TYPE_CHECKING:
     from cronsim import CronSim
 
-__all__ = ['Timing', 'checked', 'cron', 'words', 'zone_of']
+__all__ = ['OPTIONS', 'Timing', 'checked', 'cron', 'words', 'zone_of']
 
+#: What can be said of when a schedule runs
+OPTIONS = 'cron', 'every', 'at', 'zone', 'missed', 'grace', 'overlap', 'spread'
 MISSED = 'last', 'all', 'none'
 OVERLAP = 'skip', 'queue', 'cancel'
 HOUR, MINUTE, SECOND = 3_600_000, 60_000, 1_000   # ms
@@ -53,7 +54,7 @@ def checked(*, cron: str | None = None, every: float | None = None, at: datetime
         raise ValueError('a schedule needs one of cron=, every= and at=, and no other of them')
     _check_word('missed', missed, MISSED)
     if overlap is None:
-        overlap = 'queue' if missed == 'all' else 'skip'
+        overlap = 'queue' if missed == 'all' or at is not None else 'skip'
     _check_word('overlap', overlap, OVERLAP)
     if missed == 'all' and overlap == 'skip':
         raise ValueError("missed='all' runs one slot after the other, of which overlap='skip' "
@@ -131,6 +132,7 @@ def zone_of(name: str) -> tzinfo:
     """
     if name == 'UTC':
         return UTC   # also where the machine has no zones at all
+    from zoneinfo import ZoneInfo   # most programs have no schedule
     try:
         return ZoneInfo(name)
     except (LookupError, ValueError, TypeError, OSError) as error:

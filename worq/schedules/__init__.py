@@ -71,7 +71,9 @@ on resume its slots are missed ones. Run now puts a run beside the slots, whose 
 it moves none. What is forgotten, and code declares it, comes back with the next pool that starts:
 pause it rather.
 
-**Many schedules** cost an idle pool next to nothing: one look, each `LOOK` seconds, whether the
-number in the register ``schedules`` is another, as it is after each change by hand or by code. A
-pool knows all schedules by heart; of one that another pool has fired it learns when it tries the
-same. """
+**Many schedules** cost an idle pool next to nothing: one look, every five seconds, whether the
+number in the register ``schedules`` is another, as it is after each change. A pool knows all
+schedules by heart; of one that another pool has fired it learns when it tries the same, and is
+refused. Once in five minutes it reads all of them again, should somebody have died between a change
+and its number.
+"""

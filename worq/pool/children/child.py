@@ -38,7 +38,8 @@ from worq.pool.children.begin import checked, made, prepare, unpickle
 from worq.pool.children.respawn import one_line
 from worq.pool.children.frames import CHUNK, FrameError, Reader, pack
 from worq.pool.children.protocol import (
-    ASK, BROKEN, LIMIT, OUTCOMES, PROGRESS, READY, WAITS, Page, pack_outcome, unpack_tasks,
+    ASK, BROKEN, LIMIT, OUTCOMES, PROGRESS, WAITS, Page, pack_outcome, pack_ready,
+    unpack_tasks,
 )
 from worq.pool.run import runner
 from worq.progress import Progress
@@ -173,7 +174,8 @@ class Child:
 
     def tell_ready(self, broker: Broker) -> None:
         """It can run these."""
-        self.say([READY, *(name.encode() for name in broker.tasks)])
+        self.say(pack_ready(broker.tasks, {
+            name: when for name, when in broker.timings.items() if name in broker.tasks}))
 
     def live(self, first: list[bytes], asks: bool) -> int:
         """Begin as the first frame says, and run what comes; returns the exit status."""

@@ -85,7 +85,7 @@ class Manager:
         self._watch_at: float | None = None  # monotonic: when a limit or a grace time ends
         self._respawn = Respawn(label, self.turned)
         self._heads = Heads()
-        self._naming = Naming(self.desk)
+        self._naming = Naming(self.desk, codec)
         self._stop_at: float | None = None   # monotonic: when those that still run are killed
         self._ears = Ears()
         self._report = Report(self.desk.tell, label)
@@ -513,6 +513,7 @@ class Manager:
         self.workers = []
         if self._outcomes:
             self.desk.turn(self._outcomes, 0)
+        self._naming.close()
         self.desk.leave()
         self._disarm()
         self._bell.close()

@@ -1,10 +1,12 @@
 """Which tasks the children of a pool can run, while some of them are of newer code than others."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
+from worq.codec import Codec
 from worq.pool.base import Desk
 from worq.pool.children.worker import Worker
+from worq.pool.schedules import Scheduler
 from worq.queue.base import Delivery, Outcome
 
 __all__ = ['Naming']
@@ -16,17 +18,26 @@ class Naming:
     does not know after all goes to another that does, without a way to the queue and back.
 
     :param desk: of the pool.
+    :param codec: of the broker's, for the schedules that they declare.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, codec: Codec) -> None:
         self._desk = desk
+        self._scheduler = Scheduler(desk.backend, codec)
         self._passed: set[bytes] = set()   # tokens of what went from one child to another
 
-    def tell(self, workers: Iterable[Worker]) -> None:
-        """Tell the names that all of them have which are ready, and stay."""
+    def close(self) -> None:
+        """Put nothing more of schedules."""
+        self._scheduler.stop()
+
+    def tell(self, workers: Sequence[Worker]) -> None:
+        """Tell the names that all of them have which are ready, and stay; declare schedules."""
         names = [worker.names for worker in workers if stays(worker)]
         if names:
             self._desk.tell_names(frozenset.intersection(*names))
+            # the youngest has the newest code
+            youngest = max(filter(stays, workers), key=lambda worker: worker.born)
+            self._scheduler.declare(youngest.timings)
 
     def pass_on(self, worker: Worker, workers: Sequence[Worker],
                 quota: Callable[[Worker], int | None]) -> list[Outcome]:

@@ -5,19 +5,21 @@ only goes to the child: the manager cuts what a child writes into pieces, and th
 """
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import struct
 import sys
-from typing import Iterable, Iterator, Sequence
+from typing import Iterable, Iterator, Mapping, Sequence
 
 from worq import const
 from worq.pool.children.frames import MOST, FrameError
 from worq.queue.base import Argument, Delivery, Outcome
+from worq.timing import Timing
 
 __all__ = [
     'INIT', 'TASKS', 'READY', 'BROKEN', 'OUTCOMES', 'LIMIT', 'PROGRESS', 'WAITS',
-    'ASK', 'ANSWER', 'Page',
+    'ASK', 'ANSWER', 'Page', 'pack_ready', 'unpack_ready',
     'split', 'too_long', 'weight', 'pack_tasks', 'unpack_tasks', 'pack_outcome',
     'unpack_outcomes', 'unpack_limit',
 ]
@@ -91,6 +93,23 @@ def too_long(delivery: Delivery) -> Outcome:
     text = f'its arguments are together too long to be sent to a worker process: ' \
            f'{weight(delivery):,} bytes, and a frame has at most {MOST:,}'
     return Outcome(delivery.id, delivery.token, 'lost', text.encode())
+
+
+def pack_ready(names: Iterable[str], timings: Mapping[str, Timing]) -> list[bytes]:
+    """A child is ready: the tasks that it can run, and when they are called by themselves."""
+    return [READY, *(name.encode() for name in names), b'', json.dumps(timings).encode()]
+
+
+def unpack_ready(parts: Sequence[bytes]) -> tuple[frozenset[str], dict[str, Timing]]:
+    """The names and the timings that a child has told; FrameError if they make no sense."""
+    told = list(parts[1:])
+    names = told[:told.index(b'')] if b'' in told else told
+    try:
+        timings = {str(name): Timing(*timing) for name, timing in
+                   json.loads(b''.join(told[len(names) + 1:]) or b'{}').items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise FrameError('what a child declares makes no sense') from None
+    return frozenset(name.decode('utf-8', 'replace') for name in names), timings
 
 
 def pack_outcome(outcome: Outcome, begun: int = 0, ended: int = 0, peak: int = 0,

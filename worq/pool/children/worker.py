@@ -20,10 +20,11 @@ from worq.pool.children.frames import CHUNK, FrameError, Outlet, Reader, pack
 from worq.pool.children.notes import Done, Limit, Order
 from worq.pool.children.protocol import (
     ANSWER, ASK, BROKEN, LIMIT, OUTCOMES, PROGRESS, READY, WAITS, Page, pack_tasks, split,
-    unpack_limit, unpack_outcomes, weight,
+    unpack_limit, unpack_outcomes, unpack_ready, weight,
 )
 from worq.queue.base import Delivery, Outcome
 from worq.queue.validation import ID_BYTES
+from worq.timing import Timing
 
 __all__ = ['Watcher', 'Worker']
 
@@ -60,7 +61,8 @@ class Worker:
     def __init__(self, first: bytes, watch: Watcher, asks: bool = False,
                  arguments: Sequence[str] = ()) -> None:
         self.ready = False
-        self.names: frozenset[str] = frozenset()   # of the tasks that it can run
+        self.names: frozenset[str] = frozenset()   # of the tasks that it can run ...
+        self.timings: dict[str, Timing] = {}       # ... and when they are called by themselves
         self.strange: list[tuple[Delivery, Outcome]] = []   # that it cannot; to be taken
         self.progress: dict[bytes, bytes] = {}  # by token; for the manager to take
         self.waits = b'', ''             # token and id: what this task waits for
@@ -198,7 +200,7 @@ class Worker:
         kind = parts[0] if parts else b''
         if kind == READY:
             self.ready = True
-            self.names = frozenset(name.decode('utf-8', 'replace') for name in parts[1:])
+            self.names, self.timings = unpack_ready(parts)
         elif kind == BROKEN and len(parts) == 3:
             self.why, self.broken = (
                 part[-LONGEST:].decode('utf-8', 'replace') for part in parts[1:])

@@ -23,6 +23,7 @@ from worq.pool.interrupt import GRACE
 from worq.pool.prefetch import HORIZON, batch_size, smooth
 from worq.pool.report import Report
 from worq.pool.run import runner
+from worq.pool.schedules import Scheduler
 from worq.pool.thread.workers import GivenUp, Worker, wait_for, why
 from worq.pool.worklog import WorkLog
 from worq.queue.base import Bell, Delivery, Held, Lost, Outcome
@@ -49,13 +50,11 @@ class WorkerPool:
 
     * run Python code on more than one core: a `worq.pool.process.WorkerPool` can;
     * stop each task that does not end. A `Cancelled` or `TaskTimeout` is raised in it, but only
-      when it next runs Python code: not while it sleeps, waits for a lock or a socket, or
-      computes in C. If it does not let go in two seconds, its thread is given up: another
-      takes its place, and it ends when its task does, if ever. A coroutine is cancelled where
-      it awaits;
+      when it next runs Python code: not while it sleeps, waits for a lock or a socket, or computes
+      in C. If it does not let go in two seconds, its thread is given up: another takes its place,
+      and it ends when its task does, if ever. A coroutine is cancelled where it awaits;
     * beat while some C code keeps the GIL. So leases are 60 seconds long here, and a task that
-      keeps the GIL for longer may be run again by another pool (its late outcome is
-      dropped then);
+      keeps it for longer may be run again by another pool (its late outcome is dropped then);
     * survive a crash: a task that brings down the process brings down all of them.
 
     :param broker: whose tasks are run: those that it exposes.
@@ -66,9 +65,8 @@ class WorkerPool:
     def __init__(self, broker: Broker, workers: int = 1,
                  thread_factory: Callable[..., Any] = JoinableThread) -> None:
         check_broker(broker)
-        workers = const.check_count('workers', workers, most=const.WORKERS)
         self.broker = broker
-        self.workers = workers
+        self.workers = const.check_count('workers', workers, most=const.WORKERS)
         self.thread_factory = thread_factory
         self.threads: list[Any] = []
         self._open = False               # whether there is something to close
@@ -100,10 +98,11 @@ class WorkerPool:
             self._stopping.clear()
             self._lost = GivenUp()
             self._vacant: list[Worker] = []  # given up, and no other has replaced them yet
-            self._desk = Desk(self.broker.backend, LEASE, self._look_for_news, kind='thread',
-                              size=self.workers)
+            backend = self.broker.backend
+            self._desk = Desk(backend, LEASE, self._look_for_news, kind='thread', size=self.workers)
             self._report = Report(self._desk.tell, repr(self))
-            self._bell: Bell = self.broker.backend.bell(self._desk.pool)
+            self._scheduler = Scheduler(backend, self.broker.codec)
+            self._bell: Bell = backend.bell(self._desk.pool)
             self._wake = pipe()
             self._door = threading.Lock()    # one worker at a time takes, or waits to
             self._watch = Latch()
@@ -120,6 +119,7 @@ class WorkerPool:
                 for worker in self._team:
                     self._start(worker)
                 self._keeper.start()
+                self._scheduler.declare(self.broker.timings)
             except BaseException:  # no more threads to be had: those that run must end
                 self._stop()
                 self._join()
@@ -148,8 +148,7 @@ class WorkerPool:
     def stop(self, use_sentinel: bool = False, join: bool = True) -> None:
         """Take no more tasks, let those that run end, and give the others back.
 
-        :param use_sentinel: accepted for programs written for WorQ 1.x; workers that wait
-            for a task are always woken.
+        :param use_sentinel: accepted for programs written for WorQ 1.x.
         :param join: wait for the threads.
         """
         with self._changing:
@@ -180,6 +179,7 @@ class WorkerPool:
             self._keeper.join()
         wait_for(self.threads)  # it may just have begun another
         self.threads = []
+        self._scheduler.stop()
         self._desk.leave(FAREWELL)
         self._bell.close()
         for fd in self._wake:

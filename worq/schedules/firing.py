@@ -1,0 +1,255 @@
+"""Put what is due: for any number of pools at a time; `worq.schedules` tells why that is safe.
+
+Duties: 1. know the schedules; 2. declare those of the code; 3. put each slot once.
+"""
+from __future__ import annotations
+
+import time
+from typing import Callable, Mapping
+
+from worq import const, slots
+from worq.codec import Codec
+from worq.errors import DecodeError
+from worq.ids import new_nonce
+from worq.options import Options
+from worq.printable import logger
+from worq.queue.base import Note, TaskQueue
+from worq.schedules import call, store
+from worq.schedules.record import (
+    PREFIX, Damaged, Plan, Record, Run, changed, created, decode, decode_plan, digest, encode,
+    fired, passed,
+)
+from worq.slots import Step
+from worq.timing import Timing
+
+__all__ = ['LOOK', 'Clock', 'Firing', 'plan_of']
+
+log = logger(__name__)
+
+LOOK = 5.0           # seconds between two looks whether schedules have changed
+ALL_AGAIN = 300.0    # ... until all are read again: who has changed one may have died half-way
+SYNC = 60.0          # ... between two questions what the queue's clock says
+SEEN = 1_200_000     # ms after which it is noted anew that a pool declares a schedule
+STEPS = 100          # slots of a schedule in one look
+
+
+class Clock:
+    """The queue's clock, as it is known here: never ahead of it.
+
+    :param queue: tells what it shows; from the moment on at which the answer has come it is counted
+        on, by a clock of this machine that nobody sets.
+    """
+
+    def __init__(self, queue: TaskQueue) -> None:
+        self._queue = queue
+        self._told = self._at = 0.0   # ms of the queue; monotonic seconds
+        self._sync_at = 0.0
+
+    def now(self) -> int:
+        """Its time in ms since the epoch."""
+        now = time.monotonic()
+        if now >= self._sync_at:
+            self._told = self._queue.totals().now
+            self._at = time.monotonic()
+            self._sync_at = self._at + SYNC
+        return int(self._told + (time.monotonic() - self._at) * 1000)
+
+
+def plan_of(name: str, timing: Timing) -> Plan:
+    """The plan of what is declared with the task of this name."""
+    lines, stamp = Options().stamp()
+    return Plan(name, name, timing, lines.decode(), stamp)
+
+
+class Firing:
+    """A pool's part in the schedules of its queue.
+
+    It is used by one thread, but for ``declare``.
+
+    :param queue: whose schedules.
+    :param codec: of the broker: it verifies what was declared, and signs what is put.
+    :param now: the queue's clock, in ms; by default it is asked.
+    """
+
+    def __init__(self, queue: TaskQueue, codec: Codec,
+                 now: Callable[[], int] | None = None) -> None:
+        self.queue = queue
+        self.codec = codec
+        self._now = now or Clock(queue).now
+        self._number: bytes | None = None       # as it was when all were read
+        self._all_again = 0.0                   # monotonic
+        self._held: dict[str, bytes] = {}       # what the registers hold, as far as is known ...
+        self._known: dict[str, Record] = {}     # ... and what that means, unless it is not usable
+        self._wanted: Mapping[str, Timing] = {}   # what the code of the pool declares
+        self._told: dict[str, str] = {}         # digests of what has been declared
+
+    def __repr__(self) -> str:
+        return f'<Firing of {self.queue!r}: {len(self._known)} schedules>'
+
+    def declare(self, timings: Mapping[str, Timing]) -> None:
+        """Say what the code declares, by the names of tasks; from any thread."""
+        self._wanted = dict(timings)
+
+    def look(self, stopping: Callable[[], bool] = lambda: False) -> float:
+        """Declare and put what there is to be.
+
+        :param stopping: whether to leave the rest to others.
+        :returns: seconds until there may be something to do.
+        :raises QueueError: if the queue is away; then look again later.
+        """
+        self._read()
+        if not self._known and not self._wanted:
+            return LOOK
+        now = self._now()
+        for name in list(self._wanted):
+            self._declare(name, now)
+        again = LOOK
+        for name in sorted(self._known, key=lambda name: hash((id(self), name))):
+            # in another order in each pool, or all would be after the same one
+            record = self._known.get(name)
+            if record is None or record.paused or record.next is None or stopping():
+                continue
+            again = min(again, self._fire(name))
+        return again
+
+    def due(self) -> int | None:
+        """When something is due, in ms by the queue's clock; None: nothing is."""
+        self._read()
+        dues = [slots.due_at(name, decode_plan(record.plan).timing, record.next)
+                for name, record in self._known.items()
+                if record.next is not None and not record.paused]
+        return min(dues, default=None)
+
+    # 1. -- know ----------------------------------------------------------------------
+
+    def _read(self) -> None:
+        number, now = store.number(self.queue), time.monotonic()
+        if number == self._number and now < self._all_again:
+            return
+        held = store.read_all(self.queue)
+        for name in self._held.keys() - held.keys():
+            self._learn(name, b'')
+        for name, value in held.items():
+            self._learn(name, value)
+        self._number, self._all_again = number, now + ALL_AGAIN
+
+    def _learn(self, name: str, value: bytes) -> None:
+        """A register holds this."""
+        if value == self._held.get(name, b''):
+            return
+        self._known.pop(name, None)
+        self._held.pop(name, None)
+        if not value:
+            return
+        self._held[name] = value
+        try:
+            record = decode(value)
+            call.opened(self.codec, name, record)
+            self._known[name] = record
+        except (Damaged, DecodeError) as error:
+            log.error('the schedule %s is not put by this pool: %s', name, error)
+
+    def _give_up(self, name: str, error: Exception) -> None:
+        """Until it is another one."""
+        self._known.pop(name, None)
+        log.error('the schedule %s is not put by this pool, and by no other unless that can: %s',
+                  name, error)
+
+    # 2. -- declare -------------------------------------------------------------------
+
+    def _declare(self, name: str, now: int) -> None:
+        plan = plan_of(name, self._wanted[name])
+        code = digest(plan)
+        fresh = self._told.get(name) != code
+        record = self._known.get(name)
+        if record is None and not fresh or record is not None and record.code == code \
+                and now - record.seen < SEEN:
+            self._told[name] = code
+            return
+
+        envelope = b''
+
+        def to(record: Record | None) -> Record | None:
+            if record is None:   # somebody has forgotten it since, if it is not new
+                return created(plan, sealed(), now, code) if fresh else None
+            if record.code == code or not fresh:   # an older pool goes on, but says nothing new
+                return record._replace(seen=max(record.seen, now)) \
+                    if record.code == code and now - record.seen >= SEEN else record
+            return changed(record, plan, sealed(), now, code)
+
+        def sealed() -> bytes:
+            nonlocal envelope
+            envelope = envelope or call.encode(self.codec, plan)
+            return envelope
+
+        before = self._held.get(name, b'')
+        value = store.change(self.queue, name, to, before)
+        if fresh and value != before:
+            log.info('the schedule %s is declared', name)
+            store.announce(self.queue)
+        self._learn(name, value)
+        self._told[name] = code
+
+    # 3. -- put -----------------------------------------------------------------------
+
+    def _fire(self, name: str) -> float:
+        """Put the slots of a schedule that are due; seconds until there is another."""
+        for _ in range(STEPS):
+            record = self._known.get(name)
+            if record is None or record.paused or record.next is None:
+                return LOOK
+            try:
+                plan, payload = call.opened(self.codec, name, record)
+                now = self._now()
+                step = slots.step(name, plan.timing, record.next, now)
+                if step is None:
+                    due = slots.due_at(name, plan.timing, record.next)
+                    return max(0.001, (due - now) / 1000)
+            except (Damaged, DecodeError, ValueError, ImportError) as error:
+                self._give_up(name, error)
+                return LOOK
+            self._step(name, record, plan, payload, step, now)
+        return 0.0
+
+    def _step(self, name: str, record: Record, plan: Plan, payload: bytes, step: Step,
+              now: int) -> None:
+        """Try to be the one who does this step; whoever it is, know how the schedule stands."""
+        if step.run is None:
+            self._pass(name, record, passed(record, step))
+            return
+        if record.run is not None and plan.timing.overlap != 'queue' \
+                and self.queue.status([record.run.id])[0] in const.LIVE:
+            if plan.timing.overlap == 'skip':
+                log.warning('the schedule %s skips the slot %s: the run %s is not done', name,
+                            call.moment(step.run, plan.timing.zone), record.run.id)
+                self._pass(name, record, passed(record, step, step.run))
+                return
+            self.queue.cancel([record.run.id])
+        self._put(name, record, plan, payload, step, now, call.run_id(name, step.run))
+
+    def _pass(self, name: str, record: Record, after: Record) -> None:
+        if after.missed > record.missed:
+            log.warning('%d slots of the schedule %s were missed', after.missed - record.missed,
+                        name)
+        self._learn(name, self.queue.note(PREFIX + name, _value(after), self._held[name]))
+
+    def _put(self, name: str, record: Record, plan: Plan, payload: bytes, step: Step, now: int,
+             id: str) -> None:
+        assert step.run is not None
+        message = call.message(self.codec, plan, record.call, payload, step.run,
+                               record.lost + step.missed, id)
+        after = fired(record, step, Run(step.run, id, message.nonce, now))
+        value = _value(after)
+        note = Note(PREFIX + name, value, self._held[name])
+        refusals = self.queue.put([message], note=note)
+        if not refusals:
+            self._learn(name, value)
+        elif refusals[0].word == 'changed':   # another pool was quicker
+            self._learn(name, refusals[0].held)
+        else:   # a task that somebody has named so
+            self._put(name, record, plan, payload, step, now, f'{id}-{new_nonce()}')
+
+
+def _value(record: Record) -> bytes:
+    """What the register is to hold: nothing, if it ran once and is over."""
+    return b'' if record.next is None and not record.code else encode(record)
