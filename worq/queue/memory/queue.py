@@ -458,6 +458,15 @@ class TaskQueue(base.TaskQueue):
                       if url == self.url and queue._joined)
 
     @whole
+    def delete(self) -> None:
+        self._inboxes.look()
+        self._store, self._inboxes = Store(self._tell), Inboxes()
+        self._scans = Scans(self._store)
+        self._joined = False
+        self._store.woken = 1
+        self._wake()
+
+    @whole
     def size(self) -> int:
         return self._store.size
 

@@ -26,6 +26,7 @@ from worq.queue.base import (
     Argument, Delivery, Held, Late, Lost, Message, Note, Outcome, Refusal, Revival, Turn,
 )
 from worq.queue.redis.counting import Counting
+from worq.queue.redis.deletion import delete
 from worq.queue.validation import (
     check_edges, check_held, check_limit, check_messages, check_note, check_page, check_revivals,
     check_wait,
@@ -346,6 +347,11 @@ class TaskQueue(Counting, Readers):
 
     def oldest(self) -> list[int | None]:
         return [None if age < 0 else age for age in self._run('oldest')]
+
+    def delete(self) -> None:
+        delete(self._link.calls, self.prefix)
+        with suppress(Exception):   # as it was entered
+            self._link.call('SREM', QUEUES, self.name)
 
     def audit(self, repair: bool = False) -> list[str]:
         newer = is_newer(partial(self._link.run, lambda connection: self._scripts['repair'](

@@ -26,6 +26,7 @@ from worq.queue.machine.inspection import audit, contents, inspect, status
 from worq.queue.sqlite.address import parse
 from worq.queue.sqlite.bell import Alarm, Bell
 from worq.queue.sqlite.check import check
+from worq.queue.sqlite.deletion import delete
 from worq.queue.sqlite.doorbell import Doorbell, ring
 from worq.queue.sqlite.file import File
 from worq.queue.sqlite.joined import Brought, Joined
@@ -478,6 +479,9 @@ class TaskQueue(base.TaskQueue):
     def queues(self) -> list[str]:
         return self._look(lambda store: sorted(name.decode() for name, in store.db.execute(
             'SELECT name FROM worq_queue WHERE q IN (SELECT q FROM worq_pool)')))
+
+    def delete(self) -> None:
+        delete(self._locked)
 
     def size(self) -> int:
         return self._look(lambda store: store.size)
