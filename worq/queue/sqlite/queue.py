@@ -60,9 +60,8 @@ class TaskQueue(base.TaskQueue):
     :param url: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``.
     :param name: which of the queues in it this is.
     :param sync: when what was committed is written to the disk: ``full``, before a call returns;
-        ``second``, within a second; ``off``, when the system likes, as for tests. Only a loss of
-        power, or of the system, makes a difference; none of them leaves a damaged file. By
-        default that of the URL, else ``second``.
+        ``second``, within a second, the default; ``off``, when the system likes, as for tests. Only
+        a loss of power, or of the system, makes a difference; none leaves a damaged file.
     :param retry_for: seconds to wait for others who write.
     :param anywhere: also on a disk that other machines may write to; that is not safe.
     :param clock: tells ms; tests move it.
