@@ -12,7 +12,9 @@ B = TypeVar('B')
 def is_connection(value: object) -> bool:
     """Whether it has the manners of a connection with a database. Such a thing cannot be sent, so
     it is no argument of a task."""
-    return all(callable(getattr(value, name, None)) for name in ('commit', 'rollback', 'cursor'))
+    has = {name for name in ('commit', 'rollback', 'cursor', 'execute')
+           if callable(getattr(value, name, None))}
+    return {'commit', 'rollback'} < has
 
 
 class Transaction:

@@ -2,14 +2,17 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
 
 from worq.errors import QueueError
 from worq.queue.sqlite.schema import REVISION, SCHEMA, TABLES
 
-__all__ = ['check_mode', 'install', 'make_tables']
+__all__ = ['check_mode', 'connection_of', 'install', 'make_tables']
+
+SEVERAL = 5   # connections around connections
 
 
-def install(connection: sqlite3.Connection) -> None:
+def install(connection: object) -> None:
     """Put the tables of queues into the database of an application, beside its own.
 
     From then on ``sqlite:///THAT/FILE`` is the address of queues there, and ``q.using(connection)``
@@ -18,29 +21,32 @@ def install(connection: sqlite3.Connection) -> None:
 
     It is a part of the transaction that is open, if one is, as in a migration; else it is one.
 
+    :param connection: of `sqlite3`, or what SQLAlchemy or Django have around it.
+    :raises ValueError: if it is no such connection.
     :raises QueueError: if the database is not in WAL mode, in which readers and writers do not wait
         for each other; or if it has tables of another version of WorQ.
     """
-    path = next(path for _, name, path in connection.execute('PRAGMA database_list')
+    db = connection_of(connection)
+    path = next(path for _, name, path in db.execute('PRAGMA database_list')
                 if name == 'main')
-    check_mode(connection, path)
-    begun = not connection.in_transaction
-    connection.execute('BEGIN IMMEDIATE' if begun else 'SAVEPOINT worq')
+    check_mode(db, path)
+    begun = not db.in_transaction
+    db.execute('BEGIN IMMEDIATE' if begun else 'SAVEPOINT worq')
     try:
-        known = schema_of(connection)
+        known = schema_of(db)
         if known is None:
-            make_tables(connection)
+            make_tables(db)
         elif known != SCHEMA:
             raise QueueError(f'{path} has the tables of queues of the schema {known}, and this '
                              f'program knows {SCHEMA} alone')
     except BaseException:
-        connection.execute('ROLLBACK' if begun else 'ROLLBACK TO worq')
+        db.execute('ROLLBACK' if begun else 'ROLLBACK TO worq')
         raise
     finally:
         if not begun:
-            connection.execute('RELEASE worq')
+            db.execute('RELEASE worq')
     if begun:
-        connection.execute('COMMIT')
+        db.execute('COMMIT')
 
 
 def schema_of(db: sqlite3.Connection) -> int | None:
@@ -65,3 +71,14 @@ def check_mode(db: sqlite3.Connection, path: str) -> None:
             f'{path} is in the mode {mode!r}, in which readers and writers wait for each other: '
             'PRAGMA journal_mode=WAL changes that, once and for all. This file is an '
             "application's, so WorQ does not do it")
+
+
+def connection_of(given: Any) -> sqlite3.Connection:
+    """The connection of sqlite3 in what is around it; ValueError if there is none."""
+    inner = given
+    for _ in range(SEVERAL):
+        if isinstance(inner, sqlite3.Connection):
+            return inner
+        inner = next((found for name in ('driver_connection', 'connection')
+                      if (found := getattr(inner, name, None)) is not None), None)
+    raise ValueError(f'no connection of sqlite3, nor an open one around such: {given!r}')

@@ -23,29 +23,18 @@ from worq.queue.base import Argument, Held, Lost, Message, Note, Outcome, Refusa
 from worq.queue.machine.inspection import status
 from worq.queue.reading import Reading
 from worq.queue.sqlite.file import File
+from worq.queue.sqlite.install import connection_of
 from worq.queue.sqlite.store import Rows
 from worq.queue.sqlite.waiting import Waiting
 from worq.queue.validation import check_edges, check_messages, check_outcomes
 
-__all__ = ['Brought', 'Joined', 'connection_of']
+__all__ = ['Brought', 'Joined']
 
-SEVERAL = 5             # connections around connections
 FIRST, LAST = 0.001, 0.05   # seconds between two looks whether a transaction is over
 PATIENCE = 60.0         # seconds for which that is looked at: idle pools look by themselves, too
 WAIT = 'begin the transaction with BEGIN IMMEDIATE, so that it waits for others who write'
 
 T = TypeVar('T')
-
-
-def connection_of(given: Any) -> sqlite3.Connection:
-    """The connection of sqlite3 in what is around it; ValueError if there is none."""
-    inner = given
-    for _ in range(SEVERAL):
-        if isinstance(inner, sqlite3.Connection):
-            return inner
-        inner = next((found for name in ('driver_connection', 'connection')
-                      if (found := getattr(inner, name, None)) is not None), None)
-    raise ValueError(f'no connection of sqlite3, nor an open one around such: {given!r}')
 
 
 class Plain:
