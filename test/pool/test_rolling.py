@@ -1,4 +1,4 @@
-"""Pools that have different tasks, while they are replaced: a call reaches one that has its task."""
+"""Pools with different tasks that are replaced under load: a call reaches one that has its task."""
 from __future__ import annotations
 
 import time
