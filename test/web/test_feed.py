@@ -115,6 +115,23 @@ class FeedTest(unittest.TestCase):
         self.run_tabs(tabs)
         self.assertLess(time.monotonic() - began, 5)   # else 4 s after each
 
+    def test_comes_again(self):
+        """A tab that comes again is told what is known, and brings no look before its time."""
+        self.every = 60.0
+
+        async def tabs():
+            for n in range(3):
+                tab = self.feed.open({'a': ONE})
+                [text] = await self.told(tab)
+                self.assertIn('"value":0', text)
+                tab.close()
+        self.run_tabs(tabs)
+        eq_(len(self.looks), 1)
+        feed.IDLE, kept = 0, feed.IDLE
+        self.addCleanup(setattr, feed, 'IDLE', kept)
+        self.run_tabs(tabs)
+        eq_(len(self.looks), 4)
+
     def test_hurry(self):
         """After an act all of that queue is looked at again."""
         self.every = 60.0

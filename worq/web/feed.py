@@ -20,6 +20,7 @@ __all__ = ['Feed', 'Full', 'Look', 'Tab', 'Topic']
 
 SHARE = 1 / 20     # of the time, that looks may take
 SLOWEST = 60.0     # seconds between two looks, at most
+IDLE = 200         # topics that are remembered though nobody watches them
 AWAY = 2.0         # ... when the last one has failed: it took its time waiting
 BEAT = 5.0         # seconds after which a tab that gets no news is told that all is well
 LIFE = 20.0        # ... after which it has to ask again, and its rights are looked up again
@@ -47,6 +48,7 @@ class Watched:
 
     def __init__(self) -> None:
         self.due = 0.0                  # when it is to be looked at, by the monotonic clock
+        self.left = 0.0                 # ... and when the last tab left
         self.last: Look | None = None
         self.tabs: set[Tab] = set()
 
@@ -87,6 +89,7 @@ class Feed:
             if len(self._tabs) >= self._most:
                 raise Full
             self._tabs.add(tab)
+            self._forget()
             for topic in set(topics.values()):
                 watched = self._watched.setdefault(topic, Watched())
                 watched.tabs.add(tab)
@@ -106,9 +109,18 @@ class Feed:
                 watched = self._watched.get(topic)
                 if watched is not None:
                     watched.tabs.discard(tab)
-                    if not watched.tabs:
-                        del self._watched[topic]
+                    watched.left = time.monotonic()
             self._changed.notify_all()
+
+    def _forget(self) -> None:
+        """Drop what nobody has watched for a while. Not at once: a tab that comes again is told
+        what is known, and brings no look before its time."""
+        now = time.monotonic()
+        idle = sorted((watched.left, topic) for topic, watched in self._watched.items()
+                      if not watched.tabs)
+        for number, (left, topic) in enumerate(reversed(idle)):
+            if number >= IDLE or now - left > SLOWEST:
+                del self._watched[topic]
 
     def news(self, tab: Tab) -> list[tuple[Topic, Look]]:
         """What a tab has not been told of yet."""
@@ -142,9 +154,10 @@ class Feed:
     def _next(self) -> Topic | None:
         """The topic whose turn it is, when it is; None when nobody watches any more."""
         with self._changed:
-            while self._watched:
-                topic = min(self._watched, key=lambda topic: self._watched[topic].due)
-                left = self._watched[topic].due - time.monotonic()
+            while due := [(watched.due, topic) for topic, watched in self._watched.items()
+                          if watched.tabs]:
+                when, topic = min(due)
+                left = when - time.monotonic()
                 if left <= 0:
                     return topic
                 self._changed.wait(left)
@@ -154,9 +167,10 @@ class Feed:
     def _found(self, topic: Topic, look: Look, took: float) -> None:
         with self._changed:
             watched = self._watched.get(topic)
-            if watched is None:   # nobody watches it any more
+            if watched is None:   # it has been forgotten meanwhile
                 return
-            rest = min(took * len(self._watched) / SHARE, SLOWEST) if look.well else AWAY
+            count = sum(bool(each.tabs) for each in self._watched.values())
+            rest = min(took * count / SHARE, SLOWEST) if look.well else AWAY
             watched.due = time.monotonic() + max(self._every(topic), rest)
             changed = watched.last is None or watched.last.text != look.text
             watched.last = look
