@@ -42,6 +42,14 @@ class Pauses(CommandCase):
 
 class QueuesPaused(CommandCase):
 
+    def test_strangers(self):
+        """A name that no pool has told of is paused, and it is said what may have gone wrong."""
+        self.pool(self.shop())
+        self.assertEqual(self.worq('pause', 'shop.*', 'shop.add').err, '')
+        done = self.worq('pause', 'shop.py')
+        self.assertEqual(done.status, 0)
+        self.assertIn('no pool has told of a task shop.py', done.err)
+
     def test_queues(self):
         """The list of queues tells what is paused, if anything is."""
         broker = self.shop()

@@ -6,7 +6,7 @@ from worq.cli.session import Session, person
 from worq.cli.usage import NOTHING, OK, Command, Parser, Usage
 from worq.core import Broker
 from worq.printable import line
-from worq.queue.pauses import ALL
+from worq.queue.pauses import ALL, Pause, Patterns, written
 from worq.view.records import Paused
 
 __all__ = ['PAUSE', 'RESUME']
@@ -27,9 +27,23 @@ def pause(session: Session) -> int:
         session.out.object({'queue': broker.name, 'names': name, 'done': name in done})
         how = 'is paused' if name in done else 'was paused before'
         session.out.text(f'{what(broker, name)} {how}')
+    for name in strangers(broker, names):
+        session.out.note(f'no pool has told of a task {line(name)}; if it was to be a pattern, '
+                         "put it in quotation marks, as 'mail.*'")
     session.out.text(f'{sizes["enqueued"]:,} tasks of {broker.name} are ready, paused or not; '
                      f'{sizes["processing"]:,} are being processed, and go on')
     return OK if done else NOTHING
+
+
+def strangers(broker: Broker, names: list[str]) -> list[str]:
+    """Names that no pool's tasks have, of a queue whose pools have all told theirs. A shell may
+    have made names of files of a pattern."""
+    told = [pool.tasks for pool in broker.pools()]
+    if not told or None in told:
+        return []
+    return [name for name in names if not any(
+        Patterns(written([Pause(name, '', 0)])).held(task.encode('utf-8', 'replace'))
+        for tasks in told for task in tasks or ())]
 
 
 def what(broker: Broker, name: str) -> str:
