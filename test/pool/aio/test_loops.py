@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+from unittest import mock
 
 from test.broker_case import MemoryMixin, RedisMixin
 from test.pool.aio import tasks as aio_tasks
@@ -10,7 +11,7 @@ from test.pool.contract import WAIT
 from test.pool.tasks import init_with_a_context, lines, trace
 from test.support import eventually
 from worq import Progress, Task, wait
-from worq.pool.aio import WorkerPool, start_pools
+from worq.pool.aio import WorkerPool, start_pools, worker
 from worq.pool.process import WorkerPool as ProcessPool
 
 __all__ = ['BesideOnMemory', 'BesideOnRedis', 'Begins', 'Mistakes']
@@ -30,9 +31,66 @@ class Beside(Loops):
         self.assertEqual([d.result(WAIT) for d in met], list(range(20)))
         held = [loop.hold(self.path('held'), self.path('go'), n) for n in range(30)]
         eventually(lambda: len(lines(self.path('held'))), 20, timeout=WAIT)
-        self.assertEqual(self.broker.backend.stats()['processing'], 20)
+        eventually(lambda: self.broker.backend.stats()['processing'], 20, timeout=WAIT)
+        self.assertEqual(len(lines(self.path('held'))), 20)
         self.open('go')
         self.assertEqual([d.result(WAIT) for d in held], list(range(30)))
+
+    def ahead(self):
+        """A child with two places, which is sent two more; these, the first two and another two."""
+        for name, value in ('COUNTED', 0.0), ('AHEAD', 1e6), ('WAVE', WAIT):
+            self.patch(worker, name, value)
+        self.running = self.start(1, concurrency=2)
+        for n in range(4):
+            self.assertEqual(self.q.loop.same(n).result(WAIT), n)
+        first = [self.q.loop.hold(self.path('first'), self.path('go'), n) for n in range(2)]
+        eventually(lambda: len(lines(self.path('first'))), 2, timeout=WAIT)
+        ahead = [self.q.loop.hold(self.path('ahead'), self.path('go'), n) for n in range(2)]
+        eventually(lambda: self.broker.backend.stats()['processing'], 4, timeout=WAIT)
+        return first, ahead
+
+    def patch(self, module, name, value):
+        patch = mock.patch.object(module, name, value)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_ahead(self):
+        """What is sent ahead begins when others end, and not before."""
+        first, ahead = self.ahead()
+        more = self.q.loop.same('more')
+        self.assertFalse(more.wait(0.1))
+        self.assertEqual(lines(self.path('ahead')), [])
+        self.open('go')
+        self.assertEqual([d.result(WAIT) for d in [*first, *ahead, more]], [0, 1, 0, 1, 'more'])
+
+    def test_ahead_cancelled(self):
+        """One that is cancelled before it has begun never begins; those behind it do."""
+        first, (one, other) = self.ahead()
+        self.assertTrue(one.cancel())
+        eventually(lambda: other.status, 'enqueued', timeout=WAIT)   # both came back, one for good
+        self.open('go')
+        self.assertEqual([d.result(WAIT) for d in [*first, other]], [0, 1, 1])
+        self.assertEqual(one.status, 'cancelled')
+        self.assertEqual(len(lines(self.path('ahead'))), 1)
+
+    def test_ahead_stopped(self):
+        """A pool that stops gives back what was sent ahead, uncounted."""
+        first, ahead = self.ahead()
+        self.running.stop(join=False)
+        eventually(lambda: {d.status for d in ahead}, {'enqueued'}, timeout=WAIT)
+        self.open('go')
+        self.running.join()
+        self.assertEqual([d.result(WAIT) for d in first], [0, 1])
+        self.assertEqual(lines(self.path('ahead')), [])
+        self.assertEqual([one.number for one in self.broker.backend.take('another', 2)], [1, 1])
+
+    def test_ahead_waits_in_vain(self):
+        """What has waited for too long behind long tasks is given back."""
+        first, ahead = self.ahead()
+        self.patch(worker, 'WAVE', 0.0)
+        eventually(lambda: {d.status for d in ahead}, {'enqueued'}, timeout=WAIT)
+        self.open('go')
+        self.assertEqual([d.result(WAIT) for d in [*first, *ahead]], [0, 1, 0, 1])
 
     def test_calls(self):
         """Tail calls, awaited calls, failures, retries, graphs, chunks of calls."""

@@ -8,6 +8,7 @@ at once as far as the pipe takes it, and the rest by the watcher: a loop waits f
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 import functools
@@ -62,9 +63,11 @@ class LoopChild(Child):
         self.concurrency = concurrency
         self.threads = threads
         self.running: dict[bytes, Hold] = {}    # by token
-        self._number = 0                        # of the last delivery that was read
+        self._waiting: deque[Delivery] = deque()   # sent ahead
+        self._number = 0                        # of the last delivery that began, or was skipped
         self._outlet = Outlet(outcomes_out)
         self._more = True                       # there may come more deliveries
+        self._abandoned = False                 # some may not let go
         self._over: asyncio.Future[None]
         self._flushing = False
         self._looked = self._peak = 0
@@ -141,7 +144,7 @@ class LoopChild(Child):
                     if hold is not None and frame[0] == ORDER:
                         hold.order(word)
                     elif hold is not None:
-                        hold.abandoned = True
+                        hold.abandoned = self._abandoned = True
                         self.loop.call_soon_threadsafe(self._look_whether_over)
                 else:
                     self.loop.call_soon_threadsafe(self._begin, list(unpack_tasks(frame)))
@@ -157,25 +160,37 @@ class LoopChild(Child):
         self._look_whether_over()
 
     def _look_whether_over(self) -> None:
-        if not self._more and not self._over.done() \
+        if self._waiting:
+            self._fill()   # one that was abandoned leaves room
+        if not self._more and not self._over.done() and not self._waiting \
                 and all(hold.abandoned for hold in self.running.values()):
             self._over.set_result(None)
 
     def _begin(self, deliveries: Iterable[Delivery]) -> None:
-        """In order of their numbers, as the page has it."""
+        """As many as there is room for; the others when there is."""
         if not self.running:
             self.tick()
-        numbers = self.page.numbers
-        for delivery in deliveries:
-            number = self._number = self._number + 1
-            if not self.page.begin(number):
-                continue
-            hold = self.running[delivery.token] = Hold(self, number)
-            hold.main = asyncio.Task(Step(self._run(delivery, hold), numbers, number),
-                                     loop=self.loop, context=self._fresh())
+        self._waiting.extend(deliveries)
+        self._fill()
         self._working = bool(self.running)
         if self._asleep:
             self.nudge()
+
+    def _fill(self) -> None:
+        """Begin what waits, in order of their numbers, as the page has it."""
+        waiting, numbers = self._waiting, self.page.numbers
+        room = self.concurrency - len(self.running)
+        if self._abandoned:
+            room += sum(hold.abandoned for hold in self.running.values())
+        while waiting and room > 0:
+            delivery = waiting.popleft()
+            number = self._number = self._number + 1
+            if not self.page.begin(number):
+                continue
+            room -= 1
+            hold = self.running[delivery.token] = Hold(self, number)
+            hold.main = asyncio.Task(Step(self._run(delivery, hold), numbers, number),
+                                     loop=self.loop, context=self._fresh())
 
     async def _run(self, delivery: Delivery, hold: Hold) -> None:
         begun = monotonic_ns()
@@ -196,6 +211,8 @@ class LoopChild(Child):
     def _end_turn(self) -> None:
         """What has ended in this turn of the loop goes together."""
         self._flushing = False
+        if self._waiting:
+            self._fill()   # first, for they may have to wait
         self.flush()
         if not self.running:
             self._working = False

@@ -45,7 +45,7 @@ class LoopManager(Manager):
                 or worker.revoked is not None or worker.tasks.pending \
                 or not isinstance(worker, LoopWorker) or worker.lone or worker.blocked_by:
             return 0
-        free = worker.concurrency - len(worker.sent)
+        free = worker.concurrency + worker.ahead - len(worker.sent)
         quota = self._quota(worker)
         return free if quota is None else min(free, quota)
 

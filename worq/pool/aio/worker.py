@@ -16,6 +16,9 @@ from worq.queue.base import Delivery, Outcome
 
 __all__ = ['LEAKS', 'LoopWorker', 'Sentence']
 
+AHEAD = 0.05         # seconds in which what a child is sent ahead will probably have begun
+WAVE = 0.15         # seconds that it has more than in a child with one task: many may end at once
+COUNTED = 0.2       # seconds over which is counted how much ends
 AGAIN = 1.0         # seconds after which one is told again that has swallowed it
 LEAKS = 10          # deliveries that do not let go, after which their child gets no more
 
@@ -31,6 +34,7 @@ class LoopWorker(Worker):
     """As `Worker`, but all that it has been sent runs at the same time, and ends in any order.
 
     :param concurrency: how many it has at most; and `threads`, see ``WorkerPool``.
+    :ivar ahead: how many more it is sent, which it begins as others end.
     :ivar lone: it has one at a time: a suspect, see `Suspects`.
     :ivar overdue: what has come of deliveries that do not let go; for the manager to take.
     :ivar sentence: why we have killed it.
@@ -52,6 +56,9 @@ class LoopWorker(Worker):
         self.blocked_by = ''
         self.abandoned: dict[bytes, Delivery] = {}
         self.over: list[Delivery] = []
+        self.ahead = 0
+        self._counted = 0                        # outcomes since ...
+        self._count_at = 0.0                     # ... when; monotonic
         self._since: dict[int, float] = {}       # when each was sent, by number
         self._limits: dict[int, Limit] = {}      # also by number, and so the orders
         self._orders: dict[int, Order] = {}
@@ -68,6 +75,20 @@ class LoopWorker(Worker):
             self._since[number] = now
 
     # 3. -- receive -----------------------------------------------------------
+
+    def receive(self) -> list[Outcome]:
+        outcomes = super().receive()
+        now = time.monotonic()
+        self._counted += len(outcomes)
+        if now - self._count_at > COUNTED:
+            rate = self._counted / (now - self._count_at)
+            self.ahead = min(int(AHEAD * rate), self.concurrency)
+            self._counted, self._count_at = 0, now
+        return outcomes
+
+    def revoke(self, now: float) -> None:
+        super().revoke(now)
+        self.ahead = 0   # it was too much
 
     def _ended(self, outcome: Outcome) -> tuple[int, Delivery, bool] | None:
         for index, (number, delivery) in enumerate(self.sent):
@@ -117,7 +138,7 @@ class LoopWorker(Worker):
             self.seen = begun, now
         if not self.has_unbegun:
             return 0.0
-        return now - max(self.seen[1], self._since[self.sent[-1][0]])
+        return now - max(self.seen[1], self._since[self.sent[-1][0]]) - WAVE
 
     def recover(self, now: float) -> list[Delivery]:
         recovered = super().recover(now)
