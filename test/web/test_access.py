@@ -14,7 +14,7 @@ from worq.queue.base import Held
 from worq.progress import Progress
 
 VIEWS = ['', 'tasks?state=processing', 'tasks?state=enqueued', 'tasks?state=failed', 'task?id=run',
-         'task?id=wait', 'task', 'task?id=none', 'pools', 'log']
+         'task?id=wait', 'task', 'task?id=none', 'pools', 'schedules', 'log']
 
 
 class Axe(BrowserCase):
@@ -42,6 +42,7 @@ class Axe(BrowserCase):
                                  Progress(3, 4, 'nearly').encode())])
         q.tally('host:1:p', 1, {'mail.send': 'v:30 f:2 a5:32 t:90000 b3:32 u:100'})
         self.broker.cancel('due', by='ann')
+        self.broker.schedules.set('hourly', self.q.report.make, every=3600)
 
     def shown(self, page):
         """Each view, one after the other."""

@@ -98,6 +98,19 @@ class Acts(BrowserCase):
         self.sees('5 tasks cancelled', '#said')
         eq_(len(self.broker), 0)
 
+    def test_schedules(self):
+        """A schedule is run now, and paused."""
+        self.broker.schedules.set('hourly', self.q.report.make, every=3600)
+        page = self.open('schedules')
+        self.sees('report.make', 'tbody tr')
+        page.click('text=Run now …')
+        self.confirm('Run now')
+        self.sees('has a run', '#said')
+        page.click('text=Pause …')
+        self.confirm('Pause')
+        self.sees('paused by ann', 'tbody tr')
+        eq_(len(self.broker), 1)
+
     def test_pause(self):
         """The queue is paused and resumed; both tell everybody who looks."""
         page = self.open()

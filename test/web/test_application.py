@@ -187,6 +187,22 @@ class Acts(PageCase):
         eq_(self.act('purge', seen=11)['done'], 12)
         eq_(self.ask('log')[0]['what'], 'purge')
 
+    def test_schedules(self):
+        """Schedules are shown, run, paused, resumed and forgotten; who did it is noted."""
+        self.broker.schedules.set('hourly', self.q.report.make, every=3600)
+        one, = self.ask('schedules')
+        eq_((one['name'], one['shown'], one['task'], one['paused']),
+            ('hourly', 'hourly', 'report.make', ''))
+        self.assertGreater(one['next'], 1e9)
+        for what in ('run', 'pause'):
+            self.act(f'schedule-{what}', name='hourly', seen=1)
+        eq_((self.ask('schedules')[0]['paused'], len(self.broker)), ('ann', 1))
+        self.act('schedule-resume', name='hourly', seen=1)
+        self.act('schedule-forget', name='hourly', seen=1)
+        eq_(self.ask('schedules'), [])
+        self.act('schedule-run', 400, name='hourly', seen=1)
+        eq_({act['who'] for act in self.ask('log')}, {'ann'})
+
     def test_pause(self):
         """Tasks of some names, or all, are paused and resumed; who did it is noted."""
         eq_(self.act('pause', name='mail.*', seen=0), {'done': 1})

@@ -80,8 +80,20 @@ def resume(view: View, order: Order) -> dict[str, Any]:
     return {'done': len(view.broker.resume(patterns(order.name) or ALL, by=order.by))}
 
 
+def schedule(what: str) -> Callable[[View, Order], dict[str, Any]]:
+    """An act on one schedule, by its name: 'run', 'pause', 'resume' or 'forget'."""
+    def act(view: View, order: Order) -> dict[str, Any]:
+        try:
+            getattr(view.broker.schedules, what)(order.name, by=order.by)
+        except LookupError as error:
+            raise ValueError(str(error)) from None
+        return {'done': 1}
+    return act
+
+
 ACTS: dict[str, Callable[[View, Order], dict[str, Any]]] = {
-    'cancel': cancel, 'purge': purge, 'pause': pause, 'resume': resume}
+    'cancel': cancel, 'purge': purge, 'pause': pause, 'resume': resume,
+    **{f'schedule-{what}': schedule(what) for what in ('run', 'pause', 'resume', 'forget')}}
 
 
 def same(count: int, seen: int) -> None:

@@ -62,6 +62,15 @@ def count(view: View, asked: Asked) -> Any:
     return {'count': len(ids), 'more': more}
 
 
+def schedules(view: View, asked: Asked) -> Any:
+    """All schedules by their names: moments as seconds since the epoch, texts that can be shown."""
+    return [{**one._asdict(), 'shown': line(one.name), 'task': line(one.task),
+             'when': line(one.when), 'paused': line(one.paused), 'problem': line(one.problem),
+             'next': one.next and one.next.timestamp(), 'last': one.last and one.last.timestamp(),
+             'timing': None, 'zone': line(one.timing.zone) if one.timing else ''}
+            for one in view.broker.schedules.list()]
+
+
 def log(view: View, asked: Asked) -> Any:
     return plain(view.broker.acts(ACTS))
 
@@ -70,7 +79,7 @@ def log(view: View, asked: Asked) -> Any:
 READS = {
     'overview': Read(overview, 1), 'pools': Read(pools, 1), 'task': Read(task, 1),
     'tasks': Read(tasks, 2), 'minutes': Read(minutes, 5), 'names': Read(names, 5),
-    'log': Read(log, 5), 'count': Read(count, 5),
+    'schedules': Read(schedules, 5), 'log': Read(log, 5), 'count': Read(count, 5),
 }
 
 
