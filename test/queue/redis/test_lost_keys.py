@@ -105,6 +105,43 @@ class Lost(Case):
                     return self.q.audit()
                 eventually(clean, [])
 
+    def stand_aside(self) -> list[str]:
+        """Tasks for which the only pool that knows them has not asked; and the keys of that."""
+        test_repair.support.clean(self.url, self.name)
+        before = {*self.client.keys(self.key('*'))}
+        self.q.join('a', {'tasks': 'a\nx'})
+        self.q.join('b', {'tasks': 'b'})
+        self.q.put([message(id, header=id[0].encode()) for id in ('a1', 'x1', 'a2', 'b1')])
+        eq_([one.id for one in self.q.take('b', 9)], ['b1'])
+        return sorted(key.decode().partition('}:')[2]
+                      for key in {*self.client.keys(self.key('*'))} - before)
+
+    def test_side_lines(self) -> None:
+        """Whatever is gone of those who stand aside: who knows them gets each of them, once."""
+        names = self.stand_aside()
+        self.assertLessEqual({'aside:1', 'lines:1', 'names'}, {*names})
+        for name in names:
+            if name[:2] in ('t:', 'b:', 'le', 'po'):
+                continue
+            for notice in lambda: self.q.verify(['a1', 'x1', 'a2']), self.q._patrol:
+                with self.subTest(name):
+                    self.stand_aside()
+                    self.client.delete(self.key(name))
+                    got: list[str] = []
+
+                    def step() -> bool:
+                        notice()   # noqa: B023
+                        self.mended()
+                        self.q.join('a', {'tasks': 'a\nx'})   # as a pool that is known no more
+                        self.q.join('b', {'tasks': 'b'})
+                        self.assertNotIn('a', {one.id[0] for one in self.q.take('b', 9)})
+                        found = self.q.take('a', 9)
+                        self.q.settle('a', [outcome(one) for one in found])
+                        got.extend(one.id for one in found)   # noqa: B023
+                        return len(got) >= 3   # noqa: B023
+                    eventually(step)
+                    eq_(sorted(got), ['a1', 'a2', 'x1'])
+
     def test_claim(self) -> None:
         """Nobody is kept from a repair for longer than one takes, whatever is written there."""
         self.fill()

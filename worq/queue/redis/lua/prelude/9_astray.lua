@@ -42,7 +42,9 @@ local function astray(id, T)
     return 'its record makes no sense'
   elseif s == ENQUEUED then
     if T.L and T.L ~= '-' then
-      return not call('ZSCORE', P .. 'aside:' .. side_of(T), aside_member(id, T, name_of(id, T)))
+      local side, name = side_of(T), name_of(id, T)
+      return not (call('ZSCORE', P .. 'aside:' .. side, aside_member(id, T, name))
+                  and call('ZSCORE', P .. 'lines:' .. side, name))
         and 'it is in no line of what was put aside'
     end
     return not listed(lane_of(T), T.n .. id) and 'it is in no list of what is ready'
