@@ -16,7 +16,7 @@ import time
 import unittest
 
 from test import leaks
-from test.broker_case import MemoryMixin, RedisMixin
+from test.broker_case import MemoryMixin, RedisMixin, SqliteMixin
 from test.pool.contract import WAIT
 from test.pool.process.test_pool import Processes
 from test.pool.tasks import init, lines, touch
@@ -86,6 +86,10 @@ class ReloadOnMemory(MemoryMixin, Reload):
 
 class ReloadOnRedis(RedisMixin, Reload):
     """With Redis."""
+
+
+class ReloadOnFile(SqliteMixin, Reload):
+    """With a file, which old and new children have open beside each other."""
 
 
 class ReloadDetails(MemoryMixin, Processes):
