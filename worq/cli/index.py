@@ -33,6 +33,7 @@ GROUPS = [
         ('check', 'keep', 'whether all is well, for probes'),
         ('audit', 'keep', 'look for damage in a queue, and repair it'),
         ('delete', 'forget', 'delete a queue, with all that is in it'),
+        ('secrets', 'secrets', 'how much is signed with which secret, before one is taken away'),
         ('metrics', 'metrics', 'what queues count, for Prometheus: printed, or served')]),
     ('more', [
         ('completion', 'completion', 'a script that completes commands in bash, zsh or fish'),
