@@ -8,6 +8,7 @@ import time
 from test.queue.contract import Contract, Put, held, message, outcome
 from test.queue.contract_expires import Expires
 from test.queue.contract_failed import Revive
+from test.queue.contract_family import Family
 from test.queue.contract_gates import Edges
 from test.queue.contract_inspect import Contents, Inspect, Memo
 from test.queue.contract_lanes import Lanes, Names
@@ -514,7 +515,7 @@ class Keepers(Contract):
         self.assertEqual(self.status('a'), ['enqueued'])
 
 
-class QueueContract(Put, Cancel, Purge, Readers, Inspect, Contents, Scan, Take, Leases, Moments,
-                    Settle, Memo, Delegate, Lanes, Names, Pauses, Seals, Expires, Edges, Keepers,
-                    LetGo, Upstream, Counting, Registers, Revive):
+class QueueContract(Put, Cancel, Purge, Readers, Inspect, Contents, Scan, Family, Take, Leases,
+                    Moments, Settle, Memo, Delegate, Lanes, Names, Pauses, Seals, Expires, Edges,
+                    Keepers, LetGo, Upstream, Counting, Registers, Revive):
     """The whole contract of a task queue."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from test.queue.model import ENDED, IDS
+from test.queue.model import ENDED, IDS, some_ids
 from test.queue.model_gates import GATES
 from test.queue.model_counting import Counters
 from worq import const
@@ -45,6 +45,24 @@ class Lookers(Counters):
                 assert row.nonce == one.nonce and row.state == state
                 assert row.name.encode() == one.header.partition(b'\n')[0]
                 assert 0 < row.since <= self.q.now + const.REACH
+
+    @rule(pick=some_ids, up=st.integers(0, 3), down=st.integers(0, 3),
+          limit=st.sampled_from([1, 3, 100]))
+    def family(self, pick: list[int], up: int, down: int, limit: int) -> None:
+        """The graph around a task is what was put, as far as it is told."""
+        id, *_ = self.known(pick)
+        nodes = self.q('family', id, up, down, limit)
+        states = self.q('status', [node.id for node in nodes])
+        assert (nodes and nodes[0].id) == (id if self.q('status', [id]) != [None] else []), id
+        assert len(nodes) <= limit
+        for node, state in zip(nodes, states, strict=True):
+            one = self.lives.get(node.id)
+            assert -up <= node.level <= down and node.state == state
+            if one is not None:
+                assert node.nonce == one.nonce
+                anew = self.anew.get(one.nonce, [])
+                mine = [a.id for a in one.arguments] + anew
+                assert [name for name in mine if name in node.arguments] == [*node.arguments]
 
     def was_purged(self, id: str) -> bool:
         raw, = self.q('results', [id])

@@ -299,7 +299,8 @@ class Node(NamedTuple):
     level: int           #: from the task that was asked for: below 0 above it, above 0 below it
     width: int = 0       #: how many arguments it has, or had
     arguments: tuple[str, ...] = ()    #: the first of them
-    target: str = ''     #: what it waits for after a tail call, or took its outcome from
+    #: what it waits for after a tail call, or did when it ended, unless a purge has cancelled it
+    target: str = ''
     fan: int = 0         #: how many wait for it, or did when it ended
     dependents: tuple[str, ...] = ()   #: the first of them
     gate: str = ''       #: what holds it back

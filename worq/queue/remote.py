@@ -149,7 +149,7 @@ VERBS: dict[str, list[Reader]] = {
     'cancel': [ids, perhaps(text)], 'purge': [], 'revive': [many(revival), boolean],
     'status': [ids],
     'inspect': [ids, whole], 'message': [ids], 'results': [ids],
-    'scan': [text, many(text), boolean, text, number],
+    'scan': [text, many(text), boolean, text, number], 'family': [text, number, number, number],
     'watch': [text, ids], 'wait': [text], 'forget': [ids],
     'beat': [text, many(held), number], 'settle': [text, many(outcome)],
     'pools': [text], 'queues': [], 'size': [], 'stats': [], 'oldest': [], 'audit': [],

@@ -84,6 +84,7 @@ class Other(Case):
             'revive': lambda: q.revive([base.Revival('done')]),
             'status': lambda: q.status(['plain']), 'inspect': lambda: q.inspect(['plain']),
             'message': lambda: q.message(['plain']), 'scan': lambda: q.scan('enqueued'),
+            'family': lambda: q.family('plain'),
             'verify': lambda: q.verify(['plain']), 'results': lambda: q.results(['done']),
             'watch': lambda: q.watch('other', ['plain']),
             'watch of what is done': lambda: q.watch('other', ['done']),

@@ -10,7 +10,7 @@ state, its arguments, how it ends) changes in one step, before what follows from
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from worq import const
@@ -22,6 +22,7 @@ from worq.queue.machine.book import Book, end_key
 from worq.queue.machine.failed import Failing
 from worq.queue.machine.lanes import Lanes
 from worq.queue.machine.life import Agenda, Expiry, Life
+from worq.queue.machine.traces import NOTHING, named
 from worq.queue.records import Hop
 
 __all__ = ['Graph']
@@ -268,6 +269,8 @@ class Graph(Failing):
         life.progress = life.memo = b''
         life.open = 0
         life.over = self.now
+        if life.target is not None:
+            self.remember(life)
         life.target = life.gate = None
         ignored = life.flags & IGNORE_RESULT
         if ignored:
@@ -285,6 +288,7 @@ class Graph(Failing):
                 if keeps:
                     self.let_off(life, life.arguments)
                     life.seals = None
+                self.remember(life, life.arguments, self.width(life))
                 for argument in life.arguments:
                     argument.pins -= 1
                     self._let_expire(argument)
@@ -306,6 +310,20 @@ class Graph(Failing):
         ends[life] = None
         if len(ends) > const.ENDED:
             ends.popitem(last=False)
+
+    def remember(self, life: Life, arguments: Sequence[Life] = (), width: int = 0,
+                 dependents: Sequence[Life] = (), fan: int = 0) -> None:
+        """Keep some of the edges that it lets go of, for people, as long as its outcome."""
+        if life.flags & IGNORE_RESULT or self.lives.get(life.id) is not life:
+            return
+        trace = self.traces.get(life, NOTHING)
+        if width and not trace.width:
+            trace = trace._replace(width=width, arguments=named(arguments))
+        if fan and not trace.fan:
+            trace = trace._replace(fan=fan, dependents=named(dependents))
+        if life.target is not None:
+            trace = trace._replace(target=(life.target.id, life.target.nonce))
+        self.traces[life] = trace
 
     def _tell_of(self, life: Life) -> None:
         """Tell those who watch a life of its end."""
@@ -371,9 +389,10 @@ class Graph(Failing):
             return
         while self._ended:
             life = self._ended.popleft()
-            for dependent in life.dependents:
-                self._follow(dependent, life)
-            life.dependents = ()
+            if life.dependents:
+                told = [one for one in life.dependents if self._follow(one, life)]
+                self.remember(life, dependents=told, fan=len(told))
+                life.dependents = ()
             self._let_expire(life)
 
     def _follow_some(self) -> None:
@@ -391,9 +410,13 @@ class Graph(Failing):
             if life.arguments:
                 self._unpin(life, self.left)
             if life.dependents and self.left > 0:
+                told = []
                 for dependent in self.heirs(life, self.left):
                     self.left -= 1
-                    self._follow(dependent, life)
+                    if self._follow(dependent, life):
+                        told.append(dependent)
+                self.remember(life, dependents=told, fan=bool(told) * (
+                    len(told) + len(life.dependents)))
                 self._let_expire(life)
             if life.arguments or life.dependents:
                 self._ended.appendleft(life)
@@ -407,9 +430,10 @@ class Graph(Failing):
             self._unpin(life, width)
 
     def _unpin(self, life: Life, most: int) -> None:
-        some = self.shed(life, most)
+        width = self.width(life)
+        some = [*self.shed(life, most)]
+        self.remember(life, some, width)
         if life.kind != VALUE:
-            some = [*some]
             self.let_off(life, some)
             if not life.arguments:
                 life.seals = None
@@ -418,10 +442,15 @@ class Graph(Failing):
             argument.pins -= 1
             self._let_expire(argument)
 
-    def _follow(self, dependent: Life, argument: Life) -> None:
+    def _follow(self, dependent: Life, argument: Life) -> bool:
+        """Tell a dependent; whether it still waited."""
         # It may have ended before its argument did.
         if dependent.state != PENDING or dependent.late and self._end_late(dependent):
-            return
+            return False
+        self._bring(dependent, argument)
+        return True
+
+    def _bring(self, dependent: Life, argument: Life) -> None:
         held = dependent.gate is argument
         failed = argument.kind != VALUE and (held or not dependent.flags & PASS)
         if dependent.target is argument or failed:

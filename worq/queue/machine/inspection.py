@@ -12,7 +12,7 @@ from worq.queue.machine.keeping import Keeping
 from worq.queue.machine.life import Life
 from worq.queue.machine.traces import NOTHING
 
-__all__ = ['contents', 'inspect', 'status', 'audit']
+__all__ = ['contents', 'inspect', 'since', 'status', 'audit']
 
 
 def inspect(graph: Keeping, life: Life, start: int = -1) -> Inspection:
@@ -71,6 +71,15 @@ def times(life: Life) -> Times:
     ready = life.ready or (life.put if life.taken else 0)   # a gate is taken from the start
     return Times(life.put, ready, life.taken, life.over - begun if life.over and life.age else 0,
                  life.over - ended if life.over else 0, life.tries + 1, peak << 10, skipped)
+
+
+def since(life: Life) -> int:
+    """When it came to its state, see `Row.since`."""
+    if life.state == COMPLETED:
+        return life.over
+    if life.state == ENQUEUED:
+        return life.ready
+    return life.taken or life.put
 
 
 def status(life: Life) -> str:

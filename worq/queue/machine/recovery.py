@@ -77,6 +77,8 @@ def connect(store: Store, lives: list[Life]) -> None:
     store._ended.clear()
     for life in lives:
         if life.state == COMPLETED:
+            if life.arguments or life.target:
+                store.remember(life, life.arguments, store.width(life))
             kept = store.kept(life)
             if kept is None:
                 life.body = b''

@@ -258,7 +258,7 @@ class Store(Reviving):
     def cancel_doomed(self) -> None:
         for life in self.doomed:
             if life.state != COMPLETED:
-                life.late = PURGED
+                life.late, life.target = PURGED, None
                 self.verdict(life, CANCELLED, BY_PURGE)
         self.doomed = []
 
@@ -401,6 +401,7 @@ class Store(Reviving):
             life.seal(target, seal)
             self.inherit(life, target, owner)
         elif self._waits_for(target, life):
+            life.target = target
             self.verdict(life, EXPIRED, 'it returned a Deferred that waits for itself', owner)
         else:
             target.made = made

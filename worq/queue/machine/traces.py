@@ -1,13 +1,18 @@
 """What is kept of a task for people, beside what the queue needs."""
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from itertools import islice
 import json
-from typing import Any, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 from worq import const
 from worq.queue.base import Argument, Death
+from worq.queue.machine.life import Life
 
-__all__ = ['Kept', 'Trace', 'NOTHING', 'dump', 'load']
+__all__ = ['Kept', 'Trace', 'NOTHING', 'dump', 'load', 'named']
+
+Name = tuple[str, str]   # of a life: its id and nonce
 
 
 class Kept(NamedTuple):
@@ -26,6 +31,12 @@ class Trace(NamedTuple):
 
     deaths: tuple[Death, ...] = ()
     kept: Kept | None = None
+    # Of one that has ended, what a graph tells of the edges that it had.
+    width: int = 0                      # how many arguments ...
+    arguments: tuple[Name, ...] = ()    # ... and the first of them
+    target: Name | tuple[()] = ()       # what its tail call waited for
+    fan: int = 0                        # how many waited for it when it ended ...
+    dependents: tuple[Name, ...] = ()   # ... and the first of them
 
     def died(self, moment: int, pool: str, cause: str) -> Trace:
         """With one delivery more that was lost."""
@@ -37,19 +48,28 @@ class Trace(NamedTuple):
 NOTHING = Trace()
 
 
+def named(lives: Iterable[Life]) -> tuple[Name, ...]:
+    """The first of some lives, by their names."""
+    return tuple((life.id, life.nonce) for life in islice(lives, const.KIN))
+
+
 def dump(trace: Trace) -> str:
-    """As JSON."""
-    deaths, kept = trace
-    if kept is None:
-        return json.dumps([deaths])
-    return json.dumps([deaths, [*kept[:4], [*map(_row, kept.arguments)],
-                                kept.target and _row(kept.target)]])
+    """As JSON: deaths, what is kept of a failure, edges; without what is empty at the end."""
+    deaths, kept, *edges = trace
+    rows: list[Any] = [deaths, None if kept is None else [
+        *kept[:4], [*map(_row, kept.arguments)], kept.target and _row(kept.target)], edges]
+    if not any(edges):
+        del rows[1 if kept is None else 2:]
+    return json.dumps(rows)
 
 
 def load(text: str) -> Trace:
     """One that was written so."""
-    deaths, *more = json.loads(text)
-    return Trace(tuple(Death(*death) for death in deaths), _kept(*more[0]) if more else None)
+    rows: list[Any] = json.loads(text)
+    deaths, kept, edges = [*rows, None, None][:3]
+    width, arguments, target, fan, dependents = edges or (0, (), (), 0, ())
+    return Trace(tuple(Death(*death) for death in deaths), _kept(*kept) if kept else None, width,
+                 tuple(map(tuple, arguments)), tuple(target), fan, tuple(map(tuple, dependents)))
 
 
 def _row(one: Argument) -> list[str]:

@@ -19,17 +19,19 @@ from worq.latch import Latch
 from worq.lock import Lock, look_within
 from worq.queue import base
 from worq.queue.base import (
-    Argument, Content, Delivery, Held, Inspection, Lost, Message, Minute, Note, Outcome, Recent,
-    Refusal, Revival, Row, Totals, Turn,
+    Argument, Content, Delivery, Held, Inspection, Lost, Message, Minute, Node, Note, Outcome,
+    Recent, Refusal, Revival, Row, Totals, Turn,
 )
 from worq.queue.validation import (
-    check_contents, check_edges, check_held, check_limit, check_messages, check_minutes, check_note,
-    check_outcomes, check_page, check_revivals, check_scan, check_tally, check_wait,
+    check_contents, check_edges, check_family, check_held, check_limit, check_messages,
+    check_minutes, check_note, check_outcomes, check_page, check_revivals, check_scan, check_tally,
+    check_wait,
 )
 from worq.queue.machine.book import enter, minutes
 from worq.queue.machine.recovery import redo
 from worq.queue.machine.scanning import Scans
 from worq.queue.machine.store import Store
+from worq.queue.machine.family import family
 from worq.queue.machine.inspection import audit, contents, inspect, status
 from worq.queue.memory.bell import Bell, Bells
 from worq.queue.memory.inbox import Inboxes
@@ -244,6 +246,14 @@ class TaskQueue(base.TaskQueue):
         check_scan(state, names, cursor, count)
         self._store.begin(self.clock())
         return self._scans.page(state, names, newest, cursor, count)
+
+    @whole
+    def family(self, id: str, up: int = 3, down: int = 3, limit: int = 100) -> list[Node]:
+        check_family(up, down, limit)
+        self._store.begin(self.clock())
+        found = family(self._store, id, up, down, limit)
+        self._defer()
+        return found
 
     @whole
     def results(self, ids: Sequence[str], whole: bool = True) -> list[bytes | None]:

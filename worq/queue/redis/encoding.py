@@ -7,14 +7,14 @@ from typing import Any, Sequence
 from worq import const
 from worq.queue import base
 from worq.queue.base import (
-    Argument, Content, Death, Inspection, Lost, Message, Outcome, Refusal, Row, Times,
+    Argument, Content, Death, Inspection, Lost, Message, Node, Outcome, Refusal, Row, Times,
 )
 from worq.queue.records import now
 from worq.queue.validation import check_outcomes
 
 __all__ = ['HEAVY', 'LETTERS', 'STATES', 'News', 'affordable', 'all_words', 'content',
            'flat_arguments', 'flat_messages', 'flat_outcomes', 'inspection', 'is_heavy', 'losses',
-           'news', 'page', 'refusals', 'text']
+           'news', 'node', 'page', 'refusals', 'text']
 
 SETTLE = 64         # outcomes in one command: each may have dependents, too
 SETTLE_BYTES = 64 << 20  # of outcomes in one command, unless a single one is longer
@@ -163,6 +163,15 @@ def page(state: str, flat: Sequence[Sequence[bytes]]) -> list[Row]:
     return [Row(text(id), text(nonce), text(name), state, number(since), number(due), text(pool),
                 number(tries) + 1)
             for id, nonce, name, since, due, pool, tries in flat]
+
+
+def node(id: bytes, nonce: bytes, name: bytes, state: bytes, level: int, width: int,
+         arguments: Sequence[bytes], target: bytes, fan: int, dependents: Sequence[bytes],
+         gate: bytes, progress: bytes, since: bytes, pool: bytes) -> Node:
+    """Read what `family.lua` answers."""
+    return Node(text(id), text(nonce), text(name), STATES.get(state, '?'), level, width,
+                tuple(map(text, arguments)), text(target), fan, tuple(map(text, dependents)),
+                text(gate), progress, number(since), text(pool))
 
 
 def times(state: bytes, *moments: bytes) -> Times:

@@ -6,10 +6,10 @@ from contextlib import suppress
 from typing import Any, Sequence
 
 from worq.queue import base
-from worq.queue.base import Content, Inspection, Row
-from worq.queue.redis.encoding import LETTERS, STATES, content, inspection, page
+from worq.queue.base import Content, Inspection, Node, Row
+from worq.queue.redis.encoding import LETTERS, STATES, content, inspection, node, page
 from worq.queue.redis.repair import Repairer
-from worq.queue.validation import check_contents, check_scan
+from worq.queue.validation import check_contents, check_family, check_scan
 
 __all__ = ['Readers']
 
@@ -56,3 +56,7 @@ class Readers(base.TaskQueue):
             last = urlsafe_b64decode(cursor)
         last, *flat = self._run('scan', LETTERS[state], '1' if newest else '', last, count, *names)
         return page(state, flat), urlsafe_b64encode(last).decode()
+
+    def family(self, id: str, up: int = 3, down: int = 3, limit: int = 100) -> list[Node]:
+        check_family(up, down, limit)
+        return [node(*found) for found in self._run('family', id, up, down, limit)]

@@ -18,10 +18,11 @@ from worq.const import COMPLETED
 from worq.lock import look_within
 from worq.queue import base
 from worq.queue.base import (
-    Argument, Content, Delivery, Held, Inspection, Lost, Message, Minute, Note, Outcome, Recent,
-    Refusal, Revival, Row, Totals, Turn,
+    Argument, Content, Delivery, Held, Inspection, Lost, Message, Minute, Node, Note, Outcome,
+    Recent, Refusal, Revival, Row, Totals, Turn,
 )
 from worq.queue.machine.book import enter, minutes
+from worq.queue.machine.family import family
 from worq.queue.machine.inspection import audit, contents, inspect, status
 from worq.queue.sqlite.address import parse
 from worq.queue.sqlite.bell import Alarm, Bell
@@ -34,8 +35,9 @@ from worq.queue.sqlite.scanning import page
 from worq.queue.sqlite.store import Rows, Writes
 from worq.queue.sqlite.waiting import Waiting
 from worq.queue.validation import (
-    check_contents, check_edges, check_held, check_limit, check_messages, check_minutes, check_note,
-    check_outcomes, check_page, check_revivals, check_scan, check_tally, check_wait,
+    check_contents, check_edges, check_family, check_held, check_limit, check_messages,
+    check_minutes, check_note, check_outcomes, check_page, check_revivals, check_scan, check_tally,
+    check_wait,
 )
 from worq.shield import unbroken
 from worq.tally import with_ends
@@ -238,6 +240,10 @@ class TaskQueue(base.TaskQueue):
              count: int = 100) -> tuple[list[Row], str]:
         check_scan(state, names, cursor, count)
         return self._look(lambda store: page(store, state, names, newest, cursor, count))
+
+    def family(self, id: str, up: int = 3, down: int = 3, limit: int = 100) -> list[Node]:
+        check_family(up, down, limit)
+        return self._look(lambda store: family(store, id, up, down, limit))
 
     def results(self, ids: Sequence[str], whole: bool = True) -> list[bytes | None]:
         return self._look(lambda store: [

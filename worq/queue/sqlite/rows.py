@@ -251,3 +251,7 @@ class Dependents:
 
     def __iter__(self) -> Iterator[Life]:
         return iter(self.life.store.links.dependents(self.life))
+
+    def __getitem__(self, part: slice) -> list[Life]:
+        """The first of them."""
+        return list(self.life.store.links.dependents(self.life, part.stop))

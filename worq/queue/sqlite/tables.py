@@ -361,11 +361,11 @@ class Edges:
             f'SELECT {JOINED} FROM worq_arg a JOIN worq_task t ON t.n=a.arg WHERE a.dep=? '
             f'ORDER BY a.pos {order} LIMIT ? OFFSET ?', (life.n, most, skip)))
 
-    def dependents(self, life: Row) -> list[Row]:
+    def dependents(self, life: Row, most: int = -1) -> list[Row]:
         self.store.flush_new()
         return self.store.adopted(self.store.db.execute(
             f'SELECT {JOINED} FROM worq_dep d JOIN worq_task t ON t.n=d.dep WHERE d.arg=? '
-            'ORDER BY d.seq', (life.n,)))
+            'ORDER BY d.seq LIMIT ?', (life.n, most)))
 
     def shed(self, life: Row, most: int) -> list[Row]:
         """Take off the first arguments."""

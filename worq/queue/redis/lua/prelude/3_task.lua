@@ -14,6 +14,8 @@
 --   i  pins   k  something that is not pinned waits for it, or MADE
 --   w  the first client that waits    r  outcome, if it is short
 --   D  deliveries that were lost, see `mourn`   K  the number of its failure, see `preserve`
+--   of what is completed, lives (see `relative`):
+--   Y  its arguments   X  what its tail call waited for   W  what waited for it
 local purges = math.max(tonumber(meta[3] or 0) or 0, 0)
 -- Others may have written anything where we read a number. What is none, or is more than a call can
 -- ask for, counts as what is usual; so nothing fails halfway, for all tasks that are in the step.
@@ -40,7 +42,7 @@ local function read(id)
     end
     return nil
   elseif #flat > RECORD then   -- no put has written that: what is not ours goes, and so does the task
-    local ours, alien, known = {}, {}, 'snfhcbptlmzvgauGedoqjyxikwrCRAEBSLDK'
+    local ours, alien, known = {}, {}, 'snfhcbptlmzvgauGedoqjyxikwrCRAEBSLDKWXY'
     for i = 1, #flat, 2 do
       local name = flat[i]
       if #name == 1 and known:find(name, 1, true) then

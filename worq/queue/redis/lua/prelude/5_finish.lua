@@ -44,17 +44,23 @@ local function unpin(id, noted)
       keep(id, f)
     end
   end
-  local s, pins = unpack(call('HMGET', key, 's', 'i'))
+  local s, pins, nonce = unpack(call('HMGET', key, 's', 'i', 'n'))
   if not pins or s == COMPLETED and (tonumber(pins) or 0) <= 1 or not add(key, 'i', '-1') then
     call('HDEL', key, 'i')
     let_end(id)
   end
   budget = budget - 1
+  return nonce
+end
+
+-- A life that is named for people by one that has no edges any more: see `relatives` in family.lua.
+local function relative(id, nonce)
+  return not nonce and '' or id == nonce and '=' .. id or #id .. ':' .. nonce .. id
 end
 
 -- The list is renamed where it is too long for now, for the id may soon have a new life.
 local function let_go(id, T)
-  local key, n = P .. 'a:' .. id, tonumber(T.a)
+  local key, n, kept, noted = P .. 'a:' .. id, tonumber(T.a), {}, nil
   if not (n and n % 1 == 0 and n >= 0) then
     n = call('LLEN', key)
   end
@@ -62,25 +68,32 @@ local function let_go(id, T)
     if call('EXISTS', key) == 0 then   -- the count is not ours, or somebody has deleted the list
       return
     end
+    for i, argument in ipairs(call('LRANGE', key, '0', KIN - 1)) do
+      kept[i] = relative(argument, call('HGET', P .. 't:' .. argument, 'n'))
+    end
     call('RENAME', key, P .. 'u:' .. T.n .. id)
     call('RPUSH', P .. 'unpin', T.n .. id)
     call('HSET', KEYS[1], 'more', 1)
     meta[4] = '1'
-    return
-  end
-  local noted = T.K and {}
-  for _, argument in ipairs(call('LPOP', key, n) or {}) do
-    unpin(argument, noted)
+  else
+    noted = T.K and {}
+    for i, argument in ipairs(call('LPOP', key, n) or {}) do
+      local nonce = unpin(argument, noted)
+      kept[i] = i <= KIN and relative(argument, nonce) or nil
+    end
   end
   if noted then
     let_off(T.K, noted)
+  end
+  if not ignored(T) then
+    call('HSET', P .. 't:' .. id, 'Y', text(n) .. ';' .. table.concat(kept))
   end
 end
 
 -- `owner` stays if it gave this outcome, so that it hears 'again' when it gives it twice.
 local INDEX = {[PENDING] = 'wait', [SCHEDULED] = 'sched', [PROCESSING] = 'lease'}
 local KEPT = {s = 1, n = 1, e = 1, o = 1, f = 1, t = 1, i = 1, h = 1, C = 1, R = 1, q = 1, A = 1, E = 1,
-              B = 1, D = 1, K = 1}
+              B = 1, D = 1, K = 1, W = 1, X = 1, Y = 1}
 local USUAL = {b = 1}   -- what goes, and is nearly always there
 
 local function when(T)
@@ -129,6 +142,7 @@ local function finish(id, T, record, owner, told)
       listed[#listed + 1], listed[#listed + 2] = text(now), T.n .. id
     end
   end
+  local target = T.x and not purged(T) and relative(T.x, call('HGET', P .. 't:' .. T.x, 'n')) or ''
   T.s = COMPLETED
   local edges = (T.i or T.k) and call('EXISTS', P .. 'd:' .. id) == 1
   if ignored(T) then
@@ -148,6 +162,9 @@ local function finish(id, T, record, owner, told)
       end
     end
     call('HDEL', key, unpack(ended))
+    if target ~= '' then
+      call('HSET', key, 'X', target)
+    end
     T.E = text(now)
     if #record <= FIELD then
       call('HSET', key, 's', COMPLETED, 'r', record, when(T))

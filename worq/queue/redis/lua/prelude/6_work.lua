@@ -9,6 +9,7 @@ local function work()
   -- An edge names a life. One that is over, or waits no more, is not touched. `seen` is what has
   -- been read, for many edges may lead to the same task. Of a task that is gone nobody knows whether
   -- others have renamed its edges, so it is asked who waits.
+  local heirs
   local function follow(edge, id, raw, failed, seen, gone)
     local dependent, nonce = edge:sub(NONCE + 1), edge:sub(1, NONCE)
     local T = seen[dependent] or read(dependent)
@@ -19,6 +20,7 @@ local function work()
       return
     end
     local gate = T.G == id
+    heirs[#heirs + 1] = edge
     if gone and not gate and T.x ~= id and not call('LPOS', P .. 'a:' .. dependent, id) then
       return
     end
@@ -57,6 +59,16 @@ local function work()
     todo, at = {}, 1
   end
 
+  -- Those that waited for it, the first of them, for people.
+  local function remember(id)
+    local kept = {}
+    for i = 1, math.min(#heirs, KIN) do
+      kept[i] = relative(heirs[i]:sub(NONCE + 1), heirs[i]:sub(1, NONCE))
+    end
+    local n = #heirs + call('LLEN', P .. 'd:' .. id)
+    call('HSET', P .. 't:' .. id, 'W', text(n) .. ';' .. table.concat(kept))
+  end
+
   local function tell_some()
     local seen = {}
     while budget > 0 and todo[at] do
@@ -66,8 +78,12 @@ local function work()
         local T = read(id)
         local raw = T and outcome(id, T) or (('-'):rep(NONCE) .. 'x\nits outcome was lost')
         local failed = raw:sub(NONCE + 1, NONCE + 1):lower() ~= 'v'
+        heirs = {}
         for _, edge in ipairs(edges) do
           follow(edge, id, raw, failed, seen, not T)
+        end
+        if T and not T.W and heirs[1] then
+          remember(id)
         end
       end
       if call('EXISTS', P .. 'd:' .. id) == 0 then

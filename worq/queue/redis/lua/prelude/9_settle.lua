@@ -41,10 +41,13 @@ local function delegate(id, T, pool, data)
   if raw and sign_anew(id, T, target, seal, raw) then
     return call('ZREM', P .. 'lease', id)
   elseif raw then
+    T.x = target
     return finish(id, T, inherit(T.n, seal, target, raw), pool)
   elseif not known or U.s == COMPLETED then
     return finish(id, T, verdict(id, T, 'x', 'the Deferred it returned is unknown'), pool)
-  elseif target == id then
+  end
+  T.x = target
+  if target == id then
     return close_circle(id, T, pool)
   end
   call('ZREM', P .. 'lease', id)
@@ -65,7 +68,7 @@ local function delegate(id, T, pool, data)
   local circle
   circle, looks = search(T.n .. id, U.n .. target, looks, false)
   if circle then
-    T.s, T.x, T.g = PENDING, target, purges > 0 and purges or T.g
+    T.s, T.g = PENDING, purges > 0 and purges or T.g
     close_circle(id, T, pool)
   elseif circle == nil then
     call('RPUSH', P .. 'loops', T.n .. id)
