@@ -79,6 +79,15 @@ class Family(Contract):
         self.assertEqual(self.kin('a')['a'], ('', 'c'))
         self.q.forget([*'aced'])
 
+    def test_failed_at_once(self) -> None:
+        """What is put with a failed argument tells which one it was."""
+        self.put(message('a'))
+        self.complete('a', b'no', 'failure')
+        self.put(message('b'))
+        self.put(message('c', 'b', 'a'), message('d', 'c'))
+        self.assertEqual(self.kin('d', 2, 0), {'d': ('c', ''), 'c': ('b a', ''), 'a': ('', ''),
+                                               'b': ('', '')})
+
     def test_some_of_many(self) -> None:
         """Of many edges the first are told, and how many there are."""
         many = [f'{i}' for i in range(400)]

@@ -167,7 +167,9 @@ class Store(Reviving):
         if life.kind:
             life.gate = gate
             self.finish(life, life.kind, life.data, life.hops)
-            self.let_off(life, self.vain.get(life, ()))
+            arguments = self.vain.get(life, [])
+            self.remember(life, arguments, len(arguments))
+            self.let_off(life, arguments)
             life.seals = None
             return
         if life.flags & GATE:

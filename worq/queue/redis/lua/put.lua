@@ -71,6 +71,14 @@ local function finish_at_once(id, M, long)
              h = not long and M.head or nil, c = long and #M.head or nil, g = purges, p = M.p, l = M.l, m = M.m,
              z = M.z, C = moment, G = gate ~= '' and gate or nil, a = #M.arguments}
   finish(id, T, M.r)
+  if not ignored(T) then
+    local kept = {}
+    for i = 1, math.min(#M.arguments, KIN) do
+      local name = M.arguments[i][1]
+      kept[i] = relative(name, known[name].n)
+    end
+    call('HSET', P .. 't:' .. id, 'Y', #M.arguments .. ';' .. table.concat(kept))
+  end
   local noted, seals = {}, {}
   for _, argument in ipairs(T.K and M.arguments or {}) do
     local name = argument[1]
