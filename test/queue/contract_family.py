@@ -143,6 +143,7 @@ class Family(Contract):
         self.hands_over('self', 'self')
         self.assertEqual([self.relatives(id)[id].target for id in ('late', 'a', 'self')],
                          ['done', 'b', 'self'])
+        self.assertEqual(self.relatives('b')['b'].fan, 0)
 
     def test_purged_tail_call(self) -> None:
         """A purge writes nothing of what it cancels, so no target is named."""

@@ -68,6 +68,7 @@ local function delegate(id, T, pool, data)
   local circle
   circle, looks = search(T.n .. id, U.n .. target, looks, false)
   if circle then
+    call('RPOP', P .. 'd:' .. target)
     T.s, T.g = PENDING, purges > 0 and purges or T.g
     close_circle(id, T, pool)
   elseif circle == nil then
