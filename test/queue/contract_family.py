@@ -1,13 +1,15 @@
 """The contract of a task queue as tests: the graph around a task."""
 from __future__ import annotations
 
-from test.queue.contract import Contract, held, message, outcome
+from test.queue.contract import held, message, outcome
+from test.queue.contract_scan import Scan
 from worq import const
 from worq.queue import base
-from worq.queue.base import Argument, Node
+from worq.queue.base import Argument, Node, Revival
 
 
-class Family(Contract):
+class Family(Scan):
+    """What people see: pages of tasks, and the graph around one."""
 
     def relatives(self, id: str, *bounds: int) -> dict[str, Node]:
         found = self.q.family(id, *bounds)
@@ -87,6 +89,17 @@ class Family(Contract):
         self.put(message('c', 'b', 'a'), message('d', 'c'))
         self.assertEqual(self.kin('d', 2, 0), {'d': ('c', ''), 'c': ('b a', ''), 'a': ('', ''),
                                                'b': ('', '')})
+
+    def test_run_again(self) -> None:
+        """What is run again has forgotten what it was to earlier."""
+        self.put(message('a'), message('b', 'a'))
+        self.complete('a', b'no', 'failure')
+        self.tick(3 * const.TICK)
+        self.assertEqual(self.kin('a')['a'], ('', 'b'))
+        self.assertEqual(self.q.revive([Revival('a')]), ['revived'])
+        self.assertEqual(self.kin('a'), {'a': ('', '')})
+        self.complete('a', b'yes')
+        self.assertEqual(self.kin('a'), {'a': ('', '')})
 
     def test_some_of_many(self) -> None:
         """Of many edges the first are told, and how many there are."""

@@ -17,7 +17,6 @@ from test.queue.contract_lifetimes import LetGo, Upstream
 from test.queue.contract_moments import Moments
 from test.queue.contract_readers import Cancel, Purge, Readers
 from test.queue.contract_registers import Registers
-from test.queue.contract_scan import Scan
 from test.queue.contract_seals import Seals
 from test.queue.contract_settle import Delegate, Settle
 from test.queue.contract_tally import Counting
@@ -515,7 +514,7 @@ class Keepers(Contract):
         self.assertEqual(self.status('a'), ['enqueued'])
 
 
-class QueueContract(Put, Cancel, Purge, Readers, Inspect, Contents, Scan, Family, Take, Leases,
+class QueueContract(Put, Cancel, Purge, Readers, Inspect, Contents, Family, Take, Leases,
                     Moments, Settle, Memo, Delegate, Lanes, Names, Pauses, Seals, Expires, Edges,
                     Keepers, LetGo, Upstream, Counting, Registers, Revive):
     """The whole contract of a task queue."""

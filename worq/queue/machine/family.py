@@ -11,6 +11,7 @@ from worq.queue.machine.graph import Graph
 from worq.queue.machine.inspection import since, status
 from worq.queue.machine.life import Life
 from worq.queue.machine.traces import NOTHING, Trace
+from worq.queue.validation import check_family
 
 __all__ = ['family']
 
@@ -86,6 +87,7 @@ class Family:
 
 def family(graph: Graph, id: str, up: int, down: int, limit: int) -> list[Node]:
     """The nodes around a task."""
+    check_family(up, down, limit)
     found = Family(graph, up, down)
     found.enter([(id, '')], 0)
     nodes: list[Node] = []

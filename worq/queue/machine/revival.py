@@ -7,7 +7,7 @@ from worq.const import COMPLETED, PENDING
 from worq.queue.base import GATE, IGNORE_RESULT, PASS, VALUE, Revival
 from worq.queue.machine.keeping import Keeping
 from worq.queue.machine.life import Life
-from worq.queue.machine.traces import NOTHING, Kept
+from worq.queue.machine.traces import NOTHING, Kept, Trace
 
 __all__ = ['Reviving', 'NONE']
 
@@ -66,7 +66,7 @@ class Reviving(Keeping):
         # In one step, from which on it is live: see `redo`.
         life.kind, life.data, life.hops, life.owner, life.state = b'', b'', (), None, PENDING
         self.completed -= 1
-        self._trace(life, None)
+        self.traces[life] = Trace(self.traces.get(life, NOTHING).deaths)
         life.expires = life.due = life.deliveries = life.tries = 0
         life.over = life.ready = life.taken = 0
         life.age = ''

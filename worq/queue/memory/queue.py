@@ -23,9 +23,8 @@ from worq.queue.base import (
     Recent, Refusal, Revival, Row, Totals, Turn,
 )
 from worq.queue.validation import (
-    check_contents, check_edges, check_family, check_held, check_limit, check_messages,
-    check_minutes, check_note, check_outcomes, check_page, check_revivals, check_scan, check_tally,
-    check_wait,
+    check_contents, check_edges, check_held, check_limit, check_messages, check_minutes, check_note,
+    check_outcomes, check_page, check_revivals, check_scan, check_tally, check_wait,
 )
 from worq.queue.machine.book import enter, minutes
 from worq.queue.machine.recovery import redo
@@ -249,7 +248,6 @@ class TaskQueue(base.TaskQueue):
 
     @whole
     def family(self, id: str, up: int = 3, down: int = 3, limit: int = 100) -> list[Node]:
-        check_family(up, down, limit)
         self._store.begin(self.clock())
         found = family(self._store, id, up, down, limit)
         self._defer()

@@ -18,12 +18,11 @@ from worq.const import COMPLETED
 from worq.lock import look_within
 from worq.queue import base
 from worq.queue.base import (
-    Argument, Content, Delivery, Held, Inspection, Lost, Message, Minute, Node, Note, Outcome,
-    Recent, Refusal, Revival, Row, Totals, Turn,
+    Argument, Delivery, Held, Lost, Message, Minute, Note, Outcome,
+    Recent, Refusal, Revival, Totals, Turn,
 )
 from worq.queue.machine.book import enter, minutes
-from worq.queue.machine.family import family
-from worq.queue.machine.inspection import audit, contents, inspect, status
+from worq.queue.machine.inspection import audit
 from worq.queue.sqlite.address import parse
 from worq.queue.sqlite.bell import Alarm, Bell
 from worq.queue.sqlite.check import check
@@ -31,13 +30,12 @@ from worq.queue.sqlite.deletion import delete
 from worq.queue.sqlite.doorbell import Doorbell, ring
 from worq.queue.sqlite.file import File
 from worq.queue.sqlite.joined import Brought, Joined
-from worq.queue.sqlite.scanning import page
+from worq.queue.sqlite.reading import Readers
 from worq.queue.sqlite.store import Rows, Writes
 from worq.queue.sqlite.waiting import Waiting
 from worq.queue.validation import (
-    check_contents, check_edges, check_family, check_held, check_limit, check_messages,
-    check_minutes, check_note, check_outcomes, check_page, check_revivals, check_scan, check_tally,
-    check_wait,
+    check_edges, check_held, check_limit, check_messages, check_minutes, check_note,
+    check_outcomes, check_page, check_revivals, check_tally, check_wait,
 )
 from worq.shield import unbroken
 from worq.tally import with_ends
@@ -56,7 +54,7 @@ def wall() -> int:
     return time.time_ns() // 1_000_000
 
 
-class TaskQueue(base.TaskQueue):
+class TaskQueue(Readers):
     """A queue in a file.
 
     :param url: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``.
@@ -223,27 +221,6 @@ class TaskQueue(base.TaskQueue):
                            [one.id for one in failures])
 
     # -- readers --------------------------------------------------------------
-
-    def status(self, ids: Sequence[str]) -> list[str | None]:
-        return self._look(lambda store: [
-            status(life) if life else None for life in map(store.find, ids)], ids)
-
-    def inspect(self, ids: Sequence[str], start: int = -1) -> list[Inspection | None]:
-        return self._look(lambda store: [
-            inspect(store, life, start) if life else None for life in map(store.find, ids)], ids)
-
-    def message(self, ids: Sequence[str]) -> list[Content | None]:
-        check_contents(ids)
-        return self._look(lambda store: contents(store, map(store.find, ids)), ids)
-
-    def scan(self, state: str, names: Sequence[str] = (), newest: bool = False, cursor: str = '',
-             count: int = 100) -> tuple[list[Row], str]:
-        check_scan(state, names, cursor, count)
-        return self._look(lambda store: page(store, state, names, newest, cursor, count))
-
-    def family(self, id: str, up: int = 3, down: int = 3, limit: int = 100) -> list[Node]:
-        check_family(up, down, limit)
-        return self._look(lambda store: family(store, id, up, down, limit))
 
     def results(self, ids: Sequence[str], whole: bool = True) -> list[bytes | None]:
         return self._look(lambda store: [

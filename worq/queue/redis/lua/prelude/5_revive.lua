@@ -39,7 +39,7 @@ local function restore(id, T, F, head, body)
       fields[#fields + 1], fields[#fields + 2] = name, value
     end
   end
-  call('HDEL', key, 'r', 'E', 'B', 'o', 'K', 'A', 'q', 'R', 'i', long and 'h' or 'c')
+  call('HDEL', key, 'r', 'E', 'B', 'o', 'K', 'A', 'q', 'R', 'i', 'W', 'X', 'Y', long and 'h' or 'c')
   drop(P .. 'r:' .. id)
   persist(key)
   call('ZREM', P .. 'over:f', T.n .. id)
