@@ -289,3 +289,29 @@ def test_documented():
     """The example in the module's documentation runs as it is shown."""
     failed, tried = doctest.testmod(testing)
     assert (failed, tried > 4) == (0, True)
+
+
+class Schedules(unittest.TestCase):
+
+    def test_schedules(self):
+        """The clock of a bench goes through them: each slot runs at its moment."""
+        space, seen = TaskSpace(), []
+
+        @space.task(every=600, missed='all')
+        def often():
+            seen.append((current_task().slot.timestamp(), bench.now))
+
+        @space.task(cron='0 * * * *', retries=1, backoff=60)
+        def hourly():
+            seen.append('hourly')
+        with testing.Bench(space) as bench:
+            bench.run()
+            self.assertEqual(seen, [])
+            bench.advance(7200)
+            slots = [one for one in seen if one != 'hourly']
+            self.assertEqual(len(slots), 12)
+            self.assertEqual(len(seen), 14)
+            first, began = slots[0]
+            self.assertEqual([slot - first for slot, _ in slots], [n * 600 for n in range(12)])
+            for slot, moment in slots:
+                self.assertAlmostEqual(slot - first, moment - began, delta=1.1)

@@ -20,6 +20,7 @@ from worq.progress import Progress
 from worq.queue.base import Inspection
 from worq.queue.pauses import Pause
 from worq.retry import Memo, merged, parse
+from worq.schedules.call import words_of
 from worq.seals import is_value, opened
 
 __all__ = ['explain', 'Text']
@@ -97,6 +98,8 @@ class Explanation:
         tell: Callable[[str, str, Inspection], list[str]] = getattr(self, f'_{found.state}')
         lines = tell(id, name, found)
         lines[0] = f'{label} {lines[0]}'
+        if run := words_of(found.header):
+            lines.insert(1, f'  It is {run}.')
         if found.expires is not None and found.state != const.PROCESSING:
             lines.insert(1, f'  It will be too late to begin in {span(found.expires)}, and then '
                             'it will fail.')

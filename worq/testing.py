@@ -43,6 +43,7 @@ from worq.pool.loop import Loop
 from worq.pool.run import runner
 from worq.queue.base import Delivery, Held, Outcome
 from worq.queue.memory import queue as memory
+from worq.schedules.firing import Firing
 from worq.space import TaskSpace
 from worq.task import Deferred, Queue
 
@@ -71,6 +72,7 @@ class Bench:
         self.broker.inbox = BenchInbox(backend)
         self.queue: Queue = self.broker.queue()
         self._backend = backend
+        self._firing = Firing(backend, self.broker.codec, lambda: backend.totals().now)
         self._hold: Hold | None = None
         self._loop = Loop()
         finalize(self, self._loop.close)   # of a bench that nobody closes
@@ -96,6 +98,7 @@ class Bench:
             raise RuntimeError('a batch of this bench is not put yet: run it after the with block')
         ran = 0
         while limit is None or ran < limit:
+            self._fire()
             delivery = self._take()
             if delivery is None:
                 break
@@ -123,7 +126,7 @@ class Bench:
             return 0
         end = self.now + seconds
         ran = self.run()
-        while (due := self._backend.due()) is not None and self.now < due <= end:
+        while (due := self._due()) is not None and self.now < due <= end:
             self._now = due
             ran += self.run()
         self._now = end
@@ -156,6 +159,20 @@ class Bench:
 
     def __repr__(self) -> str:
         return f'<Bench [{self.broker.name}] {len(self.queue)} tasks, at {self.now:g} s>'
+
+    def _fire(self) -> None:
+        """Put what is due of schedules, as pools do."""
+        self._firing.declare(self.broker.timings)
+        while not self._firing.look():
+            pass
+
+    def _due(self) -> float | None:
+        """When something comes due, in seconds of the bench."""
+        dues = [self._backend.due()]
+        slot = self._firing.due()
+        if slot is not None:
+            dues.append(self.now + (slot - self._backend.totals().now) / 1000)
+        return min((due for due in dues if due is not None), default=None)
 
     def _take(self) -> Delivery | None:
         taken = self._backend.take(POOL, 1)

@@ -24,6 +24,7 @@ GROUPS = [
         ('watch', 'watch', 'the progress of tasks, until they end'),
         ('log', 'log', 'who cancelled, purged or paused what, and when')]),
     ('act', [
+        ('cron', 'cron', 'schedules: list, run, pause, resume, set, forget'),
         ('cancel', 'act', 'cancel tasks'),
         ('purge', 'act', 'cancel all that has not begun'),
         ('forget', 'forget', 'drop results and failures before their time'),

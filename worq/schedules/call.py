@@ -10,12 +10,13 @@ from typing import Any, NoReturn
 
 from worq.codec import HEAD, MAGIC, Codec
 from worq.ids import new_nonce
+from worq.printable import line
 from worq.queue.base import Message
 from worq.schedules.record import PREFIX, Plan, Record, decode_plan, encode_plan
 from worq.timing import zone_of
 from worq.trust import CALL
 
-__all__ = ['encode', 'message', 'moment', 'opened', 'run_id', 'slot_of', 'told']
+__all__ = ['encode', 'message', 'moment', 'opened', 'run_id', 'slot_of', 'told', 'words_of']
 
 SLOT, MISSED = b'\nslot ', b'\nmissed '   # lines of a header
 
@@ -49,7 +50,7 @@ def message(codec: Codec, plan: Plan, call: bytes, payload: bytes, slot: int, mi
     :param call: the envelope of `payload`.
     """
     nonce = new_nonce()
-    header = b'%s\nslot %d %s' % (plan.task.encode(), slot, plan.timing.zone.encode())
+    header = f'{plan.task}\nslot {slot} {plan.timing.zone} {plan.name}'.encode()
     if missed:
         header += b'\nmissed %d' % missed
     header += plan.lines.encode()
@@ -75,28 +76,41 @@ def moment(ms: int, zone: str = 'UTC') -> datetime:
     return datetime.fromtimestamp(ms / 1000, where)
 
 
-def told(header: bytes) -> tuple[int, str, int] | None:
-    """What the header of a task says: its slot in ms, the zone, how many were missed before it.
+def told(header: bytes) -> tuple[int, str, int, str] | None:
+    """What the header of a task says: its slot in ms, the zone, how many were missed before it, and
+    the name of the schedule.
 
     :returns: None if it is no run of a schedule.
     """
     if SLOT not in header:
         return None
-    slot, zone, missed = 0, 'UTC', 0
+    slot, zone, missed, name = 0, 'UTC', 0, ''
     for each in header.split(b'\n')[1:]:
         word, _, rest = each.decode('utf-8', 'replace').partition(' ')
         number, _, where = rest.partition(' ')
         if word == 'slot' and number.isdecimal() and len(number) < 15:
-            slot, zone = int(number), where
+            zone, _, name = where.partition(' ')
+            slot = int(number)
         elif word == 'missed' and number.isdecimal() and len(number) < 15:
             missed = int(number)
-    return slot, zone, missed
+    return slot, zone, missed, name
 
 
 def slot_of(header: bytes) -> datetime | None:
     """The slot that a task is a run for, in the zone of its schedule; None: it is no run."""
     found = told(header)
     return None if found is None else moment(found[0], found[1])
+
+
+def words_of(header: bytes) -> str:
+    """Of a run of a schedule, in words: which schedule, which slot; else ''."""
+    found = told(header)
+    if found is None:
+        return ''
+    slot, zone, missed, name = found
+    more = f', {missed:,} missed before it' if missed else ''
+    when = f'{moment(slot, zone):%Y-%m-%d %H:%M:%S %Z}'
+    return line(f'a run of the schedule {name}, slot {when}{more}')
 
 
 def _header(task: str, plan: str) -> bytes:
