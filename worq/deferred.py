@@ -307,6 +307,28 @@ class Deferred:
             return str(error)
         return self.broker.explain(self)
 
+    def graph(self, up: int = 3, down: int = 3) -> Any:
+        """The graph around the task, as far as the queue still knows it: a `worq.view.Graph`.
+
+        ::
+
+            print(total.graph())             # a tree, as text
+            graph = total.graph().dot()      # for Graphviz; .mermaid() for Markdown
+
+        Many tasks of one name that the same tasks wait for are one node.
+
+        :param up: how many levels of what it waits for.
+        :param down: how many levels of what waits for it.
+        :raises LookupError: if the queue does not know the task, or not any more.
+        """
+        if self._batch is not None:
+            raise self._batch.refuse(self)
+        found = self.broker.view().graph(self.id, up, down)
+        if found is None:
+            raise LookupError(line(f'{self.name} [{self.broker.name}:{self.id}] is unknown to the '
+                                   'queue'))
+        return found
+
     def __await__(self) -> Generator[Any, None, Any]:
         """The task's value in a coroutine of asyncio; raises TaskFailure if it failed."""
         if self._batch is not None and (error := self._unput()):

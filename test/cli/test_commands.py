@@ -121,6 +121,31 @@ class Looks(CommandCase):
         self.refused(1, 'no such task', 'tasks', 'enqueued', '--older', '1d')
         self.refused(2, "no such state: 'faild'; did you mean failed", 'tasks', 'faild')
 
+    def test_graph(self):
+        """The graph around a task: as a tree, for two languages, as JSON."""
+        broker = self.shop()
+        q = broker.queue()
+        first = Task(q.shop.add, id='first')(1)
+        Task(q.shop.add, id='last')(Task(q.shop.add, id='middle')(first))
+        self.assertEqual(self.ok('graph', 'middle'), """\
+shop.add [middle] pending
+└─ shop.add [first] enqueued
+is waited for by
+└─ shop.add [last] pending
+""")
+        self.assertNotIn('last', self.ok('graph', 'first', '--down', '1'))
+        self.assertIn('digraph', self.ok('graph', 'last', '--dot'))
+        self.assertIn('graph LR', self.ok('graph', 'last', '--mermaid'))
+        found, = self.worq('graph', 'last', '--json').objects
+        self.assertEqual([node['key'] for node in found['nodes']], ['last', 'middle', 'first'])
+        self.refused(1, 'unknown to the queue.*\n.*did you mean middle', 'graph', 'midle')
+        self.refused(2, 'no number of levels', 'graph', 'middle', '--up', '-1')
+        Task(q.shop.add, id='sum')([q.shop.add(n) for n in range(400)])
+        text = self.ok('graph', 'sum')
+        self.assertRegex(text, r'└─ shop.add ×400 \[\+[0-9a-f]+\] 400 enqueued\n$')
+        stack = text.partition('[+')[2].partition(']')[0]
+        self.assertEqual(self.ok('graph', 'sum', '--open', f'+{stack}').count('enqueued'), 101)
+
     def test_nearest(self):
         """Of an id that is not known the one is told that is like it."""
         broker = self.shop()

@@ -4,10 +4,11 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from unittest import TestCase, skipUnless
+from unittest import TestCase, mock, skipUnless
 
 from test.support import eq_
-from worq.queue.base import Node as Task
+from worq.queue.base import Inspection, Node as Task
+from worq.view import View
 from worq.view.drawing import Edge, Graph, Node
 from worq.view.folding import LEAST, OPENED, fold, missing
 
@@ -134,6 +135,56 @@ class Folding(TestCase):
         eq_(missing(found, 0, 0), [])
 
 
+class Asking(TestCase):
+    """What does not fit into one step is asked for in others."""
+
+    def view(self, found, room):
+        """A view of a queue with these tasks, of which a step tells so many."""
+        tasks = {each.id: each for each in found}
+        self.asked = []
+
+        def family(id, up, down, limit):
+            told = [tasks[id]] if id in tasks else []
+            for each in told:   # it grows meanwhile
+                around = [tasks[id] for id in each.arguments if id in tasks]
+                told += [other for other in around if other not in told][:room - len(told)]
+            return told
+
+        def inspect(ids):
+            self.asked.append(ids)
+            return [id in tasks and Inspection(tasks[id].state, tasks[id].name.encode())
+                    for id in ids]
+        broker = mock.Mock()
+        broker.backend.family, broker.backend.inspect = family, inspect
+        return View(broker)
+
+    def test_wide(self):
+        """Each of a thousand arguments is counted, though a step tells of fifty."""
+        graph = self.view(fan(1000), 50).graph('sum')
+        eq_([node.size for node in graph.nodes], [1, 1000, 1])
+        eq_([node.level for node in graph.nodes], [0, -1, -2])
+        eq_(len(self.asked), 20)
+        eq_(sum(graph.nodes[1].states.values()), 1000)
+
+    def test_bound(self):
+        """There is an end to it, also if what is named is not there."""
+        view = self.view(fan(5_000), 300)
+        graph = view.graph('sum')
+        eq_({len(ids) for ids in self.asked}, {50})
+        self.assertLess(len(self.asked), 40)
+        eq_(graph.nodes[1].size + graph.nodes[0].above, 5_000)
+        gone = [task('a', arguments=[f'x{n}' for n in range(1000)])]
+        graph = self.view(gone, 300).graph('a')
+        eq_((len(graph.nodes), graph.nodes[0].above, len(self.asked)), (1, 1000, 20))
+
+    def test_unknown(self):
+        """Of an unknown task there is no graph; as it is shown an id is found, too."""
+        view = self.view([task('x\x1b')], 300)
+        eq_(view.graph('y'), None)
+        eq_(view.graph('y\\x1b'), None)
+        eq_(view.graph('x\\x1b').root, 'x\\x1b')
+
+
 class Drawing(TestCase):
 
     graph = Graph('r', (
@@ -148,7 +199,7 @@ class Drawing(TestCase):
         """As a tree: what it waits for, then what waits for it."""
         eq_(self.graph.text(), f'''\
 report [r] pending
-├─ resize ×1,000 640 success, 12 processing, 348 enqueued
+├─ resize ×1,000 [+1] 640 success, 12 processing, 348 enqueued
 │  ├─ load [l] processing 25 %
 │  └─ ... 7 more
 ├─ returned {EVIL} [t] failed

@@ -20,6 +20,7 @@ GROUPS = [
         ('tasks', 'lists', 'tasks by state and name'),
         ('show', 'one', 'all there is to see of a task'),
         ('explain', 'one', 'why a task is not done yet, or how it ended'),
+        ('graph', 'one', 'what a task waits for, and what waits for it'),
         ('web', 'web', 'a page in a browser: the queue live, its tasks, and what to do'),
         ('watch', 'watch', 'the progress of tasks, until they end'),
         ('log', 'log', 'who cancelled, purged or paused what, and when')]),

@@ -1,6 +1,7 @@
-"""Commands that tell of single tasks: show, explain."""
+"""Commands that tell of single tasks: show, explain, graph."""
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from typing import Any
 
 from worq.cli.lists import meant
@@ -12,7 +13,9 @@ from worq.queue.validation import ID_BYTES
 from worq.view import View
 from worq.view.records import Details
 
-__all__ = ['SHOW', 'EXPLAIN', 'check_id', 'hint', 'ids', 'told']
+__all__ = ['SHOW', 'EXPLAIN', 'GRAPH', 'check_id', 'hint', 'ids', 'told']
+
+LEVELS = 3     # of a graph, unless somebody says how many
 
 
 # -- explain --
@@ -121,3 +124,52 @@ def arguments(parser: Parser) -> None:
 SHOW = Command(show, 'All there is to see of a task: its life, its attempts, its arguments and its '
                      'result. Nothing is loaded for that, so no code of yours runs.', arguments,
                '  worq show fit-42')
+
+
+# -- graph --
+
+def graph(session: Session) -> int:
+    """What a task waits for, and what waits for it."""
+    args = session.args
+    check_id(args.id)
+    view = session.view()
+    found = view.graph(args.id, args.up, args.down, args.open)
+    if found is None:
+        session.out.object({'id': args.id, 'state': UNKNOWN})
+        session.out.note(view.explain(args.id))
+        hint(session, view, args.id)
+        return NOTHING
+    session.out.object(found)
+    session.out.drawing(getattr(found, args.form)())
+    return OK
+
+
+def levels(text: str) -> int:
+    """The type of an argument that is a number of levels."""
+    if not text.isdecimal() or len(text) > 6:
+        raise ArgumentTypeError(f'no number of levels: {text!r}; write 0, 1, 2 ...')
+    return int(text)
+
+
+def graph_arguments(parser: Parser) -> None:
+    """Of ``graph``."""
+    parser.add_argument('id', metavar='ID', help='of a task')
+    parser.add_argument('--up', type=levels, default=LEVELS, metavar='N',
+                        help=f'levels of what it waits for; {LEVELS} by default')
+    parser.add_argument('--down', type=levels, default=LEVELS, metavar='N',
+                        help=f'levels of what waits for it; {LEVELS} by default')
+    parser.add_argument('--open', action='append', default=[], metavar='STACK',
+                        help='show a hundred tasks of a stack one by one; as often as you like')
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument('--dot', dest='form', action='store_const', const='dot', default='text',
+                      help='in the language of Graphviz')
+    form.add_argument('--mermaid', dest='form', action='store_const', const='mermaid',
+                      help='in that of Mermaid')
+
+
+GRAPH = Command(graph, 'What a task waits for, and what waits for it, as a tree. Many tasks of one '
+                       'name that the same tasks wait for are one line, with counts.',
+                graph_arguments, '''\
+  worq graph report-9
+  worq graph report-9 --up 10 --down 0
+  worq graph report-9 --dot | dot -Tsvg > report.svg''')

@@ -55,6 +55,13 @@ class Output:
             text = '\n'.join(wrapped(each, self.room) for each in text.split('\n'))
         self._print(text, style)
 
+    def drawing(self, text: str) -> None:
+        """Print lines that are not to be broken, with states in their colours, if it is people who
+        read."""
+        if not self.as_json:
+            for each in text.rstrip('\n').split('\n'):
+                self._print(each, words=STYLES)
+
     def object(self, value: Any) -> None:
         """Print one line of JSON, if it is a program that reads."""
         if self.as_json:

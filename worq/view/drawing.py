@@ -138,7 +138,8 @@ class Tree:
             node = self.nodes[key]
             again = ' (see there)' if key in self.shown else ''
             word = {TAIL: 'returned ', GATE: 'held back by '}.get(kind, '')
-            self.lines.append(f'{first}{word}{node.title} {node.standing}{again}')
+            opens = f' [{node.key}]' if node.size > 1 else ''
+            self.lines.append(f'{first}{word}{node.title}{opens} {node.standing}{again}')
             if not again:
                 self.shown.add(key)
                 open += reversed(self.beyond(key, rest, edges, more))

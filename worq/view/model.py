@@ -1,7 +1,7 @@
 """The read model: ``broker.view()``. Each of its answers takes a few bounded reads of the queue."""
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Iterable, NamedTuple
 
 from worq import const, pools
 from worq.errors import DecodeError, QueueError, TaskFailure
@@ -14,6 +14,8 @@ from worq.queue import base
 from worq.queue.base import Inspection, Minute, Totals
 from worq.retry import Memo
 from worq.view.counts import ends, oldest
+from worq.view.drawing import Graph
+from worq.view.folding import fold, missing
 from worq.view.lately import by_minute, by_name, ended, patterns, samples
 from worq.view.pace import Sample, noted, pace
 from worq.view.records import (
@@ -25,6 +27,8 @@ from worq.view.shown import Redact, Show, show_call, show_value
 __all__ = ['View']
 
 LINES = 100     # of a header that are shown, at most
+TASKS = 2_000   # that are looked at for one graph, about ...
+GLANCE = 50     # ... those that one step has no room for, so many at a time
 STEPS = 5       # pages of the queue that are looked at for one page here
 OFTEN = 5_000   # ms for which the numbers of the last hour are kept
 LONG = 'it is long, and so it was not looked at'
@@ -185,7 +189,46 @@ class View:
         id, found = self._found(id)
         return explain(self.broker, id, 'the task')
 
+    def graph(self, id: str, up: int = 3, down: int = 3,
+              open: Iterable[str] = ()) -> Graph | None:
+        """The graph around a task; None if the queue does not know it.
+
+        A task that has ended tells a few of its neighbours only. Five or more tasks of one name
+        that the same tasks wait for are one node, a stack.
+
+        :param up: how many levels of what it waits for.
+        :param down: how many levels of what waits for it.
+        :param open: keys of stacks, of which a hundred tasks are shown one by one; twice the same
+            key: two hundred.
+        """
+        backend = self.broker.backend
+        found = backend.family(id, up, down, const.NODES)
+        if not found and (other := unescaped(id)) != id:
+            found = backend.family(other, up, down, const.NODES)
+        if not found:
+            return None
+        found[0] = self._wide(found[0])
+        asked: set[str] = set()
+        while len(found) < TASKS:   # what there was no room for in the first step
+            more = [(id, level) for id, level in missing(found, up, down) if id not in asked]
+            if not more:
+                break
+            some = more[:GLANCE]
+            asked.update(id for id, _ in some)
+            seen = backend.inspect([id for id, _ in some])
+            found += [glanced(id, level, each) for (id, level), each in zip(some, seen) if each]
+        return fold(found, open)
+
     # -- parts --
+
+    def _wide(self, node: base.Node) -> base.Node:
+        """A task with the arguments that a graph has no room to tell, the first thousand of them."""
+        if node.state not in const.LIVE or node.width <= len(node.arguments):
+            return node
+        content, = self.broker.backend.message([node.id])
+        if content is None or content.nonce != node.nonce:   # it has ended meanwhile
+            return node
+        return node._replace(arguments=content.arguments)
 
     def _minutes(self, hours: float) -> list[Minute]:
         found: list[Minute] = self.broker.backend.minutes(
@@ -291,6 +334,13 @@ def pool_row(pool: pools.Pool) -> PoolRow:
 def shown_row(row: base.Row) -> Row:
     return Row(line(row.id), line(row.name), row.state, moment(row.since), moment(row.due),
                line(row.pool), row.attempt)
+
+
+def glanced(id: str, level: int, seen: Inspection) -> base.Node:
+    """A task as one in a graph, by what there is to know of it alone."""
+    name = seen.header.partition(b'\n')[0].decode('utf-8', 'replace')
+    return base.Node(id, seen.nonce, name, seen.state, level, seen.open, seen.arguments,
+                     seen.target, gate=seen.gate, progress=seen.progress, pool=seen.pool)
 
 
 def engine(url: str) -> str:
