@@ -1,7 +1,7 @@
 """What is known of a task: ``deferred.info()``."""
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple
+from typing import Any, NamedTuple
 
 from worq import const, pools
 from worq.printable import line
@@ -54,16 +54,16 @@ def _begun(broker: Any, id: str, found: Inspection) -> float | None:
     if found.state != const.PROCESSING:
         return _seconds(found.times.begun)
     # Its pool knows, and tells with its heartbeats.
-    return begun_at(id, found, broker.backend.pools().get(found.pool))
+    told = broker.backend.pools().get(found.pool)
+    return begun_at(id, found, pools.read(found.pool, told).running(id) if told else None)
 
 
-def begun_at(id: str, found: Inspection, told: Mapping[str, str] | None) -> float | None:
+def begun_at(id: str, found: Inspection, worker: pools.Worker | None) -> float | None:
     """When a worker began a task that runs, in seconds since the epoch.
 
-    :param told: what its pool has told of itself.
+    :param worker: that has it, as its pool has told; None if it has told of none.
     """
     times: Times = found.times
-    worker = pools.read(found.pool, told).running(id) if told else None
     if worker is None or worker.id != id or found.taken is None:
         return None
     # never before it was taken: a pool counts from when its worker was last heard

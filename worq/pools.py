@@ -8,7 +8,7 @@ from typing import Iterable, Mapping, NamedTuple
 from worq import const
 from worq.printable import line
 
-__all__ = ['Pool', 'Worker', 'known', 'live', 'read', 'told']
+__all__ = ['Pool', 'Worker', 'engine', 'known', 'live', 'read', 'told']
 
 STARTING, IDLE, RUNNING, WAITING = STATES = 'starting', 'idle', 'running', 'waiting'
 
@@ -117,10 +117,16 @@ def read(id: str, info: Mapping[str, str], url: str = '') -> Pool:
     names = info.get('tasks')
     return Pool(
         line(id), line(info.get('kind', '')), line(info.get('host', '')), number('pid'),
-        url.partition(':')[0].partition('+')[0], line(info.get('version', '')), seen / 1000,
+        engine(url), line(info.get('version', '')), seen / 1000,
         number('size'), _read_workers(info.get('workers', '') or '[]', seen),
         None if names is None else tuple(names.split('\n')), info.get('broken', ''),
         line(info.get('blocked', '')))
+
+
+def engine(url: str) -> str:
+    """The word for the engine of the queue of this url, as ``'redis'``."""
+    word = url.partition(':')[0].partition('+')[0]
+    return 'redis' if word in ('rediss', 'unix') else word
 
 
 def known(found: Mapping[str, Mapping[str, str]], url: str = '') -> list[Pool]:

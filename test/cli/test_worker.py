@@ -108,6 +108,9 @@ class Targets(Words):
     def test_options(self):
         """Options that make no sense are mistakes."""
         self.wrong('it is a whole number from 1', f'{self.module}:space', '--workers', '0')
+        self.wrong('for --kind aio', f'{self.module}:space', '--concurrency', '5')
+        self.wrong('it is a whole number from 1', f'{self.module}:space', '--kind', 'aio',
+                   '--workers', '0')
         self.wrong('for --kind process', f'{self.module}:space', '--kind', 'thread', '--reload')
         self.wrong('did you mean thread', f'{self.module}:space', '--kind', 'threads')
 
@@ -200,6 +203,24 @@ class Programs(unittest.TestCase):
             Path(self.folder, 'jobs.py').write_text(MODULE.replace('a + b', 'a * b * 100'))
             support.eventually(lambda: broker.queue().it.add(1, 2).result(LIMIT), 200, LIMIT)
             process.send_signal(signal.SIGINT)
+            self.assertEqual(process.wait(LIMIT), 0, process.stderr.read())
+
+    def test_loops(self):
+        """A pool of event loops runs coroutines, many at a time."""
+        Path(self.folder, 'jobs.py').write_text(MODULE + '''
+import asyncio
+together = asyncio.Barrier(3)
+@space.task
+async def meet():
+    await together.wait()
+    return 'met'
+''')
+        process = self.start('jobs:space', '--kind', 'aio', '--concurrency', '3')
+        with worq.get_broker(self.url) as broker:
+            met = [broker.queue().it.meet() for _ in range(3)]
+            self.assertEqual([each.result(LIMIT) for each in met], ['met'] * 3)
+            self.assertEqual(broker.pools()[0].kind, 'aio')
+            process.send_signal(signal.SIGTERM)
             self.assertEqual(process.wait(LIMIT), 0, process.stderr.read())
 
     def test_threads(self):

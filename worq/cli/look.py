@@ -110,6 +110,8 @@ def troubles(overview: Overview, pools: Iterable[PoolRow]) -> Iterable[str]:
             yield f'pool {pool.id}: none of its workers can begin: {shortened(pool.broken)}'
         elif pool.stuck:
             yield f'pool {pool.id}: all of its workers run tasks that wait for others'
+        elif pool.blocked:
+            yield f'pool {pool.id}: {pool.blocked}'
 
 
 INFO = Command(info, 'How a queue stands: sizes by state, ages, pace, pools, and what is wrong.',
@@ -170,6 +172,8 @@ def pools(session: Session) -> int:
         if pool.broken:
             session.out.text(f'{pool.id}: none of its workers can begin: '
                              f'{shortened(pool.broken)}', 'red')
+        elif pool.blocked:
+            session.out.text(f'{pool.id}: {pool.blocked}', 'red')
     return OK
 
 
@@ -203,6 +207,8 @@ def state_of(pool: PoolRow) -> str:
         return 'broken'
     if pool.workers and all(worker.state == 'starting' for worker in pool.workers):
         return 'starting'
+    if pool.blocked:
+        return 'blocked'
     return 'stuck' if pool.stuck else 'runs' if pool.busy else 'idle'
 
 

@@ -38,8 +38,10 @@ SHOWN = 10          # names of tasks at the start
 def worker(session: Session) -> int:
     """Run the tasks of a module until it is stopped."""
     args = session.args
-    if args.reload and args.kind != 'process':
-        raise Usage('--reload replaces worker processes: it is for --kind process')
+    if args.reload and args.kind == 'thread':
+        raise Usage('--reload replaces worker processes: it is for --kind process or aio')
+    if args.concurrency is not None and args.kind != 'aio':
+        raise Usage('--concurrency is of an event loop: it is for --kind aio')
     url = session.url
     configure(args.log)
     found = found_here(session)   # what is wrong with it is told here, and not by each child
@@ -96,6 +98,17 @@ def processes(session: Session, brokers: list[Broker], calls: list[tuple[Any, ..
     return pools, lambda: module.start_pools(*pools)
 
 
+def loops(session: Session, brokers: list[Broker], calls: list[tuple[Any, ...]]) -> Pools:
+    """Pools of child processes, each of which runs many coroutines in an event loop."""
+    args, module = session.args, import_module('worq.pool.aio')
+    more = {} if args.concurrency is None else {'concurrency': args.concurrency}
+    workers = 1 if args.workers is None else args.workers
+    pools = [module.WorkerPool(broker, begin, call[1:], workers=workers, grace=args.grace,
+                               max_worker_tasks=args.max_tasks, name=broker.name, **more)
+             for broker, call in zip(brokers, calls)]
+    return pools, lambda: module.start_pools(*pools)
+
+
 def threads(session: Session, brokers: list[Broker], calls: list[tuple[Any, ...]]) -> Pools:
     """Pools of threads."""
     args, module = session.args, import_module('worq.pool.thread')
@@ -105,7 +118,7 @@ def threads(session: Session, brokers: list[Broker], calls: list[tuple[Any, ...]
     return pools, lambda: run_threads(pools, args.grace)
 
 
-KINDS = {'process': processes, 'thread': threads}
+KINDS = {'process': processes, 'thread': threads, 'aio': loops}
 
 
 def beside(happened: Callable[[], bool], number: int) -> None:
@@ -176,10 +189,13 @@ def arguments(parser: Parser) -> None:
                         help='MODULE:SPACE, a TaskSpace; MODULE:FUNCTION, called with the address '
                         'of the queue, returns a broker that exposes tasks; MODULE: its init')
     parser.add_argument('--kind', type=one_of('kind', KINDS), default='process', metavar='KIND',
-                        help='process (default) or thread: what the workers are')
+                        help='what the workers are: process (default), thread, or aio: processes '
+                        'with an event loop each, for coroutines')
     parser.add_argument('--workers', type=int, metavar='N',
                         help='how many, for each queue; by default a process for each processor, '
-                        f'or {THREADS} threads')
+                        f'{THREADS} threads, or one event loop')
+    parser.add_argument('--concurrency', type=int, metavar='N',
+                        help='of aio: tasks that run at a time in each event loop; 100 by default')
     parser.add_argument('--burst', action='store_true',
                         help='end when the queue is empty, but for what is due later')
     parser.add_argument('--reload', action='store_true',
@@ -198,5 +214,6 @@ WORKER = Command(worker, 'Run tasks until Ctrl-C or SIGTERM. SIGHUP replaces the
                  arguments, '''\
   worq worker tasks:text                    the TaskSpace `text` in tasks.py
   worq worker app.jobs:init --workers 4 -q mail,images
+  worq worker app.web:init --kind aio --concurrency 500
   worq worker tasks:text --reload           while you write it
   worq worker tasks:text --burst            do what there is, and end''', queues='several')

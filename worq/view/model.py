@@ -82,7 +82,8 @@ class View:
         running = [Running(worker.id, worker.name, worker.seconds, pool.id, worker.number)
                    for pool in living for worker in pool.workers if worker.id]
         return Overview(
-            line(self.broker.name), line(self.broker.backend.safe_url), engine(self.broker.url),
+            line(self.broker.name), line(self.broker.backend.safe_url),
+            pools.engine(self.broker.url),
             {state: stats[state] for state in const.LIVE}, oldest(totals),
             self._due(stats, totals.now), drain, grows, hour.ended,
             {**ends(stats), **{word: stats[word] for word in ('redelivered', 'stale')}},
@@ -222,7 +223,7 @@ class View:
     # -- parts --
 
     def _wide(self, node: base.Node) -> base.Node:
-        """A task with the arguments that a graph has no room to tell, the first thousand of them."""
+        """A task with arguments that a graph has no room to tell: the first thousand."""
         if node.state not in const.LIVE or node.width <= len(node.arguments):
             return node
         content, = self.broker.backend.message([node.id])
@@ -261,7 +262,7 @@ class View:
         worker = pools.read(found.pool, told).running(id) if told else None
         if worker is None:
             return None, None, None
-        return (begun_at(id, found, told), worker.number,
+        return (begun_at(id, found, worker), worker.number,
                 worker.seconds if worker.id == id else None)
 
     def _message(self, id: str, name: str, found: Inspection,
@@ -328,7 +329,7 @@ def pool_row(pool: pools.Pool) -> PoolRow:
     return PoolRow(
         pool.id, pool.kind, pool.host, pool.pid, pool.version, pool.seen, pool.alive, pool.size,
         sum(bool(worker.id) for worker in workers), pool.stuck, line(pool.broken),
-        None if pool.tasks is None else tuple(map(line, pool.tasks)), tuple(workers))
+        None if pool.tasks is None else tuple(map(line, pool.tasks)), tuple(workers), pool.blocked)
 
 
 def shown_row(row: base.Row) -> Row:
@@ -341,12 +342,6 @@ def glanced(id: str, level: int, seen: Inspection) -> base.Node:
     name = seen.header.partition(b'\n')[0].decode('utf-8', 'replace')
     return base.Node(id, seen.nonce, name, seen.state, level, seen.open, seen.arguments,
                      seen.target, gate=seen.gate, progress=seen.progress, pool=seen.pool)
-
-
-def engine(url: str) -> str:
-    """Of the queue of this url."""
-    word = url.partition(':')[0].partition('+')[0]
-    return 'redis' if word in ('rediss', 'unix') else word
 
 
 def span(ms: int | None) -> float | None:

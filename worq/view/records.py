@@ -82,6 +82,7 @@ class PoolRow(NamedTuple):
     broken: str               #: why none of them could begin
     tasks: tuple[str, ...] | None   #: the names that it can run
     workers: tuple[WorkerRow, ...]
+    blocked: str = ''         #: which event loop is blocked, by whom and where
 
 
 class Row(NamedTuple):
