@@ -57,10 +57,11 @@ class Looks(CommandCase):
         self.assertIn('other:2:x: none of its workers can begin: ImportError: no module\\nnamed x',
                       self.ok('pools'))
         self.assertIn('! pool other:2:x', self.ok('info'))
-        self.pool(broker, pool='loops:3:x', kind='aio', blocked='the event loop of worker 7 is\nbusy')
+        self.pool(broker, pool='loops:3:x', kind='aio',
+                  blocked='the event loop of worker 7\nis busy')
         text = self.ok('pools')
         self.assertRegex(text, r'loops:3:x +aio .* blocked ')
-        self.assertIn('loops:3:x: the event loop of worker 7 is\\nbusy', text)
+        self.assertIn('loops:3:x: the event loop of worker 7\\nis busy', text)
         self.assertIn('! pool loops:3:x: the event loop', self.ok('info'))
 
     def test_explain(self):
