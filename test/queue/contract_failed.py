@@ -357,3 +357,19 @@ class Revive(Failed):
         self.complete('a')
         (id, raw), = self.q.wait('c', 0)
         self.assertEqual((id, base.unpack(raw or b'').kind), ('a', base.VALUE))
+
+    def test_revive_beside_a_live_argument(self) -> None:
+        """An argument that was live when it failed, and is so still, is waited for once."""
+        self.put(message('a'), message('x'), message('y'), message('b', 'a', 'x', 'y'))
+        self.complete('a', word='failure')
+        self.tick()
+        self.assertEqual(self.revive('a', downstream=True), ['revived'])
+        self.complete('x')
+        self.tick()
+        self.assertEqual(self.q.status(['b']), ['pending'])
+        taken = {one.id: one for one in self.take(5)}
+        self.settle(outcome(taken['y']))
+        self.tick()
+        self.assertEqual(self.q.status(['b']), ['pending'])
+        self.settle(outcome(taken['a']))
+        self.complete('b')

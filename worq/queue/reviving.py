@@ -18,8 +18,8 @@ class Reviving:
     bytes in headers and bodies; the register `const.KEEP_FAILED` may hold other bounds, two
     decimal numbers with a blank between, and ``0 0`` for none. What failed because of another
     task is kept only as long as that one is, and never in its place. Not kept are gates, what a
-    gate holds back, what ignores its result or has more than `const.PUT_LIMIT` arguments, and
-    what was cancelled.
+    gate holds back, what ignores its result or has more than `const.PUT_LIMIT` arguments, what
+    was cancelled, and what has returned a Deferred that waits for itself.
     """
 
     def revive(self, failures: Sequence[Revival], downstream: bool = False) -> list[str]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from worq import const
 from worq.const import COMPLETED, PENDING
 from worq.queue.base import GATE, IGNORE_RESULT, PASS, VALUE, Revival
 from worq.queue.machine.keeping import Keeping
@@ -61,6 +62,7 @@ class Reviving(Keeping):
                  header: bytes, body: bytes) -> None:
         """It is as if it were put now, and keeps but the number of its deliveries."""
         self.delist(life)
+        ended = life.over
         self.renew(life, header, body)
         self.argue(life, arguments)
         # In one step, from which on it is live: see `redo`.
@@ -81,7 +83,14 @@ class Reviving(Keeping):
             life.seal(target, kept.target.seal)
             target.tells(life)
             return
-        self._bind(life, arguments)
+        for argument in arguments:
+            argument.lend()
+            if argument.state != COMPLETED:
+                life.open += 1
+                # One that was live already when it failed still has the edge from then.
+                if argument.put > ended + const.TICK \
+                        or all(one is not life for one in argument.dependents):
+                    argument.tells(life)
         if not life.open:
             self._make_ready(life)
 

@@ -404,6 +404,7 @@ class Store(Reviving):
             self.inherit(life, target, owner)
         elif self._waits_for(target, life):
             life.target = target
+            life.gate = life   # not to be kept: it would come to the same again
             self.verdict(life, EXPIRED, 'it returned a Deferred that waits for itself', owner)
         else:
             target.made = made

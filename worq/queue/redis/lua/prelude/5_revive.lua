@@ -20,6 +20,11 @@ local function arguments_again(id, T, F)
       failures[#failures + 1] = A.K or ''
     elseif not letter then
       open[#open + 1] = name
+      -- One that was live already when it failed still has the edge from then.
+      if (tonumber(A.C) or 0) <= (tonumber(T.E) or 0) + TICK then
+        budget = budget - math.floor(call('LLEN', P .. 'd:' .. name) / 100)
+        open[name] = call('LPOS', P .. 'd:' .. name, T.n .. id) and true or nil
+      end
     end
     names[i] = name
   end
@@ -137,8 +142,10 @@ local function revive(id, T, F, head, body, followers)
   end
   T.s, T.K = PENDING, nil
   for _, name in ipairs(open) do
-    call('RPUSH', P .. 'd:' .. name, T.n .. id)
-    call('HSET', P .. 't:' .. name, 'k', 1)
+    if not open[name] then
+      call('RPUSH', P .. 'd:' .. name, T.n .. id)
+      call('HSET', P .. 't:' .. name, 'k', 1)
+    end
   end
   if open[1] then
     call('ZADD', P .. 'wait', text(now), id)

@@ -81,6 +81,7 @@ end
 
 -- One that would wait for itself ends, as if it had never been delegated.
 local function close_circle(id, T, owner)
+  T.damaged = true   -- not to be kept: it would come to the same again
   finish(id, T, verdict(id, T, 'x', 'it returned a Deferred that waits for itself'), owner)
 end
 

@@ -41,7 +41,7 @@ local function delegate(id, T, pool, data)
   if raw and sign_anew(id, T, target, seal, raw) then
     return call('ZREM', P .. 'lease', id)
   elseif raw then
-    T.x = target
+    T.x, T.S = target, seal ~= '' and seal or nil
     return finish(id, T, inherit(T.n, seal, target, raw), pool)
   elseif not known or U.s == COMPLETED then
     return finish(id, T, verdict(id, T, 'x', 'the Deferred it returned is unknown'), pool)
