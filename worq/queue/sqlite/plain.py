@@ -6,10 +6,11 @@ made of it, and a test compares the two.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from worq.const import ENQUEUED, GATE
+from worq.const import ENQUEUED, GATE, PENDING
 from worq.queue.records import Message
-from worq.queue.sqlite.rows import INLINE
+from worq.queue.sqlite.rows import INLINE, Row
 from worq.queue.sqlite.schema import COLUMNS, SPAN
 from worq.queue.sqlite.unit import Unit
 
@@ -17,18 +18,17 @@ __all__ = ['are_plain', 'put']
 
 #: What varies between such tasks ...
 GIVEN = ['n', 'q', 'id', 'nonce', 'header', 'priority', 'lease', 'max_deliveries', 'put', 'flags',
-         'gen', 'place', 'body', 'ttl', 'watched', 'ready']
+         'gen', 'place', 'body', 'ttl', 'watched', 'ready', 'state', 'open', 'gate']
 #: ... and what does not, in the words of SQL, where it is not 0.
-SAME = {'state': f"'{ENQUEUED}'", 'owner': 'NULL', 'progress': "x''", 'memo': "x''",
-        'target': 'NULL', 'gate': 'NULL', 'kind': "x''", 'data': "x''", 'hops': "''",
-        'age': "''", 'trace': 'NULL'}
+SAME = {'owner': 'NULL', 'progress': "x''", 'memo': "x''", 'target': 'NULL', 'kind': "x''",
+        'data': "x''", 'hops': "''", 'age': "''", 'trace': 'NULL'}
 REST = [name for name in COLUMNS if name not in GIVEN]
 INSERT = (f'INSERT INTO worq_task({", ".join(GIVEN + REST)}) VALUES({"?, " * len(GIVEN)}'
           f'{", ".join(SAME.get(name, "0") for name in REST)})')
 
 
 def are_plain(store: Unit, messages: Sequence[Message]) -> bool:
-    """Whether they are new, and can all begin at once."""
+    """Whether they are new, and wait for no argument or moment."""
     met = store.lives.met
     ids = set()
     for (id, _, _, body, arguments, flags, _, delay, _, _, _, expires) in messages:
@@ -39,22 +39,30 @@ def are_plain(store: Unit, messages: Sequence[Message]) -> bool:
     return len(ids) == len(messages)
 
 
-def put(store: Unit, messages: Sequence[Message], client: str) -> None:
-    """Store plain tasks, in their order, and have a client watch them if it has a name."""
+def put(store: Unit, messages: Sequence[Message], client: str, gate: Row | None) -> None:
+    """Store plain tasks, in their order.
+
+    :param client: has them watched, if it has a name.
+    :param gate: holds them back.
+    """
     q, now, gen, n, place = store.q, store.now, store.generation, store.lives_n, store.back
     met, ready = store.lives.met, store.ready
     watched = int(client != '')
-    rows = []
+    state, moment, step, number = (ENQUEUED, now, 1, None) if gate is None else \
+        (PENDING, 0, 0, gate.n)
+    rows: list[Any] = []
     for (id, nonce, header, body, _, flags, priority, _, ttl, lease, deliveries, _) in messages:
         n += 1
-        place += 1
+        place += step
         rows.append((q * SPAN + n, q, id.encode(), nonce, header, priority, lease, deliveries, now,
-                     flags, gen, place, body, ttl, watched, now))
-        ready[2 * priority + 1] += 1
+                     flags, gen, place * step, body, ttl, watched, moment, state, 1 - step, number))
+        ready[2 * priority + 1] += step
         del met[id]   # it is read if this verb asks for it
     store.db.executemany(INSERT, rows)
     if client:
         store.links.watch_all([row[0] for row in rows], client)
+    if gate is not None:
+        store.links.tell_all(gate, [row[0] for row in rows])
     store.lives_n, store.back = n, place
     store.total += len(rows)
-    store.woken += len(rows)
+    store.woken += step * len(rows)

@@ -248,9 +248,11 @@ class Rows(Store):
 
     def put(self, messages: Sequence[Message], gate: str, client: str = '',
             note: Note | None = None) -> list[Refusal]:
-        if gate or note is not None or not plain.are_plain(self, messages):
+        holder: Any = self.find(gate) if gate else None
+        if note is not None or gate and not self._holds(holder) \
+                or not plain.are_plain(self, messages):
             return super().put(messages, gate, client, note)
-        plain.put(self, messages, client)
+        plain.put(self, messages, client, holder)
         return []
 
     # -- what the machine asks of a storage ------------------------------------------

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from worq import const
@@ -302,7 +302,7 @@ class Edges:
 
     def clear(self) -> None:
         self.added: list[tuple[int, int, int, bytes | None]] = []
-        self.told: list[tuple[int, int, int, bytes]] = []
+        self.told: list[tuple[int, int, int, bytes | None]] = []
         self.watched: list[tuple[int, int]] = []
         self.seen: dict[int, set[str]] = {}   # watchers that were asked for
         self.changed = False
@@ -316,7 +316,15 @@ class Edges:
         self.changed = True
         self.store.seq += 1
         self.told.append((argument.n, self.store.seq, dependent.n,
-                          dependent.sealed(argument) or None))   # type: ignore[arg-type]
+                          dependent.sealed(argument) or None))
+
+    def tell_all(self, gate: Row, numbers: Sequence[int]) -> None:
+        """Enter lives that wait for a gate."""
+        self.changed = True
+        seq = self.store.seq
+        self.store.seq += len(numbers)
+        gate.ndeps += len(numbers)
+        self.told += [(gate.n, seq, n, None) for seq, n in enumerate(numbers, seq + 1)]
 
     def flush(self) -> None:
         db = self.store.db
