@@ -17,6 +17,7 @@ from worq.errors import DuplicateTask, EncodeError, QueueError, TaskExpired
 from worq.pool.thread import WorkerPool
 from worq.queue.base import Held
 from worq.queue.sqlite import install, queue as sqlite
+from worq.queue.sqlite.file import File
 from worq.task import Task
 
 LONG = 600.0   # seconds: who is not woken fails the test
@@ -227,6 +228,26 @@ class Using(UsingCase):
         self.assertTrue(self.db.in_transaction)
         self.db.rollback()
         eq_(len(self.q), 1)
+
+    def test_one_that_has_just_begun(self) -> None:
+        """One that has neither read nor written has the file to itself from its first call on, so
+        that nobody comes between what this reads and what it writes."""
+        stranger = self.connect(timeout=0, isolation_level=None)
+        look_up, errors = File.look_up, []
+
+        def slow(file: File, db: object, name: bytes) -> object:
+            found = look_up(file, db, name)
+            try:
+                stranger.execute('INSERT INTO orders VALUES (2)')
+            except sqlite3.OperationalError as error:
+                errors.append(str(error))
+            return found
+        self.q.inc(1)
+        self.db.execute('BEGIN')
+        with mock.patch.object(File, 'look_up', slow):
+            self.q.using(self.db).inc(1)
+        self.db.commit()
+        eq_((len(self.q), errors), (2, ['database is locked']))
 
     def test_other_files(self) -> None:
         """Only a connection with the queue's file will do, and only a queue in a file."""
