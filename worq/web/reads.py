@@ -17,6 +17,7 @@ Asked = Mapping[str, str]
 MOST = 1_000   # tasks that one act is done to
 ROWS = 100     # of a page of tasks, at most
 ACTS = 200     # the last ones, that are shown
+LEVELS = 50    # of a graph, upwards or downwards
 LETTERS = 2_000   # of anything in an address that is no id
 
 
@@ -56,6 +57,14 @@ def task(view: View, asked: Asked) -> Any:
     return plain(view.task(id, arguments=asked.get('arguments') == '1')) if id else None
 
 
+def graph(view: View, asked: Asked) -> Any:
+    """The graph around a task; ``open`` has the keys of the stacks to be opened."""
+    id = asked.get('id', '')
+    opened = text(asked, 'open').split()[:const.NODES]
+    return plain(view.graph(id, min(whole(asked, 'up', 3), LEVELS),
+                            min(whole(asked, 'down', 3), LEVELS), opened)) if id else None
+
+
 def count(view: View, asked: Asked) -> Any:
     """How many tasks an act would be done to; ``more``: there are more than it would take."""
     ids, more = chosen(view, text(asked, 'state'), text(asked, 'name'))
@@ -78,6 +87,7 @@ def log(view: View, asked: Asked) -> Any:
 #: What can be asked, by its name in the address.
 READS = {
     'overview': Read(overview, 1), 'pools': Read(pools, 1), 'task': Read(task, 1),
+    'graph': Read(graph, 2),
     'tasks': Read(tasks, 2), 'minutes': Read(minutes, 5), 'names': Read(names, 5),
     'schedules': Read(schedules, 5), 'log': Read(log, 5), 'count': Read(count, 5),
 }

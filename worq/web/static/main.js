@@ -6,12 +6,13 @@ import { say } from './dialog.js';
 import * as overview from './views/overview.js';
 import * as tasks from './views/tasks.js';
 import * as task from './views/task.js';
+import * as graph from './views/graph.js';
 import * as pools from './views/pools.js';
 import * as schedules from './views/schedules.js';
 import * as log from './views/log.js';
 
 const BASE = new URL('../', import.meta.url).pathname;   // where the page is mounted
-const VIEWS = { '': overview, tasks, task, pools, schedules, log };
+const VIEWS = { '': overview, tasks, task, graph, pools, schedules, log };
 const NAV = [['', 'Overview'], ['tasks', 'Tasks'], ['pools', 'Pools'], ['schedules', 'Schedules'], ['log', 'Log']];
 const LIVES = {
   live: ['live', 'News come as they happen'],
@@ -72,8 +73,12 @@ function go(address, replace = false) {
   arrive(!replace);
 }
 
+// `fresh`: something else is to be shown, from its top; not another part of the same graph.
 function arrive(fresh) {
   const path = location.pathname.slice(BASE.length);
+  const of = `${path} ${new URLSearchParams(location.search).get('id')}`;
+  fresh &&= path !== 'graph' || page.of !== of;
+  page.of = of;
   page.path = path in VIEWS ? path : '';
   page.asked = Object.fromEntries(new URLSearchParams(location.search));
   const view = VIEWS[page.path];
@@ -93,7 +98,7 @@ function arrive(fresh) {
 document.addEventListener('click', (event) => {
   const found = event.target.closest('a[href]');
   if (!found || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
-  const address = new URL(found.href, location);
+  const address = new URL(found.getAttribute('href'), document.baseURI);   // of SVG, too
   if (address.origin !== location.origin || !address.pathname.startsWith(BASE)
       || address.hash || found.target) return;
   event.preventDefault();

@@ -34,6 +34,7 @@ export function render(page) {
     h('div', { class: 'row' }, h('h1', { class: 'wrap' }, found.name || 'A task', ' ', h('span', { class: 'id dim mono' }, found.id)),
       found.state ? state(found.state) : null,
       h('span', { class: 'row end' },
+        h('a', { href: page.link('graph', { id: found.id }) }, 'Graph'),
         h('button', { type: 'button', onclick: () => copy(found.id) }, 'Copy id'),
         LIVE.includes(found.state) && page.may('cancel')
           ? h('button', { type: 'button', class: 'danger', onclick: () => cancel(page, found) }, 'Cancel …') : null)),
