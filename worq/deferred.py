@@ -152,6 +152,15 @@ class Deferred:
                 pass
         return line(f'{label} has no result after {seconds:g} seconds; explain() says why')
 
+    def refresh(self) -> None:
+        """Forget a failure that it has read, and so ask the queue anew, where a person may have had
+        the task run again. A value stays."""
+        if self.has_value():
+            try:
+                self._outcome()
+            except TaskFailure:
+                self._value, self._raw = UNSET, None
+
     def exception(self, timeout: float | None = None) -> TaskFailure | None:
         """Wait for it to end: the failure if it failed, else None. Raises as ``wait``, and:
 

@@ -1,19 +1,22 @@
-"""What a Broker does for whoever keeps its queue: cancel, purge, pause, forget, who did so."""
+"""What a Broker does for whoever keeps its queue: cancel, purge, revive, pause, who did so."""
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from worq import const
 from worq.acts import KEPT, Act, acts, enter
+from worq.codec import MAGIC, NO_KEY, Codec
 from worq.errors import QueueError
 from worq.inbox import Inbox
 from worq.pausing import pause, pauses, resume
 from worq.pools import Pool, live
 from worq.printable import logger
-from worq.queue.base import TaskQueue
+from worq.queue.base import Content, Revival, TaskQueue
 from worq.queue.pauses import ALL, Pause
 from worq.queue.validation import ID_BYTES
 from worq.schedules.table import Schedules
+from worq.trust import CALL
 from worq.upstream import cancel_upstream
 
 __all__ = ['Keeping', 'own_id']
@@ -27,6 +30,7 @@ class Keeping:
     """The part of a Broker that acts on its queue as a whole."""
 
     backend: TaskQueue
+    codec: Codec
     inbox: Inbox
 
     def cancel(self, task_id: str, upstream: bool = False, by: str = '') -> bool:
@@ -46,6 +50,57 @@ class Keeping:
         if by and 'cancelled' in words:
             enter(self.backend, by, 'cancel', words.count('cancelled'), ' '.join(ids[:FEW]))
         return words
+
+    def revive(self, task_id: str, downstream: bool = False, timeout: float | None = None,
+               by: str = '') -> bool:
+        """Run a task that has failed or expired again, as a person wants it: the same task, with
+        the arguments that it had.
+
+        Deferreds that have read its failure keep that until ``refresh()``. A queue keeps what
+        failed for as long as a result: the last ten thousand, and 64 MB at most.
+
+        :param downstream: with all that failed because of it.
+        :param timeout: seconds that it may run now; None: as before.
+        :param by: who does it, to be noted in ``acts()``; nobody: nothing is noted.
+        :returns: whether it runs again.
+        :raises QueueError: if the queue cannot be reached.
+        """
+        return self.revive_all([own_id(task_id)], downstream, timeout, by)[0] == 'revived'
+
+    def revive_all(self, ids: Sequence[str], downstream: bool = False,
+                   timeout: float | None = None, by: str = '') -> list[str]:
+        """Run many again; what became of each, see ``TaskQueue.revive``."""
+        words: list[str] = []
+        size = const.REVIVALS if timeout is None else const.CONTENTS
+        try:
+            for start in range(0, len(ids), size):
+                some = ids[start:start + size]
+                failures = [Revival(id) for id in some] if timeout is None \
+                    else self._with_timeout(some, timeout)
+                words += self.backend.revive(failures, downstream)
+        finally:
+            if by and 'revived' in words:
+                enter(self.backend, by, 'revive', words.count('revived'), ' '.join(ids[:FEW]))
+        return words
+
+    def _with_timeout(self, ids: Sequence[str], timeout: float) -> list[Revival]:
+        """Failures with another time limit."""
+        const.check_span('timeout', timeout, above=True)
+        failures = []
+        for id in ids:   # one at a time, for as many bytes as there may be
+            content, = self.backend.message([id])
+            if content is None:
+                failures.append(Revival(id))
+                continue
+            if len(content.body) < content.size:
+                raise ValueError(f'the arguments of {id!r} are too long to be signed anew here: '
+                                 f'{content.size:,} bytes')
+            name, *lines = content.header.split(b'\n')
+            kept = [each for each in lines if not each.startswith(b'timeout ')]
+            new = b'\n'.join([name, *kept, b'timeout %d' % max(1, round(timeout * 1000))])
+            failures.append(Revival(id, content.nonce, 0, new,
+                                    signed_anew(self.codec, id, content, new)))
+        return failures
 
     def pools(self) -> list[Pool]:
         """The pools of this queue that are alive, and what their workers do.
@@ -136,6 +191,17 @@ class Keeping:
         The queue keeps the last thousand.
         """
         return acts(self.backend, limit)
+
+
+def signed_anew(codec: Codec, id: str, content: Content, header: bytes) -> bytes:
+    """The body of a task for another header.
+
+    :raises UntrustedMessage: if it does not verify with the one that it has.
+    """
+    body = content.body
+    payload = codec.open(CALL, id, content.nonce, content.header, body)
+    key_id = codec.keys.signs.id if codec.keys else NO_KEY
+    return codec.seal(bytes([MAGIC, CALL, body[2]]) + key_id, id, content.nonce, header, payload)
 
 
 def own_id(id: object, args: tuple[Any, ...] = (), kw: dict[str, Any] | None = None) -> str:

@@ -15,12 +15,13 @@ from worq.queue.base import Inspection, Minute, Totals
 from worq.retry import Memo
 from worq.view.counts import ends, oldest
 from worq.view.drawing import Graph
+from worq.view.failed import failed
 from worq.view.folding import fold, missing
 from worq.view.lately import by_minute, by_name, ended, patterns, samples
 from worq.view.pace import Sample, noted, pace
 from worq.view.records import (
-    Arguments, Death, Details, MinuteRow, NameRow, Overview, Page, Paused, PoolRow, Row, Running,
-    WorkerRow,
+    Arguments, Death, Details, Failed, MinuteRow, NameRow, Overview, Page, Paused, PoolRow, Row,
+    Running, WorkerRow,
 )
 from worq.view.shown import Redact, Show, show_call, show_value
 
@@ -149,6 +150,17 @@ class View:
                 break
         return Page(tuple(map(shown_row, rows)), cursor)
 
+    def failed(self, name: str = '', most: int = const.ENDED) -> list[Failed]:
+        """What failed or expired lately, by name, state and error: the largest group first.
+
+        What failed because of another counts as a follower of that one. Each outcome is read, so
+        of ten thousand it takes a second or so.
+
+        :param name: as for ``tasks``; followers may have any.
+        :param most: of how many of the last ones, of each state.
+        """
+        return failed(self.broker, patterns(name), most)
+
     # -- one task -------------------------------------------------------------
 
     def task(self, id: str, arguments: bool = True) -> Details | None:
@@ -268,7 +280,7 @@ class View:
     def _message(self, id: str, name: str, found: Inspection,
                  show: bool) -> tuple[int | None, Arguments | None, tuple[str, ...]]:
         """How long its arguments are, and what; and which tasks are among them."""
-        if found.state in const.ENDS.values():
+        if found.state in (const.SUCCESS, const.CANCELLED):
             return None, None, ()
         content, = self.broker.backend.message([id])
         if content is None or content.nonce != found.nonce:   # it has ended meanwhile

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-__all__ = ['Overview', 'Paused', 'Running', 'PoolRow', 'WorkerRow', 'Row', 'Page', 'Details',
-           'Death', 'Arguments', 'Work', 'MinuteRow', 'NameRow', 'plain']
+__all__ = ['Overview', 'Paused', 'Running', 'PoolRow', 'WorkerRow', 'Row', 'Page', 'Failed',
+           'Details', 'Death', 'Arguments', 'Work', 'MinuteRow', 'NameRow', 'plain']
 
 
 class Running(NamedTuple):
@@ -104,6 +104,20 @@ class Page(NamedTuple):
     cursor: str               #: for the next page; empty: there is none
 
 
+class Failed(NamedTuple):
+    """Failures of one name that came to the same."""
+
+    name: str
+    state: str                #: ``'failed'`` or ``'expired'``
+    error: str                #: in one line
+    origin: str               #: the id of what they failed because of, if that is not told itself
+    tasks: int                #: how many they are
+    followers: int            #: how many more failed because of one of these
+    first: float | None       #: when the first of them failed
+    last: float | None
+    ids: tuple[str, ...]      #: of all of them, as they are, the newest first
+
+
 class Death(NamedTuple):
     """A delivery whose worker was lost."""
 
@@ -145,7 +159,7 @@ class Details(NamedTuple):
     peak: int | None = None                #: bytes of memory that its worker has had, at most
     skipped: int = 0                       #: failed arguments that were left out
     options: tuple[str, ...] = ()          #: lines of its header, as ``retries 3``
-    size: int | None = None               #: bytes of its arguments, while it is not completed
+    size: int | None = None               #: bytes of its arguments, while they are kept
     arguments: Arguments | None = None    #: ... and what they are
     sources: tuple[str, ...] = ()         #: ... and the ids of the tasks among them, done or not
     deaths: tuple[Death, ...] = ()        #: deliveries that were lost, the last one last

@@ -1,0 +1,136 @@
+"""Commands about what failed: failed, revive; and what brokers and views tell of it."""
+from __future__ import annotations
+
+from worq import Task, TaskFailure
+from worq.queue.base import Outcome
+
+from test.broker_case import on_every_queue
+from test.cli.support import CommandCase
+
+
+class FailedCase(CommandCase):
+    """A failure with two followers, two alike, and one that expired."""
+
+    def make(self):
+        broker = self.shop()
+        q = broker.queue()
+        root = Task(q.shop.fail, id='root')('first\nits last line')
+        middle = Task(q.shop.add, id='middle')(root)
+        Task(q.shop.add, id='leaf')(middle)
+        Task(q.shop.fail, id='bad-1')('again')
+        Task(q.shop.fail, id='bad-2')('again')
+        self.work(broker)
+        Task(q.shop.add, id='lost')(1)
+        delivery, = broker.backend.take('p', 1)
+        broker.backend.settle('p', [Outcome('lost', delivery.token, 'expire', b'it died')])
+        return broker, q
+
+
+class FailedContract(FailedCase):
+
+    def test_view(self):
+        """Failures are told by name and error, with how many failed because of them."""
+        broker, _ = self.make()
+        groups = {group.ids: group for group in broker.view().failed()}
+        self.assertEqual({ids: (one.name, one.state, one.tasks, one.followers)
+                          for ids, one in groups.items()}, {
+            ('root',): ('shop.fail', 'failed', 1, 2),
+            ('bad-2', 'bad-1'): ('shop.fail', 'failed', 2, 0),
+            ('lost',): ('shop.add', 'expired', 1, 0)} if ('bad-2', 'bad-1') in groups else {
+            ('root',): ('shop.fail', 'failed', 1, 2),
+            ('bad-1', 'bad-2'): ('shop.fail', 'failed', 2, 0),
+            ('lost',): ('shop.add', 'expired', 1, 0)})
+        self.assertEqual(groups['root',].error, r'ValueError: first\nits last line')
+        self.assertLessEqual(groups['lost',].first, groups['lost',].last)
+        (shown,), kw, note = broker.view().task('lost').arguments
+        self.assertEqual((shown, kw, note), ('1', {}, ''))
+        self.assertEqual(broker.view().failed('other.*'), [])
+        alone, = broker.view().failed('shop.add', 1)
+        self.assertTrue(alone.tasks == 1)
+
+    def test_failed(self):
+        """They are shown as a table, the largest group first."""
+        self.make()
+        text = self.ok('failed')
+        self.assertRegex(text, r'1 +2 +shop.fail +failed .* root +ValueError: first')
+        self.assertRegex(text, r'2 +shop.fail +failed .* bad-\d +ValueError: again')
+        self.assertEqual(self.worq('failed', '--json').objects[0]['ids'], ['root'])
+        self.refused(1, 'nothing has failed', 'failed', '--name', 'other')
+
+    def test_revive(self):
+        """One is run again at once, more only if somebody says yes; it is noted who did so."""
+        broker, q = self.make()
+        self.assertEqual(self.ok('revive', 'lost'), 'lost: runs again\n')
+        self.assertEqual(broker.status('lost'), 'enqueued')
+        done = self.worq('revive', 'lost', 'leaf', 'none', '--yes')
+        self.assertEqual((done.status, done.out.splitlines()), (1, [
+            'lost: has not ended', 'leaf: one of its arguments has failed: revive that one '
+            '--downstream', 'none: nothing of it is kept to run it again']))
+        self.refused(1, 'Run 3 failed tasks of .* again, and 2 that failed because of them.*--yes',
+                     'revive', '--name', 'shop.fail', '--downstream')
+        self.assertEqual(self.ok('revive', '--error', 'last line', '--downstream'),
+                         '1 tasks run again\n')
+        self.tick(broker)
+        self.assertEqual([broker.status(id) for id in ('root', 'middle', 'leaf', 'bad-1')],
+                         ['enqueued', 'pending', 'pending', 'failed'])
+        act = broker.acts()[0]
+        self.assertEqual((act.what, act.tasks, act.about), ('revive', 1, 'root'))
+        self.refused(2, 'which tasks', 'revive')
+        self.refused(2, 'either ids', 'revive', 'a', '--name', 'b')
+        self.refused(1, 'no such failure', 'revive', '--name', 'other', '--yes')
+
+    def tick(self, broker):
+        broker.backend.beat('ticker')
+
+    def test_refresh(self):
+        """A Deferred that has read a failure keeps it until it is asked anew."""
+        broker = self.broker()
+        answers = [ValueError('not yet'), 'here']
+
+        def often():
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        broker.expose(often, replace=True)
+        deferred = broker.queue().often()
+        self.work(broker)
+        with self.assertRaises(TaskFailure):
+            deferred.result(5)
+        self.assertTrue(broker.revive(deferred.id))
+        self.assertFalse(broker.revive(deferred.id))
+        self.assertEqual(deferred.status, 'failed')
+        deferred.refresh()
+        self.assertEqual(deferred.status, 'enqueued')
+        self.work(broker)
+        self.assertEqual(deferred.result(5), 'here')
+        deferred.refresh()
+        self.assertEqual(deferred.value, 'here')
+
+    def test_timeout(self):
+        """It may be given more time, also where calls are signed."""
+        for secret in [None, 'a secret that is long enough']:
+            broker = self.broker(**({} if secret is None else {'secret': secret}))
+            seen = []
+
+            def work(*args, seen=seen):
+                seen.append(args)
+                if len(seen) == 1:
+                    raise ValueError
+            broker.expose(work, replace=True)
+            task = Task(broker.queue().work, timeout=5, retries=0)(1, 'x')
+            self.work(broker)
+            self.assertEqual(broker.revive_all([task.id, 'none'], timeout=7.5),
+                             ['revived', 'gone'])
+            header = broker.backend.inspect([task.id])[0].header
+            self.assertIn(b'\ntimeout 7500', header)
+            self.assertNotIn(b'\ntimeout 5000', header)
+            self.work(broker)
+            self.assertEqual(seen, [(1, 'x')] * 2)
+            task.refresh()
+            self.assertIsNone(task.result(5))
+            with self.assertRaises(ValueError):
+                broker.revive(task.id, timeout=-1)
+
+
+on_every_queue(globals(), FailedContract, file=True)
