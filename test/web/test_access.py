@@ -14,7 +14,7 @@ from worq.queue.base import Held
 from worq.progress import Progress
 
 VIEWS = ['', 'tasks?state=processing', 'tasks?state=enqueued', 'tasks?state=failed', 'task?id=run',
-         'task?id=wait', 'task', 'task?id=none', 'pools', 'schedules', 'log',
+         'task?id=wait', 'task', 'task?id=none', 'failed', 'pools', 'schedules', 'log',
          'graph?id=wait']
 
 

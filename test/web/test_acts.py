@@ -4,8 +4,11 @@ from __future__ import annotations
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-from test.support import eq_
+from test.support import eq_, eventually
 from test.web.browser import BrowserCase
+from worq.pool.thread import WorkerPool
+
+HOSTILE = '<img src=x onerror="document.title=1">'
 
 ATTACK = '''<!doctype html><title>evil</title>
 <form id=f method=post action="{url}api/act/purge" enctype=text/plain target=there>
@@ -110,6 +113,29 @@ class Acts(BrowserCase):
         self.confirm('Pause')
         self.sees('paused by ann', 'tbody tr')
         eq_(len(self.broker), 1)
+
+    def test_run_again(self):
+        """What failed by the same error is one group, and runs again together."""
+        fails = True
+
+        def send(number):
+            if fails:
+                raise ConnectionError(HOSTILE)
+
+        self.broker.expose(send)
+        tasks = [self.q.send(n) for n in range(3)]
+        after = self.q.send(tasks[0])
+        page = self.open('failed')
+        self.sees('Nothing has failed')
+        with WorkerPool(self.broker, workers=1):
+            self.sees('×3', '.card.failed')
+            self.sees(HOSTILE, '.card.failed')
+            fails = False
+            page.click('text=With 1 follower …')
+            self.confirm('Run again')
+            eventually(lambda: {task.status for task in [*tasks, after]}, {'success'})
+        self.sees('Nothing has failed')
+        eq_([act.what for act in self.broker.acts()], ['revive'])
 
     def test_pause(self):
         """The queue is paused and resumed; both tell everybody who looks."""

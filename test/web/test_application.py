@@ -12,7 +12,8 @@ from starlette.routing import Mount
 
 from test.support import eq_
 from test.web.support import OURS, Client, PageCase
-from worq import QueueError, Task, const, get_broker, web
+from worq import QueueError, Task, TaskSpace, const, get_broker, web
+from worq.pool.run import run
 from worq.web.access import not_ours
 from worq.web.application import HEADERS, STATIC, VIEWS
 
@@ -202,6 +203,28 @@ class Acts(PageCase):
         eq_(self.ask('schedules'), [])
         self.act('schedule-run', 400, name='hourly', seen=1)
         eq_({act['who'] for act in self.ask('log')}, {'ann'})
+
+    def test_failed(self):
+        """What failed, in groups; it is run again by ids, with what failed because of it."""
+        space = TaskSpace('mail')
+
+        @space.task
+        def send(number):
+            raise ValueError('no')
+
+        self.broker.expose(space)
+        first = self.q.mail.send(1)
+        last = self.q.mail.send(first)
+        backend = self.broker.backend
+        backend.settle('p', [run(self.broker, one) for one in backend.take('p', 1)])
+        group, = self.ask('failed')
+        eq_((group['name'], group['tasks'], group['followers']), ('mail.send', 1, 1))
+        eq_(self.act('revive', 409, ids=group['ids'], seen=0)['count'], 1)
+        found = self.act('revive', ids=group['ids'], downstream=True, seen=1)
+        eq_(found, {'done': 1, 'words': {'revived': 1}})
+        eq_((first.status, last.status), ('enqueued', 'pending'))
+        eq_(self.ask('log')[0]['what'], 'revive')
+        eq_(self.ask('failed'), [])
 
     def test_pause(self):
         """Tasks of some names, or all, are paused and resumed; who did it is noted."""

@@ -120,7 +120,7 @@ class Views(BrowserCase):
         """Views by numbers, the filter by a slash, tasks by j and k."""
         id = self.q.mail().id
         page = self.open()
-        page.keyboard.press('3')
+        page.keyboard.press('4')
         page.wait_for_url('**/pools')
         page.keyboard.press('2')
         page.wait_for_url('**/tasks')

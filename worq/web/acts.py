@@ -37,6 +37,7 @@ class Order(NamedTuple):
     state: str                   #: ... or else those in this state ...
     name: str                    #: ... of these names
     upstream: bool               #: also what they wait for
+    downstream: bool             #: also all that failed because of them
     by: str                      #: who it is
 
 
@@ -60,6 +61,13 @@ def cancel(view: View, order: Order) -> dict[str, Any]:
         if word == 'unknown' and (other := unescaped(ids[n])) != ids[n]:
             words[n], = view.broker.cancel_all([other], order.upstream, by=order.by)
     return {'done': words.count('cancelled'), 'words': dict(Counter(words))}
+
+
+def revive(view: View, order: Order) -> dict[str, Any]:
+    """Run failed tasks again, by their ids."""
+    same(len(order.ids), order.seen)
+    words = view.broker.revive_all(order.ids, order.downstream, by=order.by) if order.ids else []
+    return {'done': words.count('revived'), 'words': dict(Counter(words))}
 
 
 def purge(view: View, order: Order) -> dict[str, Any]:
@@ -92,7 +100,7 @@ def schedule(what: str) -> Callable[[View, Order], dict[str, Any]]:
 
 
 ACTS: dict[str, Callable[[View, Order], dict[str, Any]]] = {
-    'cancel': cancel, 'purge': purge, 'pause': pause, 'resume': resume,
+    'cancel': cancel, 'purge': purge, 'revive': revive, 'pause': pause, 'resume': resume,
     **{f'schedule-{what}': schedule(what) for what in ('run', 'pause', 'resume', 'forget')}}
 
 
@@ -115,4 +123,5 @@ def order(asked: Mapping[str, Any], by: str) -> Order:
     state, name = asked.get('state', ''), asked.get('name', '')
     if not isinstance(state, str) or not isinstance(name, str):
         raise ValueError('state and name are texts')
-    return Order(seen, ids, state, name, asked.get('upstream') is True, by)
+    return Order(seen, ids, state, name, asked.get('upstream') is True,
+                 asked.get('downstream') is True, by)

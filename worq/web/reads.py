@@ -65,6 +65,12 @@ def graph(view: View, asked: Asked) -> Any:
                             min(whole(asked, 'down', 3), LEVELS), opened)) if id else None
 
 
+def failed(view: View, asked: Asked) -> Any:
+    """What failed lately, in groups; of each the ids that one act takes."""
+    found = view.failed(text(asked, 'name'), MOST)
+    return plain([group._replace(ids=group.ids[:MOST]) for group in found[:ROWS]])
+
+
 def count(view: View, asked: Asked) -> Any:
     """How many tasks an act would be done to; ``more``: there are more than it would take."""
     ids, more = chosen(view, text(asked, 'state'), text(asked, 'name'))
@@ -89,7 +95,8 @@ READS = {
     'overview': Read(overview, 1), 'pools': Read(pools, 1), 'task': Read(task, 1),
     'graph': Read(graph, 2),
     'tasks': Read(tasks, 2), 'minutes': Read(minutes, 5), 'names': Read(names, 5),
-    'schedules': Read(schedules, 5), 'log': Read(log, 5), 'count': Read(count, 5),
+    'failed': Read(failed, 5), 'schedules': Read(schedules, 5), 'log': Read(log, 5),
+    'count': Read(count, 5),
 }
 
 

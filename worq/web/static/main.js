@@ -7,13 +7,15 @@ import * as overview from './views/overview.js';
 import * as tasks from './views/tasks.js';
 import * as task from './views/task.js';
 import * as graph from './views/graph.js';
+import * as failed from './views/failed.js';
 import * as pools from './views/pools.js';
 import * as schedules from './views/schedules.js';
 import * as log from './views/log.js';
 
 const BASE = new URL('../', import.meta.url).pathname;   // where the page is mounted
-const VIEWS = { '': overview, tasks, task, graph, pools, schedules, log };
-const NAV = [['', 'Overview'], ['tasks', 'Tasks'], ['pools', 'Pools'], ['schedules', 'Schedules'], ['log', 'Log']];
+const VIEWS = { '': overview, tasks, task, graph, failed, pools, schedules, log };
+const NAV = [['', 'Overview'], ['tasks', 'Tasks'], ['failed', 'Failed'], ['pools', 'Pools'],
+  ['schedules', 'Schedules'], ['log', 'Log']];
 const LIVES = {
   live: ['live', 'News come as they happen'],
   asking: ['asking', 'There are no live news here; the page asks every two seconds'],

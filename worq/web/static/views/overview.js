@@ -65,7 +65,7 @@ function tiles(page, found) {
       ['for other tasks']),
     tile(page.link('tasks', { state: 'scheduled' }), 's-scheduled', 'Scheduled', number(sizes.scheduled),
       [found.due !== null ? `next in ${span(found.due)}` : 'nothing is due later']),
-    tile(page.link('tasks', { state: 'failed' }), bad ? 's-failed' : 's-success', 'Failed, last hour', number(bad),
+    tile(page.link('failed'), bad ? 's-failed' : 's-success', 'Failed, last hour', number(bad),
       [ended.expired ? `${number(ended.expired)} of them expired` : '',
         `${number(ended.success)} succeeded`]));
 }

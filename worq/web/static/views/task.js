@@ -2,6 +2,7 @@
 import { h } from '../dom.js';
 import { ask, say } from '../dialog.js';
 import { LIVE, bytes, plural, span, state, time } from '../words.js';
+import { revive } from './failed.js';
 import { empty, linked, taskLink } from './parts.js';
 
 let shown = '';   // the id of the task whose arguments somebody has asked for
@@ -36,6 +37,7 @@ export function render(page) {
       h('span', { class: 'row end' },
         h('a', { href: page.link('graph', { id: found.id }) }, 'Graph'),
         h('button', { type: 'button', onclick: () => copy(found.id) }, 'Copy id'),
+        again(page, found),
         LIVE.includes(found.state) && page.may('cancel')
           ? h('button', { type: 'button', class: 'danger', onclick: () => cancel(page, found) }, 'Cancel …') : null)),
     found.note ? h('p', { class: 'trouble' }, found.note) : null,
@@ -154,6 +156,14 @@ async function copy(id) {
   } catch {
     say('The browser lets nothing be copied here.', true);
   }
+}
+
+function again(page, found) {
+  if (!['failed', 'expired'].includes(found.state) || !page.may('revive')) return null;
+  if (found.origin && found.origin !== found.id) return null;   // it is that one which can run again
+  const run = (downstream) => () => revive(page, found.name || 'this task', [found.id], downstream);
+  return [h('button', { type: 'button', onclick: run(false) }, 'Run again …'),
+    h('button', { type: 'button', onclick: run(true) }, 'With all that failed because of it …')];
 }
 
 async function cancel(page, found) {
