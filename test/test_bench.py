@@ -34,8 +34,9 @@ def bench(file, *args, **environment):
 
 
 # what there may be none of
-NOUGHT = {('idle', 'sent'), ('idle', 'executed'), ('width', 'slowest script'),
-          ('width', 'scripts over 15 ms'), ('width', 'seconds Redis waited')}
+NOUGHT = {('idle', 'sent'), ('idle', 'executed'), ('blocked', 'again'), ('blocked', 'failed'),
+          ('width', 'slowest script'), ('width', 'scripts over 15 ms'),
+          ('width', 'seconds Redis waited')}
 
 
 class QuickRun(unittest.TestCase):

@@ -37,6 +37,9 @@ class Figure(NamedTuple):
     proxied: bool = False          # whether round trips are counted
 
 
+#: Peers whose workers are event loops.
+LOOPS = ('worq-aio', 'arq', 'saq', 'taskiq', 'streaq', 'docket')
+
 FIGURES = {
     'limits': Figure('limits', 'limits of this machine', '', only=('limits',)),
     'enqueue': Figure('speed', 'enqueue, one call at a time', 'tasks/s', REDIS),
@@ -63,6 +66,10 @@ FIGURES = {
                      'least', rounds=3, limit=300),
     'crowd': Figure('server', 'processor time of the Redis server, by number of pools', 'µs',
                     rounds=3, only=('worq',), limit=400),
+    'naps': Figure('loops', 'useful share of two hundred places of an event loop', '',
+                   only=LOOPS),
+    'blocked': Figure('loops', 'a hundred tasks beside one that blocks its loop', '',
+                      best='least', rounds=1, only=LOOPS, limit=400),
     'growth': Figure('growth', 'taking from long queues', '', only=('worq',), limit=600),
     'clients': Figure('growth', 'many waiting clients', 'tasks/s', rounds=3, only=('worq',)),
     'width': Figure('growth', 'wide fan-out and fan-in', '', only=('worq',), limit=600),

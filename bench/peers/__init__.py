@@ -27,6 +27,7 @@ PEERS = {
     'worq': Entry('redis', 'worq', 'WorQ, process pool', ('redis', 'hiredis')),
     'worq-threads': Entry('redis', 'worq', 'WorQ, thread pool', ('redis', 'hiredis'),
                           {'threads': True}),
+    'worq-aio': Entry('redis', 'worq_aio', 'WorQ, event loops', ('redis', 'hiredis')),
     'rq': Entry('redis', 'rq', 'RQ, SimpleWorker', ('rq', 'redis')),
     'rq-fork': Entry('redis', 'rq', 'RQ, forking', ('rq', 'redis'), {'fork': True}),
     'dramatiq': Entry('redis', 'dramatiq', 'Dramatiq', ('dramatiq', 'redis')),

@@ -49,6 +49,14 @@ async def journal(folder: str, mark: str, seconds: float = 0.0) -> str:
     return mark
 
 
+async def block(folder: str, mark: str, seconds: float = 0.0) -> str:
+    """As `journal`, but nothing else runs meanwhile."""
+    note(folder, 'begin', mark)
+    time.sleep(seconds)
+    note(folder, 'end', mark)
+    return mark
+
+
 COROUTINES: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {
-    function.__name__: function for function in (now, echo, work, who, add, total, journal)
+    function.__name__: function for function in (now, echo, work, who, add, total, journal, block)
 }

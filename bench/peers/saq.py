@@ -25,7 +25,8 @@ def with_context(task: Callable[..., Any]) -> Callable[..., Any]:
 
 
 NAMES = {name: list(inspect.signature(task).parameters) for name, task in COROUTINES.items()}
-queue = Queue.from_url(os.environ['BENCH_REDIS_URL'], name='bench')
+# each job that runs may need a connection, of which its pool has 100 by itself
+queue = Queue.from_url(os.environ['BENCH_REDIS_URL'] + '?max_connections=1000', name='bench')
 settings = {
     'queue': queue,
     'functions': [(name, with_context(task)) for name, task in COROUTINES.items()],
