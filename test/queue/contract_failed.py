@@ -222,6 +222,19 @@ class Revive(Failed):
         self.tick(0)
         self.complete('a')
 
+    def test_revive_queues_anew(self) -> None:
+        """What expired while it was ready stands in the queue once again, and at its end."""
+        self.put(message('a', expires=2_000), message('b'))
+        for _ in range(2):
+            self.advance(2_000)
+            self.tick()
+            self.assertEqual(self.q.status(['a']), ['expired'])
+            self.assertEqual(self.revive('a'), ['revived'])
+        rows, _ = self.q.scan('enqueued', [], False, '', 10)
+        self.assertEqual([row.id for row in rows], ['b', 'a'])
+        self.assertEqual(self.q.stats()['enqueued'], 2)
+        self.assertEqual([delivery.id for delivery in self.take(2)], ['b', 'a'])
+
     def test_revive_refused(self) -> None:
         """What has not failed, is live, unknown, another life or has ended since is left alone."""
         self.put(message('a'), message('b'), message('c'))

@@ -101,6 +101,15 @@ local function pin_again(id, T, names)
   end
 end
 
+-- What expired while it was ready has left an entry, which would be one of this life again.
+local function leave_lane(id, T)
+  local lane = P .. lane_of(T)
+  if (tonumber(call('HGET', KEYS[1], 'dead')) or 0) > 0 then
+    budget = budget - math.floor(call('LLEN', lane) / 100)
+    count('dead', -call('LREM', lane, 1, T.n .. id))
+  end
+end
+
 -- Runs a failure again, if that is possible; a word, and with 'failed' the numbers of what prevents it.
 -- With `followers`, what failed because of it will be, too.
 local function revive(id, T, F, head, body, followers)
@@ -119,8 +128,12 @@ local function revive(id, T, F, head, body, followers)
     local U = {f = f or nil}
     target = n == F.X and s and s ~= COMPLETED and not ignored(U) and not is_gate(U) and F.x
   end
+  local expired = kind(id, T):lower() == 'x'
   local fields = restore(id, T, F, head, body)
   pin_again(id, T, names)
+  if expired then
+    leave_lane(id, T)
+  end
   local n = #fields
   fields[n + 1], fields[n + 2] = 's', PENDING
   if T.a then
