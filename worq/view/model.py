@@ -30,7 +30,7 @@ __all__ = ['View']
 LINES = 100     # of a header that are shown, at most
 TASKS = 2_000   # that are looked at for one graph, about ...
 GLANCE = 50     # ... those that one step has no room for, so many at a time
-STEPS = 5       # pages of the queue that are looked at for one page here
+STEPS = 25      # pages of the queue that are looked at for one page here
 OFTEN = 5_000   # ms for which the numbers of the last hour are kept
 LONG = 'it is long, and so it was not looked at'
 
