@@ -9,7 +9,7 @@ from test.support import eq_
 from worq import QueueError, Task, current_task, pools
 from worq.explain import explain
 from worq.queue.base import Held, Minute, Outcome
-from worq.view import View, plain
+from worq.view import View, model, plain
 from worq.view.lately import samples
 from worq.view.pace import Pace, Sample, noted, pace
 from worq.view.records import Arguments, Details, Page, Running
@@ -137,7 +137,7 @@ class ViewContract(BrokerCase):
         """Where many are looked through the page comes when it must, with what there is."""
         with mock.patch.object(self.b.backend, 'scan', return_value=([], 'on')) as scan:
             eq_(self.v.tasks('enqueued', 'rare', cursor='x', count=500), Page((), 'on'))
-        eq_([call[0][3] for call in scan.call_args_list], ['x', 'on', 'on', 'on', 'on'])
+        eq_([call[0][3] for call in scan.call_args_list], ['x'] + ['on'] * (model.STEPS - 1))
         eq_(scan.call_args[0], ('enqueued', ['rare'], True, 'on', 200))
 
     def test_arguments(self):

@@ -15,12 +15,20 @@ HIDE = '''(hidden) => {
 
 
 def lookers():
-    return sum(thread.name == 'worq-web' for thread in threading.enumerate())
+    """The threads that look for tabs."""
+    return {thread for thread in threading.enumerate() if thread.name == 'worq-web'}
 
 
 class Tabs(BrowserCase):
 
     __test__ = True
+
+    def setUp(self):
+        self.others = lookers()   # a tab by WSGI is missed only when its time is over
+        super().setUp()
+
+    def lookers(self):
+        return len(lookers() - self.others)
 
     def test_two_tabs(self):
         """What is done in one is seen in the other; one thread looks for both."""
@@ -29,7 +37,7 @@ class Tabs(BrowserCase):
         self.open('tasks?state=enqueued', one)
         self.open('tasks?state=enqueued', two)
         two.wait_for_selector(f'a[title="{task.id}"]')
-        eq_(lookers(), 1)
+        eq_(self.lookers(), 1)
         one.click('text=Cancel all that has not begun …')
         one.click('dialog >> text=Cancel 1 task')
         two.wait_for_selector(f'a[title="{task.id}"]', state='detached')
@@ -38,9 +46,9 @@ class Tabs(BrowserCase):
     def test_hidden(self):
         """Nobody looks for a tab that is hidden; when it is seen again it is up to date."""
         page = self.open()
-        eq_(lookers(), 1)
+        eq_(self.lookers(), 1)
         page.evaluate(HIDE, True)
-        eventually(lookers, 0)
+        eventually(self.lookers, 0)
         self.q.mail()
         page.evaluate(HIDE, False)
         self.sees('Ready\n1', '.tile')
