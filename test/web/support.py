@@ -12,6 +12,13 @@ import worq
 from worq import web
 from worq.queue.memory import TaskQueue
 
+try:   # its first loop in a process opens a pipe for good, which no test has left behind then
+    import uvloop
+except ImportError:
+    pass
+else:
+    uvloop.new_event_loop().close()
+
 OURS = {'X-WorQ': '1', 'Sec-Fetch-Site': 'same-origin'}
 
 

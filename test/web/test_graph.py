@@ -66,7 +66,7 @@ class Graph(BrowserCase):
         self.sees('load-1', '.panel h2')
         for label in ('Closer', 'Farther', 'Whole', 'Follow'):
             page.click(f'role=button[name="{label}"]')
-        eq_(page.get_attribute('role=button[name="Follow"]', 'aria-pressed'), 'true')
+        page.wait_for_selector('role=button[name="Follow"][pressed=true]')
 
     def test_hostile(self):
         """Names and ids are texts here, too."""
