@@ -250,7 +250,8 @@ def told(inspections, here=None, others=()):
     :param others: the pools of each queue, if there are others.
     """
     backend = mock.Mock(inspect=lambda ids: [inspections.get(id) for id in ids],
-                        pools=lambda: here or {}, queues=lambda: list(others), options={})
+                        pools=lambda: here or {}, queues=lambda: list(others), options={},
+                        notes=lambda prefix, limit: [])
     backend.open = lambda url, name: mock.Mock(pools=lambda: others[name])
     broker = mock.Mock(backend=backend, codec=Codec('q'))
     broker.name = 'q'
