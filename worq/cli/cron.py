@@ -127,5 +127,5 @@ CRON = Command(cron, 'Schedules: tasks that are called at regular times. Runs ar
   worq cron
   worq cron run nightly
   worq cron pause nightly
-  worq cron set nightly --call report.make --cron '0 3 * * 1-5' --zone Europe/Berlin
+  worq cron set nightly --call report.make --cron '0 3 * * *' --zone Asia/Tokyo
   worq cron set poll '"orders"' --call shop.poll --every 10""")

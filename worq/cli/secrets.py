@@ -35,4 +35,4 @@ SECRETS = Command(secrets, 'How much of what is in a queue is signed with which 
                            'of WORQ_SECRET signs, the others verify. The exit status is 1 as long '
                            'as something is signed with another one than the first.', examples="""\
   worq secrets
-  WORQ_SECRET="$NEW,$OLD" worq secrets -q mail""")
+  worq secrets -q mail        with WORQ_SECRET=NEW,OLD""")

@@ -60,5 +60,5 @@ WEB = Command(web, 'A page in a browser: a queue live, its tasks and why they wa
                    'acts as to cancel. It needs WorQ[web].', arguments, '''\
   worq web                           then open http://127.0.0.1:8765/
   worq web -q default,mail --read-only
-  WORQ_WEB_TOKEN=... worq web --listen 0.0.0.0:8765''',
+  worq web --listen 0.0.0.0:8765     with a password in WORQ_WEB_TOKEN''',
               queues='several')
