@@ -315,8 +315,7 @@ class Arrivals:
         """Whether it is a new one."""
         if not isinstance(deferred, Deferred):
             raise TypeError(f'only Deferreds can be waited for, not {deferred!r}')
-        if deferred._batch is not None:
-            raise deferred._batch.refuse(deferred)
+        deferred._check_put()
         if deferred in self._open or deferred in self._seen:
             return False
         if self._room is None:

@@ -93,6 +93,11 @@ class Deferred:
             self._batch = None
         return error
 
+    def _check_put(self) -> None:
+        """Raise `RuntimeError` unless its task is put, or was to be."""
+        if self._batch is not None and (error := self._unput()):
+            raise error
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the outcome.
 
@@ -109,8 +114,8 @@ class Deferred:
         """
         if timeout is not None and not (type(timeout) in NUMBERS and 0 <= timeout <= const.SPAN):
             timeout = const.check_timeout(timeout)
-        if self._batch is not None and (error := self._unput()):
-            raise error
+        if self._batch is not None:
+            self._check_put()
         if self.has_value():
             return True
         if timeout == 0:
@@ -186,8 +191,7 @@ class Deferred:
         :raises QueueError: if the queue cannot be reached. What is upstream may be cancelled in
             part then; the rest runs.
         """
-        if self._batch is not None and (error := self._unput()):
-            raise error
+        self._check_put()
         return self.broker.cancel(self.id, upstream)
 
     def arrive(self, raw: bytes | None) -> None:
@@ -275,8 +279,7 @@ class Deferred:
         :raises RuntimeError: if the task belongs to a `worq.batch` that is not put yet.
         """
         every = const.check_span('every', every)
-        if self._batch is not None:
-            raise self._batch.refuse(self)
+        self._check_put()
         if self.has_value():
             return
         told: Progress | None = None
@@ -299,8 +302,7 @@ class Deferred:
 
         :raises RuntimeError: if the task belongs to a `worq.batch` that is not put yet.
         """
-        if self._batch is not None and (error := self._unput()):
-            raise error
+        self._check_put()
         found: Info = self.broker.info(self)
         self.name = found.name
         return found
@@ -330,8 +332,7 @@ class Deferred:
         :param down: how many levels of what waits for it.
         :raises LookupError: if the queue does not know the task, or not any more.
         """
-        if self._batch is not None:
-            raise self._batch.refuse(self)
+        self._check_put()
         found = self.broker.view().graph(self.id, up, down)
         if found is None:
             raise LookupError(line(f'{self.name} [{self.broker.name}:{self.id}] is unknown to the '
@@ -340,8 +341,7 @@ class Deferred:
 
     def __await__(self) -> Generator[Any, None, Any]:
         """The task's value in a coroutine of asyncio; raises TaskFailure if it failed."""
-        if self._batch is not None and (error := self._unput()):
-            raise error
+        self._check_put()
         if not self.has_value():
             with Arrival(self) as future, waiting(self.id):
                 yield from future

@@ -1,6 +1,7 @@
 """Tasks that are put in the application's own transaction: there if it commits, and not before."""
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import threading
@@ -12,7 +13,7 @@ import worq
 from test import support
 from test.queue.contract import message, outcome
 from test.support import eq_, eventually
-from worq import const
+from worq import aio, const
 from worq.errors import DuplicateTask, EncodeError, QueueError, TaskExpired
 from worq.pool.thread import WorkerPool
 from worq.queue.base import Held
@@ -87,6 +88,19 @@ class Using(UsingCase):
         eq_((one.result(30), two.result(30)), (2, 3))
         eq_(self.db.execute('SELECT n FROM orders').fetchall(), [(1,)])
         self.sound()
+
+    def test_first_question(self) -> None:
+        """After the commit anything may be what is asked first: also its graph, or its end in an
+        event loop."""
+        with self.db:
+            seen, watched, awaited = [self.q.using(self.db).inc(n) for n in range(3)]
+        eq_(seen.graph().root, seen.id)
+        self.work()
+
+        async def ends() -> list[object]:
+            told = [each async for each in watched.watch()]
+            return [*told, *[each async for each in aio.as_completed([awaited])]]
+        eq_(asyncio.run(ends()), [awaited])
 
     def test_wait_within(self) -> None:
         """Whoever waits for such a call within the transaction is told at once, however he does."""
