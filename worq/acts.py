@@ -10,9 +10,9 @@ import json
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from worq import const
 from worq.ids import new_nonce
 from worq.printable import line, logger
+from worq.queue.registers import change, those
 
 if TYPE_CHECKING:   # it is above this
     from worq.queue.base import TaskQueue
@@ -58,26 +58,17 @@ def enter(queue: TaskQueue, who: str, what: str, count: int, about: str = '') ->
 
 def _number(queue: TaskQueue) -> int:
     """The number of a new act, from 1: each is given once."""
-    held = b''
-    for _ in range(TRIES):
+    def to(held: bytes) -> bytes:
         last = held.partition(b' ')[0]
         number = int(last) + 1 if last.isdigit() and len(last) < DIGITS else 1
         # with something of its own, to tell it from what another one notes
-        wanted = f'{number} {new_nonce()}'.encode()
-        found = queue.note(COUNTER, wanted, held)
-        if found == wanted:
-            return number
-        held = found
-    raise RuntimeError('others note things all the time')
+        return f'{number} {new_nonce()}'.encode()
+    return int(change(queue, COUNTER, to, b'', TRIES, 'note things').partition(b' ')[0])
 
 
 def acts(queue: TaskQueue, limit: int = KEPT) -> list[Act]:
     """The last acts, the newest first."""
-    found: list[tuple[int, Act]] = []
-    last = ''
-    while page := queue.notes(PREFIX, last, const.NOTES_PAGE):
-        last = page[-1][0]
-        found += [act for _, value in page if (act := _read(value)) is not None]
+    found = [act for _, value in those(queue, PREFIX) if (act := _read(value)) is not None]
     return [act for _, act in sorted(found, reverse=True)[:limit]]
 
 

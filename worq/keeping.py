@@ -6,15 +6,16 @@ from typing import Any
 
 from worq import const
 from worq.acts import KEPT, Act, acts, enter
-from worq.codec import MAGIC, NO_KEY, Codec
+from worq.codec import Codec
 from worq.errors import QueueError
 from worq.inbox import Inbox
 from worq.pausing import pause, pauses, resume
 from worq.pools import Pool, live
-from worq.printable import logger
-from worq.queue.base import Content, Revival, TaskQueue
+from worq.printable import logger, unescaped
+from worq.queue.base import Revival, TaskQueue
 from worq.queue.pauses import ALL, Pause
 from worq.queue.validation import ID_BYTES
+from worq.rotation import sealed_anew
 from worq.schedules.table import Schedules
 from worq.trust import CALL
 from worq.upstream import cancel_upstream
@@ -47,8 +48,15 @@ class Keeping:
         """Cancel many tasks; what became of each, see ``TaskQueue.cancel``."""
         words = cancel_upstream(self.backend, ids, self.inbox.client, self.inbox.awaited) \
             if upstream else self.backend.cancel(ids)
-        if by and 'cancelled' in words:
-            enter(self.backend, by, 'cancel', words.count('cancelled'), ' '.join(ids[:FEW]))
+        self._enter(by, 'cancel', words.count('cancelled'), ids)
+        return words
+
+    def cancel_shown(self, ids: Sequence[str], upstream: bool = False, by: str = '') -> list[str]:
+        """The same by ids as people are shown them, perhaps with escapes."""
+        words = self.cancel_all(ids, upstream, by)
+        for n, word in enumerate(words):
+            if word == 'unknown' and (other := unescaped(ids[n])) != ids[n]:
+                words[n], = self.cancel_all([other], upstream, by)
         return words
 
     def revive(self, task_id: str, downstream: bool = False, timeout: float | None = None,
@@ -79,9 +87,13 @@ class Keeping:
                     else self._with_timeout(some, timeout)
                 words += self.backend.revive(failures, downstream)
         finally:
-            if by and 'revived' in words:
-                enter(self.backend, by, 'revive', words.count('revived'), ' '.join(ids[:FEW]))
+            self._enter(by, 'revive', words.count('revived'), ids)
         return words
+
+    def _enter(self, by: str, what: str, count: int, ids: Sequence[str]) -> None:
+        """Note what was done to so many of these, if to any."""
+        if by and count:
+            enter(self.backend, by, what, count, ' '.join(ids[:FEW]))
 
     def _with_timeout(self, ids: Sequence[str], timeout: float) -> list[Revival]:
         """Failures with another time limit."""
@@ -98,8 +110,10 @@ class Keeping:
             name, *lines = content.header.split(b'\n')
             kept = [each for each in lines if not each.startswith(b'timeout ')]
             new = b'\n'.join([name, *kept, b'timeout %d' % max(1, round(timeout * 1000))])
-            failures.append(Revival(id, content.nonce, 0, new,
-                                    signed_anew(self.codec, id, content, new)))
+            payload = self.codec.open(CALL, id, content.nonce, content.header, content.body)
+            failures.append(Revival(
+                id, content.nonce, 0, new,
+                sealed_anew(self.codec, content.body, id, content.nonce, new, payload)))
         return failures
 
     def pools(self) -> list[Pool]:
@@ -130,8 +144,7 @@ class Keeping:
         :param by: as for ``cancel``.
         """
         words = self.backend.forget(ids)
-        if by and 'forgotten' in words:
-            enter(self.backend, by, 'forget', words.count('forgotten'), ' '.join(ids[:FEW]))
+        self._enter(by, 'forget', words.count('forgotten'), ids)
         return words
 
     def delete(self, force: bool = False) -> None:
@@ -191,17 +204,6 @@ class Keeping:
         The queue keeps the last thousand.
         """
         return acts(self.backend, limit)
-
-
-def signed_anew(codec: Codec, id: str, content: Content, header: bytes) -> bytes:
-    """The body of a task for another header.
-
-    :raises UntrustedMessage: if it does not verify with the one that it has.
-    """
-    body = content.body
-    payload = codec.open(CALL, id, content.nonce, content.header, body)
-    key_id = codec.keys.signs.id if codec.keys else NO_KEY
-    return codec.seal(bytes([MAGIC, CALL, body[2]]) + key_id, id, content.nonce, header, payload)
 
 
 def own_id(id: object, args: tuple[Any, ...] = (), kw: dict[str, Any] | None = None) -> str:

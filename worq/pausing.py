@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from worq import const
 from worq.printable import line
+from worq.queue import registers
 from worq.queue.pauses import ALL, Pause, Patterns, check_pattern, read, written
+from worq.queue.registers import held
 
 if TYPE_CHECKING:   # it is above this
     from worq.queue.base import TaskQueue
@@ -20,7 +22,7 @@ WHO = 100      # characters that are kept of a name
 
 def pauses(queue: TaskQueue) -> list[Pause]:
     """What is paused, the oldest first."""
-    return read(_register(queue))
+    return read(held(queue, const.PAUSES))
 
 
 def pause(queue: TaskQueue, names: str | Sequence[str], who: str) -> list[str]:
@@ -60,26 +62,24 @@ def _patterns(names: str | Sequence[str]) -> list[str]:
     return [check_pattern(name) for name in dict.fromkeys(every)]
 
 
-def _register(queue: TaskQueue) -> bytes:
-    return dict(queue.notes(const.PAUSES, limit=1)).get(const.PAUSES, b'')
-
-
 def _change(queue: TaskQueue, change: Callable[[list[Pause]], list[Pause]],
             ) -> tuple[list[Pause], list[Pause]]:
     """What was paused before, and what is so now; others may change it meanwhile.
 
     :raises ValueError: if there would be more than the register holds.
     """
-    held = _register(queue)
-    for _ in range(TRIES):
-        before = read(held)
+    before: list[Pause] = []
+    after: list[Pause] = []
+
+    def to(register: bytes) -> bytes:
+        nonlocal before, after
+        before = read(register)
         after = change(before)
         value = written(after)
         if len(value) > const.NOTE:
             raise ValueError(f'{len(after)} names of tasks are too many to be paused; '
                              "pause a prefix, as 'mail.*'")
-        found = queue.note(const.PAUSES, value, held)
-        if found == value:
-            return before, after
-        held = found
-    raise RuntimeError('others pause and resume things all the time')
+        return value
+    registers.change(queue, const.PAUSES, to, held(queue, const.PAUSES), TRIES,
+                     'pause and resume things')
+    return before, after

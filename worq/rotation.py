@@ -1,6 +1,7 @@
 """With which secrets what is in a queue is signed: before an old one is taken away, none is to be.
 
-Nothing is verified or loaded for it; each message and each outcome names its key.
+Nothing is verified or loaded for it; each message and each outcome names its key. And how what
+goes elsewhere is signed anew.
 """
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from worq.queue.records import FAILURE, VALUE, Content, unpack
 if TYPE_CHECKING:   # it is above this
     from worq.queue.base import TaskQueue
 
-__all__ = ['Use', 'uses']
+__all__ = ['Use', 'sealed_anew', 'uses']
 
 FIRST, OTHER, UNKNOWN, NONE, DAMAGED = 'first', 'other', 'unknown here', 'not signed', 'damaged'
 ENDS = (const.SUCCESS, const.FAILED)   # whose outcome is signed ...
@@ -63,6 +64,17 @@ def uses(queue: TaskQueue, codec: Codec) -> list[Use]:
     return [Use(key.hex() if key not in (NO_KEY, b'') else '', role(codec, key), tasks[key],
                 results[key])
             for key, _ in (tasks + results).most_common()]
+
+
+def sealed_anew(codec: Codec, data: bytes, id: str, nonce: str, header: bytes,
+                payload: bytes) -> bytes:
+    """The payload of an envelope for another life, or another header: of its kind and format, by
+    the first secret.
+
+    :param data: the envelope, which has been opened: `payload` was in it.
+    """
+    key_id = codec.keys.signs.id if codec.keys else NO_KEY
+    return codec.seal(bytes([MAGIC, data[1], data[2]]) + key_id, id, nonce, header, payload)
 
 
 def contents(queue: TaskQueue, ids: Sequence[str]) -> Iterator[Content | None]:

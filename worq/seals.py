@@ -20,11 +20,12 @@ from __future__ import annotations
 from typing import Any, NoReturn, Sequence
 
 from worq import const
-from worq.codec import LENGTHS, MAGIC, NO_KEY, SIGNED, Codec
+from worq.codec import LENGTHS, MAGIC, SIGNED, Codec
 from worq.errors import DecodeError, TaskCancelled, TaskExpired, UntrustedMessage
 from worq.printable import line
 from worq.queue import base
 from worq.queue.base import Argument, Hop, Record
+from worq.rotation import sealed_anew
 from worq.trust import ARGUMENT, TAIL, VALUE, hmac_halves
 
 __all__ = ['tail_call', 'sealed', 'is_seal', 'follow', 'sign_anew', 'read', 'is_value', 'opened',
@@ -90,9 +91,7 @@ def sign_anew(codec: Codec, id: str, nonce: str, origin: tuple[str, str], data: 
 
     :raises UntrustedMessage: if it does not verify.
     """
-    payload = codec.open(VALUE, *origin, b'', data)
-    key_id = codec.keys.signs.id if codec.keys else NO_KEY
-    return codec.seal(bytes([MAGIC, VALUE, data[2]]) + key_id, id, nonce, b'', payload)
+    return sealed_anew(codec, data, id, nonce, b'', codec.open(VALUE, *origin, b'', data))
 
 
 def _seal(codec: Codec, kind: int, id: str, nonce: str, to: str, life: str) -> bytes:

@@ -18,7 +18,6 @@ from worq.codec import FORMATS
 from worq.const import PRIORITIES
 from worq.core import Broker
 from worq.errors import EncodeError
-from worq.printable import unescaped
 
 __all__ = ['CALL', 'CANCEL', 'PURGE']
 
@@ -141,7 +140,7 @@ def cancel(session: Session) -> int:
     status, counts = OK, Counter[str]()
     for start in range(0, len(ids), STEP):
         some = ids[start:start + STEP]
-        for id, word in zip(some, cancelled(broker, some, args.upstream)):
+        for id, word in zip(some, broker.cancel_shown(some, args.upstream, person())):
             counts[word] += 1
             session.out.object({'id': id, 'outcome': word})
             if args.ids or word != 'cancelled':
@@ -153,15 +152,6 @@ def cancel(session: Session) -> int:
     if not args.ids:
         session.out.text(f'{counts["cancelled"]:,} tasks cancelled')
     return status
-
-
-def cancelled(broker: Broker, ids: list[str], upstream: bool) -> list[str]:
-    """Cancel them; what became of each. An id may be as it is shown, with escapes."""
-    words = broker.cancel_all(ids, upstream, by=person())
-    for n, word in enumerate(words):
-        if word == 'unknown' and (other := unescaped(ids[n])) != ids[n]:
-            words[n], = broker.cancel_all([other], upstream, by=person())
-    return words
 
 
 SAYS = {'completed': 'had ended already', 'unknown': 'the queue does not know it',

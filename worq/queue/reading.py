@@ -14,18 +14,7 @@ __all__ = ['Reading', 'wanted']
 
 
 class Reading:
-    """What a task queue answers to those who look.
-
-    **Kept failures.** What has failed or expired keeps what it was put with for its `ttl`, so
-    that a person may look at it and have it run again. That pins nothing: its id may be used
-    again, and its arguments may go. But those that it lets go of are kept for their `ttl`,
-    `NEEDED` or not. A queue keeps the last `const.FAILURES` of them, of `const.FAILURES_BYTES`
-    bytes in headers and bodies; the register `const.KEEP_FAILED` may hold other bounds, two
-    decimal numbers with a blank between, and ``0 0`` for none. What failed because of another
-    task is kept only as long as that one is, and never in its place. Not kept are gates, what a
-    gate holds back, what ignores its result or has more than `const.PUT_LIMIT` arguments, and
-    what was cancelled.
-    """
+    """What a task queue answers to those who look."""
 
     def status(self, ids: Sequence[str]) -> list[str | None]:
         """How each task stands, a word of ``const.STATES``; None if unknown.

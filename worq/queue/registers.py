@@ -1,10 +1,12 @@
 """The part of the contract that keeps small named values: who schedules, pauses, or did what."""
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 from worq import const
 from worq.errors import QueueError
 
-__all__ = ['Registers', 'too_many']
+__all__ = ['Registers', 'change', 'held', 'those', 'too_many']
 
 
 class Registers:
@@ -45,3 +47,38 @@ class Registers:
 def too_many() -> QueueError:
     """What is raised if there would be more registers than there may be."""
     return QueueError(f'the queue has {const.NOTES:,} registers already, and there can be no more')
+
+
+def held(queue: Registers, name: str) -> bytes:
+    """What one register holds."""
+    return dict(queue.notes(name, limit=1)).get(name, b'')
+
+
+def those(queue: Registers, prefix: str) -> Iterator[tuple[str, bytes]]:
+    """All registers whose names begin so, with what they hold."""
+    last = ''
+    while page := queue.notes(prefix, last, const.NOTES_PAGE):
+        last = page[-1][0]
+        yield from page
+
+
+def change(queue: Registers, name: str, to: Callable[[bytes], bytes], was: bytes, tries: int,
+           what: str) -> bytes:
+    """Have a register hold what is made of what it holds, whoever else changes it meanwhile.
+
+    :param to: makes that; it may be called again.
+    :param was: what it holds, as far as is known.
+    :param tries: times that somebody else may be quicker.
+    :param what: that others do then, for the error.
+    :returns: what it holds now.
+    :raises RuntimeError: if others were quicker each time.
+    """
+    for _ in range(tries):
+        value = to(was)
+        if value == was:
+            return value
+        found = queue.note(name, value, was)
+        if found == value:
+            return value
+        was = found
+    raise RuntimeError(f'others {what} all the time')

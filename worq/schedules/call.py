@@ -8,10 +8,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-from worq.codec import HEAD, MAGIC, Codec
+from worq.codec import Codec
 from worq.ids import new_nonce
 from worq.printable import line
 from worq.queue.base import Message
+from worq.rotation import sealed_anew
 from worq.schedules.record import PREFIX, Plan, Record, decode_plan, encode_plan
 from worq.timing import zone_of
 from worq.trust import CALL
@@ -54,10 +55,7 @@ def message(codec: Codec, plan: Plan, call: bytes, payload: bytes, slot: int, mi
     if missed:
         header += b'\nmissed %d' % missed
     header += plan.lines.encode()
-    key = codec.keys.signs.id if codec.keys else bytes(4)
-    head = bytes([MAGIC, CALL, call[2]]) + key
-    assert len(head) == HEAD
-    body = codec.seal(head, id, nonce, header, payload)
+    body = sealed_anew(codec, call, id, nonce, header, payload)
     flags, priority, _, ttl, lease, deliveries, expires = plan.stamp
     return Message(id, nonce, header, body, (), flags, priority, 0, ttl, lease, deliveries, expires)
 

@@ -5,7 +5,7 @@ Duties: 1. know the schedules; 2. declare those of the code; 3. put each slot on
 from __future__ import annotations
 
 import time
-from typing import Callable, Mapping
+from typing import Callable, Mapping, NamedTuple
 
 from worq import const, slots
 from worq.codec import Codec
@@ -16,8 +16,7 @@ from worq.printable import logger
 from worq.queue.base import Note, TaskQueue
 from worq.schedules import call, store
 from worq.schedules.record import (
-    PREFIX, Damaged, Plan, Record, Run, changed, created, decode, decode_plan, digest, encode,
-    fired, passed,
+    PREFIX, Damaged, Plan, Record, Run, changed, created, decode, digest, encode, fired, passed,
 )
 from worq.slots import Step
 from worq.timing import Timing
@@ -61,6 +60,14 @@ def plan_of(name: str, timing: Timing) -> Plan:
     return Plan(name, name, timing, lines.decode(), stamp)
 
 
+class Known(NamedTuple):
+    """A schedule that is usable: how it stands, and what it is, which has been verified."""
+
+    record: Record
+    plan: Plan
+    payload: bytes   #: of its call
+
+
 class Firing:
     """A pool's part in the schedules of its queue.
 
@@ -79,7 +86,7 @@ class Firing:
         self._number: bytes | None = None       # as it was when all were read
         self._all_again = 0.0                   # monotonic
         self._held: dict[str, bytes] = {}       # what the registers hold, as far as is known ...
-        self._known: dict[str, Record] = {}     # ... and what that means, unless it is not usable
+        self._known: dict[str, Known] = {}      # ... and what that means, unless it is not usable
         self._wanted: Mapping[str, Timing] = {}   # what the code of the pool declares
         self._told: dict[str, str] = {}         # digests of what has been declared
 
@@ -106,17 +113,16 @@ class Firing:
         again = LOOK
         for name in sorted(self._known, key=lambda name: hash((id(self), name))):
             # in another order in each pool, or all would be after the same one
-            record = self._known.get(name)
-            if record is None or record.paused or record.next is None or stopping():
-                continue
+            if stopping():
+                break
             again = min(again, self._fire(name))
         return again
 
     def due(self) -> int | None:
         """When something is due, in ms by the queue's clock; None: nothing is."""
         self._read()
-        dues = [slots.due_at(name, decode_plan(record.plan).timing, record.next)
-                for name, record in self._known.items()
+        dues = [slots.due_at(name, plan.timing, record.next)
+                for name, (record, plan, _) in self._known.items()
                 if record.next is not None and not record.paused]
         return min(dues, default=None)
 
@@ -144,8 +150,7 @@ class Firing:
         self._held[name] = value
         try:
             record = decode(value)
-            call.opened(self.codec, name, record)
-            self._known[name] = record
+            self._known[name] = Known(record, *call.opened(self.codec, name, record))
         except (Damaged, DecodeError) as error:
             log.error('the schedule %s is not put by this pool: %s', name, error)
 
@@ -161,7 +166,8 @@ class Firing:
         plan = plan_of(name, self._wanted[name])
         code = digest(plan)
         fresh = self._told.get(name) != code
-        record = self._known.get(name)
+        known = self._known.get(name)
+        record = known and known.record
         if record is None and not fresh or record is not None and record.code == code \
                 and now - record.seen < SEEN:
             self._told[name] = code
@@ -195,17 +201,17 @@ class Firing:
     def _fire(self, name: str) -> float:
         """Put the slots of a schedule that are due; seconds until there is another."""
         for _ in range(STEPS):
-            record = self._known.get(name)
-            if record is None or record.paused or record.next is None:
+            known = self._known.get(name)
+            if known is None or known.record.paused or known.record.next is None:
                 return LOOK
+            record, plan, payload = known
+            now = self._now()
             try:
-                plan, payload = call.opened(self.codec, name, record)
-                now = self._now()
-                step = slots.step(name, plan.timing, record.next, now)
+                step = slots.step(name, plan.timing, known.record.next, now)
                 if step is None:
-                    due = slots.due_at(name, plan.timing, record.next)
+                    due = slots.due_at(name, plan.timing, known.record.next)
                     return max(0.001, (due - now) / 1000)
-            except (Damaged, DecodeError, ValueError, ImportError) as error:
+            except (ValueError, ImportError) as error:
                 self._give_up(name, error)
                 return LOOK
             self._step(name, record, plan, payload, step, now)

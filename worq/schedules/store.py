@@ -5,7 +5,9 @@ from typing import Callable
 
 from worq import const
 from worq.ids import new_nonce
+from worq.queue import registers
 from worq.queue.base import TaskQueue
+from worq.queue.registers import held, those
 from worq.schedules.record import NUMBER, PREFIX, Damaged, Record, decode, encode
 
 __all__ = ['announce', 'change', 'check_name', 'number', 'read', 'read_all', 'value_of']
@@ -36,8 +38,7 @@ def value_of(record: Record) -> bytes:
 
 def number(queue: TaskQueue) -> bytes:
     """What is another after each change."""
-    found = queue.notes(NUMBER, limit=1)
-    return found[0][1] if found and found[0][0] == NUMBER else b''
+    return held(queue, NUMBER)
 
 
 def announce(queue: TaskQueue) -> None:
@@ -47,18 +48,12 @@ def announce(queue: TaskQueue) -> None:
 
 def read(queue: TaskQueue, name: str) -> bytes:
     """What the register of a schedule holds; b'': nothing."""
-    found = queue.notes(PREFIX + name, limit=1)
-    return found[0][1] if found and found[0][0] == PREFIX + name else b''
+    return held(queue, PREFIX + name)
 
 
 def read_all(queue: TaskQueue) -> dict[str, bytes]:
     """What all of them hold, by the names of the schedules, in order."""
-    found: dict[str, bytes] = {}
-    last = ''
-    while page := queue.notes(PREFIX, last, const.NOTES_PAGE):
-        last = page[-1][0]
-        found.update((name.removeprefix(PREFIX), value) for name, value in page)
-    return found
+    return {name.removeprefix(PREFIX): value for name, value in those(queue, PREFIX)}
 
 
 def change(queue: TaskQueue, name: str, to: Callable[[Record | None], Record | None],
@@ -69,17 +64,11 @@ def change(queue: TaskQueue, name: str, to: Callable[[Record | None], Record | N
     :param was: what the register holds, as far as is known.
     :returns: what it holds now.
     """
-    held = read(queue, name) if was is None else was
-    for _ in range(TRIES):
-        record = to(_decoded(held))
-        value = b'' if record is None else encode(record)
-        if value == held:
-            return held
-        found = queue.note(PREFIX + name, value, held)
-        if found == value:
-            return found
-        held = found
-    raise RuntimeError(f'others change the schedule {name!r} all the time')
+    def made(value: bytes) -> bytes:
+        record = to(_decoded(value))
+        return b'' if record is None else encode(record)
+    return registers.change(queue, PREFIX + name, made, read(queue, name) if was is None else was,
+                            TRIES, f'change the schedule {name!r}')
 
 
 def _decoded(value: bytes) -> Record | None:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from worq.printable import unescaped
 from worq.view import View
 from worq.view.lately import patterns
 from worq.web.reads import MOST, chosen
@@ -56,10 +55,7 @@ def cancel(view: View, order: Order) -> dict[str, Any]:
     """Cancel tasks by their ids, or all in a state, up to `MOST`."""
     ids = order.ids or chosen(view, order.state, order.name)[0]
     same(len(ids), order.seen)
-    words = view.broker.cancel_all(ids, order.upstream, by=order.by) if ids else []
-    for n, word in enumerate(words):   # an id may be as it is shown, with escapes
-        if word == 'unknown' and (other := unescaped(ids[n])) != ids[n]:
-            words[n], = view.broker.cancel_all([other], order.upstream, by=order.by)
+    words = view.broker.cancel_shown(ids, order.upstream, order.by) if ids else []
     return {'done': words.count('cancelled'), 'words': dict(Counter(words))}
 
 

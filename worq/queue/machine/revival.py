@@ -83,24 +83,23 @@ class Reviving(Keeping):
             life.seal(target, kept.target.seal)
             target.tells(life)
             return
-        for argument in arguments:
-            argument.lend()
-            if argument.state != COMPLETED:
-                life.open += 1
-                # One that was live already when it failed still has the edge from then.
-                if argument.put > ended + const.TICK \
-                        or all(one is not life for one in argument.dependents):
-                    argument.tells(life)
+        self._bind(life, arguments, ended)
         if not life.open:
             self._make_ready(life)
 
-    def _bind(self, life: Life, arguments: Iterable[Life]) -> None:
-        """Pin arguments, and wait for those that are open."""
+    def _bind(self, life: Life, arguments: Iterable[Life], ended: int | None = None) -> None:
+        """Pin arguments, and wait for those that are open.
+
+        :param ended: when it had failed, if it is run again: what was live then already still has
+            the edge from that time.
+        """
         for argument in arguments:
             argument.lend()
             if argument.state != COMPLETED:
-                argument.tells(life)
                 life.open += 1
+                if ended is None or argument.put > ended + const.TICK \
+                        or all(one is not life for one in argument.dependents):
+                    argument.tells(life)
 
     def _revive_some(self) -> None:
         """Run again what failed because of what is run again, as far as the budget reaches.
