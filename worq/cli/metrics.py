@@ -24,16 +24,9 @@ def metrics(session: Session) -> int:
             print(found.text(*brokers), end='', file=session.out.file)
         return OK
     host, port = place(session.args.serve)
-    try:
-        server = found.Server(*brokers, host=host, port=port)
-    except OSError as error:
-        raise Refused(f'cannot listen on {host}:{port}: {error.strerror or error}') from error
-    session.out.note(f'http://{host}:{server.port}/metrics, /scale.json and /healthz')
-    try:
-        server.run()
-    finally:
-        server.close()
-    return OK
+    return session.serve(
+        lambda: found.Server(*brokers, host=host, port=port), f'{host}:{port}',
+        lambda server: f'http://{host}:{server.port}/metrics, /scale.json and /healthz')
 
 
 def arguments(parser: Parser) -> None:

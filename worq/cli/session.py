@@ -9,11 +9,11 @@ import os
 from pathlib import Path
 import platform
 import sys
-from typing import Any
+from typing import Any, Callable, Protocol, TypeVar
 
 import worq
 from worq.cli.output import Output
-from worq.cli.usage import Refused, Usage, names, nearest
+from worq.cli.usage import OK, Refused, Usage, names, nearest
 from worq.core import Broker
 from worq.printable import is_terminal
 from worq.trust import UNSIGNED, without_password
@@ -24,6 +24,16 @@ __all__ = ['Session', 'ENVIRONMENT', 'person']
 ENVIRONMENT = 'WORQ_URL'
 RETRY_FOR = 2.0   # seconds for which a command tries a queue that is out of reach
 EXAMPLES = '--url redis://localhost:6379/0, or --url sqlite:///work.db'
+
+
+class Server(Protocol):
+    """What serves a page or numbers by HTTP."""
+
+    def run(self) -> object: ...
+    def close(self) -> object: ...
+
+
+S = TypeVar('S', bound=Server)
 
 
 def person() -> str:
@@ -122,6 +132,25 @@ class Session(ExitStack):
                 raise Refused(f'there is no folder {path.parent}') from None
             close = nearest(path.name, beside)
             raise Refused(f'there is no file {path}' + (f'; {close}' if close else ''))
+
+    def serve(self, make: Callable[[], S], place: str, told: Callable[[S], str]) -> int:
+        """Serve until it is interrupted; an exit status.
+
+        :param make: makes the server.
+        :param place: where it listens, for people.
+        :param told: what to say of it.
+        :raises Refused: if it cannot listen there.
+        """
+        try:
+            server = make()
+        except OSError as error:
+            raise Refused(f'cannot listen on {place}: {error.strerror or error}') from error
+        self.out.note(told(server))
+        try:
+            server.run()
+        finally:
+            server.close()
+        return OK
 
     def confirm(self, question: str) -> None:
         """Ask before something that cannot be undone.

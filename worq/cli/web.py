@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 
 from worq.cli.session import Session, person
-from worq.cli.usage import HOST, OK, Command, Parser, Refused, place
+from worq.cli.usage import HOST, Command, Parser, Refused, place
 
 __all__ = ['WEB']
 
@@ -32,20 +32,14 @@ def web(session: Session) -> int:
 
     app = page.app(*(session.broker(name) for name in session.queues),
                    allow=lambda request: rights, who=who)
-    try:
-        server = page.Server(app, host, port, token)
-    except ValueError as missing:
-        raise Refused(f'{missing}. Set {TOKEN} to a text of your own, as python -c "import '
-                      'secrets; print(secrets.token_urlsafe())" prints it') from None
-    except OSError as error:
-        raise Refused(f'cannot listen on {host}:{port}: {error.strerror or error}') from error
-    session.out.note(server.url + (f' (any user name; the password is what {TOKEN} says)'
-                                   if token else ''))
-    try:
-        server.run()
-    finally:
-        server.close()
-    return OK
+    def make() -> page.Server:
+        try:
+            return page.Server(app, host, port, token)
+        except ValueError as missing:
+            raise Refused(f'{missing}. Set {TOKEN} to a text of your own, as python -c "import '
+                          'secrets; print(secrets.token_urlsafe())" prints it') from None
+    more = f' (any user name; the password is what {TOKEN} says)' if token else ''
+    return session.serve(make, f'{host}:{port}', lambda server: server.url + more)
 
 
 def arguments(parser: Parser) -> None:
