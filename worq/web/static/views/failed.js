@@ -2,7 +2,7 @@
 import { h } from '../dom.js';
 import { ask } from '../dialog.js';
 import { ago, number, plural, state } from '../words.js';
-import { empty, taskLink } from './parts.js';
+import { empty, nameField, taskLink } from './parts.js';
 
 const topicOf = (page) => page.topic('failed', { name: page.asked.name || '' });
 
@@ -24,10 +24,7 @@ function form(page) {
     page.go(page.link('failed', { name: event.target.elements.name.value.trim() }));
   };
   return h('form', { class: 'row', role: 'search', onsubmit: apply },
-    h('label', {}, 'Name ', h('input', {
-      name: 'name', value: page.asked.name || '', placeholder: 'mail.send, mail.*', 'data-search': true,
-      autocomplete: 'off', spellcheck: 'false', key: page.asked.name || '',
-    })),
+    nameField(page),
     h('button', { type: 'submit' }, 'Filter'),
     page.asked.name ? h('a', { href: page.link('failed') }, 'all names') : null,
     h('a', { class: 'end', href: page.link('tasks', { state: 'failed', name: page.asked.name }) }, 'one by one'));

@@ -25,3 +25,9 @@ export function linked(page, text) {
   parts.push(text.slice(at));
   return parts;
 }
+
+// Where a name of tasks is typed that the address filters by.
+export const nameField = (page) => h('label', {}, 'Name ', h('input', {
+  name: 'name', value: page.asked.name || '', placeholder: 'mail.send, mail.*', 'data-search': true,
+  autocomplete: 'off', spellcheck: 'false', key: page.asked.name || '',
+}));

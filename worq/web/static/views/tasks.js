@@ -3,7 +3,7 @@ import { h } from '../dom.js';
 import { ask, say } from '../dialog.js';
 import { get } from '../api.js';
 import { LIVE, NAMES, OVER, ago, number, plural, span, state } from '../words.js';
-import { empty, taskLink } from './parts.js';
+import { empty, nameField, taskLink } from './parts.js';
 
 const ALL = [...LIVE, ...OVER];
 const chosen = new Set();   // ids that are ticked
@@ -46,10 +46,7 @@ function form(page) {
   };
   const newest = (page.asked.order || 'newest') === 'newest';
   return h('form', { class: 'row', role: 'search', onsubmit: apply },
-    h('label', {}, 'Name ', h('input', {
-      name: 'name', value: page.asked.name || '', placeholder: 'mail.send, mail.*', 'data-search': true,
-      autocomplete: 'off', spellcheck: 'false', key: page.asked.name || '',
-    })),
+    nameField(page),
     h('button', { type: 'submit' }, 'Filter'),
     page.asked.name ? h('a', { href: page.link('tasks', { state: stateOf(page) }) }, 'all names') : null,
     h('a', { class: 'end', href: page.link('tasks', filter(page, { order: newest ? 'oldest' : '' })) },
