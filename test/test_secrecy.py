@@ -92,6 +92,7 @@ def shown_by(url: object, **options: object) -> str:
 @example(BEGIN + '#' + END, '{scheme}://:%@{host}/0', 'redis', 'localhost', str)
 @example(BEGIN + '\u2100' + END, '{scheme}://:%@{host}/0', 'redis', 'localhost', str)
 @example(BEGIN + '@' + END, '{scheme}://:%@{host}/0', 'redis', 'localhost', quote)
+@example(BEGIN + '\udc80' + END, '{scheme}:///:%@{host}', 'sqlite', 'localhost', str)
 @example(BEGIN, '{scheme}://:%@{host}/0', 'reddis', 'localhost', str)
 @example(BEGIN, '{scheme}://:%@{host}/0', 'redis', '[::1', str)
 @example(f'{BEGIN}&{END}', '{scheme}://{host}/service?sentinel_password=%&timeout=x',

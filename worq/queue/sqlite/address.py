@@ -36,6 +36,8 @@ def parse(url: str, sync: str | None = None, retry_for: float | None = None) -> 
     if parts is None or parts.netloc or parts.fragment \
             or not path.startswith('/') or path in ('/', '//'):
         raise ValueError(f'not the address of a file: {without_password(url)!r}; {FORM}')
+    if any('\ud800' <= letter <= '\udfff' for letter in path):   # and nobody is told the rest of it
+        raise ValueError(f'the name of the file cannot be written in UTF-8; {FORM}')
     if path == '/:memory:':
         raise ValueError('a queue in memory has the address memory://')
     if '\0' in path or path.endswith('/'):

@@ -32,6 +32,7 @@ do
   try('LINDEX', key, '0')
   try('LLEN', key)
   try('LPOS', key, 'x')
+  try('LREM', key, '1', 'y')
   try('LRANGE', key, '0', '0')
   try('LPOP', key)
   try('RPOP', key)
