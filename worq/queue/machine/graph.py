@@ -337,7 +337,8 @@ class Graph(Failing):
         """Somebody asks for a completed life, so it is kept for its time, needed or not."""
         if life.flags & NEEDED and not life.flags & IGNORE_RESULT:
             life.flags &= ~NEEDED
-            self._let_expire(life)
+            if life.flags & LENT:   # else it has its time already
+                self._let_expire(life)
 
     def _end_late(self, life: Life) -> bool:
         """End it if it is too late to begin, or was purged; after a tail call it has begun.

@@ -12,7 +12,9 @@ for i = rest, #ARGV do
     table.insert(answers, short_outcome(id, T))
     if T and needed_only(T.f) then
       keep(id, T.f)
-      let_end(id)
+      if lent(T.f) then   -- else it has its time already
+        let_end(id)
+      end
     end
   end
 end

@@ -56,8 +56,8 @@ local function read(id)
     flat[#flat + 1], flat[#flat + 2] = 'damaged', call('HGET', P .. 't:' .. id, 'g') or '0'
     flat[#flat + 1], flat[#flat + 2] = 'g', '-1'   -- ends when it is met, see `meet`
   end
-  -- Room for what most tasks have: a table that grows is made anew at 1, 2, 4 and 8.
-  local T = {s = nil, n = nil, h = nil, b = nil, e = nil, o = nil, q = nil, w = nil}
+  -- Room for what most tasks have until they end: a table that grows is made anew at 1, 2, 4 and 8.
+  local T = {s = nil, n = nil, h = nil, b = nil, e = nil, o = nil, q = nil, w = nil, f = nil, C = nil, B = nil}
   for i = 1, #flat, 2 do
     T[flat[i]] = flat[i + 1]
   end
@@ -85,6 +85,10 @@ end
 
 local function needed_only(f)
   return f and (tonumber(f) or 0) % LENT >= NEEDED
+end
+
+local function lent(f)
+  return (tonumber(f) or 0) % (2 * LENT) >= LENT
 end
 
 local function deliveries(T)

@@ -1,13 +1,13 @@
 -- One end for every cause, and what it leaves to be done, in bounded steps.
 local budget = BUDGET
-local usual_end = text(now + RESULT_TTL)
+local moment, usual_end = text(now), text(now + RESULT_TTL)
 local todo, at = {}, 1   -- completed tasks whose dependents are to be told; the next of them
 
 -- When the outcome of a task ends from now on. One that has been an argument, and is none now, goes
 -- at once; but a failure is named by what has failed with it.
 local function end_moment(id, T)
   local ms = T.t and sensible(T.t)
-  if T.f and (tonumber(T.f) or 0) % (2 * LENT) >= LENT + NEEDED and kind(id, T):match('[vV]') then
+  if T.f and needed_only(T.f) and lent(T.f) and kind(id, T):match('[vV]') then
     return text(now + math.min(ms or TICK, TICK))
   end
   return ms and text(now + ms) or usual_end
@@ -26,9 +26,14 @@ local function let_end(id)
   end
 end
 
--- Somebody asks for it, so it is kept for its time, needed or not.
+-- Somebody asks for it, so it is kept for its time, needed or not. Answers its flags.
 local function keep(id, f)
-  f = text(f - NEEDED)
+  f = f - NEEDED
+  if f == 0 then
+    call('HDEL', P .. 't:' .. id, 'f')
+    return nil
+  end
+  f = text(f)
   call('HSET', P .. 't:' .. id, 'f', f)
   return f
 end
@@ -92,9 +97,9 @@ end
 
 -- `owner` stays if it gave this outcome, so that it hears 'again' when it gives it twice.
 local INDEX = {[PENDING] = 'wait', [SCHEDULED] = 'sched', [PROCESSING] = 'lease'}
+local ALONE = NEEDED .. ''   -- that flag, and no other
 local KEPT = {s = 1, n = 1, e = 1, o = 1, f = 1, t = 1, i = 1, h = 1, C = 1, R = 1, q = 1, A = 1, E = 1,
               B = 1, D = 1, K = 1, W = 1, X = 1, Y = 1}
-local USUAL = {b = 1}   -- what goes, and is nearly always there
 
 local function when(T)
   if T.B then
@@ -139,7 +144,7 @@ local function finish(id, T, record, owner, told)
       fallen = fallen or {}
       listed = fallen[letter] or {ends = '0'}
       fallen[letter] = listed
-      listed[#listed + 1], listed[#listed + 2] = text(now), T.n .. id
+      listed[#listed + 1], listed[#listed + 2] = moment, T.n .. id
     end
   end
   local target = T.x and not purged(T) and relative(T.x, call('HGET', P .. 't:' .. T.x, 'n')) or ''
@@ -157,15 +162,18 @@ local function finish(id, T, record, owner, told)
       T.i = nil
     end
     for name in pairs(T) do
-      if not KEPT[name] and not USUAL[name] then
-        table.insert(ended, name)
+      if not KEPT[name] and name ~= 'b' then
+        ended[#ended + 1] = name
       end
+    end
+    if T.w and T.f == ALONE then
+      ended[#ended + 1], T.f = 'f', nil
     end
     call('HDEL', key, unpack(ended))
     if target ~= '' then
       call('HSET', key, 'X', target)
     end
-    T.E = text(now)
+    T.E = moment
     if #record <= FIELD then
       call('HSET', key, 's', COMPLETED, 'r', record, when(T))
       T.r = record
@@ -210,6 +218,31 @@ local function finish(id, T, record, owner, told)
     drop(P .. 's:' .. id)
     let_go(id, T)
   end
+end
+
+-- What most tasks come to: a short value, and nobody waits for it. As `finish`, without looks at what
+-- is not there; answers whether it was so.
+local function finish_plain(id, T, record)
+  if #record > FIELD or record:sub(NONCE + 1, NONCE + 1) ~= 'v' or not (T.b and T.h)
+      or T.f and T.f ~= ALONE or T.w or T.i or T.k or T.a or T.x or T.y or T.z or T.d or T.j or T.v
+      or T.u or T.S or T.K or T.L then
+    return false
+  end
+  local key = P .. 't:' .. id
+  done[#done + 1] = id
+  count('v')
+  if T.g or T.p or T.l or T.m then
+    call('HDEL', key, 'b', 'g', 'p', 'l', 'm')
+  else
+    call('HDEL', key, 'b')
+  end
+  if T.B then
+    call('HSET', key, 's', COMPLETED, 'r', record, 'E', moment, 'B', T.B)
+  else
+    call('HSET', key, 's', COMPLETED, 'r', record, 'E', moment)
+  end
+  expire(T.t and end_moment(id, T) or usual_end, key)
+  return true
 end
 
 -- A task as it is when it is met: one that was purged, or is too late to begin, ends now.

@@ -91,7 +91,7 @@ local function pin_again(id, T, names)
     local source = P .. 't:' .. name
     call('HINCRBY', source, 'i', '1')
     local s, f = unpack(call('HMGET', source, 's', 'f'))
-    if needed_only(f) and f % (2 * LENT) < LENT then
+    if needed_only(f) and not lent(f) then
       call('HSET', source, 'f', text(f + LENT))
     end
     if s == COMPLETED then

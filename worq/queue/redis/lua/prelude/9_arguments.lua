@@ -77,7 +77,7 @@ local function flush_edges()
   for id, list in pairs(edges) do
     call('HINCRBY', P .. 't:' .. id, 'i', text(#list))
     local f = known[id].f
-    if needed_only(f) and f % (2 * LENT) < LENT then
+    if needed_only(f) and not lent(f) then
       call('HSET', P .. 't:' .. id, 'f', text(f + LENT))
     end
     if known[id].s ~= COMPLETED then

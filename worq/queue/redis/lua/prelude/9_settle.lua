@@ -135,7 +135,9 @@ local function settle(pool, from, n)
     else
       T.B = ARGV[i + 4] ~= '' and ARGV[i + 4] or nil
       budget = budget + 1   -- it pays for a dependent, or an argument
-      word = apply(id, T, pool, ARGV[i + 2], ARGV[i + 3])
+      if ARGV[i + 2] ~= 'value' or not finish_plain(id, T, ARGV[i + 3]) then
+        word = apply(id, T, pool, ARGV[i + 2], ARGV[i + 3])
+      end
     end
     if word then
       table.insert(words, (i - from) / 5)

@@ -60,7 +60,7 @@ local function take(pool, limit, lease)
     return {}
   end
   local taken, leases = {}, {}
-  local moment, usual = text(now), text(now + lease)
+  local usual = text(now + lease)
   -- Gives it to the pool, if it is still that life, and whole; answers whether it was.
   local function hand(id, nonce, T)
     if not (T and T.s == ENQUEUED and T.n == nonce) then
