@@ -64,6 +64,7 @@ CONSTANTS.update(
     SERIAL=18,      # digits of the moment in us at which a task was put aside
     RECORD=100,     # names and values in the hash of a task at most
     DAMAGED='its record in the queue was damaged',
+    ALONE=str(const.NEEDED),   # that flag, and no other
     MADE='m',       # by the one task that waits for it, to return it
     MOST=12,        # steps of a walk through all keys that a pool of a crowd leaves to others
     EDGES=10,       # of one task that are followed before the other search has its turn

@@ -49,7 +49,7 @@ do
       local key = P .. 't:' .. ARGV[i]
       if ARGV[i + 4] ~= '' then   -- as a map makes them
         call('HSET', key, 's', ENQUEUED, 'n', ARGV[i + 1], 'h', ARGV[i + 2], 'b', ARGV[i + 3],
-             'C', moment, 'f', NEEDED)
+             'C', moment, 'f', ALONE)
         if purges then
           call('HSET', key, 'g', purges)
         end

@@ -11,7 +11,7 @@ local function parse(i)
              w = client ~= '' and client or nil, arguments = {}, from = i + 5, to = i + 4, delay = 0}
   local delay, expires, k, n = ARGV[i + 4]:match('(%d+) (%d+) (%d+) (%d+)')
   if not delay then
-    M.f = ARGV[i + 4] ~= '' and NEEDED or nil
+    M.f = ARGV[i + 4] ~= '' and ALONE or nil
     return M, i + 5
   end
   M.delay, M.z, M.to = tonumber(delay), expires ~= '0' and now + expires or nil, i + 4 + k * 2
@@ -119,7 +119,7 @@ local function store(M)
     set(fields, 'f', M.f)
   end
   if purges > 0 then
-    set(fields, 'g', purges)
+    set(fields, 'g', text(purges))
   end
   if M.w then
     set(fields, 'w', M.w)
@@ -131,7 +131,7 @@ local function store(M)
   end
   if M.arguments[1] then
     M.a = #M.arguments
-    set(fields, 'a', M.a)
+    set(fields, 'a', text(M.a))
     bind(M)
   end
   if M.s == ENQUEUED then
@@ -144,7 +144,7 @@ local function store(M)
     call('ZADD', P .. 'lease', now + (M.l or LEASE), id)
     fields = {'e', 1, 'o', id, 'q', now, unpack(fields)}
   else
-    set(fields, 'u', M.u)
+    set(fields, 'u', text(M.u))
     if M.delay > 0 then
       set(fields, 'v', now + M.delay)
     end

@@ -16,7 +16,7 @@ local function plain(id)
   for i = 1, #flat, 2 do
     local name, value = flat[i], flat[i + 1]
     if #name > 1
-        or not ('snhbeoqwgpmtlCR'):find(name, 1, true) and not (name == 'f' and value == NEEDED .. '')
+        or not ('snhbeoqwgpmtlCR'):find(name, 1, true) and not (name == 'f' and value == ALONE)
         or (name == 't' or name == 'l') and not value:find('^%d%d?%d?%d?%d?%d?%d?%d?%d?%d?$') then
       return nil
     end

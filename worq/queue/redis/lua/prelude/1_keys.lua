@@ -5,7 +5,7 @@ local call = redis.call
 -- A whole number as Redis gets it: to write out one that is a number takes it longer than to run
 -- most commands, so one that is used many times comes as text.
 local function text(number)
-  return ('%d'):format(number)
+  return number == 1 and '1' or ('%d'):format(number)
 end
 
 local function push(verb, key, list)

@@ -97,7 +97,6 @@ end
 
 -- `owner` stays if it gave this outcome, so that it hears 'again' when it gives it twice.
 local INDEX = {[PENDING] = 'wait', [SCHEDULED] = 'sched', [PROCESSING] = 'lease'}
-local ALONE = NEEDED .. ''   -- that flag, and no other
 local KEPT = {s = 1, n = 1, e = 1, o = 1, f = 1, t = 1, i = 1, h = 1, C = 1, R = 1, q = 1, A = 1, E = 1,
               B = 1, D = 1, K = 1, W = 1, X = 1, Y = 1}
 
