@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent import futures
+from functools import partial
 import gc
 import os
 from pathlib import Path
@@ -44,6 +45,16 @@ def square(n):
 
 def mark(word):
     os.environ['WORQ_TEST_EXECUTOR'] = word
+
+
+class Broken:
+    """Can be called, and then fails."""
+
+    def __call__(self):
+        raise ValueError('broken')
+
+    def method(self):
+        raise ValueError('broken')
 
 
 class Result:
@@ -129,6 +140,34 @@ class ExecutorCase:
         with self.assertRaisesRegex(TaskFailure, 'ZeroDivisionError'):
             list(self.run_.map(lambda n: 1 // n, [1, 0], timeout=WAIT))
 
+    def test_names(self):
+        """A call is named by its function: in its failure, in explain() and in counts."""
+        def within():
+            raise ValueError('too low')
+        here, inner = __name__, f'{type(self).__mro__[1].__qualname__}.test_names.<locals>'
+        for function, name in [(within, f'{here}.{inner}.within'), (int, 'int'),
+                               (lambda x=0: 1 / x, f'{here}.{inner}.<lambda>'),
+                               (partial(int, base=2), 'int'), (Broken(), f'{here}.Broken'),
+                               (Broken().method, f'{here}.Broken.method')]:
+            with self.subTest(name):
+                deferred = self.run_(function, *['x'] * (name == 'int'))
+                self.assertEqual(deferred.exception(WAIT).task_name, name)
+                self.assertTrue(deferred.explain().startswith(f'{name} [local-'))
+        chunks = self.run_.map(int, ['1', 'x'], chunksize=2)
+        with self.assertRaisesRegex(TaskFailure, r'^int \[local-.*invalid literal'):
+            list(chunks)
+        view = self.run_.broker.view()
+        eventually(lambda: f'{here}.Broken' in {row.name for row in view.names()}, True, WAIT)
+
+    def test_any_name(self):
+        """A name is cut, and what cannot be printed is written out."""
+        def odd():
+            return 1
+        for name in '', '\u0085' * 600, '\U0001f600' * 600:
+            with self.subTest(name[:1]):
+                odd.__qualname__ = name
+                self.assertEqual(self.run_(odd).result(WAIT), 1)
+
     def test_cancel(self):
         """What no worker has can be cancelled, and what runs cannot."""
         gates = [self.run_(wait_for_file, self.file) for _ in range(2)]
@@ -163,10 +202,11 @@ class ExecutorCase:
         """What cannot be called or sent is refused by the call."""
         with self.assertRaisesRegex(TypeError, 'no function'):
             self.run_(5)
-        with self.assertRaisesRegex(worq.EncodeError, 'argument 2'):
+        with self.assertRaisesRegex(worq.EncodeError, r'^argument 1 of test\..*square'):
             self.run_.submit(square, threading.Lock())
         self.assertRegex(repr(self.run_), r'^<Executor \[local-.*\] 2 workers, running>$')
-        self.assertRegex(repr(self.run_.submit(square, 2)), '^<Future at .* of <Deferred call ')
+        self.assertRegex(repr(self.run_.submit(square, 2)),
+                         f'^<Future at .* of <Deferred {__name__}.square ')
 
     @classmethod
     def tearDownClass(cls):
@@ -255,7 +295,7 @@ class Ends(unittest.TestCase):
         with mock.patch('worq.executor.find_spec', return_value=None), \
                 worq.local(1, threads=True) as run:
             self.assertEqual(run(square, 3).result(WAIT), 9)
-            with self.assertRaisesRegex(worq.EncodeError, 'argument 1 of call'):
+            with self.assertRaisesRegex(worq.EncodeError, r'^the function of test\..*<lambda>'):
                 run(lambda: 1)
         with mock.patch.object(codec, 'find_spec', return_value=None), \
                 self.assertRaisesRegex(ImportError, r'pip install WorQ\[cloudpickle\]'):

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from itertools import chain, islice
 import os
 from queue import SimpleQueue
+import re
 from threading import Lock, Thread
 import time
 from types import TracebackType
@@ -17,7 +18,7 @@ from worq import get_broker
 from worq.codec import FORMATS
 from worq.const import PROCESSING, WORKERS, check_count, check_timeout
 from worq.core import Broker
-from worq.errors import TaskCancelled, TaskFailure
+from worq.errors import EncodeError, TaskCancelled, TaskFailure
 from worq.ids import new_nonce
 from worq.pool import process, thread
 from worq.printable import line
@@ -25,18 +26,49 @@ from worq.task import Deferred
 
 __all__ = ['Executor', 'Future', 'call']
 
+NAME = 100   # characters of the name of a call; longer ones are cut
+ARGUMENT = re.compile(r'^argument (\d+) of')
+
 
 def call(function: Callable[..., Any], /, *args: Any, **kw: Any) -> Any:
-    """Call a function that comes with the call: the task of an executor.
+    """Call a function that comes with the call: what an executor's workers run.
 
-    Whoever exposes it on a broker lets those who can put tasks there run any code. (They must
-    know the secret, as for any call.) So it is exposed nowhere unless a program does it.
+    Whoever exposes it on a broker, for ``q.call(f, 1)``, lets those who can put tasks there run any
+    code. (They must know the secret, as for any call.) So no broker does unless a program says so.
     """
     return function(*args, **kw)
 
 
 def _chunk(function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[Any]:
     return [function(*args) for args in calls]
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """What a call is named after its function: ``module.function``, and without the module if
+    that is built in or the script. A callable object has the name of its class."""
+    while isinstance(function, partial):
+        function = function.args[0] if function.func is _chunk else function.func
+    named: Any = function if hasattr(function, '__qualname__') else type(function)
+    module, name = getattr(named, '__module__', None), str(named.__qualname__)
+    if module not in (None, 'builtins', '__main__'):
+        name = f'{module}.{name}'
+    return line(name)[:NAME] or call.__name__
+
+
+def _without_function(found: re.Match[str]) -> str:
+    number = int(found[1])
+    return f'argument {number - 1} of' if number > 1 else 'the function of'
+
+
+class _Any(dict[str, Callable[..., Any]]):
+    """The tasks of an executor's broker. Each name is one, which runs the function that comes with
+    the call. There are no names to tell the queue of, so it gives its pool what no other has."""
+
+    def get(self, name: str, default: object = None) -> Callable[..., Any]:   # type: ignore[override]
+        return call
+
+    def __contains__(self, name: object) -> bool:
+        return True
 
 
 def _init(url: str, name: str, codec: str, first: bytes) -> Broker:
@@ -46,7 +78,7 @@ def _init(url: str, name: str, codec: str, first: bytes) -> Broker:
     if initializer is not None:
         initializer(*initargs)
     broker = get_broker(url, name, codec=codec)
-    broker.expose(call)
+    broker.tasks = _Any()
     return broker
 
 
@@ -153,7 +185,7 @@ class Executor(futures.Executor):
             raise ValueError('threads need no initializer: call it before')
         codec = 'pickle' if find_spec('cloudpickle') is None else 'cloudpickle'
         self.broker = get_broker(url, name or f'local-{new_nonce()}', codec=codec)
-        self.broker.expose(call, replace=True)
+        self.broker.tasks = _Any()
         self._lock = Lock()
         self._shut = False
         self._open: set[Future] = set()     # that are not done
@@ -182,7 +214,10 @@ class Executor(futures.Executor):
         with self._lock:
             if self._shut:
                 raise RuntimeError('cannot schedule new futures after shutdown')
-        made: Deferred = self.broker.queue().call(function, *args, **kw)
+        try:
+            made: Deferred = self.broker.queue(_name(function))(function, *args, **kw)
+        except EncodeError as error:   # which counts the function as an argument
+            raise EncodeError(ARGUMENT.sub(_without_function, str(error))) from error.__cause__
         return made
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
