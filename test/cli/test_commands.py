@@ -184,6 +184,9 @@ is waited for by
         self.assertEqual(self.worq('check', '--here').status, 0)
         self.pool(broker, pool='bad:1:x', broken='ImportError: x')
         self.assertIn('none of its workers can begin', self.worq('check').out)
+        self.assertEqual(self.worq('check', '--here').status, 0)   # that is of another host
+        self.pool(broker, pool='bad:2:x', broken='ImportError: x', host=os.uname().nodename)
+        self.assertIn('bad:2:x: none of its workers can begin', self.worq('check', '--here').out)
 
     def test_check_pools(self):
         """Tasks without a pool, and pools that have gone silent lately, are no good sign."""

@@ -54,10 +54,16 @@ def problems_of(overview: Overview, pools: list[PoolRow], args: Any) -> Iterable
                f'{spell(args.oldest)}')
     if overview.pools < args.pools:
         yield f'{beat(overview.pools)}, fewer than {args.pools:,}'
-    here = os.uname().nodename
-    if args.here and not any(pool.alive and pool.host == here for pool in pools):
-        yield f'no pool of this host, {here}, beats'
-    yield from troubles(overview, [pool for pool in pools if pool.seen <= SILENT])
+    if args.here:
+        here = os.uname().nodename
+        mine = [pool for pool in pools if pool.alive and pool.host == here]
+        if not mine:
+            yield f'no pool of this host, {here}, beats'
+        # A probe must not have this pool restarted for what another one has, nor for tasks that
+        # wait for each other, which would wait again.
+        yield from troubles(overview, [pool for pool in mine if pool.broken])
+    else:
+        yield from troubles(overview, [pool for pool in pools if pool.seen <= SILENT])
 
 
 def check_arguments(parser: Parser) -> None:
