@@ -136,7 +136,11 @@ class Broker(Keeping, Unsendable):
     # 2. -- enqueue -----------------------------------------------------------
 
     def queue(self, target: str = '', **options: Any) -> Queue:
-        """A `Queue` of this broker, see there."""
+        """A `Queue` of this broker, to call tasks through.
+
+        :param target: dotted name to start from, of a task or a namespace; empty: the root.
+        :param options: defaults of the calls made through it, see `Task`.
+        """
         return Queue(self, target, **options)
 
     def using(self, connection: object) -> Broker:
@@ -403,10 +407,10 @@ class Broker(Keeping, Unsendable):
     # 3. -- bring results -----------------------------------------------------
 
     def deferred(self, task_id: str) -> Deferred:
-        """Take up the result of a task by its id, whichever process has put it.
+        """Get the result of a task by its id, whichever process has put it.
 
-        It asks nobody. If the queue does not know the id, the Deferred has failed as
-        `TaskExpired` for who asks it.
+        This does not contact the queue. If the queue does not know the id, the Deferred fails as
+        `TaskExpired` when it is asked.
 
         :raises ValueError: if it is no string of 1 to 512 bytes.
         """
@@ -437,7 +441,7 @@ class Broker(Keeping, Unsendable):
                                f'{type(error).__name__}: {error}')
 
     def status(self, task: Deferred | str) -> str:
-        """How it stands with a task, a word of ``worq.const.STATES``; it asks the queue.
+        """The state of a task, a word of ``worq.const.STATES``; it asks the queue.
 
         :param task: a Deferred, or an id. The task that has this id now is meant.
         """

@@ -47,7 +47,7 @@ class CurrentTask(Unsendable):
 
     @property
     def delivery(self) -> int:
-        """The how-manieth delivery this is, from 1; a retry counts anew."""
+        """How many times this attempt has been delivered to a worker, from 1."""
         return self._delivery.number
 
     @property
@@ -74,18 +74,19 @@ class CurrentTask(Unsendable):
 
     @property
     def cancelled(self) -> bool:
-        """Whether it has been cancelled, so that nobody wants what it does any more."""
+        """Whether it has been cancelled: nobody wants its result any more."""
         return self._stopped == 'cancelled'
 
     def progress(self, done: float, total: float | None = None, text: str = '') -> None:
-        """Say how far it has come; others see it as ``deferred.progress``.
+        """Tell how far it has come; others see it as ``deferred.progress``.
 
-        The pool sends the last word with its next heartbeat. So it costs next to nothing,
-        however often it is called.
+        The pool sends the latest with its next heartbeat, once a second. So it costs next to
+        nothing, however often it is called.
 
-        :param done: a number from 0, as `total`; None: nobody knows of how many.
-        :param text: a long one is cut.
-        :raises ValueError: for anything else as a number, NaN and infinities among it.
+        :param done: a number from 0.
+        :param total: a number from 0; None: nobody knows.
+        :param text: anything else; a long one is cut.
+        :raises ValueError: for anything else as a number, also NaN and infinity.
         :raises TypeError: for a text that is no string.
         """
         self.reported = Progress.checked(done, total, text)
@@ -94,6 +95,7 @@ class CurrentTask(Unsendable):
         """For the pool: note that it is to stop, and get the exception to raise in it.
 
         :param word: 'cancelled' or 'timeout'.
+        :param error: what the latter says.
         """
         self._stopped = word
         if word == 'cancelled':

@@ -57,7 +57,7 @@ class Deferred:
                  kw: dict[str, Any] | None, options: Options, nonce: str = '') -> None:
         self.broker = broker
         self.id = id                        #: the task's id
-        self.name = name                    #: the task's dotted name; '?' if taken up by its id
+        self.name = name                    #: the task's dotted name; '?' if it was made of an id
         self._args = args
         self._kw = kw                       # None also for none, which is so in most calls
         self._options = options
@@ -78,11 +78,14 @@ class Deferred:
         return Call(self.id, self.name, self._args, kw, self._options)
 
     def has_value(self) -> bool:
-        """Whether the outcome (value or failure) has arrived here already; asks nobody."""
+        """Whether the outcome (value or failure) is known here; does not contact the queue."""
         return self._raw is not None or self._value is not UNSET
 
     def __bool__(self) -> bool:
-        """Whether the outcome has arrived; asks the queue unless it is known here."""
+        """Whether the outcome has arrived; asks the queue unless it is known here.
+
+        :raises QueueError: if the queue cannot be reached.
+        """
         return (self._batch is None or self._unput() is None) and self.wait(0)
 
     def _unput(self) -> RuntimeError | None:
@@ -158,8 +161,8 @@ class Deferred:
         return line(f'{label} has no result after {seconds:g} seconds; explain() says why')
 
     def refresh(self) -> None:
-        """Forget a failure that it has read, and so ask the queue anew, where a person may have had
-        the task run again. A value stays."""
+        """Forget a failure that it has read, so that the queue is asked again: a person may have
+        had the task run again meanwhile. A value stays."""
         if self.has_value():
             try:
                 self._outcome()
@@ -178,15 +181,16 @@ class Deferred:
         return None
 
     def cancel(self, upstream: bool = False) -> bool:
-        """Do not run the task, nor anything that depends on it, if it is not too late.
+        """Cancel the task and everything that depends on it, if it is not too late.
 
-        What it waits for, its arguments and what it has returned, runs all the same.
+        What it waits for, its arguments and the task that it has returned, runs all the same.
 
-        In a task that runs `Cancelled` is raised, within a second or so, and what it returns
-        in spite of it is dropped. Who waits for any of them gets `TaskCancelled` at once.
+        If the task runs, `Cancelled` is raised in it within a second or so, and what it returns all
+        the same is dropped. Whoever waits for any of them gets `TaskCancelled` at once.
 
-        :param upstream: cancel that, too, and what it waits for in turn: each task on which no
-            other live task depends, and for which nobody waits (in another process: has waited).
+        :param upstream: also cancel what it waits for, and what that waits for in turn: each task
+            on which no other live task depends, and for which nobody waits (in another process: has
+            ever waited).
         :returns: whether it was cancelled; False if it had completed.
         :raises QueueError: if the queue cannot be reached. What is upstream may be cancelled in
             part then; the rest runs.
@@ -230,11 +234,13 @@ class Deferred:
 
     @property
     def status(self) -> str | None:
-        """How it stands with the task: a word of ``worq.const.STATES``.
+        """The state of the task: a word of ``worq.const.STATES``. It asks the queue.
 
         ``'pending'``, ``'scheduled'``, ``'enqueued'``, ``'processing'``; or how it ended:
         ``'success'``, ``'failed'``, ``'cancelled'``, ``'expired'``; or ``'unknown'`` if the queue
         does not know it, or not any more. None before its batch is put, or its transaction over.
+
+        :raises QueueError: if the queue cannot be reached.
         """
         if self._batch is not None and self._unput():
             return None
@@ -270,9 +276,9 @@ class Deferred:
                 print(f'{progress.done} of {progress.total}')
             print(await deferred)    # it is there by now
 
-        It ends with the task, whatever that came to. What the task tells in its last second may
-        not be told. The queue is asked by a thread, for all that are watched at a time; while
-        it is away it is waited for.
+        It ends with the task, however that ended. What the task tells in its last second may be
+        missing. One thread asks the queue for all tasks that are watched, so the event loop is
+        never blocked. While the queue is out of reach it waits.
 
         :param every: seconds between two looks at the queue.
         :raises QueueError: if the queue cannot be asked in the first place.
@@ -297,8 +303,8 @@ class Deferred:
         in which attempt, where, and with how much memory.
 
         It asks the queue, which keeps that as long as the outcome. Of a task whose result is
-        ignored it keeps nothing, and then `Info.note` says so. A Deferred that was taken up by its
-        id has its `name` from then on.
+        ignored it keeps nothing, and then `Info.note` says so. A Deferred that was made of an id
+        has the `name` of its task from then on.
 
         :raises RuntimeError: if the task belongs to a `worq.batch` that is not put yet.
         """
@@ -311,8 +317,10 @@ class Deferred:
         """Why it is not done yet, or how it ended: several lines of text, for people.
 
         What it waits for and why that is not done; until when it is scheduled, and after which
-        error; at which place it is in the queue, and whether a pool knows it; where it runs, since
-        when, and how far it has come. It asks the queue a few times, and changes nothing.
+        error; its place in the queue, and whether a pool knows its name; where it runs, since when,
+        and how far it has come. It asks the queue a few times, and changes nothing.
+
+        :raises QueueError: if the queue cannot be reached.
         """
         if self._batch is not None and (error := self._unput()):
             return str(error)

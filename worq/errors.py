@@ -88,7 +88,8 @@ class TaskFailure(WorqError):
 
 
 class TaskExpired(TaskFailure):
-    """The task lost its workers too often, or its outcome is no longer known."""
+    """The task lost its workers too often, was not begun in time, or its outcome is not known any
+    more."""
 
 
 class TaskCancelled(TaskFailure):
@@ -106,8 +107,8 @@ class DuplicateTask(TaskFailure):
 class Cancelled(BaseException):
     """Raised in a task that runs, when it has been cancelled.
 
-    Clean up and let it pass. It is no `Exception`, so that ``except Exception`` in a task does
-    not stop it (as with ``asyncio.CancelledError``).
+    Clean up and let it pass. It is not derived from `Exception`, so that ``except Exception`` in a
+    task does not catch it (as with ``asyncio.CancelledError``).
     """
 
 
@@ -130,9 +131,9 @@ class Retry(WorqError):
 
 
 class QueueError(WorqError):
-    """The backend refused an operation or could not be reached.
+    """The queue refused an operation or could not be reached.
 
-    A call that raises it is in doubt: it may have been put before the connection broke.
+    The task of a call that raises it may have been put before the connection broke.
 
     :ivar denied: whether the server does not know the user, or has given it too few rights, so
         that to try again is of no use until somebody grants them.
@@ -147,11 +148,11 @@ class QueueError(WorqError):
 
 
 class TooLarge(QueueError):
-    """The backend can be reached, and so many bytes at once do not get through to it.
+    """The queue can be reached, but a message is too large for it, or for something on the way.
 
     Nothing has been done.
 
-    :param text: who does not take what.
+    :param text: what is too large for whom.
     :param size: bytes that there were.
     :param limit: bytes that there may be; 0 if nobody knows.
     """
@@ -166,9 +167,9 @@ class TooLarge(QueueError):
 
 
 class Unfinished(QueueError):
-    """Something long was still coming when the time was over that there was for it.
+    """A large result was still arriving when the time for it was over.
 
-    What has come is kept: whoever asks for it again gets the rest.
+    What has arrived is kept, and the next one who asks gets the rest.
     """
 
 

@@ -38,21 +38,25 @@ class Keeping:
         """Cancel a task by its id, with all that depends on it.
 
         :param upstream: also what it waits for, as ``Deferred.cancel`` does.
-        :param by: who does it, to be noted in ``acts()``; nobody: nothing is noted.
+        :param by: who does it, to be noted in ``acts()``; if empty, nothing is noted.
         :returns: whether it was cancelled; False if it had completed or is unknown.
         :raises QueueError: if the queue cannot be reached.
         """
         return self.cancel_all([own_id(task_id)], upstream, by)[0] == 'cancelled'
 
     def cancel_all(self, ids: Sequence[str], upstream: bool = False, by: str = '') -> list[str]:
-        """Cancel many tasks; what became of each, see ``TaskQueue.cancel``."""
+        """Cancel many tasks, as ``cancel`` does with one, with the same `upstream` and `by`.
+
+        :returns: for each id ``'cancelled'``, ``'completed'`` or ``'unknown'``.
+        """
         words = cancel_upstream(self.backend, ids, self.inbox.client, self.inbox.awaited) \
             if upstream else self.backend.cancel(ids)
         self._enter(by, 'cancel', words.count('cancelled'), ids)
         return words
 
     def cancel_shown(self, ids: Sequence[str], upstream: bool = False, by: str = '') -> list[str]:
-        """The same by ids as people are shown them, perhaps with escapes."""
+        """Cancel many tasks by ids as people are shown them, perhaps with escapes; with the same
+        `upstream` and `by`."""
         words = self.cancel_all(ids, upstream, by)
         for n, word in enumerate(words):
             if word == 'unknown' and (other := unescaped(ids[n])) != ids[n]:
@@ -68,16 +72,20 @@ class Keeping:
         failed for as long as a result: the last ten thousand, and 64 MB at most.
 
         :param downstream: with all that failed because of it.
-        :param timeout: seconds that it may run now; None: as before.
-        :param by: who does it, to be noted in ``acts()``; nobody: nothing is noted.
-        :returns: whether it runs again.
+        :param timeout: seconds that an attempt may take from now on; None: as before.
+        :param by: who does it, to be noted in ``acts()``; if empty, nothing is noted.
+        :returns: whether it runs again; False if it has not failed, or its failure is not kept any
+            more.
         :raises QueueError: if the queue cannot be reached.
+        :raises ValueError: for a timeout that makes no sense; with one, also for arguments that
+            are too long to be signed again.
         """
         return self.revive_all([own_id(task_id)], downstream, timeout, by)[0] == 'revived'
 
     def revive_all(self, ids: Sequence[str], downstream: bool = False,
                    timeout: float | None = None, by: str = '') -> list[str]:
-        """Run many again; what became of each, see ``TaskQueue.revive``."""
+        """Run many again, as ``revive`` does with one, with the same `downstream`, `timeout` and
+        `by`; for each a word, see ``TaskQueue.revive``."""
         words: list[str] = []
         size = const.REVIVALS if timeout is None else const.CONTENTS
         try:
@@ -119,8 +127,8 @@ class Keeping:
     def pools(self) -> list[Pool]:
         """The pools of this queue that are alive, and what their workers do.
 
-        A pool tells that with its heartbeats, once a second while it runs something. So of a task
-        shorter than that it may know nothing.
+        A pool tells that with its heartbeats, once a second while it runs something. So it may be a
+        second old.
         """
         return live(self.backend.pools(), self.backend.url)
 
@@ -139,7 +147,8 @@ class Keeping:
         return count
 
     def forget_all(self, ids: Sequence[str], by: str = '') -> list[str]:
-        """Drop what tasks came to, before its time; for each what ``TaskQueue.forget`` says.
+        """Delete the results and failures of tasks before their time; for each what
+        ``TaskQueue.forget`` says.
 
         :param by: as for ``cancel``.
         """
@@ -150,7 +159,7 @@ class Keeping:
     def delete(self, force: bool = False) -> None:
         """Delete the queue with all that is in it: tasks, results, schedules, pauses, the log.
 
-        Whoever waits for a result hears no more of it than if it had been forgotten.
+        Whoever waits for a result gets `TaskExpired`.
 
         :param force: also while pools work on it.
         :raises QueueError: if pools do; if the queue cannot be reached.
@@ -180,8 +189,10 @@ class Keeping:
         return done
 
     def resume(self, names: str | Sequence[str] = ALL, by: str = '') -> list[str]:
-        """End pauses, by the very names that were paused; the whole queue is one of them.
+        """End pauses.
 
+        :param names: the very names that were paused; by default the whole queue.
+        :param by: as for ``cancel``.
         :returns: those that were paused until now.
         """
         done = resume(self.backend, names)
@@ -201,7 +212,7 @@ class Keeping:
     def acts(self, limit: int = KEPT) -> list[Act]:
         """What people did to the queue, the newest first, as far as they said who they are.
 
-        The queue keeps the last thousand.
+        :param limit: how many, at most. The queue keeps the last thousand.
         """
         return acts(self.backend, limit)
 

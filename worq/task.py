@@ -320,7 +320,8 @@ class Task(Unsendable):
         return self.broker.enqueue(self.name, args, kw, self._options)
 
     def with_options(self, options: dict[str, Any] | None = None, /, **more: Any) -> Task:
-        """The same task with other options, which replace all that were given here."""
+        """The same task with other options, from the dict `options` or by name. They replace all
+        that were given here."""
         return Task(self.queue, **{**(options or {}), **more})
 
     def __repr__(self) -> str:

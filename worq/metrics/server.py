@@ -84,7 +84,12 @@ def text(*brokers: Any) -> str:
 
 
 def serve(*brokers: Any, host: str = '127.0.0.1', port: int = 9100) -> None:
-    """Serve metrics until this is interrupted. See `Server`."""
+    """Serve metrics until this is interrupted.
+
+    :param brokers: of the queues.
+    :param host: where it listens, see `Server`, as for `port`.
+    :raises OSError: if it cannot listen there.
+    """
     server = Server(*brokers, host=host, port=port)
     try:
         server.run()

@@ -120,8 +120,9 @@ class Schedules:
                 for name, value in store.read_all(self._broker.backend).items()]
 
     def pause(self, name: str, by: str = '') -> Schedule:
-        """Put no run of it until it is resumed. Its slots are missed ones then.
+        """Put no run of it until it is resumed. Its slots are missed then.
 
+        :param by: who does it, for ``broker.acts()``; and so below.
         :raises LookupError: if there is no such schedule; and so below.
         """
         def to(record: Record | None) -> Record:
@@ -129,14 +130,18 @@ class Schedules:
         return _there(name, self._changed(name, to, 'pause schedule', by))
 
     def resume(self, name: str, by: str = '') -> Schedule:
-        """Go on with what is paused: what is missed has a run as its timing says."""
+        """Go on with what is paused; slots that were missed have runs as its timing says.
+
+        :param by: who does it.
+        """
         def to(record: Record | None) -> Record:
             return _there(name, record)._replace(paused='')
         return _there(name, self._changed(name, to, 'resume schedule', by))
 
     def run(self, name: str, by: str = '') -> Deferred:
-        """Put a run now, beside those for slots, whatever runs; also of what is paused.
+        """Put a run now, beside those for slots; also if it is paused, or a run is not done yet.
 
+        :param by: who does it.
         :returns: its Deferred.
         """
         broker = self._broker
@@ -159,8 +164,9 @@ class Schedules:
         raise RuntimeError(f'others change the schedule {name!r} all the time')
 
     def forget(self, name: str, by: str = '') -> bool:
-        """Have it no more; its runs go on. If code declares it, it is back with the next pool.
+        """Forget a schedule; its runs go on. If code declares it, it is back with the next pool.
 
+        :param by: who does it.
         :returns: whether there was one.
         """
         if not store.read(self._broker.backend, name):

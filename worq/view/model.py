@@ -111,7 +111,11 @@ class View:
         return by_minute(self._minutes(hours), patterns(name))
 
     def names(self, hours: float = 1, name: str = '') -> tuple[NameRow, ...]:
-        """What there was in these hours by the names of tasks, what took most time first."""
+        """The tasks of the last hours by their names, those that took most time first.
+
+        :param hours: eight at most.
+        :param name: as for ``minutes``.
+        """
         return by_name(self._minutes(hours), patterns(name))
 
     def pools(self) -> list[PoolRow]:

@@ -60,6 +60,7 @@ class WorkerPool(ChildPool):
         **init_kwargs)``. Returns the broker that exposes the tasks; or an asynchronous context
         manager of it, which is left after the last task; or a coroutine. It must be at the top
         level of a module or of the main script.
+    :param init_args: passed to it after the address, as are `init_kwargs`.
     :param workers: number of children.
     :param max_worker_tasks: a child is replaced after as many tasks; None: never.
     :param name: distinguishes the pool in the log; by default the queue's name.

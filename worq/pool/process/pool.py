@@ -34,7 +34,8 @@ class WorkerPool(ChildPool):
     :param init_func: called in each child, as ``init_func(broker.url, *init_args,
         **init_kwargs)``; returns the broker that exposes the tasks. It is found by its
         module and name, so it must be at the top level of a module or of the main script.
-    :param workers: number of children; by default one for each processor.
+    :param init_args: passed to it after the address, as are `init_kwargs`.
+    :param workers: number of children; by default one for each processor of the machine.
     :param max_worker_tasks: a child is replaced after as many tasks; None: never.
     :param name: distinguishes the pool in the log; by default the queue's name.
     :param grace: seconds that running tasks have to end when the pool stops. After that

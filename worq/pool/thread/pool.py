@@ -187,7 +187,7 @@ class WorkerPool:
         atexit.unregister(self.end)
 
     def end(self, seconds: float = EXIT) -> None:
-        """Stop, as the program is to end: what still runs after so many seconds is given back.
+        """Stop, as the program is to end: what still runs after `seconds` is given back.
 
         Python would wait for ever for threads that are no daemons, before it comes here. Not by
         what ``threading`` calls before that: the program's own may call tasks until they end.
