@@ -1,10 +1,12 @@
-"""Runs tasks until it is stopped with Ctrl-C or SIGTERM: python pool.py [URL]"""
+"""Runs tasks until it is stopped with Ctrl-C or SIGTERM: python pool.py"""
 import logging
-import sys
+import os
 
 from tasks import text
 from worq import get_broker
 from worq.pool.process import WorkerPool
+
+URL = os.environ.get('WORQ_URL', 'redis://localhost:6379/0')
 
 
 def init(url):
@@ -17,5 +19,4 @@ def init(url):
 
 if __name__ == '__main__':
     logging.basicConfig(level=logging.INFO)
-    url = sys.argv[1] if len(sys.argv) > 1 else 'redis://localhost:6379/0'
-    WorkerPool(get_broker(url), init, workers=2).start()
+    WorkerPool(get_broker(URL), init, workers=2).start()

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from typing import Iterator
+from typing import Any, Callable, Iterator
+from urllib.error import HTTPError
 
 from test import support
 
@@ -54,6 +55,17 @@ def running(*args: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
             text = log.read()
         if process.returncode not in (0, -signal.SIGTERM):
             raise AssertionError(f'{args} ended with {process.returncode}:\n{text}')
+
+
+def reached(call: Callable[[], Any]) -> bool:
+    """Whether it could be called, or a server has refused it."""
+    try:
+        call().close()
+    except HTTPError as error:
+        error.close()
+    except OSError:
+        return False
+    return True
 
 
 def shown_redis() -> str:

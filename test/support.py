@@ -221,6 +221,15 @@ def find_binary() -> str:
     raise unittest.SkipTest(reason)
 
 
+def needs(*packages: str) -> Callable[[Any], Any]:
+    """Decorates a test that needs packages of ``requires-ci.txt``: where they are missing it is
+    skipped, and says so; where ``WORQ_REQUIRE_GUESTS`` is set it runs, and so fails."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if os.environ.get('WORQ_REQUIRE_GUESTS'):
+        missing = []
+    return unittest.skipIf(missing, f'{", ".join(missing)} missing: pip install -r requires-ci.txt')
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))

@@ -1,8 +1,6 @@
 """The examples run as the README says, each in a process of its own."""
 import asyncio
 import contextlib
-from importlib.util import find_spec
-import json
 import os
 from pathlib import Path
 import re
@@ -11,11 +9,8 @@ import tempfile
 import threading
 import time
 import unittest
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 from test.programs import ROOT, python, running, shown_redis
-from test.support import eventually, free_port
 from worq.queue.sqlite import queue as sqlite
 
 
@@ -74,15 +69,6 @@ class Site:
         await asyncio.wait_for(self.begun.wait(), 60)
 
 
-def reached(call):
-    """Whether it could be called."""
-    try:
-        call().close()
-    except OSError:
-        return False
-    return True
-
-
 class Examples(unittest.TestCase):
 
     def setUp(self):
@@ -105,10 +91,13 @@ class Examples(unittest.TestCase):
         self.assertNotIn(mine, workers)
 
     def test_three_files(self):
-        """pool.py in one process answers main.py in another, and ends well at SIGTERM."""
-        url = shown_redis()
-        with running('examples/pool.py', url, **self.state):
-            self.assertEqual(python('examples/main.py', url, **self.state), '13 words\n')
+        """pool.py, or `worq worker`, in one process answers main.py in another, and ends well at
+        SIGTERM: in a file and on Redis."""
+        for url in f'sqlite:///{self.folder}/words.db', shown_redis():
+            environ = {**self.state, 'WORQ_URL': url}
+            for pool in ['examples/pool.py'], ['-m', 'worq', 'worker', 'tasks:text']:
+                with self.subTest(url, pool=pool), running(*pool, **environ):
+                    self.assertEqual(python('examples/main.py', **environ), '13 words\n')
 
     def test_recursion(self):
         """Fibonacci numbers come out, with a single worker."""
@@ -179,7 +168,6 @@ class Examples(unittest.TestCase):
         self.assertEqual(python('examples/database.py'),
                          '500500 by 4 connections\nthe connections are closed\n')
 
-    @unittest.skipUnless(find_spec('httpx'), 'httpx is not installed')
     def test_crawler(self):
         """All pages are fetched, two hundred of them at a time, and what fails is told."""
         with Site(pages=250, together=200) as site:
@@ -187,35 +175,6 @@ class Examples(unittest.TestCase):
         self.assertRegex(out, "HTTPStatusError: Client error '404 Not Found'")
         self.assertRegex(out, r'251 pages, \d+ bytes\n$')
         self.assertTrue(site.met.is_set())
-
-    @unittest.skipUnless(find_spec('fastapi') and find_spec('uvicorn'),
-                         'fastapi and uvicorn are not installed')
-    def test_fastapi(self):
-        """A report is ordered and answered at once, asked for, and followed by its events."""
-        port = free_port()
-        environ = {**self.state, 'WORQ_URL': f'sqlite:///{self.folder}/reports.db'}
-        with running('-m', 'uvicorn', '--app-dir', 'examples', '--port', str(port),
-                     'fastapi_app:app', **environ):
-            def ask(path, data=None):
-                return urlopen(f'http://127.0.0.1:{port}{path}', data, timeout=60)
-            eventually(lambda: reached(lambda: ask('/docs')), True, 60)
-            answer = ask('/reports?rows=2', b'')
-            where = answer.headers['Location']
-            self.assertEqual(answer.status, 202)
-            answer = ask(where)
-            self.assertEqual((answer.status, json.load(answer)), (202, {'status': 'enqueued'}))
-            with self.assertRaises(HTTPError) as caught:
-                ask('/reports/unknown')
-            self.assertEqual(caught.exception.code, 404)
-            caught.exception.close()
-            with ask(f'{where}/events') as events, running('examples/fastapi_app.py', **environ):
-                lines = events.read().decode().split('\n\n')
-            self.assertEqual(lines[-2:], ['event: end\ndata: {"status": "success"}', ''])
-            for line in lines[:-2]:
-                self.assertRegex(line, r'^event: progress\ndata: {"done": [01], "total": 2, ')
-            answer = ask(where)
-            self.assertEqual((answer.status, json.load(answer)),
-                             (200, {'status': 'success', 'report': {'rows': 2}}))
 
     def count_words(self, *args, tasks=1):
         for number in range(30):
@@ -251,7 +210,8 @@ class Examples(unittest.TestCase):
 
 
 def test_all_are_tested():
-    """Each example is named in this file."""
-    text = Path(__file__).read_text('utf-8')
+    """Each example is named in this file, or in that of those which need others' packages."""
+    text = ''.join(Path(__file__).with_name(name).read_text('utf-8')
+                   for name in ['test_examples.py', 'test_guests.py'])
     for name in os.listdir(ROOT / 'examples'):
         assert not name.endswith('.py') or name == 'tasks.py' or f'examples/{name}' in text, name

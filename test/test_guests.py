@@ -1,20 +1,15 @@
-"""Examples that need packages of others, which requires-ci.txt brings: Django, notebooks."""
-from importlib.util import find_spec
-import os
+"""Examples that need packages of others, which requires-ci.txt brings: Django, FastAPI, Flask,
+notebooks."""
+import json
 from pathlib import Path
 import tempfile
+from textwrap import dedent
 import unittest
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
-from test.programs import ROOT, python, running
-
-
-def needs(*packages):
-    """A test that is skipped, and says so, where they are missing; where WORQ_REQUIRE_GUESTS is set
-    it fails there."""
-    missing = [name for name in packages if find_spec(name) is None]
-    if os.environ.get('WORQ_REQUIRE_GUESTS'):
-        missing = []
-    return unittest.skipIf(missing, f'{", ".join(missing)} missing: pip install -r requires-ci.txt')
+from test.programs import ROOT, python, reached, running
+from test.support import eventually, free_port, needs
 
 
 class Guests(unittest.TestCase):
@@ -53,5 +48,70 @@ class Guests(unittest.TestCase):
         self.assertEqual(shown[1], '90')
         self.assertTrue(shown[2].endswith('True'), shown[2])
         self.assertEqual(shown[3], "'3 x 4'")
-        self.assertRegex(shown[4], r'(?m)^call \[.*\] failed, since call \[.*TypeError: area\(\)')
+        self.assertRegex(shown[4], r'(?m)^str \[.*\] failed, since area \[.*TypeError: area\(\)')
         self.assertNotIn('\\n', shown[4])
+
+    def ask(self, path, data=None):
+        """An answer of the server."""
+        return urlopen(f'http://127.0.0.1:{self.port}{path}', data, timeout=60)
+
+    def served(self, *command):
+        """A server, which answers by now; it uses a queue in a file, with which a pool may work."""
+        self.port = free_port()
+        self.environ = {'XDG_STATE_HOME': self.folder,
+                        'WORQ_URL': f'sqlite:///{self.folder}/reports.db'}
+        self.enterContext(running('-m', *command, '--port', str(self.port), **self.environ))
+        eventually(lambda: reached(lambda: self.ask('/reports/x')), True, 60)
+
+    def order(self, rows):
+        """Have a report made, which is answered at once; its address."""
+        answer = self.ask(f'/reports?rows={rows}', b'')
+        self.assertEqual(answer.status, 202)
+        with self.assertRaises(HTTPError) as caught:
+            self.ask('/reports/unknown')
+        self.assertEqual(caught.exception.code, 404)
+        caught.exception.close()
+        return answer.headers['Location']
+
+    @needs('fastapi', 'uvicorn')
+    def test_fastapi(self):
+        """A report is ordered and answered at once, asked for, and followed by its events."""
+        self.served('uvicorn', '--app-dir', 'examples', 'fastapi_app:app')
+        where = self.order(2)
+        answer = self.ask(where)
+        self.assertEqual((answer.status, json.load(answer)), (202, {'status': 'enqueued'}))
+        with self.ask(f'{where}/events') as events, \
+                running('examples/fastapi_app.py', **self.environ):
+            lines = events.read().decode().split('\n\n')
+        self.assertEqual(lines[-2:], ['event: end\ndata: {"status": "success"}', ''])
+        for line in lines[:-2]:
+            self.assertRegex(line, r'^event: progress\ndata: {"done": [01], "total": 2, ')
+        answer = self.ask(where)
+        self.assertEqual((answer.status, json.load(answer)),
+                         (200, {'status': 'success', 'report': {'rows': 2}}))
+
+    @needs('flask')
+    def test_flask(self):
+        """A report is ordered and answered at once, and asked for; its task has the application's
+        configuration, with the script as a pool and with the command."""
+        self.served('flask', '--app', 'examples/flask_app.py', 'run')
+        for pool in ['examples/flask_app.py'], ['-m', 'worq', 'worker', 'flask_app:init']:
+            with self.subTest(pool=pool):
+                where = self.order(2)
+                answer = self.ask(where)
+                self.assertEqual((answer.status, json.load(answer)),
+                                 (202, {'status': 'enqueued', 'progress': None}))
+                with running(*pool, **self.environ):
+                    eventually(lambda at=where: self.ask(at).status, 200, 60)
+                self.assertEqual(json.load(self.ask(where)), {
+                    'status': 'success', 'report': {'title': 'A report', 'rows': 2}})
+
+    @needs('flask')
+    def test_flask_bench(self):
+        """The test that doc/flask.rst shows."""
+        text = (ROOT / 'doc' / 'flask.rst').read_text('utf-8')
+        shown = dedent(text.partition('In tests\n')[2].partition('::\n')[2])
+        path = Path(self.folder, 'shown.py')
+        path.write_text('from flask_app import create_app, reports\n'
+                        f'from worq.testing import Bench\n{shown}')
+        python(str(path), WORQ_URL='memory://')

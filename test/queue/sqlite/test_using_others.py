@@ -1,7 +1,6 @@
 """Tasks in the transactions of Django and SQLAlchemy, as they come."""
 from __future__ import annotations
 
-from importlib.util import find_spec
 import sqlite3
 import unittest
 from pathlib import Path
@@ -66,13 +65,13 @@ class Others(unittest.TestCase):
     def setUp(self) -> None:
         self.path = Path(support.folder(self), 'app.db')
 
-    @unittest.skipUnless(find_spec('django'), 'Django is not there')
+    @support.needs('django')
     def test_django(self) -> None:
         """The tables come by a migration, calls by atomic(), and savepoints take them back."""
         eq_(python('-c', DJANGO, str(self.path)).split(),
             ['enqueued', 'unknown', 'unknown', '1', '1'])
 
-    @unittest.skipUnless(find_spec('sqlalchemy'), 'SQLAlchemy is not there')
+    @support.needs('sqlalchemy')
     def test_sqlalchemy(self) -> None:
         """A connection of an engine will do, and that of a session."""
         import sqlalchemy
