@@ -33,8 +33,8 @@ sdist:  ## build the source package into dist/
 quickstart:  ## run the first example
 	PYTHONPATH=. $(PYTHON) examples/quickstart.py
 
-ci:  ## all that is checked before a change lands, in fresh environments
-	bash .ci/run
+ci:  ## all that is checked before a change lands, in fresh environments; HALF=plain or guests: some
+	bash .ci/run $(HALF)
 
 clean:  ## remove what the other targets made
 	rm -rf build dist *.egg-info doc/_build .hypothesis .mypy_cache .ruff_cache .import_linter_cache .grimp_cache

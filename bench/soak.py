@@ -2,17 +2,22 @@
 """Many short tasks whose results are kept for a second: does memory stay flat?
 
     python bench/soak.py [--tasks 1000000] [--url memory://] [--seconds N] [--pipelines BYTES]
+                         [--publish]
 
 With --pipelines it is batches of five tasks in place of these, which pass on so many bytes to each
 other; only the length at their end is kept, for a second. A pool of threads in this process runs
 them. Memory is printed at each twentieth. It ends with status 1 if this process has more at the end
-than after the first quarter, by more than a tenth and 4 MiB.
+than after the first quarter, by more than a tenth and 4 MiB. --publish adds the figures, with their
+date, to soak.json, from which soak.rst is made.
 """
 from __future__ import annotations
 
 import argparse
+from datetime import date
+import json
 import os
 from pathlib import Path
+import platform
 import sys
 import time
 
@@ -23,6 +28,7 @@ if str(ROOT) not in sys.path:
 import worq  # noqa: E402
 from worq.pool.thread import WorkerPool  # noqa: E402
 
+RESULTS = Path(__file__).with_suffix('.json')
 STEPS = 20
 SLACK = 4 << 20    # bytes
 PACE = 0.1         # seconds between two pipelines: what has ended within the last two is there yet
@@ -84,11 +90,38 @@ def main(argv: list[str]) -> int:
     parser.add_argument('--url', default='memory://')
     parser.add_argument('--seconds', type=float, default=float('inf'))
     parser.add_argument('--pipelines', type=int, default=0)
+    parser.add_argument('--publish', action='store_true')
     options = parser.parse_args(argv)
+    begin = time.monotonic()
     sizes = soak(options.url, options.tasks, options.seconds, options.pipelines)
     before, after = sizes[len(sizes) // 4], sizes[-1]
     print(f'{before >> 20} MiB after a quarter, {after >> 20} MiB at the end')
-    return int(after > 1.1 * before + SLACK)
+    grown = after > 1.1 * before + SLACK
+    if options.publish:
+        what = f'batches that pass on {options.pipelines:,} bytes' if options.pipelines \
+            else 'short tasks'
+        publish({'queue': options.url.partition('://')[0], 'what': what, 'tasks': options.tasks,
+                 'date': str(date.today()), 'python': platform.python_version(),
+                 'seconds': round(time.monotonic() - begin), 'quarter': before >> 20,
+                 'end': after >> 20, 'verdict': 'grows' if grown else 'flat'})
+    return int(grown)
+
+
+def publish(found: dict[str, object]) -> None:
+    """Keep the figures in the place of earlier ones of the same queue and tasks."""
+    rows = json.loads(RESULTS.read_text('utf-8')) if RESULTS.exists() else []
+    same = [row for row in rows if (row['queue'], row['what']) == (found['queue'], found['what'])]
+    rows = [row for row in rows if row not in same] + [found]
+    RESULTS.write_text(json.dumps(rows, indent=1) + '\n', 'utf-8')
+    cells = [['queue', 'what runs', 'tasks', 'seconds', 'MiB after a quarter', 'MiB at the end',
+              'memory is', 'date', 'Python']]
+    cells += [[str(row[word]) for word in ('queue', 'what', 'tasks', 'seconds', 'quarter', 'end',
+                                           'verdict', 'date', 'python')] for row in rows]
+    lines = ['.. Made by bench/soak.py --publish: do not edit.', '', '.. list-table::',
+             '   :header-rows: 1', '']
+    for row in cells:
+        lines += [f'   * - {row[0]}', *(f'     - {cell}' for cell in row[1:])]
+    RESULTS.with_suffix('.rst').write_text('\n'.join(lines) + '\n', 'utf-8')
 
 
 if __name__ == '__main__':
