@@ -136,11 +136,7 @@ class Broker(Keeping, Unsendable):
     # 2. -- enqueue -----------------------------------------------------------
 
     def queue(self, target: str = '', **options: Any) -> Queue:
-        """A `Queue` of this broker, to call tasks through.
-
-        :param target: dotted name to start from, of a task or a namespace; empty: the root.
-        :param options: defaults of the calls made through it, see `Task`.
-        """
+        """A `Queue` of this broker, from the name `target` on; `options` are those of its calls."""
         return Queue(self, target, **options)
 
     def using(self, connection: object) -> Broker:
