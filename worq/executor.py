@@ -64,7 +64,7 @@ class _Any(dict[str, Callable[..., Any]]):
     """The tasks of an executor's broker. Each name is one, which runs the function that comes with
     the call. There are no names to tell the queue of, so it gives its pool what no other has."""
 
-    def get(self, name: str, default: object = None) -> Callable[..., Any]:   # type: ignore[override]
+    def get(self, name: str, default: object = None) -> Callable[..., Any]:
         return call
 
     def __contains__(self, name: object) -> bool:
