@@ -197,7 +197,8 @@ def file_verdicts(values: Values) -> list[Verdict]:
         rise('take from a million queued beside a thousand, rate', 'rate', 0.8, True),
         rise('the same, p99', 'p99', 1.5, False),
         *(bound(f'longest transaction, {what}', 'file-steps', what, 30, 'ms')
-          for what in ('100,000 dependents', 'a gate of 100,000', 'a purge of 1,000,000')),
+          for what in ('100,000 dependents', '100,000 that fail', 'a gate of 100,000',
+                       'a put of 1,000', 'a purge of 1,000,000')),
     ]
 
 

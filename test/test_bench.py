@@ -118,7 +118,7 @@ class Files(unittest.TestCase):
                 self.assertTrue(all(value >= 0 for values in entry['values'].values()
                                     for value in values), (figure, name))
         found = [verdict for verdict in report.verdicts(results) if verdict.reached is not None]
-        self.assertEqual(len(found), 6)   # two are ratios to what was not measured here
+        self.assertEqual(len(found), 8)   # two are ratios to what was not measured here
         self.assertIn('WorQ in a file', report.tables(results))
 
 

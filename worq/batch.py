@@ -143,8 +143,8 @@ class Batch(Collector):
         for deferred in made:
             deferred._batch = None
         self.broker.inbox.note(made)
-        self._transaction = self.broker.transaction
-        if self._transaction is not None:   # later it is asked for as others are
+        if self.broker.transaction is not None:   # later it is asked for as others are
+            self._transaction = self.broker.transaction.now()
             self.broker = self._transaction.broker
 
     def _join(self, entries: list[Entry], made: list[Deferred]) -> None:

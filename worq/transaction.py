@@ -23,14 +23,16 @@ class Transaction:
 
     :param broker: whose Deferreds they are.
     :param queue: the queue by the caller's connection.
+    :param mark: how far it was when they were put, see `Joined.is_over`; 0: they may yet be.
     """
 
-    __slots__ = 'broker', 'queue'
+    __slots__ = 'broker', 'queue', 'mark'
     word = 'in a transaction'   #: how it stands with its tasks
 
-    def __init__(self, broker: Any, queue: Any) -> None:
+    def __init__(self, broker: Any, queue: Any, mark: int = 0) -> None:
         self.broker = broker
         self.queue = queue
+        self.mark = mark
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Transaction) and other.queue == self.queue
@@ -41,11 +43,15 @@ class Transaction:
     def refuse(self, what: Any) -> RuntimeError | None:
         """What to raise if somebody asks for the outcome of what was put in it; None if it is over,
         and so was put or was not."""
-        if not self.queue.is_open():
+        if not self.queue.is_open(self.mark):
             return None
         what = f'{what.name} [{self.broker.name}:{what.id}]' if hasattr(what, 'id') else what
         return RuntimeError(f'{what} belongs to a transaction that is still open, and does not '
                             'begin before it commits: commit it first, and ask after that')
+
+    def now(self) -> Transaction:
+        """The same, for what has been put in it so far."""
+        return Transaction(self.broker, self.queue, self.queue.mark)
 
     # -- in the place of an inbox --
 
@@ -55,8 +61,9 @@ class Transaction:
 
     def note(self, deferreds: Iterable[Any]) -> None:
         """These were put in it."""
+        put = self.now()
         for deferred in deferreds:
-            deferred.broker, deferred._batch = self.broker, self
+            deferred.broker, deferred._batch = self.broker, put
 
 
 def joined(broker: B, connection: object) -> B:

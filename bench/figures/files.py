@@ -12,6 +12,7 @@ from typing import Any
 
 import worq
 from worq.pool.run import run as run_task
+from worq.queue.base import Outcome
 from worq.queue.sqlite.file import File
 
 from bench.figures import Run, percentile
@@ -51,11 +52,15 @@ def taken(run: Run) -> dict[str, float]:
 def bytes(run: Run) -> dict[str, float]:
     """Of the file, for one no-op that is queued, among others."""
     path = os.environ['BENCH_FILE']
-    run.peer.put_bulk('now', [(n,) for n in range(100)])
+    number = run.count(5000, 500)
+    # One by one, and kept: each is ready, and none is cancelled.
+    first = run.peer.put_each('now', [(n,) for n in range(100)])
     before = size(path)
-    number = run.count(5000, 1000)
-    run.peer.put_bulk('now', [(n,) for n in range(number)])
-    return {'bytes': (size(path) - before) / number}
+    handles = run.peer.put_each('now', [(n,) for n in range(number)])
+    grown = size(path) - before
+    if len(first) + len(handles) != 100 + number:
+        raise RuntimeError('not all of them are queued')
+    return {'bytes': grown / number}
 
 
 def size(path: str) -> int:
@@ -163,8 +168,9 @@ class Watch:
 
 
 def steps(run: Run) -> dict[str, float]:
-    """The longest transaction: while a task ends that very many wait for, while one of as many
-    arguments is put behind a gate and its gate opens, and while a long queue is purged."""
+    """The longest transaction: while a task ends that very many wait for, with a value and by a
+    failure, while one of as many arguments is put behind a gate and its gate opens, while many
+    plain tasks are put at once, and while a long queue is purged."""
     queue, broker = run.peer.queue, run.peer.broker
     many, more = run.count(100_000, 500), run.count(1_000_000, 1000)
     broker.backend.join('bench', {})
@@ -188,6 +194,22 @@ def steps(run: Run) -> dict[str, float]:
         worq.map(queue.echo, [source] * many)
         work_off(100 * many)
     note('100,000 dependents', watch)
+    with Watch() as watch:
+        source = queue.echo(1)
+        handles = worq.map(queue.echo, [source] * many)
+        for one in broker.backend.turn('bench', [], [], 1).deliveries:
+            broker.backend.settle('bench', [Outcome(one.id, one.token, 'failure', b'x' * 500)])
+        while broker.backend._store.left_over:
+            broker.backend.beat('bench')
+    if handles[-1].status != 'failed':
+        raise RuntimeError('a failure has not reached all that wait for it')
+    del handles
+    note('100,000 that fail', watch)
+    with Watch() as watch:
+        for _ in range(run.count(20, 3)):
+            worq.map(queue.echo, range(1_000))
+    note('a put of 1,000', watch)
+    broker.backend.purge()
     with Watch() as watch:
         leaves = worq.map(queue.echo, range(many))
         whole = queue.total(leaves)   # more than one put can have: it stands behind a gate

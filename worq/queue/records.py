@@ -341,6 +341,9 @@ class Bell(Protocol):
     #: Whether it rings as well for what came after the last ``take`` that found nothing, and before
     #: it was armed. Otherwise look once more when it is armed.
     keeps: bool
+    #: To be set by whoever arms it after each turn that takes less than it asked for: then that
+    #: very turn may do for it what that takes.
+    prompt: bool
 
     def fileno(self) -> int:
         """The descriptor to select for reading. May differ after each ``arm``."""

@@ -1,6 +1,7 @@
 """What goes wrong with files: each time it is said what, and what to do; and nothing is lost."""
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 import shutil
@@ -14,12 +15,12 @@ from unittest import mock
 
 from test import support
 from test.queue.contract import message, outcome
-from test.support import eq_, forked
+from test.support import eq_, eventually, forked
 import worq
 from worq.errors import QueueError
 from worq.queue.sqlite import disk, file, queue as sqlite, schema
 from worq.queue.sqlite.address import parse
-from worq.queue.sqlite.line import Line
+from worq.queue.sqlite.line import DROP, HAS_NEXT, SET, TAKE, Line
 
 HOLD = '''
 import fcntl, sqlite3, sys
@@ -33,6 +34,16 @@ else:
 print('held', flush=True)
 sys.stdin.read()
 '''
+
+
+def stands(fd: int) -> bool:
+    """Whether somebody is the next in line."""
+    try:
+        fcntl.fcntl(fd, SET, TAKE)
+    except BlockingIOError:
+        return True
+    fcntl.fcntl(fd, SET, DROP)
+    return False
 
 
 class Files(unittest.TestCase):
@@ -232,6 +243,33 @@ class Files(unittest.TestCase):
         third.leave()
         self.assertTrue(second.enter(30))
         second.leave()
+
+    @unittest.skipUnless(HAS_NEXT, 'the system has no second lock')
+    def test_nobody_gets_past_the_next(self) -> None:
+        """Who has let go of the line, and is awake, does not get it again before who waits."""
+        Path(self.path).touch()
+        fds = [os.open(self.path, os.O_RDWR) for _ in '123']
+        for fd in fds:
+            self.addCleanup(os.close, fd)
+        busy, patient, other = map(Line, fds)
+        turns: list[str] = []
+        for _ in range(20):
+            self.assertTrue(busy.enter(30))
+
+            def write() -> None:
+                self.assertTrue(patient.enter(30))
+                turns.append('patient')
+                patient.leave()
+            thread = threading.Thread(target=write)
+            thread.start()
+            eventually(lambda: stands(fds[2]), True)
+            busy.leave()
+            while not busy.enter(0):
+                pass
+            turns.append('busy')
+            busy.leave()
+            thread.join(30)
+        eq_(turns, ['patient', 'busy'] * 20)
 
     def test_not_ours(self) -> None:
         """A database of something else is left alone."""

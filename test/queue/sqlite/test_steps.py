@@ -10,7 +10,7 @@ from test.queue.contract import message, outcome
 from test.support import eq_
 from worq import const
 from worq.queue.base import Argument, Held, Outcome
-from worq.queue.sqlite import file, queue as sqlite
+from worq.queue.sqlite import file, queue as sqlite, rows
 
 
 class Steps(unittest.TestCase):
@@ -98,6 +98,69 @@ class Steps(unittest.TestCase):
             self.q.settle('p', [Outcome(one.id, one.token, 'delegate', b'',
                                         target=Argument('u19', ''))])
             eq_(self.q.status(['x', 'y']), ['pending', 'pending'])
+        eq_(self.q.audit(), [])
+
+    def rows(self) -> int:
+        """How many rows have been written so far."""
+        assert self.q._file._writer is not None
+        return int(self.q._file._writer.total_changes)
+
+    def steps(self, kind: str) -> list[int]:
+        """The rows that each verb writes while one ends that many wait for."""
+        number = 6 * const.BUDGET
+        self.q.put([message('a')])
+        for start in range(0, number, 200):
+            self.q.put([message(f'd{n}', 'a') for n in range(start, start + 200)])
+        one, = self.q.take('p', 1)
+        before, steps = self.rows(), []
+        self.q.settle('p', [outcome(one, kind)])
+        while self.q._store.left_over:
+            steps.append(self.rows() - before)
+            before = self.rows()
+            self.q.beat('p')
+        eq_(self.q.stats()['enqueued' if kind == 'value' else 'failed'],
+            number + (kind != 'value'))
+        eq_(self.q.audit(), [])
+        return steps
+
+    def test_many_dependents(self) -> None:
+        """Each step of telling many dependents writes so many rows, and no more."""
+        value = self.steps('value')
+        self.assertGreaterEqual(len(value), 5)
+        self.assertLessEqual(max(value), 3 * const.BUDGET)
+
+    def test_many_that_fail(self) -> None:
+        """Those that fail by it cost more each, so they are fewer."""
+        failure = self.steps('failure')
+        self.assertGreaterEqual(len(failure), 11)
+        self.assertLessEqual(max(failure), 3 * const.BUDGET)
+
+    def test_traces_are_read_once(self) -> None:
+        """What is kept of a failure is put in words once for each step, however it changes."""
+        with mock.patch.object(rows, 'dump', wraps=rows.dump) as dump:
+            self.steps('failure')
+            self.assertLessEqual(dump.call_count, 6 * const.BUDGET + 20)
+
+    def test_forgotten_by_statements(self) -> None:
+        """What has expired goes without being read, but for what has left something elsewhere."""
+        self.q.put([message(f's{n}', ttl=10) for n in range(50)])
+        self.q.put([message(f'l{n}', ttl=10, body=bytes(5_000)) for n in range(3)])
+        self.q.put([message('x', 's1', ttl=10_000)])
+        taken = self.q.take('p', 60)
+        self.q.settle('p', [outcome(one, data=bytes(5_000) if one.id == 's3' else b'v')
+                            for one in taken])
+        eq_(self.q.status(['s1', 's2', 's3', 'l1', 'x']),
+            ['success', 'success', 'success', 'success', 'enqueued'])
+        self.now += 5_000
+        with mock.patch.object(rows.Row, 'load', wraps=rows.Row.load) as load:
+            self.q.beat('p')
+            self.assertLess(load.call_count, 10)
+        eq_(self.q.status(['s1', 's2', 's3', 'l1', 'x']),
+            ['success', None, None, None, 'enqueued'])
+        db = self.q._file._writer
+        assert db is not None
+        eq_(db.execute('SELECT count(*) FROM worq_task').fetchone(), (2,))
+        eq_(db.execute('SELECT count(*) FROM worq_long').fetchone(), (0,))
         eq_(self.q.audit(), [])
 
     def test_file_shrinks(self) -> None:

@@ -95,3 +95,29 @@ class Others(unittest.TestCase):
             two = queue.using(session.connection()).receipt(2)
             session.rollback()
         eq_((one.status, two.status, len(queue)), ('enqueued', 'unknown', 1))
+
+    @support.needs('sqlalchemy')
+    def test_sqlalchemy_alone(self) -> None:
+        """A call that is all of the transaction is committed by what is around the connection, and
+        taken back with it when that goes back to its pool. A session itself will do."""
+        import sqlalchemy
+        from sqlalchemy.orm import Session
+        with sqlite3.connect(self.path) as db:
+            db.execute('PRAGMA journal_mode=WAL')
+            install(db)
+        db.close()
+        engine = sqlalchemy.create_engine(f'sqlite:///{self.path}')
+        self.addCleanup(engine.dispose)
+        queue = worq.get_queue(f'sqlite:///{self.path}?sync=off')
+        with engine.connect() as connection:
+            one = queue.using(connection).receipt(1)
+            connection.commit()
+            with connection.begin():
+                two = queue.using(connection).receipt(2)
+            queue.using(connection).receipt(3)
+        eq_((one.status, two.status, len(queue)), ('enqueued', 'enqueued', 2))
+        with Session(engine) as session:
+            three = queue.using(session).receipt(3)
+            session.commit()
+            four = queue.using(session).receipt(4)
+        eq_((three.status, four.status, len(queue)), ('enqueued', 'unknown', 3))

@@ -63,14 +63,14 @@ class Manager:
                          workers * self.each)
         self.spawn = spawn
         self.target = workers
-        self.max_tasks = max_tasks
-        self.grace = grace
+        self.max_tasks, self.grace = max_tasks, grace
         self.label = label
         self._log = WorkLog(codec, label)
         self._logs = False              # whether it is on, in this round
         self.turned = time.monotonic()  # when the last round began, for who watches us
         self.workers: list[Worker] = []
         self._bell = backend.bell(self.desk.pool)
+        self._bell.prompt = True        # see `_turn`
         self._bell_fd = -1              # while it is armed
         self._armed_at = 0.0            # and since when
         self._more = True               # there may be something to take ...

@@ -29,6 +29,7 @@ __all__ = ['Graph']
 
 PURGED = -1   # as the time when it is too late to begin: it was purged, and ends when it is met
 BY_PURGE = 'cancelled: the queue was purged'
+TO_FAIL = 2   # units of a budget
 COUNTERS = {VALUE: 'succeeded', FAILURE: 'failed', EXPIRED: 'expired', CANCELLED: 'cancelled'}
 
 
@@ -38,9 +39,10 @@ class Graph(Failing):
     :param tell: is called with a client, an id and its news for each watched task that
         completes.
     :param budget: how many units of what follows from an end one verb does, about: an argument
-        let go, a dependent told, a purged task ended are one each. The next verbs and ticks go
-        on with the rest. 0: all of it at once, as in memory, where a step is cheap. Where each
-        is a row, and others wait for the verb to end, it should be ``const.BUDGET``.
+        let go, a dependent told, a purged task ended are one each; one told of a failure, by which
+        it fails in turn, is `TO_FAIL`. The next verbs and ticks go on with the rest. 0: all of it
+        at once, as in memory, where a step is cheap. Where each is a row, and others wait for the
+        verb to end, it should be ``const.BUDGET``.
     """
 
     def __init__(self, tell: Callable[[str, str, bytes | None], None], budget: int = 0) -> None:
@@ -411,9 +413,9 @@ class Graph(Failing):
             if life.arguments:
                 self._unpin(life, self.left)
             if life.dependents and self.left > 0:
-                told = []
-                for dependent in self.heirs(life, self.left):
-                    self.left -= 1
+                told, each = [], 1 if life.kind == VALUE else TO_FAIL
+                for dependent in self.heirs(life, max(self.left // each, 1)):
+                    self.left -= each
                     if self._follow(dependent, life):
                         told.append(dependent)
                 self.remember(life, dependents=told, fan=bool(told) * (

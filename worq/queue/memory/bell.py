@@ -93,6 +93,7 @@ class Bell:
     """See `worq.queue.base.Bell`."""
 
     keeps = False
+    prompt = False
 
     def __init__(self, bells: Bells) -> None:
         self._bells = bells

@@ -25,6 +25,7 @@ class Bell:
     """Listens for wake-up tokens on a connection of its own, see `base.Bell`."""
 
     keeps = True   # a token waits for whoever listens next
+    prompt = False
 
     def __init__(self, link: Link, *keys: str) -> None:
         self._link = link

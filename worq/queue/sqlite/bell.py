@@ -19,14 +19,16 @@ class Bell:
     :param arm: is called with it to have it entered, and again, `disarm`, when it listens no more.
     """
 
-    keeps = True   # it is entered by the very verb that finds nothing
+    keeps = True     # it is entered by the very verb that finds nothing ...
+    prompt = False   # ... or too little, where that is wanted
 
     def __init__(self, pool: str, arm: Callable[[Bell], None],
                  disarm: Callable[[Bell], None]) -> None:
         self.pool = pool
         self.doorbell = Doorbell()
         self.expected = False    # it is entered in the file ...
-        self.until = 0.0         # ... and rings by itself then
+        self.known = 0.0         # ... until then ...
+        self.until = 0.0         # ... and rings by itself at this time
         self.armed = False
         self._arm = arm
         self._disarm = disarm
@@ -35,10 +37,18 @@ class Bell:
     def fileno(self) -> int:
         return self.doorbell.fileno()
 
-    def expect(self, pause: float) -> None:
-        """It has been entered, for so many seconds."""
-        self.until = time.monotonic() + pause
+    def expects(self, pause: float) -> bool:
+        """Whether it is entered for so many seconds already."""
+        return self.expected and time.monotonic() + pause < self.known
+
+    def entered(self, seconds: float) -> None:
+        """It is entered for so long."""
+        self.known = time.monotonic() + seconds
         self.expected = True
+
+    def expect(self, pause: float) -> None:
+        """Ring by itself in so many seconds."""
+        self.until = time.monotonic() + pause
 
     def arm(self) -> None:
         if not self.armed:

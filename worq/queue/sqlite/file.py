@@ -69,7 +69,6 @@ class File:
         self._waits = -1.0   # seconds that the writer waits for strangers; below 0: unknown
         self._care_at = 0.0
         self._failures = 0
-        self.theirs: tuple[int, Any] | None = None   # whose transaction holds it, if `using` knows
         self._less = threading.local()    # patience, see `within`
 
     def abandon(self) -> None:
@@ -94,8 +93,6 @@ class File:
         :raises QueueError: if it cannot be done.
         """
         begun = time.monotonic()
-        if self.theirs is not None:
-            self._not_within()
         try:
             writer = self._writer or self._open()
             changed = self._changed(self._writes)
@@ -121,17 +118,6 @@ class File:
         if self._sync == 'second' and self._syncer is not None:
             self._syncer.wrote()
         return result
-
-    def _not_within(self) -> None:
-        """To wait for the end of one's own transaction would be in vain."""
-        assert self.theirs is not None
-        thread, transaction = self.theirs
-        if not transaction.is_open():
-            self.theirs = None
-        elif thread == threading.get_ident():
-            raise QueueError(
-                f'this thread has a transaction open that writes to {self.path}, for which all '
-                'others wait: commit it first, or call by q.using(connection)')
 
     def _transact(self, db: sqlite3.Connection, name: bytes, work: Work[T], begun: float) -> T:
         if db.in_transaction:   # a signal handler has interrupted the end of another one
@@ -248,6 +234,51 @@ class File:
             return False   # it is made so that they may not
         return status.st_uid != os.geteuid() or status.st_mode & 0o022 != 0
 
+    # -- transactions of the application's, see `using` ---------------------------
+
+    def hold(self, transaction: Any) -> None:
+        """One of this thread's writes to the file."""
+        _theirs[self.path] = threading.get_ident(), transaction
+
+    def check_within(self) -> None:
+        """QueueError if this thread would wait for the end of its own transaction, in vain."""
+        known = _theirs.get(self.path)
+        if known is None or known[0] != threading.get_ident():
+            return
+        if known[1].has_put():
+            raise QueueError(
+                f'this thread has a transaction open that writes to {self.path}, for which all '
+                'others wait: commit it first, or call by q.using(connection)')
+        _theirs.pop(self.path, None)
+
+    @contextmanager
+    def in_line(self) -> Iterator[None]:
+        """Stand in line with those who write, to begin a transaction by another connection."""
+        try:
+            fd = os.open(f'{self.path}-lock', os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:   # nobody has used the file
+            yield
+            return
+        line = Line(fd)
+        entered = line.enter(self.patience)
+        try:
+            yield
+        finally:
+            if entered:
+                line.leave()
+            os.close(fd)
+
+    def is_written(self) -> bool:
+        """Whether somebody is in a transaction that writes to it."""
+        db = sqlite3.connect(self.path, timeout=0, isolation_level=None)
+        try:
+            db.execute('BEGIN IMMEDIATE')
+            return False
+        except sqlite3.OperationalError:
+            return True
+        finally:
+            db.close()
+
     # -- open and close -----------------------------------------------------------
 
     def _connect(self) -> sqlite3.Connection:
@@ -272,6 +303,13 @@ class File:
                 f'{self.path} is on a disk that other machines may write to ({kind}), where SQLite '
                 "is not safe: use a local disk, or a queue on Redis. If it is this machine's "
                 'alone all the same: anywhere=True')
+        try:
+            return self._open_all()
+        except OSError as error:
+            raise QueueError(f'{self.path} cannot be opened: {error}') from error
+
+    def _open_all(self) -> sqlite3.Connection:
+        """The database, the line, and the log."""
         disk.make(self.path)
         status = os.stat(self.path)
         lock = f'{self.path}-lock'
@@ -281,9 +319,9 @@ class File:
                 os.fchown(self._lock_fd, status.st_uid, status.st_gid)
                 os.fchmod(self._lock_fd, status.st_mode & 0o666)
         self._line = Line(self._lock_fd)
-        self._enter(self.patience)
         db = None
         try:
+            self._enter(self.patience)
             db = self._connect()
             self._prepare(db)
             status = os.stat(self.path)   # SQLite has made the rest
@@ -292,8 +330,6 @@ class File:
             self._syncer = Syncer(fd)
             self._writer, self._waits = db, -1.0
             return db
-        except OSError as error:
-            raise QueueError(f'{self.path} cannot be opened: {error}') from error
         finally:
             if self._writer is None and db is not None:
                 db.close()
@@ -416,14 +452,20 @@ class File:
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
             return QueueError(f'{self.path} cannot be written: {error}. This user must be able to '
                               'write to it, to its folder, and to the files beside it')
+        if 'no such table: worq_' in str(error):
+            return QueueError(f'{self.path} has no tables of queues (any more): {error}. '
+                              'worq.queue.sqlite.install(connection) makes them')
         return QueueError(f'{self.path}: {error}')
 
 
 _files: weakref.WeakSet[File] = weakref.WeakSet()
+# By file: the thread that has put something there by `using` last, and in which transaction.
+_theirs: dict[str, tuple[int, Any]] = {}
 _parents: list[Any] = []   # connections that a fork has of its parent; never used or closed
 
 
 def _forked() -> None:
+    _theirs.clear()
     for file in list(_files):
         file.abandon()
 

@@ -1,15 +1,13 @@
 """The tables of queues, made in a file of ours or of an application's."""
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from worq.errors import QueueError
+from worq.queue.sqlite.application import connection_of, plain
 from worq.queue.sqlite.schema import REVISION, SCHEMA, TABLES
 
-__all__ = ['check_mode', 'connection_of', 'install', 'make_tables']
-
-SEVERAL = 5   # connections around connections
+__all__ = ['check_mode', 'install', 'make_tables']
 
 
 def install(connection: object) -> None:
@@ -26,7 +24,11 @@ def install(connection: object) -> None:
     :raises QueueError: if the database is not in WAL mode, in which readers and writers do not wait
         for each other; or if it has tables of another version of WorQ.
     """
-    db = connection_of(connection)
+    with plain(connection_of(connection)) as db:
+        _install(db)
+
+
+def _install(db: Any) -> None:
     path = next(path for _, name, path in db.execute('PRAGMA database_list')
                 if name == 'main')
     check_mode(db, path)
@@ -49,21 +51,21 @@ def install(connection: object) -> None:
         db.execute('COMMIT')
 
 
-def schema_of(db: sqlite3.Connection) -> int | None:
+def schema_of(db: Any) -> int | None:
     """The number of the tables; None if there are none."""
     if db.execute("SELECT 1 FROM sqlite_master WHERE name='worq_schema'").fetchone() is None:
         return None
     return int(db.execute('SELECT schema FROM worq_schema').fetchone()[0])
 
 
-def make_tables(db: sqlite3.Connection) -> None:
+def make_tables(db: Any) -> None:
     """Make them, in a transaction."""
     for statement in TABLES.split('\n;\n'):
         db.execute(statement)
     db.execute('INSERT INTO worq_schema VALUES(1,?,?)', (SCHEMA, REVISION))
 
 
-def check_mode(db: sqlite3.Connection, path: str) -> None:
+def check_mode(db: Any, path: str) -> None:
     """QueueError unless an application's database is in the mode that queues need."""
     mode = str(db.execute('PRAGMA journal_mode').fetchone()[0])
     if mode != 'wal':
@@ -71,14 +73,3 @@ def check_mode(db: sqlite3.Connection, path: str) -> None:
             f'{path} is in the mode {mode!r}, in which readers and writers wait for each other: '
             'PRAGMA journal_mode=WAL changes that, once and for all. This file is an '
             "application's, so WorQ does not do it")
-
-
-def connection_of(given: Any) -> sqlite3.Connection:
-    """The connection of sqlite3 in what is around it; ValueError if there is none."""
-    inner = given
-    for _ in range(SEVERAL):
-        if isinstance(inner, sqlite3.Connection):
-            return inner
-        inner = next((found for name in ('driver_connection', 'connection')
-                      if (found := getattr(inner, name, None)) is not None), None)
-    raise ValueError(f'no connection of sqlite3, nor an open one around such: {given!r}')

@@ -7,6 +7,7 @@ counts for nobody, as after one of the whole machine.
 """
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -22,8 +23,9 @@ from worq.queue import base
 from worq.queue.base import Argument, Held, Lost, Message, Note, Outcome, Refusal
 from worq.queue.machine.inspection import status
 from worq.queue.reading import Reading
+from worq.queue.sqlite.application import Plain, connection_of, plain, tell_wrapper
 from worq.queue.sqlite.file import File
-from worq.queue.sqlite.install import connection_of
+from worq.queue.sqlite.install import check_mode
 from worq.queue.sqlite.store import Rows
 from worq.queue.sqlite.waiting import Waiting
 from worq.queue.validation import check_edges, check_messages, check_outcomes
@@ -33,42 +35,32 @@ __all__ = ['Brought', 'Joined']
 FIRST, LAST = 0.001, 0.05   # seconds between two looks whether a transaction is over
 PATIENCE = 60.0         # seconds for which that is looked at: idle pools look by themselves, too
 WAIT = 'begin the transaction with BEGIN IMMEDIATE, so that it waits for others who write'
+LONGER = 'a connection with a longer timeout waits longer for them'
 
 T = TypeVar('T')
-
-
-class Plain:
-    """The application's connection, with rows as sqlite3 makes them by default."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection = connection
-
-    def execute(self, statement: str, values: Any = ()) -> sqlite3.Cursor:
-        return self._cursor().execute(statement, values)
-
-    def executemany(self, statement: str, values: Iterable[Any]) -> sqlite3.Cursor:
-        return self._cursor().executemany(statement, values)
-
-    def _cursor(self) -> sqlite3.Cursor:
-        cursor = sqlite3.Cursor(self.connection)
-        cursor.row_factory = None
-        return cursor
 
 
 class Joined(base.TaskQueue):
     """See `TaskQueue.using` of ``worq.queue.base``. It belongs to the thread of its connection.
 
     :param queue: the queue itself, its file, and its key and clock in it.
+    :param lives: tells how many lives the queue has had, as all others see it.
     :param brought: is told of what the transaction brings.
     """
 
     def __init__(self, queue: base.TaskQueue, file: File, key: bytes, clock: Callable[[], int],
-                 budget: int, connection: object, brought: Brought) -> None:
+                 budget: int, connection: object, lives: Callable[[], int],
+                 brought: Brought) -> None:
         super().__init__(queue.url, queue.name)
         self.connection = connection_of(connection)
+        #: Lives that the queue has had with all that was put here. Nobody else puts meanwhile: so
+        #: if there are as many in the file, as others see it, the transaction is over.
+        self.mark = 0
+        self._given = connection
         self._file = file
         self._key = key
         self._clock = clock
+        self._lives = lives
         self._store = Rows(self._tell, budget)
         self._waiting = Waiting(self._store)
         self._brought = brought
@@ -84,74 +76,116 @@ class Joined(base.TaskQueue):
     def _check(self) -> None:
         """ValueError unless it is a connection with this very file."""
         try:
-            main = Plain(self.connection).execute('PRAGMA database_list').fetchone()
-            path = os.fsdecode(main[2])
-            one, other = os.stat(path or os.devnull), os.stat(self._file.path)
+            with plain(self.connection) as db:
+                path = db.execute('PRAGMA database_list').fetchone()[2]
+                one, other = os.stat(path or os.devnull), os.stat(self._file.path)
+                same = (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+                if same:
+                    check_mode(db, path)
         except FileNotFoundError:
             same = False
         except sqlite3.Error as error:
             raise ValueError(f'the connection cannot be used: {error}') from error
-        else:
-            same = (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
         if not same:
             raise ValueError(
                 f'the connection is with {path or "a database in memory"}, and this queue is in '
                 f'{self._file.path}. They must be one file: give the application its tables '
                 '(worq.queue.sqlite.install), and make the queue of the address of that file')
 
-    def is_open(self) -> bool:
-        """Whether the connection is in a transaction."""
-        with suppress(sqlite3.Error):   # closed, and so taken back
-            return self.connection.in_transaction
-        return False
+    # -- whether it is over ---------------------------------------------------------
+
+    def is_over(self, mark: int = 0) -> bool:
+        """Whether the transaction is known to be over; any thread may ask.
+
+        With ``autocommit=False`` the next one begins at once: so the connection does not tell.
+
+        :param mark: of what was put in it; 0: the last.
+        """
+        try:
+            return not self.connection.in_transaction or self._lives() >= (mark or self.mark)
+        except sqlite3.Error:   # it was closed, and so taken back
+            return True
+
+    def is_open(self, mark: int = 0) -> bool:
+        """Whether it is not over. One that was rolled back counts as open while the next one is,
+        unless there is always a next one."""
+        if self.is_over(mark):
+            return False
+        return getattr(self.connection, 'autocommit', -1) is not False or self.has_put()
+
+    def has_put(self) -> bool:
+        """Whether what was put is there in the connection's transaction, and for nobody else."""
+        # Looked at last, and rarely: then it sees nothing any more that others write.
+        if self.is_over() or not self._file.is_written():
+            return False
+        try:
+            with plain(self.connection) as db:
+                found = db.execute('SELECT meta FROM worq_queue WHERE name=?',
+                                   (self._key,)).fetchone()
+        except sqlite3.ProgrammingError:   # of another thread
+            return True
+        except sqlite3.Error:
+            return False
+        known = json.loads(found[0] or '{}') if found else {}
+        return bool(known.get('lives_n', 0) > self._lives())
 
     # -- in the transaction -------------------------------------------------------
 
     def _do(self, verb: Callable[[Rows], T], ids: Iterable[str] = (), puts: int = 0) -> T:
         connection, store = self.connection, self._store
-        db: Any = Plain(connection)
-        text, begun = connection.text_factory, False
-        try:
-            connection.text_factory = str
-            begun = self._begin(db)
-            with savepoint(db):
-                store.open(db, *self._file.look_up(db, self._key))
-                self._waiting.open()
-                store.begin(self._clock(), puts)
-                store.lives.load(ids)   # type: ignore[attr-defined]
-                answer = verb(store)
-                store.defer()
-                store.save()
-        except BaseException as error:
-            if begun:
-                connection.rollback()   # nothing else is in it
-            if not isinstance(error, sqlite3.Error):
-                raise
-            if getattr(error, 'sqlite_errorcode', 0) & 0xff == sqlite3.SQLITE_BUSY:
-                raise QueueError(f'{self._file.path} is being written by others: {WAIT}') from error
-            raise self._file.explain(error) from error
-        finally:
-            connection.text_factory = text
+        begun = False
+        with plain(connection) as db:
+            try:
+                begun = self._begin(db)
+                with savepoint(db):
+                    store.open(db, *self._file.look_up(db, self._key))
+                    self._waiting.open()
+                    store.begin(self._clock(), puts)
+                    store.lives.load(ids)   # type: ignore[attr-defined]
+                    answer = verb(store)
+                    store.defer()
+                    store.save()
+            except BaseException as error:
+                if begun and connection.in_transaction:
+                    connection.rollback()   # nothing else is in it
+                if not isinstance(error, sqlite3.Error):
+                    raise
+                raise self._explain(error) from error
+        self.mark = store.lives_n
+        self._file.hold(self)
         if store.woken:
-            self._brought.add(connection, store.woken)
+            self._brought.add(self, store.woken)
         return answer
 
     def _begin(self, db: Plain) -> bool:
         """See that there is a transaction; whether it was begun here."""
         connection = self.connection
+        tell_wrapper(self._given)
         if connection.in_transaction:
             # Write first: one that reads first is refused if somebody else writes in between.
             db.execute('DELETE FROM worq_idle WHERE 0')
-            self._file.theirs = threading.get_ident(), self
             return False
         # As Python's begin by themselves, but not those that commit each statement.
         if connection.isolation_level is None or getattr(connection, 'autocommit', -1) is True:
             raise ValueError(
                 'the connection is in no transaction, and begins none by itself: begin one first, '
                 'for what is put by it exists if and only if that commits')
-        db.execute('BEGIN IMMEDIATE')
-        self._file.theirs = threading.get_ident(), self
+        self._file.check_within()   # by another connection
+        with self._file.in_line():
+            db.execute('BEGIN IMMEDIATE')
         return True
+
+    def _explain(self, error: sqlite3.Error) -> Exception:
+        """What an error of SQLite means, and what to do about it."""
+        code = getattr(error, 'sqlite_errorcode', 0) & 0xff
+        if isinstance(error, (sqlite3.ProgrammingError, sqlite3.InterfaceError)):
+            return ValueError(f'the connection cannot be used: {error}')
+        if code == sqlite3.SQLITE_READONLY:
+            return QueueError(f'the connection with {self._file.path} may only read: {error}')
+        if code == sqlite3.SQLITE_BUSY:
+            what = WAIT if self.connection.in_transaction else LONGER
+            return QueueError(f'{self._file.path} is being written by others: {what}')
+        return self._file.explain(error)
 
     def _tell(self, client: str, id: str, news: bytes | None) -> None:
         self._waiting.tell(client, id, news)
@@ -227,23 +261,25 @@ class Brought:
     def __init__(self, announce: Callable[[int], None]) -> None:
         self._announce = announce
         self._mutex = threading.Lock()
-        self._open: dict[int, int] = {}   # by connection: what its transaction has brought so far
+        # By connection: the last handle that has put by it, and what it has brought so far.
+        self._open: dict[int, tuple[Joined, int]] = {}
 
-    def add(self, connection: sqlite3.Connection, number: int) -> None:
+    def add(self, joined: Joined, number: int) -> None:
+        connection = id(joined.connection)   # a thread has it, so no other has its number
         with self._mutex:
-            known = id(connection) in self._open   # a thread has it, so no other has its number
-            self._open[id(connection)] = self._open.get(id(connection), 0) + number
-        if not known:
+            known = self._open.get(connection)
+            self._open[connection] = joined, number + (known[1] if known else 0)
+        if known is None:
             threading.Thread(target=self._run, args=(connection,), daemon=True,
                              name='worq-sqlite-commit').start()
 
-    def _run(self, connection: sqlite3.Connection) -> None:
+    def _run(self, connection: int) -> None:
         until, pause = time.monotonic() + PATIENCE, FIRST
-        with suppress(sqlite3.Error):   # it was closed, and so taken back
-            while connection.in_transaction and time.monotonic() < until:
+        with suppress(QueueError):
+            while not self._open[connection][0].is_over() and time.monotonic() < until:
                 time.sleep(pause)
                 pause = min(1.5 * pause, LAST)
         with self._mutex:
-            number = self._open.pop(id(connection))
+            _, number = self._open.pop(connection)
         with suppress(QueueError):   # they look by themselves, later
             self._announce(number)

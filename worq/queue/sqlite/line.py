@@ -1,18 +1,46 @@
 """The line in which those who write to a file wait for each other.
 
 SQLite has a lock, and lets a process that finds it taken sleep and look again: of two that are busy
-one may get nothing for a second. The kernel hands a lock on in the order in which it was asked for.
+one may get nothing for a second. The kernel (``flock``) wakes all who wait; but whoever is awake
+already, since he has just let go of the lock, takes it again before they are. So there is a second
+lock, which one has while he waits for the first: who has it is the next, and nobody gets past him.
 """
 from __future__ import annotations
 
 import fcntl
 import os
+import struct
+import sys
 import threading
 from contextlib import suppress
 
 from worq.latch import Latch
 
 __all__ = ['Line']
+
+# A lock of a byte that belongs to the open file, as `flock` does, and is none of those.
+GET, SET, WAIT = (getattr(fcntl, f'F_OFD_{name}', 0) for name in ('GETLK', 'SETLK', 'SETLKW'))
+HAS_NEXT = GET != 0 and sys.maxsize > 1 << 32
+TAKE, DROP = (struct.pack('hhqqi4x', kind, os.SEEK_SET, 0, 1, 0)
+              for kind in (fcntl.F_WRLCK, fcntl.F_UNLCK))
+FREE = DROP   # what is told of a lock that nobody has
+
+
+def enter(fd: int, wait: bool) -> None:
+    """Become the next, and then the one; BlockingIOError if there are others, and one shall not
+    wait for them."""
+    if not wait:
+        if HAS_NEXT and fcntl.fcntl(fd, GET, TAKE) != FREE:
+            raise BlockingIOError
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
+    if HAS_NEXT:
+        fcntl.fcntl(fd, WAIT, TAKE)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    finally:
+        if HAS_NEXT:
+            fcntl.fcntl(fd, SET, DROP)
 
 
 class Line:
@@ -27,7 +55,7 @@ class Line:
     def enter(self, timeout: float) -> bool:
         """Wait until it is our turn, for so many seconds; whether it is."""
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            enter(self._fd, wait=False)
             return True
         except BlockingIOError:
             if timeout <= 0:
@@ -58,7 +86,7 @@ class Place:
 
     def stand(self) -> None:
         with suppress(OSError):
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            enter(self._fd, wait=True)
             with self._mutex:
                 self._got = True
                 if self._left:

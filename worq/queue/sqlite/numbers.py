@@ -24,7 +24,6 @@ class Numbers:
 
     def __init__(self) -> None:
         self._was: list[Any] = []
-        self._known: object = None
         self._words = ''
 
     def text(self, values: dict[str, Any], names: list[Any], known: Mapping[str, Any]) -> str:
@@ -35,13 +34,13 @@ class Numbers:
         :param known: what the file told; a newer program may keep more in it.
         """
         values['names'] = names
-        now = [values['passed'], names, values['lags']]
-        if now != self._was or known is not self._known:
-            self._was = [[*values['passed']], names, values['lags']]   # its parts never change
-            self._known = known
-            more = {name: told for name, told in known.items() if name not in KEPT}
-            self._words = json.dumps({
-                'passed': values['passed'], 'names': names, 'lags': values['lags'], **more})[1:]
+        more = {name: known[name] for name in known.keys() - KEPT.keys()}
+        now = [values['passed'], names, values['lags'], values['ends'], more]
+        if now != self._was:
+            passed, ends = [*values['passed']], {**values['ends']}   # of the others no part changes
+            self._was = [passed, names, values['lags'], ends, more]
+            self._words = json.dumps({'passed': passed, 'names': names, 'lags': values['lags'],
+                                      'ends': ends, **more})[1:]
         counters = ', '.join([f'"{name}": {n}' for name, n in values['counters'].items()])
         soon = ', '.join([f'"{column}": {"null" if at is None else at}'
                           for column, at in values['soon'].items()])
@@ -49,4 +48,4 @@ class Numbers:
         return (f'{{{FORM % tuple([values[attr] for attr in WHOLE.values()])}, '
                 f'"counters": {{{counters}}}, "ready": {values["ready"]}, "soon": {{{soon}}}, '
                 f'"ticked": {"null" if ticked is None else ticked}, '
-                f'"ends": {json.dumps(values["ends"])}, {self._words}')
+                f'{self._words}')

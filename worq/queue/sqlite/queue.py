@@ -42,7 +42,6 @@ from worq.tally import with_ends
 
 __all__ = ['TaskQueue']
 
-BUDGET = 2 * const.BUDGET   # to let go of an argument counts as much as to tell of it
 SEATS = 8           # of clients that are kept for when they wait again
 PAUSE = 2.0         # seconds that a take sleeps at most: others' leases run out meanwhile
 T = TypeVar('T')
@@ -83,8 +82,8 @@ class TaskQueue(Readers):
 
     def _set_up(self) -> None:
         self._pid = os.getpid()
-        self._store = Rows(self._tell, BUDGET)
-        self._looker = Rows(self._tell, BUDGET)
+        self._store = Rows(self._tell, const.BUDGET)
+        self._looker = Rows(self._tell, const.BUDGET)
         self._looker.looking = True
         self._waiting = Waiting(self._store)
         self._bells: dict[str, Bell] = {}
@@ -143,6 +142,7 @@ class TaskQueue(Readers):
         lock = self._file.lock
         if lock._is_owned():
             look_within(lock, __file__, self)
+        self._file.check_within()
         with unbroken(), lock:
             return self._file.write(self._key, work)
 
@@ -201,7 +201,8 @@ class TaskQueue(Readers):
 
     def using(self, connection: object) -> base.TaskQueue:
         self._look_around()
-        return Joined(self, self._file, self._key, self.clock, BUDGET, connection, self._brought)
+        return Joined(self, self._file, self._key, self.clock, const.BUDGET, connection,
+                      lambda: self._look(lambda store: store.lives_n), self._brought)
 
     def _announce(self, number: int) -> None:
         """Have those look that wait, as many as there is something for."""
@@ -408,7 +409,7 @@ class TaskQueue(Readers):
             store.hint = max(limit, 1)
             taken = store.take(pool, limit, lease) if limit > 0 else []
             store.end()
-            if bell is not None and limit > 0 and not taken:
+            if bell is not None and len(taken) < limit and (bell.prompt or not taken):
                 self._expect(store, bell)
             return Turn(words, lost, taken)
         return self._write(verb, [one.id for one in (*outcomes, *(beats or ()))], end=None)
@@ -434,10 +435,13 @@ class TaskQueue(Readers):
         return bell
 
     def _expect(self, store: Rows, bell: Bell) -> None:
-        """Enter a bell as one that waits, in the transaction that has found nothing for it."""
+        """Enter a bell as one that waits, in the transaction that has found too little for it."""
         pause = min(PAUSE, self._next_tick(store) or PAUSE)
-        self._waiting.enter(bell.doorbell.address, pause)
+        if not bell.expects(pause):
+            bell.entered(self._waiting.enter(bell.doorbell.address, pause))
         bell.expect(pause)
+        if bell.armed:
+            self._alarm.set(bell)
 
     def _arm(self, bell: Bell) -> None:
         if not bell.expected:

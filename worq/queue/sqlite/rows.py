@@ -202,16 +202,35 @@ varied = attrgetter(*[{'body': 'body_', 'memo': 'memo_', 'data': 'data_', 'hops'
 
 
 class Traces:
-    """What is kept of lives for people, each in its row."""
+    """What is kept of lives for people, each in its row; put in words when that is written."""
+
+    def __init__(self) -> None:
+        self.known: dict[Row, Trace] = {}
+        self.changed: set[Row] = set()
+
+    def clear(self) -> None:
+        self.known.clear()
+        self.changed.clear()
 
     def __bool__(self) -> bool:
         return False   # nothing has to be forgotten with a life
 
     def get(self, life: Row, default: Trace) -> Trace:
-        return default if life.trace is None else load(life.trace)
+        trace = self.known.get(life)
+        if trace is None:
+            if life.trace is None:
+                return default
+            trace = self.known[life] = load(life.trace)
+        return trace
 
     def __setitem__(self, life: Row, trace: Trace) -> None:
-        life.trace = dump(trace)
+        self.known[life] = trace
+        self.changed.add(life)
+
+    def flush(self) -> None:
+        for life in self.changed:
+            life.trace = dump(self.known[life])
+        self.changed.clear()
 
 
 class Arguments:

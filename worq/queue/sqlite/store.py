@@ -24,12 +24,11 @@ from worq.queue.sqlite.book import BookRows
 from worq.queue.sqlite.failed import FailedRows
 from worq.queue.sqlite.lanes import Sided, dump, load
 from worq.queue.sqlite.numbers import KEPT, Numbers
+from worq.queue.sqlite.pools import Looks, Pools
 from worq.queue.sqlite.registers import Noted
 from worq.queue.sqlite.rows import Row, Traces, varied
 from worq.queue.sqlite.schema import COLUMNS, SPAN, VARIED
-from worq.queue.sqlite.tables import (
-    COLS, Agenda, Edges, Ended, Leased, Lives, Longs, Looks, Pools,
-)
+from worq.queue.sqlite.tables import COLS, Agenda, Edges, Ended, Leased, Lives, Longs
 
 __all__ = ['Rows', 'Writes']
 
@@ -44,6 +43,11 @@ NEEDED_BY = """WITH RECURSIVE met(n) AS (SELECT :other UNION
   SELECT d.dep FROM met JOIN worq_task t ON t.n=met.n JOIN worq_dep d ON d.arg=t.n
     WHERE met.n=:other OR t.state='pending' AND t.gen=:gen LIMIT :most)
   SELECT count(*), max(n=:{goal}) FROM met"""
+
+
+#: Whether something is left over of a row that is forgotten, or kept apart from it.
+BESIDE = ('nargs OR ndeps OR ' + ' OR '.join(
+    f"typeof({name})='integer'" for name in ('body', 'memo', 'data')))
 
 
 class Writes(Exception):
@@ -126,6 +130,8 @@ class Rows(Store):
         self.longs.clear()
         book: Any = self.book
         book.clear()
+        traces: Any = self.traces
+        traces.clear()
 
     def open(self, db: sqlite3.Connection, q: int, meta: str | None) -> None:
         """Begin a unit of work.
@@ -160,6 +166,7 @@ class Rows(Store):
         if self.dead:
             self._bury()
         if self.fresh_rows:
+            self._put_in_words()
             rows, self.fresh_rows = self.fresh_rows, []
             made = []
             for life in rows:
@@ -170,6 +177,11 @@ class Rows(Store):
             self.db.executemany(INSERT, made)
         if self.links.changed:
             self.links.flush()
+
+    def _put_in_words(self) -> None:
+        traces: Any = self.traces
+        if traces.changed:
+            traces.flush()
 
     def _bury(self) -> None:
         """Take out what is forgotten. What it has left over keeps its row, without an id."""
@@ -184,6 +196,7 @@ class Rows(Store):
         if self.looking:
             return
         self.flush_new()
+        self._put_in_words()
         changed: dict[tuple[bool, ...], list[list[Any]]] = {}
         over = []
         for life in self.met.values():
@@ -294,6 +307,20 @@ class Rows(Store):
         """An index has it."""
 
     # -- by an index, what memory looks for among all -----------------------------------
+
+    def drop_expired(self, limit: int) -> int:
+        """Most need not be read for it: nothing that they leave is kept elsewhere."""
+        agenda: Any = self._expiry
+        rows = agenda.rows(self.now, limit, f'n, {BESIDE}')
+        met = self.met
+        for n, beside in rows:
+            if beside or n in met:
+                self._drop(self.by_number(n))   # type: ignore[arg-type]
+        gone = [(n,) for n, beside in rows if not beside and n not in met]
+        self.db.executemany('DELETE FROM worq_task WHERE n=?', gone)
+        self.total -= len(gone)
+        self.completed -= len(gone)
+        return len(rows)
 
     def _move(self, life: Life, state: str) -> None:
         if state != PROCESSING and state != COMPLETED:

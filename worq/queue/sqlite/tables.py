@@ -1,7 +1,6 @@
 """What the machine keeps in dicts and lists, over the tables of a file: read as far as is asked."""
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -13,8 +12,7 @@ from worq.queue.sqlite.rows import Long, Row
 from worq.queue.sqlite.schema import COLUMNS, SPAN
 from worq.queue.sqlite.unit import Unit
 
-__all__ = ['Lives', 'Ready', 'Leased', 'Agenda', 'Ended', 'Edges', 'Longs', 'Pools', 'Looks',
-           'COLS', 'JOINED']
+__all__ = ['Lives', 'Ready', 'Leased', 'Agenda', 'Ended', 'Edges', 'Longs', 'COLS', 'JOINED']
 
 COLS = ', '.join(COLUMNS)
 JOINED = ', '.join('t.' + name for name in COLUMNS)
@@ -230,17 +228,22 @@ class Agenda:
         return None if self.store.looking else self.store.soon.get(self.column)
 
     def pop(self, now: int, limit: int) -> list[Row]:
+        return self.store.adopted(self.rows(now, limit, COLS))
+
+    def rows(self, now: int, limit: int, columns: str) -> list[tuple[Any, ...]]:
+        """Some columns of the first whose moment has come; they are not asked for again."""
         store, at = self.store, self.next()
         if at is None or at > now:
             return []
         store.flush()
-        lives = store.select(self.pages, *self._key(), now, limit, by=self.by)
-        if len(lives) < limit:
+        rows = store.db.execute(f'SELECT {columns} FROM worq_task INDEXED BY {self.by} WHERE '
+                                f'{self.pages}', (*self._key(), now, limit)).fetchall()
+        if len(rows) < limit:
             at, = store.db.execute(
                 f'SELECT min({self.column}) FROM worq_task INDEXED BY {self.by} WHERE '
                 f'{self.where} AND {self.column}>?', (*self._key(), now)).fetchone()
             store.soon[self.column] = at
-        return lives
+        return rows
 
     def lives(self) -> set[Life]:
         self.store.flush()
@@ -463,57 +466,3 @@ class Longs:
                     db.execute('DELETE FROM worq_long WHERE k=? AND refs<1', (k,))
         self.refs = {}
         self.fresh = {}
-
-
-class Pools:
-    """Pools by id: what they have told, and when they were last seen."""
-
-    def __init__(self, store: Unit) -> None:
-        self.store = store
-
-    def get(self, pool: str, default: Any = None) -> Any:
-        found = self.store.db.execute('SELECT info, seen FROM worq_pool WHERE q=? AND pool=?',
-                                      (self.store.q, pool)).fetchone()
-        return default if found is None else (json.loads(found[0]), found[1])
-
-    def __contains__(self, pool: str) -> bool:
-        return self.get(pool) is not None
-
-    def __getitem__(self, pool: str) -> Any:
-        return self.get(pool)
-
-    def items(self) -> list[tuple[str, tuple[dict[str, str], int]]]:
-        return [(pool, (json.loads(info), seen)) for pool, info, seen in self.store.db.execute(
-            'SELECT pool, info, seen FROM worq_pool WHERE q=? ORDER BY rowid', (self.store.q,))]
-
-    def values(self) -> list[tuple[dict[str, str], int]]:
-        return [known for _, known in self.items()]
-
-    def __setitem__(self, pool: str, known: tuple[dict[str, str], int]) -> None:
-        info, seen = known
-        self.store.db.execute(
-            'INSERT INTO worq_pool VALUES(?,?,?,?) ON CONFLICT DO UPDATE SET info=excluded.info, '
-            'seen=excluded.seen', (self.store.q, pool, json.dumps(info), seen))
-
-    def pop(self, pool: str, default: Any = None) -> None:
-        self.store.db.execute('DELETE FROM worq_pool WHERE q=? AND pool=?', (self.store.q, pool))
-
-    __delitem__ = pop
-
-
-class Looks:
-    """When the pools of a host and boot were looked at."""
-
-    def __init__(self, store: Unit) -> None:
-        self.store = store
-
-    def get(self, place: tuple[str, str], default: int) -> int:
-        found = self.store.db.execute('SELECT at FROM worq_look WHERE q=? AND place=?',
-                                      (self.store.q, json.dumps(place))).fetchone()
-        return found[0] if found else default
-
-    def __setitem__(self, place: tuple[str, str], at: int) -> None:
-        self.store.db.execute('DELETE FROM worq_look WHERE q=? AND at<?',
-                              (self.store.q, at - const.POOL_TTL * 1_000))
-        self.store.db.execute('INSERT OR REPLACE INTO worq_look VALUES(?,?,?)',
-                              (self.store.q, json.dumps(place), at))

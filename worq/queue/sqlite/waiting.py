@@ -101,9 +101,11 @@ class Waiting:
 
     # -- who waits ------------------------------------------------------------------
 
-    def enter(self, address: str, pause: float) -> None:
-        """Somebody waits for something to take, for so many seconds."""
-        self._enter(address, POOL, int(pause * 1_000) + MARGIN)
+    def enter(self, address: str, pause: float) -> float:
+        """Somebody waits for something to take, for so many seconds; how long that is known."""
+        ms = int(pause * 1_000) + MARGIN
+        self._enter(address, POOL, ms)
+        return ms / 1_000
 
     def _enter(self, address: str, client: int, ms: int) -> None:
         self.store.db.execute(
