@@ -235,6 +235,6 @@ INBOX_TTL = 10 * MINUTE     #: seconds that an inbox outlives its last reader
 SILENT = 60_000             #: ms after which a pool that was not heard of counts no more
 POOL_TTL = HOUR             #: seconds that a silent pool is remembered
 TALLIED = 200               #: names of tasks that are counted by themselves; more are one
-TELLS = 50                  #: names in one ``tally``
+TELLS = 15                  #: names in one ``tally``
 MINUTES = 480               #: minutes whose counts are kept
 RECENT = 1_000              #: tasks that succeeded lately, as pools have told

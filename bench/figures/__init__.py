@@ -73,6 +73,8 @@ FIGURES = {
     'growth': Figure('growth', 'taking from long queues', '', only=('worq',), limit=600),
     'clients': Figure('growth', 'many waiting clients', 'tasks/s', rounds=3, only=('worq',)),
     'width': Figure('growth', 'wide fan-out and fan-in', '', only=('worq',), limit=600),
+    'looks': Figure('looks', 'the longest step of each view, with a million tasks', 'ms',
+                    best='least', rounds=1, only=('worq', 'worq-memory'), limit=900),
 }
 
 OURS = ('worq', 'worq-threads', 'worq-file', 'worq-file-threads', 'worq-file-full')
@@ -99,6 +101,8 @@ FILES = {
                            only=('worq-file-full',)),
     'file-growth': Figure('growth', 'taking from long queues', '', only=('worq-file',), rounds=1,
                           limit=900),
+    'file-looks': Figure('looks', 'the longest step of each view, with a million tasks', 'ms',
+                         best='least', rounds=1, only=('worq-file',), limit=900),
     'file-steps': Figure('files', 'the longest transaction that writes', 'ms', rounds=1,
                          only=('worq-file',), limit=900),
 }

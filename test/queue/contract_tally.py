@@ -71,12 +71,13 @@ class Counting(Contract):
 
     def test_so_many_names(self) -> None:
         """So many names are counted by themselves, and all others together."""
-        for number in range(5):
-            self.q.tally('p1', number + 1, {f'{number}.{n}': 'v:1' for n in range(50)})
+        for number in range(25):
+            self.q.tally('p1', number + 1, {f'{number // 5}.{number % 5 * 10 + n}': 'v:1'
+                                            for n in range(10)})
         cells = self.q.totals().cells
         eq_(len(cells), const.TALLIED + 1)
         eq_(cells[OTHER], 'v:50')
-        self.q.tally('p1', 6, {'3.49': 'v:1', '4.0': 'v:1'})
+        self.q.tally('p1', 26, {'3.49': 'v:1', '4.0': 'v:1'})
         eq_((self.ever('3.49').success, self.ever(OTHER).success), (2, 51))
         minute = self.q.minutes()[-1]
         self.assertLessEqual(len(minute.cells), const.TALLIED + 1)

@@ -26,6 +26,7 @@ class Counting:
         """Add what a pool has counted to this minute, and to what has been counted ever.
 
         A minute is kept for `const.MINUTES`, and bears the sizes of the queue as they are now.
+        What the queue has counted itself since goes with it; of many names some with later ones.
 
         :param number: counts what this pool tells, from 1. One that is not above the last has been
             told before, and changes nothing; that is remembered for `const.POOL_TTL`, also of a

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Callable, Sequence
 
-from worq import const
 from worq.queue.records import Content, Inspection, Node, Row
 
 __all__ = ['Reading', 'wanted']
@@ -90,12 +89,22 @@ class Reading:
         waited for it when it ended, the first `const.KIN` of each.
 
         An edge is told by an id: of a task that this list may have or not, for it may be beyond
-        these bounds, or forgotten. An edge to an earlier life of an id is not told.
+        these bounds, or forgotten. An edge to an earlier life of an id is not told. It is no
+        snapshot: a queue may look at some tasks after the others.
 
         :param up: how many levels upwards, from 0.
         :param down: how many levels downwards, from 0.
         :param limit: nodes at most, 1 to `const.NODES`. They tell some `const.FAMILY_EDGES` edges
             in all, the first ones more than the last.
+        """
+        raise NotImplementedError
+
+    def oldest(self) -> list[int | None]:
+        """For each priority, from the highest: how many ms ago the task became enqueued that has
+        been so for longest; None if there is none.
+
+        It is looked for among the first `const.LOOK` of each lane. What came back from a delivery
+        stands there before others that have waited for longer.
         """
         raise NotImplementedError
 
@@ -114,12 +123,3 @@ def wanted(names: Sequence[str]) -> Callable[[bytes], bool]:
     exact = {name.encode() for name in names}
     begun = tuple(name[:-1] for name in exact if name.endswith(b'.*'))
     return lambda name: name in exact or name.startswith(begun)
-
-    def oldest(self) -> list[int | None]:
-        """For each priority, from the highest: how many ms ago the task became enqueued that has
-        been so for longest; None if there is none.
-
-        It is looked for among the first `const.LOOK` of each lane. What came back from a delivery
-        stands there before others that have waited for longer.
-        """
-        return [None] * len(const.PRIORITIES)

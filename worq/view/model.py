@@ -8,7 +8,7 @@ from worq.errors import DecodeError, QueueError, TaskFailure
 from worq.explain import explain
 from worq.info import IGNORED, begun_at
 from worq.pausing import pauses
-from worq.printable import line, lines, unescaped
+from worq.printable import SHORT, line, lines, unescaped
 from worq.progress import Progress
 from worq.queue import base
 from worq.queue.base import Inspection, Minute, Totals
@@ -27,9 +27,10 @@ from worq.view.shown import Redact, Show, show_call, show_value
 
 __all__ = ['View']
 
-LINES = 100     # of a header that are shown, at most
+LINES = 100     # of a header that are shown, at most ...
+OPTION = 1_000  # ... and characters of each
 TASKS = 2_000   # that are looked at for one graph, about ...
-GLANCE = 50     # ... those that one step has no room for, so many at a time
+GLANCE = 10     # ... those that one step has no room for, so many at a time
 STEPS = 25      # pages of the queue that are looked at for one page here
 OFTEN = 5_000   # ms for which the numbers of the last hour are kept
 LONG = 'it is long, and so it was not looked at'
@@ -181,7 +182,7 @@ class View:
             return Details(line(id), note=line(damage))
         if found is None:
             return None
-        name = line(found.header.partition(b'\n')[0].decode('utf-8', 'replace'))
+        name = line(found.header.partition(b'\n')[0].decode('utf-8', 'replace'), SHORT)
         header = found.header.decode('utf-8', 'replace').split('\n')
         begun, worker, seconds = self._run(id, found)
         progress = Progress.decode(found.progress) if found.progress else None
@@ -195,7 +196,7 @@ class View:
             None if progress is None else progress._replace(text=line(progress.text))._asdict(),
             found.open, tuple(map(line, [found.target] if found.target else found.arguments)),
             line(found.target), line(found.gate), times.peak or None, times.skipped,
-            tuple(map(line, header[1:LINES + 1])), size, args, sources,
+            tuple(line(option, OPTION) for option in header[1:LINES + 1]), size, args, sources,
             tuple(Death(moment(at), line(pool), line(text)) for at, pool, text in found.deaths),
             self._errors(id, found), *outcome,
             explain(self.broker, id, name),
@@ -230,10 +231,13 @@ class View:
             more = [(id, level) for id, level in missing(found, up, down) if id not in asked]
             if not more:
                 break
-            some = more[:GLANCE]
-            asked.update(id for id, _ in some)
-            seen = backend.inspect([id for id, _ in some])
-            found += [glanced(id, level, each) for (id, level), each in zip(some, seen) if each]
+            more = more[:TASKS - len(found)]
+            asked.update(id for id, _ in more)
+            for start in range(0, len(more), GLANCE):
+                some = more[start:start + GLANCE]
+                seen = backend.inspect([id for id, _ in some])
+                found += [glanced(id, level, each)
+                          for (id, level), each in zip(some, seen) if each]
         return fold(found, open)
 
     # -- parts --
@@ -349,7 +353,7 @@ def pool_row(pool: pools.Pool) -> PoolRow:
 
 
 def shown_row(row: base.Row) -> Row:
-    return Row(line(row.id), line(row.name), row.state, moment(row.since), moment(row.due),
+    return Row(line(row.id), line(row.name, SHORT), row.state, moment(row.since), moment(row.due),
                line(row.pool), row.attempt)
 
 

@@ -37,6 +37,26 @@ class MemoryQueueTest(QueueContract, unittest.TestCase):
                  if name.startswith('test_')]
         self.assertEqual(len(names), len(set(names)))
 
+    def test_scans_of_many(self) -> None:
+        """Of what is more than a few steps look at, the rest is read when it is asked for; what
+        stands still comes once all the same."""
+        with mock.patch.object(const, 'SCANNED', 1):
+            self.test_order()
+            self.q.purge()
+            self.test_what_stands_still()
+            many = [f'{i}' for i in range(30)]
+            self.put(*map(message, many))
+            for newest in False, True:
+                _, cursor = self.q.scan('enqueued', newest=newest, count=1)
+                self.q.cancel(['0', '29', '7'])
+                self.put(message(f'new{newest}'))
+                more: list[str] = []
+                while cursor:
+                    rows, cursor = self.q.scan('enqueued', newest=newest, cursor=cursor, count=1)
+                    more += [row.id for row in rows]
+                still = [id for id in many if id not in ('0', '29', '7')]
+                self.assertEqual([id for id in more if id in many], still[::-1 if newest else 1])
+
     def test_open(self) -> None:
         """The same url and name are the same queue anywhere in the process."""
         self.assertIs(memory.TaskQueue.open('memory://', self.q.name), self.q)

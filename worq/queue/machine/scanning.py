@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Reversible, Sequence
+from functools import partial
 from heapq import heappop
+from itertools import chain, islice
 from operator import attrgetter
 from typing import NamedTuple, Protocol
 
@@ -20,6 +22,7 @@ __all__ = ['Scans', 'Seen', 'row', 'stands']
 
 KEPT = 4          # scans that may go on at a time ...
 UNUSED = 60_000   # ms: ... if they do so in time
+FIRST = 5         # steps for which no copy is made
 CURSOR = re.compile(r'(\d{1,15}):(\d{1,15})')
 
 
@@ -76,12 +79,42 @@ class ByDue:
         return self.first[part]
 
 
+class Standing:
+    """Lives that stand somewhere in an order: the first of them, and all when more are asked for.
+
+    Most who look want one page, and pay for no copy of a million.
+
+    :param walk: goes through them as they stand now.
+    :param place: tells of one where it stands, in a way that differs once it has moved; None if it
+        stands there no more.
+    """
+
+    def __init__(self, walk: Callable[[], Iterator[Life]],
+                 place: Callable[[Life], object]) -> None:
+        self.walk = walk
+        self.place = place
+        self.lives = list(islice(walk(), FIRST * const.SCANNED + 1))
+        self.places = [(life, place(life)) for life in self.lives]
+        self.whole = len(self.lives) <= FIRST * const.SCANNED
+
+    def __getitem__(self, part: slice) -> list[Life]:
+        if part.stop > len(self.lives) and not self.whole:
+            self.whole = True
+            every = [*self.walk()]
+            # behind the last of the first ones that has not moved: others may have come before it
+            last = next((life for life, place in reversed(self.places)
+                         if place is not None and place == self.place(life)), None)
+            every[:0 if last is None else every.index(last) + 1] = self.lives
+            self.lives = every
+        return self.lives[part]
+
+
 class Scans:
     """The scans of a graph in memory.
 
     Most of what it keeps has no order in which one could go on, so a scan that has more pages is a
-    list of lives, as they were when it began. It costs some milliseconds for a million. It is kept
-    for a while, for the last few that began.
+    list of lives, as they were when the sixth step of it was asked for. It costs some milliseconds
+    for a million. It is kept for a while, for the last few that began.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -125,19 +158,13 @@ class Scans:
         graph = self.graph
         if state == SCHEDULED and not newest:
             return ByDue(graph.schedule.copy())
+        if state in (ENQUEUED, PENDING):
+            return Standing(partial(self._walk, state, newest), partial(self._place, state))
         lives: Collection[Life]
-        if state == PENDING:
-            lives = graph.lives.values()
-        elif state == SCHEDULED:
+        if state == SCHEDULED:
             lives = sorted(graph.schedule.lives(), key=lambda life: (life.due, life.id))
         elif state == PROCESSING:
             lives = sorted(graph.leased, key=lambda life: (life.deadline, life.id))
-        elif state == ENQUEUED:
-            lives = []
-            for pair in graph.lanes.pairs:
-                for lane in pair:
-                    lives += lane
-            lives += graph.lanes.aside
         elif state == SUCCESS:
             told = reversed(graph.book.recent(graph.now))
             lives = [life for one in told if (life := graph.lives.get(one.id)) is not None
@@ -146,6 +173,21 @@ class Scans:
             kind = next(kind for kind, end in const.ENDS.items() if end == state)
             lives = graph.failures.get(kind, ())
         return [*lives][::-1 if newest else 1]
+
+    def _walk(self, state: str, newest: bool) -> Iterator[Life]:
+        """Through all that are enqueued, or among which are those that are pending."""
+        lanes = self.graph.lanes
+        there: list[Reversible[Life]] = [self.graph.lives.values()] if state == PENDING else \
+            [*(lane for pair in lanes.pairs for lane in pair), lanes.aside]
+        return chain.from_iterable(map(reversed, reversed(there)) if newest else there)
+
+    def _place(self, state: str, life: Life) -> object:
+        """What changes when it moves to another place among these; None if it left."""
+        if state == PENDING:   # among all there are, where it was put
+            return life if self.graph.lives.get(life.id) is life else None
+        if not self._is_in(life, state):
+            return None
+        return life.ready, life.taken, life.due, self.graph.lanes.since(life)
 
     def _is_in(self, life: Life, state: str) -> bool:
         """Whether it is in that state still. It may be forgotten, perhaps without any outcome."""

@@ -35,6 +35,7 @@ DEATH = re.compile(rb'(\d{1,15}) (\d{1,4}) (\d{1,3}) ')
 USUAL = [PLAIN[1], PLAIN[2], PLAIN[4], PLAIN[5], PLAIN[6]]
 
 News = list[tuple[str, bytes | None]]
+Lives = list[tuple[bytes, bytes]]   # ids and nonces; an empty one is any
 
 # -- to Redis -----------------------------------------------------------------------
 
@@ -165,13 +166,22 @@ def page(state: str, flat: Sequence[Sequence[bytes]]) -> list[Row]:
             for id, nonce, name, since, due, pool, tries in flat]
 
 
-def node(id: bytes, nonce: bytes, name: bytes, state: bytes, level: int, width: int,
-         arguments: Sequence[bytes], target: bytes, fan: int, dependents: Sequence[bytes],
-         gate: bytes, progress: bytes, since: bytes, pool: bytes) -> Node:
-    """Read what `family.lua` answers."""
+def node(id: bytes, level: int, nonce: bytes, name: bytes, state: bytes, width: int,
+         arguments: Sequence[bytes], target: Sequence[bytes], fan: int,
+         dependents: Sequence[bytes], gate: bytes, progress: bytes, since: bytes,
+         pool: bytes) -> tuple[Node, Lives, Lives, Lives]:
+    """Read what `family.lua` answers: a node, and the lives of its arguments, its target, its
+    dependents."""
+    above, goal, below = map(lives, (arguments, target, dependents))
     return Node(text(id), text(nonce), text(name), STATES.get(state, '?'), level, width,
-                tuple(map(text, arguments)), text(target), fan, tuple(map(text, dependents)),
-                text(gate), progress, number(since), text(pool))
+                tuple(text(id) for id, _ in above), text(goal[0][0]) if goal else '', fan,
+                tuple(text(id) for id, _ in below), text(gate), progress, number(since),
+                text(pool)), above, goal, below
+
+
+def lives(flat: Sequence[bytes]) -> Lives:
+    """Pairs of an id and a nonce."""
+    return list(zip(flat[::2], flat[1::2]))
 
 
 def times(state: bytes, *moments: bytes) -> Times:

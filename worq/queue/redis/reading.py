@@ -5,6 +5,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from contextlib import suppress
 from typing import Any, Sequence
 
+from worq import const
 from worq.queue import base
 from worq.queue.base import Content, Inspection, Node, Row
 from worq.queue.redis.encoding import LETTERS, STATES, content, inspection, node, page
@@ -14,6 +15,7 @@ from worq.queue.validation import check_contents, check_family, check_scan
 __all__ = ['Readers']
 
 LOOKS = 10          # ids in one inspect, each of which may be a look at thousands of others
+RELATED = 100       # ... and in one family
 IDS = 500           # tasks that one call asks for
 
 
@@ -37,9 +39,10 @@ class Readers(base.TaskQueue):
         return [letter and STATES.get(letter) for letter in self._chunked('status', ids)]
 
     def inspect(self, ids: Sequence[str], start: int = -1) -> list[Inspection | None]:
-        seen = [found and inspection(*found)
-                for at in range(0, len(ids), LOOKS)
-                for found in self._run('inspect', start, *ids[at:at + LOOKS])]
+        seen: list[Inspection | None] = []
+        while len(seen) < len(ids):   # a step tells as many as it may look at
+            some = ids[len(seen):len(seen) + LOOKS]
+            seen += [found and inspection(*found) for found in self._run('inspect', start, *some)]
         if any(found and found.lost for found in seen):
             self._repairer.alarm()
         return seen
@@ -59,4 +62,25 @@ class Readers(base.TaskQueue):
 
     def family(self, id: str, up: int = 3, down: int = 3, limit: int = 100) -> list[Node]:
         check_family(up, down, limit)
-        return [node(*found) for found in self._run('family', id, up, down, limit)]
+        nodes: list[Node] = []
+        seen = {id.encode()}
+        line: list[tuple[bytes, bytes, int]] = [(id.encode(), b'', 0)]   # level of those to come
+        room = const.FAMILY_EDGES
+        while line and len(nodes) < limit:
+            some = [part for one in line[:min(limit - len(nodes), RELATED)] for part in one[:2]]
+            answers = self._run('family', room, *some)   # a step tells as many as it may look at
+            told, line = line[:len(answers)], line[len(answers):]
+            for (name, _, level), answer in zip(told, answers):
+                if answer is None:
+                    continue
+                found, above, target, below = node(name, level, *answer)
+                nodes.append(found)
+                room = max(room - len(found.arguments) - len(found.dependents), 0)
+                ways = [(above + target, level - 1)] * (-up < level <= 0) \
+                    + [(below, level + 1)] * (0 <= level < down)
+                for lives, beyond in ways:
+                    for other, nonce in lives:
+                        if other not in seen:
+                            seen.add(other)
+                            line.append((other, nonce, beyond))
+        return nodes

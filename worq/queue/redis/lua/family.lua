@@ -1,8 +1,10 @@
--- family(P; id, up: int, down: int, limit: int) -> {{id, nonce, name, state, level, width, arguments, target, fan,
--- dependents, gate, progress, since, pool}, ...}, as `Node`. (no change) Breadth first.
-local room = FAMILY_EDGES
+-- family(P; room: int, {id, nonce}, ...) -> {{nonce, name, state, width, arguments, target, fan, dependents, gate,
+-- progress, since, pool} or nil, ...}, as `Node`. (no change) Of these lives as many as a step may look at; '' is any.
+-- Its relatives are lives, as id, nonce, ...; of all together it tells about `room`.
+local looked = 0
 
 local function nonce_of(name)
+  looked = looked + 1
   local nonce = attempt('HGET', P .. 't:' .. name, 'n')
   return type(nonce) == 'string' and nonce   -- else it is gone, or none of ours
 end
@@ -47,6 +49,7 @@ local function dependents(name, T)
     return relatives(T.W or '')
   end
   for _, edge in ipairs(most > 0 and call('LRANGE', key, '0', most - 1) or {}) do
+    looked = looked + 1
     local nonce, other = edge:sub(1, NONCE), edge:sub(NONCE + 1)
     local s, there, g = unpack(attempt('HMGET', P .. 't:' .. other, 's', 'n', 'g'))
     if s == PENDING and there == nonce and not purged({s = s, g = g or nil}) then
@@ -56,31 +59,11 @@ local function dependents(name, T)
   return found, n
 end
 
-local line, seen, nodes = {{id, '', 0}}, {[id] = true}, {}
-
-local function enter(found, level)
-  for i = 1, #found, 2 do
-    if not seen[found[i]] then
-      seen[found[i]] = true
-      line[#line + 1] = {found[i], found[i + 1], level}
-    end
-  end
-end
-
-local function names(found)
-  local ids = {}
-  for i = 1, #found, 2 do
-    ids[#ids + 1] = found[i]
-  end
-  return ids
-end
-
-local i = 1
-while line[i] and #nodes < limit do
-  local name, nonce, level = unpack(line[i])
-  i = i + 1
-  local T = task(name)
-  if T and T.n and (nonce == '' or T.n == nonce) then
+local answers = {}
+for i = rest, #ARGV, 2 do
+  local name, T = ARGV[i], task(ARGV[i])
+  local node = false
+  if T and T.n and (ARGV[i + 1] == '' or T.n == ARGV[i + 1]) then
     local over, here = T.s == COMPLETED, T.s == PROCESSING
     local above, width = arguments(name, T)
     room = math.max(room - #above / 2, 0)
@@ -88,17 +71,14 @@ while line[i] and #nodes < limit do
     room = math.max(room - #below / 2, 0)
     local target = over and relatives('1;' .. (T.X or '')) or {T.x, T.x and ''}
     local since = over and T.E or T.s == ENQUEUED and (T.R or T.C) or T.q or T.C or ''
-    nodes[#nodes + 1] = {name, T.n, header(name, T):match('^[^\n]*'), over and ending(name, T) or T.s, level, width,
-                         names(above), target[1] or '', fan, names(below), not over and T.G or '', here and T.j or '',
-                         since, (over or here) and T.o or ''}
-    if level <= 0 and -level < up then
-      enter(above, level - 1)
-      enter(target, level - 1)
-    end
-    if level >= 0 and level < down then
-      enter(below, level + 1)
-    end
+    node = {T.n, header(name, T):match('^[^\n]*'), over and ending(name, T) or T.s, width, above, target, fan, below,
+            not over and T.G or '', here and T.j or '', since, (over or here) and T.o or ''}
+  end
+  answers[#answers + 1] = node
+  looked = looked + 5   -- it takes about as long as five relatives
+  if looked > 2 * SCANNED then
+    break
   end
 end
 defer()
-return nodes
+return answers

@@ -1,6 +1,8 @@
 -- inspect(P; start: int, {id}, ...) -> {{state, nonce, header, due, expires, open, arguments, target, ahead, pool, taken,
 -- deliveries, progress, memo, gate, lost, ignored, moments, aside, grace, deaths} or nil, ...}. (no change)
--- Moments are ms from now. The state of a completed task is that of its end.
+-- Moments are ms from now. The state of a completed task is that of its end. Of as many as a step may look at.
+local looked = 0
+
 local function span(moment)
   return moment and math.max(moment - now, 0) or false
 end
@@ -15,6 +17,7 @@ end
 local function open_ones(id, from, to, most)
   local found = {}
   for _, argument in ipairs(call('LRANGE', P .. 'a:' .. id, from, to)) do
+    looked = looked + 1
     if call('HGET', P .. 't:' .. argument, 's') ~= COMPLETED then
       table.insert(found, argument)
       if #found == most then
@@ -31,6 +34,7 @@ local function ahead(id, T)
     local name = name_of(id, T)
     return call('ZLEXCOUNT', P .. 'aside:' .. side_of(T), '[' .. name .. '\n', '(' .. aside_member(id, T, name))
   end
+  looked = looked + AHEAD / 100
   local n = call('LPOS', P .. here, T.n .. id, 'MAXLEN', AHEAD)
   for p = 0, n and 2 or -1 do
     for _, lane in ipairs({'q:c' .. p, 'q:' .. p}) do
@@ -89,6 +93,11 @@ local answers = {}
 for i = rest, #ARGV do
   local T = task(ARGV[i])
   answers[i - rest + 1] = T and look(ARGV[i], T) or false
+  -- whether what it waits for knows of it is two commands for each argument, or so
+  looked = looked + 5 + (T and T.s == PENDING and 2 * (tonumber(T.a or 0) or 0) or 0)
+  if looked > 2 * SCANNED then
+    break
+  end
 end
 defer()
 return answers

@@ -23,11 +23,17 @@ local recent = rest + 2 * n
 for i = rest, recent - 1, 2 do
   enter(ARGV[i], ARGV[i + 1])
 end
-local flat = call('HLEN', ended) <= 4 * TALLIED and call('HGETALL', ended) or {}   -- else it is not ours
-for i = 1, #flat, 2 do
-  enter(flat[i]:sub(2), flat[i]:sub(1, 1) .. ':' .. flat[i + 1])
+if call('HLEN', ended) > 4 * TALLIED then
+  drop(ended)   -- it is not ours
 end
-drop(ended)
+local flat, entered = call('HGETALL', ended), {}
+for i = 1, math.min(#flat, 2 * TELLS), 2 do   -- the next tally has the rest
+  enter(flat[i]:sub(2), flat[i]:sub(1, 1) .. ':' .. flat[i + 1])
+  entered[#entered + 1] = flat[i]
+end
+if entered[1] then
+  call('HDEL', ended, unpack(entered))
+end
 call('HSET', page, '', ('%d %d %d %d'):format(all_sizes()))
 expire((at + MINUTES) * MINUTE, page)
 for i = recent, #ARGV, 4 do
