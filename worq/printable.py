@@ -5,10 +5,10 @@ import logging
 import re
 from typing import Any
 
-__all__ = ['line', 'lines', 'logger', 'task_name', 'middle_out', 'shortened',
+__all__ = ['SHORT', 'line', 'lines', 'logger', 'task_name', 'middle_out', 'shortened',
            'unescaped', 'is_terminal']
 
-SHORT = 300     # characters of what is shown in short
+SHORT = 300     #: characters of what is shown in short, as the name of a task: many are in a list
 LONG = 100_000  # ... of what is looked at one by one, where some cannot be printed
 ESCAPE = re.compile(r'\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4}|[nrt])')
 SPACES = '\u00a0\u2002\u2003\u2007\u2009\u200a\u202f\u3000'   # that texts of people have

@@ -30,7 +30,7 @@ class FeedTest(unittest.TestCase):
         self.looks.append(topic)
         self.threads.add(threading.get_ident())
         time.sleep(self.slow)
-        return Look(f'"value":{self.value}', self.well)
+        return Look(f'"value":{self.value}', 200 if self.well else 503)
 
     async def told(self, tab, most=1):
         """The next data that a tab gets."""
@@ -99,6 +99,23 @@ class FeedTest(unittest.TestCase):
             tab.close()
         self.run_tabs(tabs)
         self.assertLessEqual(len(self.looks), 8)   # 5, and the first ones
+
+    def test_first_looks(self):
+        """Ten tabs that are opened at a time with something else each are looked at one after the
+        other, which takes a fifth of the time, and the first one that was opened comes first."""
+        self.slow, self.every = 0.01, 60.0
+        self.feed = Feed(self.look, lambda topic: self.every, 10)
+        topics = [Topic('q', 'task', (('id', f'{n}'),)) for n in range(10)]
+
+        async def tabs():
+            open = [self.feed.open({'a': topic}) for topic in reversed(topics)]
+            await asyncio.gather(*map(self.told, open))
+            for tab in open:
+                tab.close()
+        began = time.monotonic()
+        self.run_tabs(tabs)
+        self.assertGreater(time.monotonic() - began, 9 * 0.01 / feed.BRISK)
+        eq_(self.looks, topics[::-1])
 
     def test_away(self):
         """What has failed is asked again soon, however long it took to fail."""

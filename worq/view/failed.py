@@ -5,7 +5,7 @@ from typing import Any, Iterable, NamedTuple, Sequence
 
 from worq import const
 from worq.errors import DecodeError, TaskFailure
-from worq.printable import line
+from worq.printable import SHORT, line
 from worq.queue import base
 from worq.queue.reading import wanted
 from worq.view.records import Failed
@@ -52,7 +52,7 @@ def group(key: tuple[str, str, str, str], some: list[One], followers: dict[str, 
     """One group as it is told; those in it are in any order."""
     name, state, error, origin = key
     some.sort(key=lambda one: one.row.since, reverse=True)
-    return Failed(line(name), state, error, line(origin), len(some),
+    return Failed(line(name, SHORT), state, error, line(origin), len(some),
                   sum(followers.get(one.row.id, 0) for one in some),
                   some[-1].row.since / 1000 or None, some[0].row.since / 1000 or None,
                   tuple(one.row.id for one in some))

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import Iterable, Sequence
 
 from worq import const
-from worq.printable import line
+from worq.printable import SHORT, line
 from worq.progress import Progress
 from worq.queue import base
 from worq.view.drawing import ARGUMENT, GATE, TAIL, Edge, Graph, Node
@@ -120,11 +120,11 @@ def stack(key: str, tasks: Sequence[base.Node]) -> Node:
     counts = Counter(task.state for task in tasks)
     states = {state: counts[state] for state in const.STATES if state in counts}
     if len(tasks) > 1:
-        return Node(key, line(first.name), first.state if len(states) == 1 else '', len(tasks),
-                    states, first.level)
+        return Node(key, line(first.name, SHORT), first.state if len(states) == 1 else '',
+                    len(tasks), states, first.level)
     progress = Progress.decode(first.progress) if first.progress else None
     return Node(
-        key, line(first.name), first.state, 1, states, first.level, line(first.pool),
+        key, line(first.name, SHORT), first.state, 1, states, first.level, line(first.pool),
         first.since / 1000 or None,
         None if progress is None else progress._replace(text=line(progress.text))._asdict())
 

@@ -5,6 +5,7 @@ known, or it does not apply.
 """
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 __all__ = ['Overview', 'Paused', 'Running', 'PoolRow', 'WorkerRow', 'Row', 'Page', 'Failed',
@@ -212,11 +213,12 @@ class NameRow(NamedTuple):
 
 
 def plain(value: Any) -> Any:
-    """A record, and what is in it, as dicts, lists, texts and numbers, as JSON has them."""
+    """A record, and what is in it, as dicts, lists, texts and numbers, as JSON has them; None for
+    a number that it does not have."""
     if isinstance(value, tuple) and hasattr(value, '_asdict'):
         return {name: plain(part) for name, part in value._asdict().items()}
     if isinstance(value, dict):
         return {name: plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [plain(part) for part in value]
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -17,6 +17,7 @@ log = logger(__name__)
 NONE, READ, ACT = RIGHTS = 'none', 'read', 'act'
 HEADER = 'x-worq'   # that no form can send, and no page of another origin without being asked first
 OWN = 'same-origin', 'none'   # none: somebody has typed the address
+NAME = 200   # letters of who it is
 
 Allow = Callable[[Request], str | Awaitable[str]]
 Who = Callable[[Request], str | Awaitable[str]]
@@ -49,7 +50,7 @@ class Access:
 
     async def who(self, request: Request) -> str:
         """The name of who asks; never empty, for what is done is noted with it."""
-        return line(await called(self._who, request)) or name_of(request)
+        return line(await called(self._who, request), NAME) or name_of(request)
 
 
 async def called(function: Callable[[Request], Any], request: Request) -> Any:
@@ -64,12 +65,17 @@ def name_of(request: Request) -> str:
     """The name of the user, as Starlette's authentication tells it; else the client's address."""
     user = request.scope.get('user')
     name = getattr(user, 'display_name', '') if getattr(user, 'is_authenticated', False) else ''
-    return str(name) or (f'somebody at {request.client.host}' if request.client else 'somebody')
+    place = f' at {request.client.host}' if request.client else ''
+    return line(name, NAME) or f'somebody{place}'
 
 
 def foreign(headers: Mapping[str, str]) -> bool:
-    """Whether a browser says that a page of another origin has sent this request."""
-    return headers.get('sec-fetch-site', 'none') not in OWN
+    """Whether a browser says that a page of another origin has sent this request.
+
+    What is asked from the page itself has no ``Origin``, unless it is to change something.
+    """
+    site = headers.get('sec-fetch-site')
+    return site not in OWN if site is not None else bool(headers.get('origin')) and not own(headers)
 
 
 def not_ours(headers: Mapping[str, str]) -> str:
@@ -86,7 +92,10 @@ def not_ours(headers: Mapping[str, str]) -> str:
     origin = headers.get('origin', '')
     if not origin:
         return 'it does not tell where it comes from: Sec-Fetch-Site and Origin are missing'
-    host = headers.get('host', '')
-    if host and origin.lower() in (f'http://{host}'.lower(), f'https://{host}'.lower()):
-        return ''
-    return f'it comes from another origin ({line(origin, 200)})'
+    return '' if own(headers) else f'it comes from another origin ({line(origin, 200)})'
+
+
+def own(headers: Mapping[str, str]) -> bool:
+    """Whether the origin is the host that was asked."""
+    host, origin = headers.get('host', '').lower(), headers.get('origin', '').lower()
+    return bool(host) and origin in (f'http://{host}', f'https://{host}')

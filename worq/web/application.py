@@ -1,6 +1,7 @@
 """The page as an ASGI application: its files, what it asks, its live news, and its acts."""
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 import json
 from pathlib import Path
@@ -11,7 +12,7 @@ from worq.errors import QueueError
 from worq.printable import line, logger
 from worq.view import View
 from worq.web.acts import ACTS, Changed, act
-from worq.web.feed import Feed, Full, Look, Tab, Topic
+from worq.web.feed import BEAT, LIFE, Feed, Full, Look, Tab, Topic
 from worq.web.reads import READS, as_json
 
 try:
@@ -39,6 +40,7 @@ STATIC = Path(__file__).parent / 'static'
 VIEWS = ['', 'tasks', 'task', 'graph', 'failed', 'pools', 'schedules', 'log']
 STREAMS = 64        # tabs that are open at a time
 WATCHED = 8         # topics of a tab
+ASKED = 16_000      # letters of one of them: an id may have many, each written as three
 BODY = 1 << 20      # bytes of what an act is told
 PATIENCE = 2.0      # seconds for which a queue that is out of reach is tried
 
@@ -84,8 +86,7 @@ class Page:
         self.views = {view.broker.name: view for view in views}
         self.first = views[0].broker.name
         self.access = access
-        self.feed = Feed(lambda topic: self.asked(topic)[0],
-                         lambda topic: READS[topic.kind].every, streams)
+        self.feed = Feed(self.look, lambda topic: READS[topic.kind].every, streams)
 
     def __repr__(self) -> str:
         return f'<Page of {line(", ".join(self.views))}>'
@@ -130,8 +131,11 @@ class Page:
         topic = self.topic(request.path_params['kind'] + '?' + request.url.query)
         if topic is None:
             return problem(404, 'there is no such queue, or no such question')
-        look, status = await run_in_threadpool(self.asked, topic)
-        return answer(f'{{{look.text}}}', status)
+        try:
+            look = await run_in_threadpool(self.feed.ask, topic)
+        except Full:
+            return problem(503, 'too many ask at a time; try again')
+        return answer(look.body, look.status)
 
     async def live(self, request: Request) -> Response:
         """News of what a tab shows, as server-sent events; ``watch`` names the questions."""
@@ -150,7 +154,10 @@ class Page:
         return Stream(tab)
 
     def topic(self, text: str) -> Topic | None:
-        """What ``tasks?state=failed&queue=mail`` asks; None if there is no such thing."""
+        """What ``tasks?state=failed&queue=mail`` asks; None if there is no such thing, or it is
+        longer than anything that there is."""
+        if len(text) > ASKED:
+            return None
         kind, _, query = text.partition('?')
         asked = dict(parse_qsl(query, keep_blank_values=True))
         queue = asked.pop('queue', '') or self.first
@@ -158,13 +165,13 @@ class Page:
             return None
         return Topic(queue, kind, tuple(sorted(asked.items())))
 
-    def asked(self, topic: Topic) -> tuple[Look, int]:
-        """What there is to say of it, and a status of HTTP. It never raises."""
+    def look(self, topic: Topic) -> Look:
+        """What there is to say of it. It never raises."""
         view = self.views[topic.queue]
         try:
             with view.broker.backend.within(PATIENCE):
                 value = READS[topic.kind].answer(view, dict(topic.asked))
-            return Look(f'"value":{as_json(value)}', True), 200
+            return Look(f'"value":{as_json(value)}')
         except ValueError as mistake:
             error, status = str(mistake), 400
         except QueueError as away:
@@ -172,7 +179,7 @@ class Page:
         except Exception:
             log.exception('the page could not be told of %s', topic.kind)
             error, status = 'it went wrong; the log of the program has more', 500
-        return Look(failed(status, error), False), status
+        return Look(failed(status, error), status)
 
     # 3. -- what is done --
 
@@ -238,7 +245,10 @@ class Stream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await super().__call__(scope, receive, send)
+            async with asyncio.timeout(LIFE + BEAT):   # for a client that reads nothing more
+                await super().__call__(scope, receive, send)
+        except TimeoutError:
+            log.info('a tab has not read its news for long; it is closed')
         finally:
             self._tab.close()
 

@@ -3,8 +3,10 @@
 1. A *topic* is one thing that can be asked, as a page of tasks. All tabs that watch the same topic
    share one look.
 2. Looks are rare enough to be harmless: what took long is looked at less often, so that all of them
-   together take at most a `SHARE` of the time, however many there are.
-3. A tab gets what has changed since it was told last. One that is slow gets less, and never a
+   together take at most a `SHARE` of the time, however many there are. First looks, as of tabs that
+   are opened, may take more for a while: `BRISK`, at most, in any stretch of time.
+3. Who asks, and watches nothing, shares these looks: what is known is told until its time is over.
+4. A tab gets what has changed since it was told last. One that is slow gets less, and never a
    queue of old news.
 """
 from __future__ import annotations
@@ -12,19 +14,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 import json
-from threading import Condition, Thread
+from threading import Condition, Semaphore, Thread
 import time
 from typing import NamedTuple
 
 __all__ = ['Feed', 'Full', 'Look', 'Tab', 'Topic']
 
-SHARE = 1 / 20     # of the time, that looks may take
+SHARE = 1 / 20     # of the time, that looks may take ...
+BRISK = 1 / 5      # ... and while some have never been told anything
 SLOWEST = 60.0     # seconds between two looks, at most
 IDLE = 200         # topics that are remembered though nobody watches them
 AWAY = 2.0         # ... when the last one has failed: it took its time waiting
 BEAT = 5.0         # seconds after which a tab that gets no news is told that all is well
 LIFE = 20.0        # ... after which it has to ask again, and its rights are looked up again
 AGAIN = 500        # ms until it does so
+ASKING = 2         # looks for those who ask, at a time ...
+QUEUE = 5.0        # ... and seconds for which others wait for that
 
 
 class Topic(NamedTuple):
@@ -38,23 +43,33 @@ class Topic(NamedTuple):
 class Look(NamedTuple):
     """What a look has found."""
 
-    text: str      #: JSON, the inner part of an object
-    well: bool     #: whether it is no error
-    at: float = 0.0   #: when, in seconds since the epoch
+    text: str           #: JSON, the inner part of an object
+    status: int = 200   #: of HTTP
+    at: float = 0.0     #: when, in seconds since the epoch
+
+    @property
+    def well(self) -> bool:
+        """Whether it is no error."""
+        return self.status == 200
+
+    @property
+    def body(self) -> str:
+        """The whole object."""
+        return f'{{"now":{self.at:.3f},{self.text}}}'
 
 
 class Watched:
     """A topic that some tab watches."""
 
     def __init__(self) -> None:
-        self.due = 0.0                  # when it is to be looked at, by the monotonic clock
-        self.left = 0.0                 # ... and when the last tab left
+        self.due = time.monotonic()     # when it is to be looked at
+        self.left = self.due            # ... and when the last one left who watched, or asked
         self.last: Look | None = None
         self.tabs: set[Tab] = set()
 
 
 class Full(Exception):
-    """There are as many tabs as there may be."""
+    """There are as many tabs, or as many who ask, as there may be."""
 
 
 class Feed:
@@ -75,6 +90,8 @@ class Feed:
         self._watched: dict[Topic, Watched] = {}
         self._tabs: set[Tab] = set()
         self._thread: Thread | None = None
+        self._rested = 0.0   # until when nothing is looked at
+        self._asking = Semaphore(ASKING)
 
     # 1. -- tabs --
 
@@ -143,13 +160,45 @@ class Feed:
             for tab in list(self._tabs):   # it may be a signal handler that does this
                 tab.end()
 
+    def ask(self, topic: Topic) -> Look:
+        """What there is to say of a topic, to who watches nothing. It may block.
+
+        :raises Full: if too many ask.
+        """
+        if (known := self._known(topic)) is not None:
+            return known
+        if not self._asking.acquire(timeout=QUEUE):
+            raise Full
+        try:
+            if (known := self._known(topic)) is not None:   # another one has asked meanwhile
+                return known
+            with self._changed:
+                self._forget()
+                self._watched.setdefault(topic, Watched())
+            return self._look_at(topic)
+        finally:
+            self._asking.release()
+
+    def _known(self, topic: Topic) -> Look | None:
+        """What the last look has found, unless it is time for the next one."""
+        with self._changed:
+            watched = self._watched.get(topic)
+            if watched is None or watched.last is None or not watched.last.well \
+                    or time.monotonic() >= watched.due:
+                return None
+            return watched.last
+
     # 2. -- looks --
 
     def _run(self) -> None:
         while (topic := self._next()) is not None:
-            began = time.monotonic()
-            look = self._look(topic)._replace(at=time.time())
-            self._found(topic, look, time.monotonic() - began)
+            self._look_at(topic)
+
+    def _look_at(self, topic: Topic) -> Look:
+        began = time.monotonic()
+        look = self._look(topic)._replace(at=time.time())
+        self._found(topic, look, time.monotonic() - began)
+        return look
 
     def _next(self) -> Topic | None:
         """The topic whose turn it is, when it is; None when nobody watches any more."""
@@ -157,7 +206,7 @@ class Feed:
             while due := [(watched.due, topic) for topic, watched in self._watched.items()
                           if watched.tabs]:
                 when, topic = min(due)
-                left = when - time.monotonic()
+                left = max(when, self._rested) - time.monotonic()
                 if left <= 0:
                     return topic
                 self._changed.wait(left)
@@ -166,6 +215,8 @@ class Feed:
 
     def _found(self, topic: Topic, look: Look, took: float) -> None:
         with self._changed:
+            if look.well:   # else it has mostly waited for a queue that is away
+                self._rested = time.monotonic() + took * (1 / BRISK - 1)
             watched = self._watched.get(topic)
             if watched is None:   # it has been forgotten meanwhile
                 return

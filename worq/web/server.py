@@ -5,6 +5,7 @@ import base64
 from binascii import Error as NoBase64
 from hmac import compare_digest
 from ipaddress import ip_address
+import re
 import socket
 from threading import Thread
 from types import FrameType
@@ -26,6 +27,8 @@ __all__ = ['LEAST', 'Guard', 'Server', 'guarded_name', 'is_loopback']
 LEAST = 20     # letters of a token
 NAME = 'worq.who'   # of a scope: the name with which somebody has given the token
 ENDS = 3       # seconds that requests have to end when it is stopped
+CLIENTS = 500  # connections at a time; a browser has some six
+HOST = re.compile(r'(\[[0-9a-f:.]+\]|[^:\[\]]*)(?::\d*)?')   # and perhaps a port
 
 
 class Guard:
@@ -86,7 +89,7 @@ class Server:
         self._server = Stopping(uvicorn.Config(
             Guard(app, host, token), log_config=None, log_level='error', access_log=False,
             lifespan='off', ws='none', proxy_headers=False, server_header=False,
-            timeout_graceful_shutdown=ENDS), app)
+            timeout_graceful_shutdown=ENDS, limit_concurrency=CLIENTS), app)
         self._thread: Thread | None = None
 
     def __repr__(self) -> str:
@@ -144,7 +147,7 @@ def named(authorization: str, token: bytes) -> str | None:
     kind, _, given = authorization.partition(' ')
     name, secret = '', b''
     if kind.lower() == 'bearer':
-        secret = given.strip().encode()
+        secret = given.strip().encode('latin-1')   # as it was read; the bytes are what counts
     elif kind.lower() == 'basic':
         try:
             user, _, secret = base64.b64decode(given, validate=True).partition(b':')
@@ -155,10 +158,9 @@ def named(authorization: str, token: bytes) -> str | None:
 
 
 def host_of(text: str) -> str:
-    """The host of ``HOST:PORT``, without the brackets of an address."""
-    if text.startswith('['):
-        return text[1:].partition(']')[0].lower()
-    return text.partition(':')[0].lower()
+    """The host of ``HOST:PORT``, without the brackets of an address; empty if it is none."""
+    found = HOST.fullmatch(text.lower())
+    return found[1].strip('[]') if found else ''
 
 
 def is_loopback(host: str) -> bool:
