@@ -118,14 +118,16 @@ class Bars(MemoryMixin, BrokerCase):
                 worq.progress([self.q.double(1)])
 
     def test_notebook(self):
-        """As the last expression of a cell it is drawn by a thread; there it is a widget."""
+        """As the last expression of a cell it is drawn by a thread; there it is a widget, or markup
+        where ipywidgets are missing."""
         shell = type('ZMQInteractiveShell', (), {})()
         display = types.ModuleType('IPython.display')
         display.HTML, display.display = str, mock.Mock()
         ipython = types.ModuleType('IPython')
         ipython.display, ipython.get_ipython = display, lambda: shell
         d = self.q.double(1)
-        with mock.patch.dict(sys.modules, {'IPython': ipython, 'IPython.display': display}):
+        with mock.patch.dict(sys.modules, {'IPython': ipython, 'IPython.display': display}), \
+                mock.patch.object(bar, 'find_spec', lambda name: None):
             shown = worq.progress([d], '<b>')
             shown._ipython_display_()
             self.work(self.b)

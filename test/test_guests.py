@@ -115,3 +115,31 @@ class Guests(unittest.TestCase):
         path.write_text('from flask_app import create_app, reports\n'
                         f'from worq.testing import Bench\n{shown}')
         python(str(path), WORQ_URL='memory://')
+
+    @needs('nbconvert', 'ipykernel', 'ipywidgets')
+    def test_widget(self):
+        """A bar in a notebook is a widget, which is full, and says how it went, when all is done;
+        also if it is drawn while other cells run."""
+        import nbformat
+        from nbformat.v4 import new_code_cell, new_notebook
+        book = Path(self.folder, 'bar.ipynb')
+        nbformat.write(new_notebook(cells=[new_code_cell(cell) for cell in (
+            'import math, worq\nrun = worq.local(workers=2)',
+            'done = [run(math.sqrt, n) for n in range(20)]\nworq.progress(done, "roots").wait()',
+            'more = [run(math.sqrt, n) for n in (-1, 1)]\nbar = worq.progress(more, "<i>odd")\nbar',
+            'for each in more:\n    each.wait(60)\nwhile bar.count.done < 2:\n    pass\n'
+            'bar.__exit__()\nrun.shutdown()')]), book)
+        out = Path(self.folder, 'out.ipynb')
+        python('-m', 'nbconvert', '--to', 'notebook', '--execute', '--output', str(out), str(book),
+               JUPYTER_PLATFORM_DIRS='1', XDG_STATE_HOME=self.folder, IPYTHONDIR=self.folder)
+        told = nbformat.read(out, as_version=4)
+        kind = 'application/vnd.jupyter.widget-'
+        boxes = [part['data'][f'{kind}view+json']['model_id'] for cell in told.cells
+                 for part in cell.outputs if f'{kind}view+json' in part.get('data', ())]
+        states = told.metadata.widgets[f'{kind}state+json']['state']
+        parts = [[states[child.removeprefix('IPY_MODEL_')]['state']
+                  for child in states[box]['state']['children']] for box in boxes]
+        self.assertEqual([(bar['value'], bar['max'], bar['bar_style']) for bar, _ in parts],
+                         [(20, 20, 'success'), (2, 2, 'danger')])
+        self.assertRegex(parts[0][1]['value'], r'^roots: 20 of 20 \(100 %\), ')
+        self.assertRegex(parts[1][1]['value'], r'^<i>odd: 2 of 2 \(100 %\), 1 failed, ')

@@ -175,7 +175,7 @@ def begin(label: str, count: Count, file: TextIO | None) -> Drawing:
     that is written over; else now and then a line."""
     if file is None:
         if in_notebook():
-            return Widget(label, count)
+            return (Widget if find_spec('ipywidgets') else Markup)(label, count)
         file = sys.stderr
     if not is_terminal(file):
         return Lines(label, count, file)
@@ -301,7 +301,34 @@ class Tqdm:
 
 
 class Widget:
-    """Markup in a notebook, which is written over."""
+    """A bar of ipywidgets, in a notebook."""
+
+    def __init__(self, label: str, count: Count) -> None:
+        of = import_module('ipywidgets')
+        self.label = f'{label}: ' if label else ''
+        self.again = Seldom(OFTEN)
+        self.bar = of.IntProgress(max=count.total or 1)
+        self.text = of.Label()
+        self.show(count)
+        import_module('IPython.display').display(of.HBox([self.bar, self.text]))
+
+    def show(self, count: Count) -> None:
+        self.bar.value = count.done
+        self.bar.bar_style = 'danger' if count.failed else ''
+        self.text.value = f'{self.label}{count}'
+
+    def draw(self, count: Count) -> None:
+        if self.again(count):
+            self.show(count)
+
+    def end(self, count: Count) -> None:
+        self.show(count)
+        if count.done == count.total and not count.failed:
+            self.bar.bar_style = 'success'
+
+
+class Markup:
+    """The same in a notebook that has no ipywidgets: markup, which is written over."""
 
     def __init__(self, label: str, count: Count) -> None:
         self.of = import_module('IPython.display')
