@@ -6,6 +6,7 @@ the exit status; what goes wrong is an exception, and becomes a line on the stan
 from __future__ import annotations
 
 from argparse import REMAINDER
+import errno
 from io import TextIOWrapper
 import logging
 import os
@@ -26,6 +27,7 @@ from worq.printable import lines, logger
 __all__ = ['main']
 
 LOADS = {'worker', 'call'}  # commands that import modules of the program
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}   # what is printed has no room
 LOUD = {'worker', 'info'}   # commands that pass on what an engine warns of
 
 
@@ -41,20 +43,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         _tolerant()
     try:
         status = _run(words, alone)
-        sys.stdout.flush()   # here, where a reader that is gone is no error
+        if sys.stdout is not None:   # a shell may have closed it
+            sys.stdout.flush()   # here, where a reader that is gone is no error
         return status
     except BrokenPipeError:
-        if alone:   # or Python would try to write what is left, and complain
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up(alone)
         return PIPE
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        _give_up(alone)
+        return _tell(f'cannot write: {error.strerror}', NOTHING)
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _give_up(alone: bool) -> None:
+    """Have what is left to be written go nowhere, or Python would try it, and complain."""
+    if alone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(words: list[str], alone: bool) -> int:
     name = ''
     try:
-        args = _first().parse_args(words)
+        args = _first().parse_args(_texts(words))
         if args.version:
             print(f'WorQ {worq.__version__}')
             return OK
@@ -78,6 +91,17 @@ def _run(words: list[str], alone: bool) -> int:
         return _tell(str(error), AWAY)
     except (Refused, WorqError) as error:
         return _tell(str(error), NOTHING)
+
+
+def _texts(words: list[str]) -> list[str]:
+    """What was typed, where the locale did not say that it is UTF-8.
+
+    :raises Usage: if it is not. It is not told which word: that may have a password.
+    """
+    try:
+        return [word if word.isprintable() else os.fsencode(word).decode() for word in words]
+    except UnicodeError:
+        raise Usage('there is a word that is no text in UTF-8') from None
 
 
 def _first() -> Parser:

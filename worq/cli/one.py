@@ -5,6 +5,7 @@ from argparse import ArgumentTypeError
 from typing import Any
 
 from worq.cli.lists import meant
+from worq.cli.redact import redact, redacting
 from worq.cli.session import Session
 from worq.cli.usage import NOTHING, OK, Command, Parser, Usage
 from worq.cli.words import bar, clock, spell
@@ -62,7 +63,7 @@ EXPLAIN = Command(explain, 'Why a task is not done yet, or how it ended, in plai
 def show(session: Session) -> int:
     """All there is to see of tasks."""
     broker = session.broker()
-    view = broker.view()
+    view = broker.view(redact(session))
     status = OK
     for number, id in enumerate(session.args.ids):
         check_id(id)
@@ -119,6 +120,7 @@ def arguments(parser: Parser) -> None:
     """Of ``show``."""
     ids(parser)
     parser.add_argument('--hide', action='store_true', help='do not show arguments and results')
+    redacting(parser)
 
 
 SHOW = Command(show, 'All there is to see of a task: its life, its attempts, its arguments and its '

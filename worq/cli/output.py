@@ -66,6 +66,10 @@ class Output:
         """Print one line of JSON, if it is a program that reads."""
         if self.as_json:
             text = json.dumps(plain(value), ensure_ascii=False, default=str)
+            try:
+                text.encode(getattr(self.file, 'encoding', None) or 'utf-8')
+            except UnicodeEncodeError:   # what is escaped for a terminal would be no JSON
+                text = json.dumps(plain(value), default=str)
             print(text, file=self.file, flush=True)
 
     def note(self, text: str) -> None:

@@ -13,6 +13,7 @@ from worq.core import Broker
 from worq.errors import QueueError
 from worq.printable import line
 from worq.view.records import Overview, PoolRow
+from worq.view.shown import Redact
 
 __all__ = ['Panel']
 
@@ -35,9 +36,9 @@ class Task(NamedTuple):
 class Panel:
     """The state of the screen: `look` asks the queue, `press` takes a key, `lines` draws."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, redact: Redact | None = None) -> None:
         self.broker = broker
-        self.view = broker.view()
+        self.view = broker.view(redact)
         self.lists = [RUNNING, *LISTED[1:], POOLS]   # what is processing runs
         self.shown = RUNNING
         self.filter = ''

@@ -3,17 +3,19 @@ from __future__ import annotations
 
 import logging
 from importlib import import_module
+from operator import attrgetter
 import os
 import sys
 from types import ModuleType
-from typing import Any, Callable
+from typing import Any, Callable, cast
 
 import worq
 from worq.cli.usage import Usage, nearest
 from worq.core import Broker
+from worq.printable import line
 from worq.space import TaskSpace
 
-__all__ = ['Wrong', 'begin', 'configure', 'find', 'known']
+__all__ = ['Wrong', 'begin', 'configure', 'find', 'function', 'known']
 
 INIT = 'init'
 FORMAT = '%(asctime)s %(levelname)s %(name)s: %(message)s'
@@ -36,12 +38,10 @@ def find(target: str) -> Any:
     module = loaded(path)
     if not name and not callable(getattr(module, INIT, None)):
         raise Usage(f'the module {path} has no function {INIT}(url); {instead(module)}')
-    found: Any = module
-    for part in (name or INIT).split('.'):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            raise Usage(f'the module {path} has no {name}; {instead(module)}') from None
+    try:
+        found: Any = attrgetter(name or INIT)(module)
+    except AttributeError:
+        raise Usage(f'the module {path} has no {name}; {instead(module)}') from None
     if isinstance(found, TaskSpace):
         if not found.tasks:
             raise Usage(f'the TaskSpace {target} has no task')
@@ -52,6 +52,23 @@ def find(target: str) -> Any:
     if not callable(found) or isinstance(found, type):
         raise Usage(f'{target} is neither a TaskSpace nor a function; {instead(module)}')
     return found
+
+
+def function(target: str) -> Callable[..., Any]:
+    """The function that is meant by ``module:function``.
+
+    :raises Usage: if there is none; what the module itself raises passes.
+    """
+    path, _, name = target.partition(':')
+    if not path or not name or '/' in path:
+        raise Usage(f'{target!r} names no function; write MODULE:FUNCTION')
+    try:
+        found = attrgetter(name)(loaded(path))
+    except AttributeError:
+        raise Usage(f'the module {path} has no {name}') from None
+    if not callable(found):
+        raise Usage(f'{target} is no function, but {line(repr(found), 80)}')
+    return cast('Callable[..., Any]', found)
 
 
 def loaded(path: str) -> ModuleType:

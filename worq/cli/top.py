@@ -10,6 +10,7 @@ from typing import Any
 from worq.cli.keyboard import Keyboard
 from worq.cli.look import paced
 from worq.cli.panel import Panel
+from worq.cli.redact import redact, redacting
 from worq.cli.session import Session
 from worq.cli.usage import OK, Command, Parser, seconds
 from worq.errors import QueueError
@@ -23,7 +24,7 @@ def top(session: Session) -> int:
     """Show a queue until somebody has seen enough."""
     args, out = session.args, session.out
     broker = session.broker()
-    panel = Panel(broker)
+    panel = Panel(broker, redact(session))
     if out.as_json or not out.terminal or not sys.stdin.isatty():
         times = args.times if args.times is not None else None if out.as_json else 1
         return stream(session, panel, times)
@@ -71,6 +72,7 @@ def arguments(parser: Parser) -> None:
     """Of ``top``."""
     parser.add_argument('--interval', type=seconds, default=INTERVAL, metavar='TIME',
                         help='between two looks; 1 s by default')
+    redacting(parser)
     parser.add_argument('-n', '--times', type=int, metavar='N', help='without a terminal, or with '
                         '--json: how many looks; by default one, or with --json without end')
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 
+from worq.cli.redact import redact, redacting
 from worq.cli.session import Session, person
 from worq.cli.usage import HOST, Command, Parser, Refused, place
 
@@ -31,7 +32,7 @@ def web(session: Session) -> int:
         return f'{page.guarded_name(request) or "somebody"} at {host}'
 
     app = page.app(*(session.broker(name) for name in session.queues),
-                   allow=lambda request: rights, who=who)
+                   allow=lambda request: rights, who=who, redact=redact(session))
     def make() -> page.Server:
         try:
             return page.Server(app, host, port, token)
@@ -48,6 +49,7 @@ def arguments(parser: Parser) -> None:
                         help=f'where; by default {HOST}:{PORT}, which only this machine reaches. '
                         f'Elsewhere {TOKEN} must be set: the password')
     parser.add_argument('--read-only', action='store_true', help='nobody can act')
+    redacting(parser)
 
 
 WEB = Command(web, 'A page in a browser: a queue live, its tasks and why they wait, its pools, and '
