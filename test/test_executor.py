@@ -295,8 +295,22 @@ class Ends(unittest.TestCase):
         with mock.patch('worq.executor.find_spec', return_value=None), \
                 worq.local(1, threads=True) as run:
             self.assertEqual(run(square, 3).result(WAIT), 9)
-            with self.assertRaisesRegex(worq.EncodeError, r'^the function of test\..*<lambda>'):
+            with self.assertRaisesRegex(worq.EncodeError, r'^the function of test\..*<lambda>: .*'
+                                                          r'; or pip install "WorQ\[cloudpickle'):
                 run(lambda: 1)
+        script = textwrap.dedent('''
+            import worq.executor
+            worq.executor.find_spec = lambda name: None
+            def f():
+                pass
+            with worq.local(1) as run:
+                print(run(int).result(60))
+                run(f)
+        ''')
+        done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True,
+                              timeout=120, cwd=ROOT)
+        self.assertEqual(done.stdout, '0\n')
+        self.assertRegex(done.stderr, r'EncodeError: no worker process could find f, .*pip install')
         with mock.patch.object(codec, 'find_spec', return_value=None), \
                 self.assertRaisesRegex(ImportError, r'pip install WorQ\[cloudpickle\]'):
             worq.get_broker('memory://', 'x', codec='cloudpickle')

@@ -21,12 +21,14 @@ from worq.core import Broker
 from worq.errors import EncodeError, TaskCancelled, TaskFailure
 from worq.ids import new_nonce
 from worq.pool import process, thread
+from worq.pool.children.begin import main_script
 from worq.printable import line
 from worq.task import Deferred
 
 __all__ = ['Executor', 'Future', 'call']
 
 NAME = 100   # characters of the name of a call; longer ones are cut
+PACKAGE = 'pip install "WorQ[cloudpickle]", and functions are sent along'
 ARGUMENT = re.compile(r'^argument (\d+) of')
 
 
@@ -184,6 +186,7 @@ class Executor(futures.Executor):
         if initializer is not None and threads:
             raise ValueError('threads need no initializer: call it before')
         codec = 'pickle' if find_spec('cloudpickle') is None else 'cloudpickle'
+        self._by_name = codec == 'pickle'   # functions go by name, and are looked for there
         self.broker = get_broker(url, name or f'local-{new_nonce()}', codec=codec)
         self.broker.tasks = _Any()
         self._lock = Lock()
@@ -211,13 +214,21 @@ class Executor(futures.Executor):
         """
         if not callable(function):
             raise TypeError(f'what is to be called is no function, but {function!r}')
+        if self._by_name and getattr(function, '__module__', '') == '__main__' \
+                and isinstance(self._pool, process.WorkerPool) and main_script() == (None, None):
+            raise EncodeError(
+                f'no worker process could find {_name(function)}, which was defined in a terminal, '
+                f'a notebook, by python -c or on standard input: {PACKAGE}')
         with self._lock:
             if self._shut:
                 raise RuntimeError('cannot schedule new futures after shutdown')
         try:
             made: Deferred = self.broker.queue(_name(function))(function, *args, **kw)
         except EncodeError as error:   # which counts the function as an argument
-            raise EncodeError(ARGUMENT.sub(_without_function, str(error))) from error.__cause__
+            text = ARGUMENT.sub(_without_function, str(error))
+            if text.startswith('the function') and self._by_name:
+                text += f'; or {PACKAGE}'
+            raise EncodeError(text) from error.__cause__
         return made
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:

@@ -43,7 +43,9 @@ def tasks(session: Session) -> int:
             error = cause(view, row.id) if state in WHY else ''
             found.append({**row._asdict(), 'age': age, 'due': due, 'error': error})
     if not found:
-        session.out.note(f'no such task on {session.queue}')
+        session.out.note(f'no such task on {session.queue}' if args.state or args.name else
+                         f'no task of {session.queue} waits or runs; worq tasks success, or '
+                         'failed, shows those that have ended')
         return NOTHING
     hidden = ['STATE'] * bool(args.state) + ['POOL'] * (args.state in WHY)
     session.out.rows(found, [column for column in COLUMNS if column.head not in hidden])
