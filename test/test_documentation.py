@@ -89,6 +89,16 @@ class Snippets(unittest.TestCase):
                    if snippets.BLOCK.search(text := path.read_text('utf-8')) or '>>> ' in text}
         self.assertEqual(showing, tested)
 
+    def test_two_lines(self):
+        """The executor of the README runs as a script."""
+        text = (ROOT / 'README.rst').read_text('utf-8')
+        shown, = (dedent(block[2]) for block in snippets.BLOCK.finditer(text)
+                  if 'worq.local' in block[2])
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, 'shown.py')
+            path.write_text(shown)
+            self.assertEqual(python(str(path)), '285\n')
+
     def test_runner_sees_a_wrong_output(self):
         """The runner of snippets fails a document that shows what does not happen."""
         with self.subTest('doctest'), self.assertRaises(SystemExit):
@@ -133,6 +143,13 @@ class Readme(unittest.TestCase):
                 if '_build' not in name:
                     with self.subTest(path.name, name=name):
                         self.assertTrue((ROOT / name).exists(), name)
+
+
+def test_titles():
+    """Each page begins with its title, which the list of pages shows."""
+    for path in DOCUMENTS:
+        if path.name != 'reliability_figures.rst':   # a part of a page
+            assert re.match(r'(=+)\n.+\n\1\n', path.read_text('utf-8')), path
 
 
 def test_pages():
