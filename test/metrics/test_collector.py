@@ -1,4 +1,4 @@
-"""What Prometheus reads: by its own parser, in three reads of the queue."""
+"""What Prometheus reads: by its own parser, in four reads of the queue."""
 from __future__ import annotations
 
 import math
@@ -18,8 +18,11 @@ from test.queue.contract import message, outcome
 from test.support import eq_
 from worq import QueueError, const, get_broker, metrics, pools
 from worq.metrics import collector
+from worq.metrics.schedules import NAMED, Glance
 from worq.queue.memory import TaskQueue
+from worq.schedules.firing import Firing
 from worq.tally import OTHER
+from worq.timing import checked
 
 NAME = 'a "b"\\\n{c}'
 
@@ -144,8 +147,8 @@ class CollectorTest(Case):
         eq_(self.values(found['worq_workers'])[OTHER, 'process', 'idle'], 2 * collector.HOSTS)
         eq_(self.values(found['worq_pools'])['alive',], 3 * collector.HOSTS)
 
-    def test_two_reads(self):
-        """A scrape costs a queue three reads; to register costs none."""
+    def test_four_reads(self):
+        """A scrape costs a queue four reads; to register costs none."""
         asked = []
 
         class Spy:
@@ -161,7 +164,7 @@ class CollectorTest(Case):
             eq_(asked, [])
             for _ in range(3):
                 generate_latest(registry)
-        eq_(asked, ['totals', 'pools', 'notes'] * 3)
+        eq_(asked, ['totals', 'pools', 'notes', 'notes'] * 3)
 
     def test_queue_away(self):
         """A queue that is out of reach is told, and harms no other."""
@@ -211,3 +214,78 @@ class CollectorTest(Case):
                 'except ImportError as error: print(error)')
         out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
         self.assertIn("pip install 'WorQ[prometheus]'", out.stdout, out.stderr)
+
+
+class SchedulesTest(Case):
+
+    def setUp(self):
+        super().setUp()
+        self.task = self.broker.queue().poll
+
+    def look(self):
+        """Have a pool put what is due."""
+        Firing(self.q, self.broker.codec, lambda: self.now).look()
+
+    def test_slots(self):
+        """How late each is, and how many slots had a run, had none, or were skipped."""
+        for name in 's', 'u', 'stopped':
+            self.broker.schedules.set(name, self.task, every=10)
+        self.broker.schedules.pause('stopped')
+        found = self.families()
+        eq_(self.values(found['worq_schedule_lag_seconds']),
+            {('s',): 0, ('u',): 0, ('stopped',): 0})
+        eq_(self.values(found['worq_schedules']),
+            {('active',): 2, ('paused',): 1, ('orphaned',): 0, ('broken',): 0})
+        self.now += 32_000
+        eq_(self.values(self.families()['worq_schedule_lag_seconds']),
+            {('s',): 22, ('u',): 22, ('stopped',): 0})
+        self.look()
+        self.now += 10_000
+        self.look()
+        found = self.families()
+        eq_(self.values(found['worq_schedule_lag_seconds'])['s',], 0)
+        eq_([self.values(found[f'worq_schedule_{word}'])['s',]
+             for word in ('fired', 'missed', 'skipped')], [1, 2, 1])
+
+    def test_states(self):
+        """What would not run is told: what is damaged, and what no pool declares any more."""
+        pool = Firing(self.q, self.broker.codec, lambda: self.now)
+        pool.declare({'poll': checked(every=60)})
+        pool.look()
+        self.q.note('schedule:bad', b'{')
+        self.now += 3_600_001
+        eq_(self.values(self.families()['worq_schedules']),
+            {('active',): 0, ('paused',): 0, ('orphaned',): 1, ('broken',): 1})
+
+    def test_many(self):
+        """A look is one read: of many it sees the next hundred, and forgets what is gone."""
+        for number in range(NAMED + 50):
+            self.broker.schedules.set(f'{number:03}', self.task, every=10)
+        self.q.note('schedulesque', b'by a program')
+        self.q.note('schedule', b'by another')
+        glance = Glance(self.broker)
+        looks = 0
+        while len(glance.look(self.now)) < NAMED + 50:
+            looks += 1
+        self.assertLess(looks, 4)
+        self.broker.schedules.forget('007')
+        self.broker.schedules.forget(f'{NAMED + 49:03}')
+        for _ in range(4):
+            known = glance.look(self.now)
+        eq_([one.name for one in known],
+            [f'{number:03}' for number in range(NAMED + 49) if number != 7])
+
+    def test_labels(self):
+        """However many there are; of those without labels the one that is late most is told."""
+        for number in range(NAMED + 50):
+            self.broker.schedules.set(f'{number:03}', self.task, every=10 if number < 240 else 100)
+        self.now += 50_000
+        registry = CollectorRegistry()
+        registry.register(metrics.Collector(self.broker))
+        for _ in range(4):
+            text = generate_latest(registry).decode()
+        found = {one.name: one for one in text_string_to_metric_families(text)}
+        lags = self.values(found['worq_schedule_lag_seconds'])
+        eq_((len(lags), lags[OTHER,]), (NAMED + 1, 40))
+        eq_(len(found['worq_schedule_missed'].samples), NAMED)
+        eq_(sum(self.values(found['worq_schedules']).values()), NAMED + 50)

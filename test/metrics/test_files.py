@@ -63,7 +63,7 @@ class Files(unittest.TestCase):
             for name in re.findall(r'\bworq_[a-z_]+', text):
                 self.assertIn(name if name in known else SUFFIX.sub('', name), known)
         names = re.findall(r'alert: (\w+)', alerts)
-        self.assertEqual(len(names), 10)
+        self.assertEqual(len(names), 12)
         for name in names:
             self.assertIn(name, page)
         for name in known:

@@ -1,4 +1,4 @@
-"""A collector for the registry of prometheus-client. Each scrape costs a queue three reads."""
+"""A collector for the registry of prometheus-client. Each scrape costs a queue four reads."""
 from __future__ import annotations
 
 from collections import Counter
@@ -9,6 +9,7 @@ from typing import Any, Iterable, Iterator
 
 from worq import const, pools
 from worq.errors import QueueError
+from worq.metrics.schedules import Glance, add_schedules
 from worq.pausing import pauses
 from worq.printable import line, logger
 from worq.tally import BOUNDS, OTHER, Tally
@@ -54,6 +55,15 @@ FAMILIES = {
     'pool_silent_seconds': (GaugeMetricFamily, ('host', 'kind'),
                             'Since when the longest silent pool there has not been heard of'),
     'paused': (GaugeMetricFamily, ('names',), '1 for what is paused: names of tasks, or * for all'),
+    'schedules': (GaugeMetricFamily, ('state',),
+                  'Schedules: active; or paused, orphaned or broken'),
+    'schedule_lag_seconds': (GaugeMetricFamily, ('schedule',),
+                             'Since when a slot of it is due that has no run yet; 0 if none is'),
+    'schedule_fired': (CounterMetricFamily, ('schedule',), 'Runs that were put'),
+    'schedule_missed': (CounterMetricFamily, ('schedule',),
+                        'Slots without a run: no pool was there in time, or it was paused'),
+    'schedule_skipped': (CounterMetricFamily, ('schedule',),
+                         'Slots without a run: the run before was not done yet'),
     'workers': (GaugeMetricFamily, ('host', 'kind', 'state'), 'Workers of pools that are alive'),
 }
 
@@ -61,9 +71,9 @@ FAMILIES = {
 class Collector:
     """The metrics of one queue, or of several.
 
-    Names of tasks are the only labels that a program makes: a queue counts a few hundred by
-    themselves. Ids, pools and processes are no labels. A queue that cannot be read is told as
-    ``worq_up`` 0, and nothing else of it.
+    Names of tasks and of schedules are the only labels that a program makes: a few hundred have
+    numbers of their own. Ids, pools and processes are no labels. A queue that cannot be read is
+    told as ``worq_up`` 0, and nothing else of it.
 
     :param brokers: of the queues. A registry takes one collector, for all of them.
     """
@@ -75,6 +85,7 @@ class Collector:
         self._samples: dict[int, tuple[Sample, ...]] = dict.fromkeys(range(len(brokers)), ())
         self._means: dict[int, list[tuple[float, int, float]]] = {
             n: [] for n in range(len(brokers))}
+        self._glances = [Glance(broker) for broker in brokers]
         self._lock = Lock()   # one scrape at a time
         self._say_at = 0.0
 
@@ -101,6 +112,7 @@ class Collector:
             took = time.monotonic() - begin
             living = pools.known(broker.backend.pools())
             paused = pauses(broker.backend)
+            schedules = self._glances[n].look(read.now)
         except QueueError as error:
             if begin >= self._say_at:
                 self._say_at = begin + SAY_AGAIN
@@ -114,6 +126,7 @@ class Collector:
         self._sizes(n, begin, queue, read, found)
         add_ends(queue, read, found)
         add_pools(queue, living, found)
+        add_schedules(queue, schedules, found)
 
     def _sizes(self, n: int, now: float, queue: str, read: Counts, found: dict[str, Any]) -> None:
         for state, size in read.sizes.items():

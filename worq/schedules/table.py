@@ -6,8 +6,10 @@ from typing import Any, Callable, Iterable, NamedTuple, TypeVar
 
 from worq import timing
 from worq.acts import enter
+from worq.codec import Codec
 from worq.deferred import Deferred
 from worq.errors import DecodeError
+from worq.ids import new_nonce
 from worq.printable import line
 from worq.queue.base import Note
 from worq.schedules import call, store
@@ -17,7 +19,7 @@ from worq.schedules.record import (
 from worq.slots import due_at
 from worq.task import Queue, Task, parts
 
-__all__ = ['Schedule', 'Schedules']
+__all__ = ['Schedule', 'Schedules', 'shown']
 
 T = TypeVar('T')
 
@@ -145,13 +147,13 @@ class Schedules:
         :returns: its Deferred.
         """
         broker = self._broker
-        held = store.read(broker.backend, name)
+        held, more = store.read(broker.backend, name), ''
         for _ in range(store.TRIES):
             record = _there(name, decode(held) if held else None)
             plan, payload = call.opened(broker.codec, name, record)
             now = self._now()
             message = call.message(broker.codec, plan, record.call, payload, now, 0,
-                                   call.run_id(name, now))
+                                   call.run_id(name, now) + more)
             run = Run(now, message.id, message.nonce, now)
             note = Note(PREFIX + name, encode(beside(record, run)), held)
             refusals = broker.backend.put([message], note=note)
@@ -160,7 +162,10 @@ class Schedules:
                 enter(broker.backend, by, 'run schedule', 1, name)
                 deferred: Deferred = broker.deferred(message.id)
                 return deferred
-            held = refusals[0].held if refusals[0].word == 'changed' else held
+            if refusals[0].word == 'changed':
+                held = refusals[0].held
+            else:   # somebody else has it run at the very same moment
+                more = f'-{new_nonce()}'
         raise RuntimeError(f'others change the schedule {name!r} all the time')
 
     def forget(self, name: str, by: str = '') -> bool:
@@ -189,28 +194,37 @@ class Schedules:
         return self._shown(name, value, self._now()) if value else None
 
     def _shown(self, name: str, value: bytes, now: int) -> Schedule:
-        try:
-            record = decode(value)
-            plan, problem = decode_plan(record.plan), ''
-            try:
-                call.opened(self._broker.codec, name, record)
-            except DecodeError as error:
-                problem = str(error)
-            when = plan.timing
-            try:
-                words = timing.words(when)
-            except (ImportError, ValueError) as error:
-                words, problem = when.cron, str(error)
-            due = None if record.next is None else due_at(name, when, record.next)
-        except Damaged as error:
-            return Schedule(name, '?', '?', None, None, '', '', False, 0, 0, 0,
-                            problem=str(error))
-        at = [None if each is None else call.moment(each, when.zone) for each in (
-            record.next, record.run and record.run.slot)]
-        late = 0 if due is None or record.paused else max(0, now - due) / 1000
-        return Schedule(name, plan.task, words, at[0], at[1], record.run.id if record.run else '',
-                        record.paused, record.orphaned(now), record.fired, record.missed,
-                        record.skipped, late, problem, when)
+        return shown(self._broker.codec, name, value, now)
+
+
+def shown(codec: Codec, name: str, value: bytes, now: int) -> Schedule:
+    """What the register of a schedule says, for people.
+
+    :param codec: tells whether what was declared is to be trusted.
+    :param now: ms by the queue's clock.
+    """
+    try:
+        record = decode(value)
+        plan = decode_plan(record.plan)
+    except Damaged as error:
+        return Schedule(name, '?', '?', None, None, '', '', False, 0, 0, 0, problem=str(error))
+    when, problem = plan.timing, ''
+    try:
+        call.opened(codec, name, record)
+    except DecodeError as error:
+        problem = str(error)
+    try:
+        words = timing.words(when)
+    except (ImportError, ValueError) as error:
+        words, problem = when.cron, str(error)
+    late = 0.0
+    if record.next is not None and not record.paused:
+        late = max(0, now - due_at(name, when, record.next)) / 1000
+    slots = [None if each is None else call.moment(each, when.zone)
+             for each in (record.next, record.run and record.run.slot)]
+    return Schedule(name, plan.task, words, slots[0], slots[1],
+                    record.run.id if record.run else '', record.paused, record.orphaned(now),
+                    record.fired, record.missed, record.skipped, late, problem, when)
 
 
 def _there(name: str, record: T | None) -> T:

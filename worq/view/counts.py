@@ -24,6 +24,7 @@ class Counts(NamedTuple):
     redelivered: int                  #: how many times a lease was lost
     stale: int                        #: outcomes that came too late
     tallies: dict[str, Tally]         #: by the names of tasks
+    now: int                          #: by the queue's clock, in ms since the epoch
 
 
 def oldest(totals: Totals) -> dict[str, float | None]:
@@ -44,4 +45,5 @@ def counts(broker: Any) -> Counts:
     return Counts(
         line(broker.name), {state: stats[state] for state in const.LIVE},
         oldest(found), ends(stats), stats['redelivered'], stats['stale'],
-        {line(name): Tally.read(cell) for name, cell in found.cells.items()})
+        {line(name): Tally.read(cell) for name, cell in found.cells.items()},
+        found.now)
