@@ -15,7 +15,7 @@ from worq.cli.reload import Changes
 from worq.pool.thread import WorkerPool
 
 from test import support
-from test.cli.support import Words
+from test.cli.support import Words, worq as command
 from test.programs import LIMIT, environment
 
 MODULE = '''
@@ -113,6 +113,20 @@ class Targets(Words):
                    '--workers', '0')
         self.wrong('for --kind process', f'{self.module}:space', '--kind', 'thread', '--reload')
         self.wrong('did you mean thread', f'{self.module}:space', '--kind', 'threads')
+
+    def test_no_cron(self):
+        """With --no-cron pools of all kinds leave schedules to others."""
+        made = []
+
+        def pools(*args):
+            made.append(make(*args)[0][0].schedules)
+            return [], lambda: None
+        for kind, make in list(work.KINDS.items()):
+            with mock.patch.dict(work.KINDS, {kind: pools}):
+                for words in [], ['--no-cron']:
+                    command('worker', f'{self.module}:space', '--url', 'memory://', '--kind', kind,
+                            '--log', 'error', *words)
+        self.assertEqual(made, [True, False] * 3)
 
     def test_codec(self):
         """A TaskSpace is served with the codec that was asked for."""

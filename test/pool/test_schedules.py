@@ -23,6 +23,11 @@ def tick():
     return current_task().slot.timestamp()
 
 
+@ticks.task
+def nothing():
+    pass
+
+
 @ticks.task(every=1, overlap='queue')
 async def tock():
     return current_task().slot.timestamp()
@@ -72,6 +77,24 @@ class Pools(unittest.TestCase):
         """And one of event loops."""
         self.check(aio.WorkerPool(self.broker, init, (self.name,), workers=1), 'ticks.tock',
                    handle_sigterm=False)
+
+    def test_none(self):
+        """A pool that leaves schedules to others runs tasks, and declares and puts nothing."""
+        init_args = {'init_func': init, 'init_args': (self.name,), 'workers': 1}
+        for pool, options in [
+                (thread.WorkerPool(init(self.url, self.name), schedules=False), {}),
+                (process.WorkerPool(self.broker, **init_args, schedules=False),
+                 {'handle_sigterm': False}),
+                (aio.WorkerPool(self.broker, **init_args, schedules=False),
+                 {'handle_sigterm': False})]:
+            pool.start(**options)
+            try:
+                self.assertIsNone(self.broker.queue().ticks.nothing().result(30))
+                eventually(lambda: all(one.tasks for one in self.broker.pools()), timeout=30)
+                self.assertNotIn('worq-schedules', [one.name for one in threading.enumerate()])
+            finally:
+                pool.stop()
+        self.assertEqual(self.broker.schedules.list(), [])
 
     def test_threads_end(self):
         """No thread is left, and the pool starts again."""

@@ -93,7 +93,8 @@ def processes(session: Session, brokers: list[Broker], calls: list[tuple[Any, ..
     """Pools of child processes."""
     args, module = session.args, import_module('worq.pool.process')
     pools = [module.WorkerPool(broker, begin, call[1:], workers=args.workers, grace=args.grace,
-                               max_worker_tasks=args.max_tasks, name=broker.name)
+                               max_worker_tasks=args.max_tasks, name=broker.name,
+                               schedules=args.cron)
              for broker, call in zip(brokers, calls)]
     return pools, lambda: module.start_pools(*pools)
 
@@ -104,7 +105,8 @@ def loops(session: Session, brokers: list[Broker], calls: list[tuple[Any, ...]])
     more = {} if args.concurrency is None else {'concurrency': args.concurrency}
     workers = 1 if args.workers is None else args.workers
     pools = [module.WorkerPool(broker, begin, call[1:], workers=workers, grace=args.grace,
-                               max_worker_tasks=args.max_tasks, name=broker.name, **more)
+                               max_worker_tasks=args.max_tasks, name=broker.name,
+                               schedules=args.cron, **more)
              for broker, call in zip(brokers, calls)]
     return pools, lambda: module.start_pools(*pools)
 
@@ -113,7 +115,8 @@ def threads(session: Session, brokers: list[Broker], calls: list[tuple[Any, ...]
     """Pools of threads."""
     args, module = session.args, import_module('worq.pool.thread')
     pools = [module.WorkerPool(session.enter_context(begin(*call)),
-                               THREADS if args.workers is None else args.workers)
+                               THREADS if args.workers is None else args.workers,
+                               schedules=args.cron)
              for call in calls]
     return pools, lambda: run_threads(pools, args.grace)
 
@@ -204,6 +207,8 @@ def arguments(parser: Parser) -> None:
                         help='what running tasks have when it stops; 30 s by default')
     parser.add_argument('--max-tasks', type=int, metavar='N',
                         help='replace a worker process after so many tasks')
+    parser.add_argument('--no-cron', dest='cron', action='store_false',
+                        help='run tasks only: leave schedules to other pools')
     parser.add_argument('--codec', type=one_of('codec', FORMATS), default='pickle', metavar='CODEC',
                         help=f'for a TaskSpace: {", ".join(FORMATS)}')
     parser.add_argument('--log', type=one_of('level', LEVELS), default='info', metavar='LEVEL',

@@ -24,11 +24,14 @@ class Scheduler:
 
     It is a thread of its own: nothing that it waits for may hold up a heartbeat. It begins when
     it is known what the code of the pool declares.
+
+    :param on: if not, it does nothing.
     """
 
-    def __init__(self, queue: TaskQueue, codec: Codec) -> None:
+    def __init__(self, queue: TaskQueue, codec: Codec, on: bool = True) -> None:
         self._queue = queue
         self._firing = Firing(queue, codec)
+        self._on = on
         self._wake = Latch()
         self._stopping = False
         self._thread: Thread | None = None
@@ -38,6 +41,8 @@ class Scheduler:
 
     def declare(self, timings: Mapping[str, Timing]) -> None:
         """Say what the code of the pool declares, also anew."""
+        if not self._on:
+            return
         self._firing.declare(timings)
         if self._thread is None:
             self._thread = Thread(target=self._run, name='worq-schedules', daemon=True)

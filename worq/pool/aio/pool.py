@@ -70,6 +70,8 @@ class WorkerPool(ChildPool):
     :param block_limit: seconds that a loop may be blocked; None: for ever.
     :param grace: seconds that running tasks have to end when the pool stops. After that
         they are killed, and given back to the queue.
+    :param schedules: whether it puts what is due of schedules, and declares those of its code. If
+        not, it runs tasks only.
     """
 
     OPTIONS = (*ChildPool.OPTIONS, 'concurrency', 'threads', 'block_limit')
@@ -78,9 +80,9 @@ class WorkerPool(ChildPool):
                  init_args: tuple[Any, ...] = (), init_kwargs: Mapping[str, Any] | None = None,
                  workers: int = 1, max_worker_tasks: int | None = None, name: str | None = None, *,
                  concurrency: int = 100, threads: int = 8, block_limit: float | None = BLOCK,
-                 grace: float = GRACE) -> None:
+                 grace: float = GRACE, schedules: bool = True) -> None:
         super().__init__(broker, init_func, init_args, init_kwargs, workers, max_worker_tasks,
-                         name, grace=grace)
+                         name, grace=grace, schedules=schedules)
         self.concurrency = const.check_count('concurrency', concurrency, most=MOST)
         self.threads = const.check_count('threads', threads, 0, most=const.WORKERS)
         self.block_limit = None if block_limit is None \
@@ -92,7 +94,7 @@ class WorkerPool(ChildPool):
     def _made(self) -> Manager:
         return LoopManager(
             self.broker.backend, self._spawner(), self.workers, self.max_worker_tasks, self.grace,
-            str(self), self.broker.codec, concurrency=self.concurrency)
+            str(self), self.broker.codec, self.schedules, concurrency=self.concurrency)
 
     def _spawner(self) -> Callable[[], Worker]:
         first, in_memory = self._first()

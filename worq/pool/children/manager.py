@@ -1,9 +1,8 @@
 """The manager of a process pool: one thread that runs no code of the user's.
 
-It waits for everything at once: the pipes of its children, their deaths, the queue's bell
-and its owner. Each time round it hears what has arrived, mends what has broken, makes one
-turn at the queue for all of it, and deals out what it got. Whatever arrives during that round
-trip makes up the next batch.
+It waits for everything at once: the pipes of its children, their deaths, the queue's bell and its
+owner. Each time round it hears what has arrived, mends what has broken, makes one turn at the queue
+for all of it, and deals out what it got. What arrives during that round trip is the next batch.
 """
 from __future__ import annotations
 
@@ -50,15 +49,16 @@ class Manager:
     :param workers: how many there are to be.
     :param max_tasks: after how many tasks a child is replaced; None: never.
     :param grace: seconds that running tasks have to end when the pool stops.
-    :param label: names the pool in the log.
-    :param codec: of the broker's.
+    :param label: names the pool in the log; `codec` is the broker's.
+    :param schedules: whether the pool puts what is due of them.
     """
 
     KIND = 'process'   #: of the pool, as it tells others
     each = 1           #: how many tasks a child runs at a time
 
     def __init__(self, backend: TaskQueue, spawn: Callable[[], Worker], workers: int,
-                 max_tasks: int | None, grace: float, label: str, codec: Codec) -> None:
+                 max_tasks: int | None, grace: float, label: str, codec: Codec,
+                 schedules: bool = True) -> None:
         self.desk = Desk(backend, LEASE, self._look, self.wake, self.KIND,
                          workers * self.each)
         self.spawn = spawn
@@ -85,7 +85,7 @@ class Manager:
         self._watch_at: float | None = None  # monotonic: when a limit or a grace time ends
         self._respawn = Respawn(label, self.turned)
         self._heads = Heads()
-        self._naming = Naming(self.desk, codec)
+        self._naming = Naming(self.desk, codec, schedules)
         self._stop_at: float | None = None   # monotonic: when those that still run are killed
         self._ears = Ears()
         self._report = Report(self.desk.tell, label)

@@ -19,11 +19,12 @@ class Naming:
 
     :param desk: of the pool.
     :param codec: of the broker's, for the schedules that they declare.
+    :param schedules: whether the pool takes part in those.
     """
 
-    def __init__(self, desk: Desk, codec: Codec) -> None:
+    def __init__(self, desk: Desk, codec: Codec, schedules: bool) -> None:
         self._desk = desk
-        self._scheduler = Scheduler(desk.backend, codec)
+        self._scheduler = Scheduler(desk.backend, codec, schedules)
         self._passed: set[bytes] = set()   # tokens of what went from one child to another
 
     def close(self) -> None:

@@ -45,6 +45,7 @@ class ChildPool:
     :param max_worker_tasks: a child is replaced after as many tasks; None: never.
     :param name: distinguishes the pool in the log; by default the queue's name.
     :param grace: seconds that running tasks have to end when the pool stops.
+    :param schedules: whether it puts what is due of schedules, and declares those of its code.
     """
 
     #: What ``reload`` takes over from another pool.
@@ -54,7 +55,8 @@ class ChildPool:
     def __init__(self, broker: Broker, init_func: Callable[..., Any],
                  init_args: tuple[Any, ...] = (), init_kwargs: Mapping[str, Any] | None = None,
                  workers: int | None = None, max_worker_tasks: int | None = None,
-                 name: str | None = None, *, grace: float = GRACE) -> None:
+                 name: str | None = None, *, grace: float = GRACE,
+                 schedules: bool = True) -> None:
         if workers is None:
             workers = os.cpu_count() or 1
         workers = const.check_count('workers', workers, most=const.WORKERS)
@@ -78,6 +80,7 @@ class ChildPool:
         self.workers = workers
         self.max_worker_tasks = max_worker_tasks
         self.grace = grace
+        self.schedules = schedules
         self.name = broker.name if name is None and broker.name != const.DEFAULT else name
         self._changing = Lock()
         self._manager: Manager | None = None
@@ -151,7 +154,7 @@ class ChildPool:
     def _made(self) -> Manager:
         """Its manager, not started."""
         return Manager(self.broker.backend, self._spawner(), self.workers, self.max_worker_tasks,
-                       self.grace, str(self), self.broker.codec)
+                       self.grace, str(self), self.broker.codec, self.schedules)
 
     def _spawner(self) -> Callable[[], Worker]:
         """What starts a child, as this pool is configured now."""

@@ -40,14 +40,17 @@ class WorkerPool(ChildPool):
     :param name: distinguishes the pool in the log; by default the queue's name.
     :param grace: seconds that running tasks have to end when the pool stops. After that
         they are killed, and given back to the queue.
+    :param schedules: whether it puts what is due of schedules, and declares those of its code. If
+        not, it runs tasks only.
     """
 
     def __init__(self, broker: Broker, init_func: Callable[..., Broker],
                  init_args: tuple[Any, ...] = (), init_kwargs: Mapping[str, Any] | None = None,
                  workers: int | None = None, max_worker_tasks: int | None = None,
-                 name: str | None = None, *, grace: float = GRACE) -> None:
+                 name: str | None = None, *, grace: float = GRACE,
+                 schedules: bool = True) -> None:
         super().__init__(broker, init_func, init_args, init_kwargs, workers, max_worker_tasks,
-                         name, grace=grace)
+                         name, grace=grace, schedules=schedules)
 
     def _serve(self, timeout: float) -> None:
         start_pools(self, timeout=timeout)

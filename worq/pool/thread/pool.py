@@ -19,7 +19,6 @@ from worq.lock import Lock
 from worq.printable import logger
 from worq.pool.base import PATIENCE, Desk, Error, check_broker, check_schema
 from worq.pool.courier import settle_alone
-from worq.pool.interrupt import GRACE
 from worq.pool.prefetch import HORIZON, batch_size, smooth
 from worq.pool.report import Report
 from worq.pool.run import runner
@@ -60,14 +59,18 @@ class WorkerPool:
     :param broker: whose tasks are run: those that it exposes.
     :param workers: number of threads.
     :param thread_factory: makes the threads; called as ``threading.Thread`` is.
+    :param schedules: whether it puts what is due of schedules, and declares those of its code. If
+        not, it runs tasks only.
     """
 
     def __init__(self, broker: Broker, workers: int = 1,
-                 thread_factory: Callable[..., Any] = JoinableThread) -> None:
+                 thread_factory: Callable[..., Any] = JoinableThread, *,
+                 schedules: bool = True) -> None:
         check_broker(broker)
         self.broker = broker
         self.workers = const.check_count('workers', workers, most=const.WORKERS)
         self.thread_factory = thread_factory
+        self.schedules = schedules
         self.threads: list[Any] = []
         self._open = False               # whether there is something to close
         self._stopping = Flag(True)
@@ -101,7 +104,7 @@ class WorkerPool:
             backend = self.broker.backend
             self._desk = Desk(backend, LEASE, self._look_for_news, kind='thread', size=self.workers)
             self._report = Report(self._desk.tell, repr(self))
-            self._scheduler = Scheduler(backend, self.broker.codec)
+            self._scheduler = Scheduler(backend, self.broker.codec, self.schedules)
             self._bell: Bell = backend.bell(self._desk.pool)
             self._wake = pipe()
             self._door = threading.Lock()    # one worker at a time takes, or waits to
@@ -419,16 +422,9 @@ class WorkerPool:
         """Seconds until the keeper has to look again."""
         if any(worker.buffer for worker in self._team):
             return HORIZON
-        waits = [WATCH, self._desk.beat_in + 0.001]
         now = time.monotonic()
-        for worker in self._team:
-            due = worker.interrupter.due
-            if due is not None:
-                waits.append(max(due - now if now < due else due + GRACE - now, 0.001))
-            until = worker.interrupter.patience
-            if until is not None and until > now:
-                waits.append(until - now)
-        return min(waits)
+        waits = [wait for worker in self._team for wait in worker.waits(now)]
+        return min(WATCH, self._desk.beat_in + 0.001, *waits)
 
     def _wake_keeper(self, due: float) -> None:
         """Have it look at a limit that ends at `due`, unless it is awake by then anyway."""

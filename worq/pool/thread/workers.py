@@ -7,6 +7,7 @@ from typing import Any, Callable
 
 from worq import pools
 from worq.printable import logger
+from worq.pool.interrupt import GRACE
 from worq.pool.thread.interrupt import ThreadInterrupter
 from worq.queue.base import Delivery, Outcome
 
@@ -73,6 +74,15 @@ class Worker:
             self.number, pools.WAITING if task.waits_for else pools.RUNNING, task.id, task.name,
             0.0 if since is None else now - since, task.waits_for,
             tuple(one.id for one in list(self.buffer)))
+
+    def waits(self, now: float) -> list[float]:
+        """Seconds until the keeper has to look at it: a limit ends, or its patience does."""
+        found, due, until = [], self.interrupter.due, self.interrupter.patience
+        if due is not None:
+            found.append(max(due - now if now < due else due + GRACE - now, 0.001))
+        if until is not None and until > now:
+            found.append(until - now)
+        return found
 
     def abandon(self) -> list[Outcome]:
         """What gives back the task that it runs, if any, since the program ends."""
