@@ -12,12 +12,14 @@ from worq.slots import Step
 from worq.timing import checked
 
 DAY, HOUR, MINUTE = 86_400_000, 3_600_000, 60_000
-#: Six zones, with the days of 2026 on which their clocks change
+#: Zones, with the days of 2026 on which their clocks change
 CHANGES = {
     'Europe/Berlin': ['2026-03-29', '2026-10-25'], 'America/New_York': ['2026-03-08', '2026-11-01'],
     'Australia/Sydney': ['2026-04-05', '2026-10-04'],
     'America/Santiago': ['2026-04-05', '2026-09-06'],
     'Asia/Kolkata': ['2026-03-29'], 'UTC': ['2026-03-29'],
+    'Australia/Lord_Howe': ['2026-04-05', '2026-10-04'],   # by half an hour
+    'Antarctica/Troll': ['2026-03-29', '2026-10-25'],      # by two
 }
 
 
@@ -77,17 +79,45 @@ class Cron(unittest.TestCase):
         """Whatever the minutes, the hours and the zone: around a change as cron runs them."""
         zone = data.draw(st.sampled_from(sorted(CHANGES)))
         day = data.draw(st.sampled_from(CHANGES[zone]))
-        wild = data.draw(st.booleans())
+        wild = data.draw(st.sampled_from(['', 'minutes', 'hours']))
         every = data.draw(st.sampled_from([1, 5, 7, 20, 30]))
-        minutes = set(range(0, 60, every)) if wild else \
+        each = data.draw(st.sampled_from([1, 2, 5]))
+        minutes = set(range(0, 60, every)) if wild == 'minutes' else \
             data.draw(st.sets(st.integers(0, 59), min_size=1, max_size=4))
-        hours = data.draw(st.sets(st.integers(0, 23), min_size=1, max_size=6))
-        expression = '{} {} * * *'.format(f'*/{every}' if wild else ','.join(map(str, minutes)),
-                                          ','.join(map(str, hours)))
+        hours = set(range(0, 24, each)) if wild == 'hours' else \
+            data.draw(st.sets(st.integers(0, 23), min_size=1, max_size=6))
+        expression = '{} {} * * *'.format(
+            f'*/{every}' if wild == 'minutes' else ','.join(map(str, minutes)),
+            f'*/{each}' if wild == 'hours' else ','.join(map(str, hours)))
         start = ms(day) - DAY
         end = start + 3 * DAY
         self.assertEqual(slots_of(checked(cron=expression, zone=zone), start, end),
                          debian(minutes, hours, wild, zone, start, end), (expression, zone, day))
+
+    def test_half_an_hour(self):
+        """On Lord Howe clocks change by half an hour: a job of wildcards goes by the time that
+        passes there, too, and one at a fixed time runs once, or right after what is skipped."""
+        zone = 'Australia/Lord_Howe'
+        for expression, day, local in (
+                ('30 * * * *', '2026-10-04', ['00:30', '01:30', '02:30', '03:30']),
+                ('*/20 1-2 * * *', '2026-10-04', ['01:00', '01:20', '01:40', '02:40']),
+                ('*/20 1-2 * * *', '2026-04-05',
+                 ['01:00', '01:20', '01:40', '01:40', '02:00', '02:20', '02:40']),
+                ('*/30 3 * * *', '2026-04-05', ['03:00', '03:30']),
+                ('15 2 * * *', '2026-10-04', ['02:30']), ('45 1 * * *', '2026-04-05', ['01:45']),
+                ('0 */30 1-2 * * *', '2026-04-05', ['01:00', '01:30', '01:30', '02:00', '02:30'])):
+            start = ms(day, zone)
+            found = slots_of(checked(cron=expression, zone=zone), start, start + 5 * HOUR)
+            self.assertEqual([datetime.fromtimestamp(slot // 1000, ZoneInfo(zone)).strftime('%H:%M')
+                              for slot in found][:len(local)], local, (expression, day))
+
+    def test_far_apart(self):
+        """Slots that are months apart: each with the clock that is shown then."""
+        when = checked(cron='*/30 0 1 1,7 *', zone='Europe/Berlin')
+        found = slots_of(when, ms('2026-02-01'), ms('2028-02-01'))
+        self.assertEqual(found, [ms(f'{year}-{month}-01T00:{minute}', 'Europe/Berlin')
+                                 for year, month in ((2026, '07'), (2027, '01'), (2027, '07'),
+                                                     (2028, '01')) for minute in ('00', '30')])
 
     @settings(max_examples=100, deadline=None)
     @given(st.data())

@@ -4,7 +4,7 @@ Moments are ms since the epoch; the clock is an argument.
 """
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from hashlib import blake2b
 from itertools import chain, takewhile
 from typing import Iterator, NamedTuple
@@ -15,6 +15,7 @@ __all__ = ['Step', 'due_at', 'following', 'grace_of', 'step']
 
 WALK = 1_000   # slots that are walked one by one: more that were missed are not counted
 ALL = 1_000    # slots that missed='all' makes up for at most
+LOOK = 43_200  # seconds in which a zone changes its offset once at most
 
 
 class Step(NamedTuple):
@@ -165,14 +166,52 @@ def _after(timing: Timing, slot: int) -> Iterator[int]:
 
 
 def _cron(timing: Timing, after: int) -> Iterator[int]:
-    """All slots of a cron expression after a moment.
-
-    In an hour that comes twice, and behind one that was skipped, cronsim tells some again.
-    """
+    """All slots of a cron expression after a moment."""
+    zone, fields = zone_of(timing.zone), timing.cron.split()
+    if zone is not UTC and (len(fields) == 6 or '*' in (fields[0][0], fields[1][0])):
+        yield from _passing(timing.cron, zone, after)
+        return
+    # In an hour that comes twice, and behind one that was skipped, cronsim tells some again.
     last = after
-    start = datetime.fromtimestamp(after // 1000, zone_of(timing.zone))
-    for found in cron(timing.cron, start):
+    for found in cron(timing.cron, datetime.fromtimestamp(after // 1000, zone)):
         slot = int(found.timestamp()) * 1000
         if slot > last:
             yield slot
             last = slot
+
+
+def _passing(text: str, zone: tzinfo, after: int) -> Iterator[int]:
+    """All slots of an expression that goes by the time that passes.
+
+    cronsim is told one offset at a time, for it would take each change to be of whole hours.
+    """
+    at = after // 1000
+    offset = _offset(zone, at)
+    while True:
+        for found in cron(text, datetime.fromtimestamp(at, timezone(offset))):
+            slot = int(found.timestamp())
+            change = _change(zone, offset, at, slot)
+            if change is not None:
+                break
+            yield slot * 1000
+            at = slot
+        else:
+            return
+        at, offset = change - 1, _offset(zone, change)
+
+
+def _offset(zone: tzinfo, at: int) -> timedelta:
+    return datetime.fromtimestamp(at, zone).utcoffset() or timedelta()
+
+
+def _change(zone: tzinfo, offset: timedelta, start: int, end: int) -> int | None:
+    """The first second after `start`, and up to `end`, at which the offset is another; or None."""
+    while start < end:
+        then = min(start + LOOK, end)
+        if _offset(zone, then) != offset:
+            while then - start > 1:
+                middle = (start + then) // 2
+                start, then = (start, middle) if _offset(zone, middle) != offset else (middle, then)
+            return then
+        start = then
+    return None
