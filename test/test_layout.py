@@ -25,7 +25,7 @@ LATE = {
     ('worq/pool/loop.py', 'asyncio'), ('worq/pool/loop.py', 'concurrent.futures'),
     ('worq/pool/run.py', 'random'), ('worq/pool/thread/interrupt.py', 'ctypes'),
     ('worq/pool/children/protocol.py', 'tempfile'), ('worq/timing.py', 'cronsim'),
-    ('worq/timing.py', 'zoneinfo'),
+    ('worq/timing.py', 'zoneinfo'), ('worq/space.py', 'inspect'),
 }
 
 

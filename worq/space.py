@@ -53,6 +53,26 @@ def check_name(name: object) -> None:
                          'all of them printable')
 
 
+def check_schedule(name: str, function: Callable[..., Any]) -> None:
+    """Refuse what cannot be called at regular times.
+
+    :raises ValueError: if its name is too long for a schedule, or it needs arguments.
+    """
+    if len(name.encode()) > const.SCHEDULE_NAME:
+        raise ValueError(f'task {name!r} is called at regular times, and its name is longer '
+                         f'than the {const.SCHEDULE_NAME} bytes that a schedule may have')
+    from inspect import signature   # most programs have no schedule
+    try:
+        found = signature(function)
+    except (TypeError, ValueError):   # of some that are built in nobody knows what they need
+        return
+    try:
+        found.bind()
+    except TypeError as error:
+        raise ValueError(f'task {name!r} is called at regular times, without arguments, and is '
+                         f'{error}; broker.schedules.set() has arguments') from None
+
+
 @lru_cache(1000)
 def header_of(name: str, extra: bytes, lines: bytes) -> bytes:
     """The header of a task: one object for all calls alike, for a queue in memory keeps it.
@@ -113,7 +133,8 @@ class TaskSpace:
             `grace`, `overlap` and `spread`, see `worq.schedules`.
         :returns: the function, unchanged.
         :raises ValueError: if the name is taken, or there is none, or it cannot be one, since
-            something in it is not printable; for an option that makes no sense.
+            something in it is not printable; for an option that makes no sense; if it is to be
+            called by itself, and needs arguments.
         :raises TypeError: for other options, which belong to calls.
         """
         policy, when = definition(options), scheduled(options)
@@ -130,10 +151,9 @@ class TaskSpace:
         check_name(full)
         if full in self.tasks:
             raise ValueError(f'task {full!r} conflicts with existing task')
+        if when is not None:
+            check_schedule(full, callable)
         self.tasks[full] = callable
-        if when is not None and len(full.encode()) > const.SCHEDULE_NAME:
-            raise ValueError(f'task {full!r} is called at regular times, and its name is longer '
-                             f'than the {const.SCHEDULE_NAME} bytes that a schedule may have')
         if policy is not None:
             self.defaults[full] = policy
         if when is not None:

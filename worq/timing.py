@@ -10,7 +10,7 @@ from worq import const
 if TYPE_CHECKING:
     from cronsim import CronSim
 
-__all__ = ['OPTIONS', 'Timing', 'checked', 'cron', 'words', 'zone_of']
+__all__ = ['LAST', 'OPTIONS', 'Timing', 'checked', 'cron', 'restored', 'words', 'zone_of']
 
 #: What can be said of when a schedule runs
 OPTIONS = 'cron', 'every', 'at', 'zone', 'missed', 'grace', 'overlap', 'spread'
@@ -18,6 +18,7 @@ MISSED = 'last', 'all', 'none'
 OVERLAP = 'skip', 'queue', 'cancel'
 HOUR, MINUTE, SECOND = 3_600_000, 60_000, 1_000   # ms
 SPREAD = 86_400   # seconds at most
+LAST = 253_370_764_800_000   # ms: the year 9999, of which a zone may make another that there is not
 TEXT = 200        # characters of a cron expression at most
 NICKNAMES = {'@yearly': '0 0 1 1 *', '@annually': '0 0 1 1 *', '@monthly': '0 0 1 * *',
              '@weekly': '0 0 * * 0', '@daily': '0 0 * * *', '@midnight': '0 0 * * *',
@@ -79,9 +80,31 @@ def checked(*, cron: str | None = None, every: float | None = None, at: datetime
         raise ValueError(f'invalid at: {at!r}; it is a datetime with a time zone, as '
                          "datetime(2030, 1, 1, 9, tzinfo=ZoneInfo('Europe/Berlin'))")
     moment = int(at.timestamp() * 1000)
-    if moment <= 0:
-        raise ValueError(f'invalid at: {at!r}; that is long past')
+    if not 0 < moment < LAST:
+        raise ValueError(f'invalid at: {at!r}; that is long {"past" if moment <= 0 else "away"}')
     return timing._replace(at=moment)
+
+
+def restored(stored: Any) -> Timing:
+    """The timing that was stored as the list of its fields.
+
+    :raises ValueError, TypeError: if that is none. Whether its expression and its zone are known
+        here is not looked at.
+    """
+    found = Timing(*stored)
+    texts = found.cron, found.zone
+    spans = found.every, found.spread, found.grace or 0, found.at or 0
+    if not all(isinstance(text, str) and text.isprintable() and len(text) <= TEXT
+               for text in texts) or ' ' in found.zone:
+        raise ValueError(f'{texts!r} is no time')
+    if not all(type(span) is int and 0 <= span < LAST for span in spans) \
+            or found.spread > SPREAD * SECOND or 0 < found.every < SECOND:
+        raise ValueError(f'{spans!r} is no time')
+    if bool(found.cron) + bool(found.every) + (found.at is not None) != 1:
+        raise ValueError('it is to be one of cron, every and at')
+    _check_word('missed', found.missed, MISSED)
+    _check_word('overlap', found.overlap, OVERLAP)
+    return found
 
 
 def _check_word(name: str, value: Any, words: tuple[str, ...]) -> None:

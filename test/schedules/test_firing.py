@@ -322,7 +322,8 @@ class FiringContract(BrokerCase):
         """While one declares it, it is noted so now and then."""
         pool = self.pool(report={'every': 600})
         for _ in range(5):
-            pool.look()
+            with mock.patch.object(firing, 'ALL_AGAIN', 0.0):
+                pool.look()
             self.now += 30 * 60_000
         self.assertFalse(self.shown('report').orphaned)
 

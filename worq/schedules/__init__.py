@@ -74,6 +74,7 @@ pause it rather.
 **Many schedules** cost an idle pool next to nothing: one look, every five seconds, whether the
 number in the register ``schedules`` is another, as it is after each change. A pool knows all
 schedules by heart; of one that another pool has fired it learns when it tries the same, and is
-refused. Once in five minutes it reads all of them again, should somebody have died between a change
-and its number.
+refused. Where many are due at a moment it then reads a hundred of them, and goes on with one that
+nobody has put. Once in a quarter of an hour it reads all of them again, should somebody have died
+between a change and its number.
 """

@@ -4,12 +4,14 @@ Duties: 1. know the schedules; 2. declare those of the code; 3. put each slot on
 """
 from __future__ import annotations
 
+from collections import deque
+import os
 import time
 from typing import Callable, Mapping, NamedTuple
 
 from worq import const, slots
 from worq.codec import Codec
-from worq.errors import DecodeError
+from worq.errors import DecodeError, QueueError
 from worq.ids import new_nonce
 from worq.options import Options
 from worq.printable import logger
@@ -26,9 +28,10 @@ __all__ = ['LOOK', 'Clock', 'Firing', 'plan_of']
 log = logger(__name__)
 
 LOOK = 5.0           # seconds between two looks whether schedules have changed
-ALL_AGAIN = 300.0    # ... until all are read again: who has changed one may have died half-way
+ALL_AGAIN = 900.0    # ... until all are read again: who has changed one may have died half-way
 SYNC = 60.0          # ... between two questions what the queue's clock says
 SEEN = 1_200_000     # ms after which it is noted anew that a pool declares a schedule
+FEW = 10             # schedules that are tried one by one, however many pools there are
 STEPS = 100          # slots of a schedule in one look
 
 
@@ -87,7 +90,9 @@ class Firing:
         self._all_again = 0.0                   # monotonic
         self._held: dict[str, bytes] = {}       # what the registers hold, as far as is known ...
         self._known: dict[str, Known] = {}      # ... and what that means, unless it is not usable
-        self._wanted: Mapping[str, Timing] = {}   # what the code of the pool declares
+        self._wanted: Mapping[str, Timing] = {}   # what the code of the pool declares ...
+        self._declared: Mapping[str, Timing] = self._wanted   # ... and what of it is declared
+        self._beaten = False                    # whether another pool was quicker, just now
         self._told: dict[str, str] = {}         # digests of what has been declared
 
     def __repr__(self) -> str:
@@ -104,40 +109,46 @@ class Firing:
         :returns: seconds until there may be something to do.
         :raises QueueError: if the queue is away; then look again later.
         """
-        self._read()
+        read = self._read()
         if not self._known and not self._wanted:
             return LOOK
-        now = self._now()
-        for name in list(self._wanted):
-            self._declare(name, now)
-        again = LOOK
-        for name in sorted(self._known, key=lambda name: hash((id(self), name))):
-            # in another order in each pool, or all would be after the same one
-            if stopping():
-                break
-            again = min(again, self._fire(name))
+        failure = self._declare_all(read)
+        again = self._fire_all(stopping)
+        if failure is not None:
+            raise failure
         return again
 
     def due(self) -> int | None:
         """When something is due, in ms by the queue's clock; None: nothing is."""
         self._read()
-        dues = [slots.due_at(name, plan.timing, record.next)
+        return min(self._dues().values(), default=None)
+
+    def _dues(self) -> dict[str, int]:
+        """When the next slot of each schedule is due, by name."""
+        return {name: slots.due_at(name, plan.timing, record.next)
                 for name, (record, plan, _) in self._known.items()
-                if record.next is not None and not record.paused]
-        return min(dues, default=None)
+                if record.next is not None and not record.paused}
 
     # 1. -- know ----------------------------------------------------------------------
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Know what has changed; whether all were read."""
         number, now = store.number(self.queue), time.monotonic()
         if number == self._number and now < self._all_again:
-            return
+            return False
         held = store.read_all(self.queue)
         for name in self._held.keys() - held.keys():
             self._learn(name, b'')
         for name, value in held.items():
             self._learn(name, value)
         self._number, self._all_again = number, now + ALL_AGAIN
+        return True
+
+    def _catch_up(self, name: str) -> None:
+        """Read those whose names are the next ones, for others have put some of them."""
+        page = dict(self.queue.notes(PREFIX, PREFIX + name, const.NOTES_PAGE))
+        for register, value in page.items():
+            self._learn(register.removeprefix(PREFIX), value)
 
     def _learn(self, name: str, value: bytes) -> None:
         """A register holds this."""
@@ -162,6 +173,28 @@ class Firing:
 
     # 2. -- declare -------------------------------------------------------------------
 
+    def _declare_all(self, read: bool) -> QueueError | None:
+        """Declare what is new; after all were read also say that the rest is still declared.
+
+        Not at other times: then all pools would, and be refused but for the first one.
+
+        :returns: what kept one from it. What there is, is put all the same.
+        """
+        wanted = self._wanted
+        if wanted is self._declared and not read:
+            return None
+        now = self._now()
+        for name in wanted:
+            try:
+                self._declare(name, now)
+            except QueueError as error:   # there may be too many registers
+                log.error('the schedule %s could not be declared: %s', name, error)
+                return error
+            except Exception:
+                log.exception('the schedule %s could not be declared', name)
+        self._declared = wanted
+        return None
+
     def _declare(self, name: str, now: int) -> None:
         plan = plan_of(name, self._wanted[name])
         code = digest(plan)
@@ -178,6 +211,8 @@ class Firing:
         def to(record: Record | None) -> Record | None:
             if record is None:   # somebody has forgotten it since, if it is not new
                 return created(plan, sealed(), now, code) if fresh else None
+            if fresh and not self._usable(name, record):   # by a secret that is not known any more
+                return changed(record, plan, sealed(), now, code)
             if record.code == code or not fresh:   # an older pool goes on, but says nothing new
                 return record._replace(seen=max(record.seen, now)) \
                     if record.code == code and now - record.seen >= SEEN else record
@@ -189,6 +224,8 @@ class Firing:
             return envelope
 
         before = self._held.get(name, b'')
+        if not before and slots.following(plan.timing, now) is None:
+            log.warning('the schedule %s is never run: its moment is past', name)
         value = store.change(self.queue, name, to, before)
         if fresh and value != before:
             log.info('the schedule %s is declared', name)
@@ -196,13 +233,49 @@ class Firing:
         self._learn(name, value)
         self._told[name] = code
 
+    def _usable(self, name: str, record: Record) -> bool:
+        try:
+            call.opened(self.codec, name, record)
+        except (Damaged, DecodeError):
+            return False
+        return True
+
     # 3. -- put -----------------------------------------------------------------------
 
-    def _fire(self, name: str) -> float:
+    def _fire_all(self, stopping: Callable[[], bool]) -> float:
+        """Put what is due; seconds until there is more.
+
+        All pools do so at the same moment. So each begins somewhere else, and if many are due, who
+        was not the first with one of them looks what else is done, and goes on somewhere else.
+        """
+        now, dues = self._now(), self._dues()
+        names = deque(sorted(name for name, due in dues.items() if due <= now))
+        again = min([LOOK, *((due - now) / 1000 for due in dues.values() if due > now)])
+        elsewhere = True
+        while names and not stopping():
+            if elsewhere:
+                names.rotate(int.from_bytes(os.urandom(4), 'big') % len(names))
+            name = names.popleft()
+            self._beaten = False
+            try:
+                again = min(again, self._fire(name, stopping))
+            except QueueError:
+                raise
+            except Exception as error:   # others have written what is no schedule: the rest goes on
+                log.debug('the schedule %s', name, exc_info=True)
+                self._give_up(name, error)
+            elsewhere = self._beaten and len(names) > FEW
+            if elsewhere:
+                self._catch_up(name)
+                dues = self._dues()
+                names = deque(one for one in names if dues.get(one, now + 1) <= now)
+        return again
+
+    def _fire(self, name: str, stopping: Callable[[], bool]) -> float:
         """Put the slots of a schedule that are due; seconds until there is another."""
         for _ in range(STEPS):
             known = self._known.get(name)
-            if known is None or known.record.paused or known.record.next is None:
+            if known is None or known.record.paused or known.record.next is None or stopping():
                 return LOOK
             record, plan, payload = known
             now = self._now()
@@ -237,7 +310,10 @@ class Firing:
         if after.missed > record.missed:
             log.warning('%d slots of the schedule %s were missed', after.missed - record.missed,
                         name)
-        self._learn(name, self.queue.note(PREFIX + name, _value(after), self._held[name]))
+        value = _value(after)
+        held = self.queue.note(PREFIX + name, value, self._held[name])
+        self._beaten = held != value
+        self._learn(name, held)
 
     def _put(self, name: str, record: Record, plan: Plan, payload: bytes, step: Step, now: int,
              id: str) -> None:
@@ -251,6 +327,7 @@ class Firing:
         if not refusals:
             self._learn(name, value)
         elif refusals[0].word == 'changed':   # another pool was quicker
+            self._beaten = True
             self._learn(name, refusals[0].held)
         else:   # a task that somebody has named so
             self._put(name, record, plan, payload, step, now, f'{id}-{new_nonce()}')

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from worq.errors import WorqError
 from worq.printable import line
+from worq.queue.validation import ID_BYTES
 from worq.slots import Step, following
-from worq.timing import Timing
+from worq.timing import LAST, Timing, restored
 
 __all__ = ['Plan', 'Record', 'Run', 'Damaged', 'beside', 'changed', 'created', 'decode', 'encode',
            'encode_plan', 'decode_plan', 'digest', 'fired', 'passed', 'PREFIX', 'NUMBER']
@@ -22,6 +23,7 @@ __all__ = ['Plan', 'Record', 'Run', 'Damaged', 'beside', 'changed', 'created', '
 PREFIX = 'schedule:'    # of the registers, one for each schedule
 NUMBER = 'schedules'    # the register that is another after each change
 ORPHANED = 3_600_000    # ms without a pool that declares it
+STAMP = 7               # fields of a message that options decide, see ``Options.stamp``
 
 
 class Damaged(WorqError):
@@ -119,7 +121,10 @@ def decode_plan(text: str) -> Plan:
     """The plan in a text; Damaged if it is none. What is signed was written by us."""
     try:
         name, task, timing, lines, stamp = json.loads(text)
-        return Plan(str(name), str(task), Timing(*timing), str(lines), tuple(map(int, stamp)))
+        if len(stamp) != STAMP or not all(isinstance(one, str) for one in (name, task, lines)):
+            raise ValueError('its fields are of other types')
+        f'{name}{task}{lines}'.encode()   # of half a character nothing can be made
+        return Plan(name, task, restored(timing), lines, tuple(map(_number, stamp)))
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise Damaged(f'no plan of a schedule: {line(str(error))}') from None
 
@@ -146,12 +151,12 @@ def decode(value: bytes) -> Record:
     try:
         found = json.loads(value)
         run = found.get('run')
+        found['plan'].encode()   # of half a character nothing can be made
         return Record(
-            plan=str(found['plan']), call=b64decode(found['call'], validate=True),
+            plan=found['plan'], call=b64decode(found['call'], validate=True),
             next=_moment(found.get('next')), code=str(found.get('code', '')),
             seen=_number(found.get('seen', 0)), paused=str(found.get('paused', '')),
-            run=None if run is None else Run(_number(run[0]), str(run[1]), str(run[2]),
-                                             _number(run[3])),
+            run=None if run is None else _run(*run),
             fired=_number(found.get('fired', 0)), missed=_number(found.get('missed', 0)),
             lost=_number(found.get('lost', 0)), skipped=_number(found.get('skipped', 0)),
             skip=_moment(found.get('skip')), done=_number(found.get('done', 0)))
@@ -160,7 +165,16 @@ def decode(value: bytes) -> Record:
         raise Damaged(f'no schedule: {line(str(error))}') from None
 
 
+def _run(slot: object, id: object, nonce: object, at: object) -> Run:
+    if not isinstance(id, str) or not 0 < len(id.encode()) <= ID_BYTES \
+            or not isinstance(nonce, str):
+        raise ValueError(f'{id!r} is no run')
+    return Run(_moment(slot) or 0, id, nonce, _number(at))
+
+
 def _moment(value: object) -> int | None:
+    if value is not None and _number(value) >= LAST:
+        raise ValueError(f'{value!r} is no moment')
     return None if value is None else _number(value)
 
 
