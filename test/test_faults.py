@@ -70,6 +70,10 @@ class RunsTest(unittest.TestCase):
         """Programs, workers and managers at a file are killed, and nothing is lost or doubled."""
         self.held(17)
 
+    def test_run_18(self):
+        """Pools that put runs of schedules are killed, stopped and cut off: each slot once."""
+        self.held(18)
+
     def test_slowest_start(self):
         """A run knows how slowly pools start, by the first worker of each that was ready."""
         with Rig(1, None) as rig:

@@ -5,7 +5,7 @@
     python bench/faults/run.py all
     python bench/faults/run.py list
     python bench/faults/run.py peers --json bench/faults/results.json
-    python bench/faults/run.py 1,2,3,9,13 --file
+    python bench/faults/run.py 1,2,3,9,13,18 --file
     python bench/faults/run.py table
 
 A run needs nothing but loopback and a redis-server, as the tests do. Its seed is printed, and
@@ -35,7 +35,7 @@ from bench.faults import table  # noqa: E402
 from bench.faults.record import Record, versions  # noqa: E402
 from bench.faults.rig import Rig  # noqa: E402
 from bench.faults.runs import (  # noqa: E402
-    files, links, others, outages, sizes, workers,
+    files, links, others, outages, schedules, sizes, workers,
 )
 from bench.guard import Guard  # noqa: E402
 from test.support import find_binary  # noqa: E402
@@ -67,8 +67,9 @@ RUNS: dict[int, Run] = {
     15: Run(sizes.idle_pool, 20, 4),
     16: Run(others.servers, 20, 5),
     17: Run(files.programs_killed, 120, 8),
+    18: Run(schedules.schedules_put, 120, 10),
 }
-IN_FILES = 1, 2, 3, 9, 13   # that there are of a queue in a file, too
+IN_FILES = 1, 2, 3, 9, 13, 18   # that there are of a queue in a file, too
 
 
 def execute(number: int, seed: int | None = None, seconds: float | None = None,
