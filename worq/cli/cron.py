@@ -3,12 +3,14 @@ from __future__ import annotations
 
 from datetime import datetime
 import json
-from typing import Any
+import time
+from typing import Any, NamedTuple
 
+from worq.cli.output import STYLES
 from worq.cli.session import Session, person
 from worq.cli.table import Column
 from worq.cli.usage import NOTHING, OK, Command, Parser, Refused, Usage, one_of, seconds
-from worq.cli.words import clock
+from worq.cli.words import clock, figures
 from worq.core import Broker
 from worq.printable import line
 from worq.schedules.table import Schedule
@@ -16,13 +18,37 @@ from worq.schedules.table import Schedule
 __all__ = ['CRON', 'moment']
 
 ACTS = 'list', 'run', 'pause', 'resume', 'set', 'forget'
-COLUMNS = [
-    Column('NAME', lambda one: one.name, cut=1), Column('WHEN', lambda one: one.when, cut=2),
-    Column('NEXT', lambda one: state(one)),
-    Column('LAST', lambda one: one.last and clock(one.last.timestamp()) or ''),
-    Column('RUNS', lambda one: f'{one.fired:,}', right=True),
-    Column('MISSED', lambda one: f'{one.missed:,}', right=True),
-    Column('SKIPPED', lambda one: f'{one.skipped:,}', right=True)]
+WIDE = 140   # characters of a line, in which moments have room beside how far away they are
+LATE = 5.0   # seconds after which that is told
+
+
+class Row(NamedTuple):
+    """A schedule, and what its last run came to."""
+
+    one: Schedule
+    state: str   #: '': nobody knows any more
+
+
+def columns(wide: bool) -> list[Column]:
+    """Of the list."""
+    def last(row: Row) -> str:
+        moment = row.one.last
+        return '' if moment is None else f'{when(moment, wide)} {row.state}'.rstrip()
+    task = Column('TASK', lambda row: '' if row.one.task == row.one.name else row.one.task, cut=1)
+    return [
+        Column('NAME', lambda row: row.one.name, cut=1), *[task] * wide,
+        Column('WHEN', lambda row: row.one.when, cut=1),
+        Column('NEXT', lambda row: state(row.one, wide),
+               style=lambda row: 'red' if row.one.problem or row.one.late > LATE else ''),
+        Column('LAST', last, style=lambda row: STYLES.get(row.state, '')),
+        Column('RUNS', lambda row: f'{row.one.fired:,}', right=True),
+        Column('MISSED', lambda row: many(row.one.missed), right=True),
+        Column('SKIPPED', lambda row: many(row.one.skipped), right=True)]
+
+
+def many(count: int) -> str:
+    """What is not there needs no column."""
+    return f'{count:,}' if count else ''
 
 
 def cron(session: Session) -> int:
@@ -73,25 +99,42 @@ def arguments_of(texts: list[str]) -> list[Any]:
 
 def listed(session: Session, broker: Broker) -> int:
     """All schedules, or one."""
-    found = [one for one in broker.schedules.list() if session.args.name in ('', one.name)]
-    session.out.rows(found, COLUMNS)
+    name, out = session.args.name, session.out
+    found = [one for one in broker.schedules.list() if name in ('', one.name)]
+    runs = [one.run for one in found if one.run]
+    states = dict(zip(runs, broker.backend.status(runs), strict=True)) if runs else {}
+    rows = [Row(one, states.get(one.run) or '') for one in found]
+    if out.as_json:
+        for row in rows:
+            out.object({**row.one._asdict(), 'state': row.state})
+    else:
+        out.rows(rows, columns(not 0 < out.room < WIDE))
     if not found:
-        session.out.text(f'{broker.name} has no schedule' + (
-            f' {line(session.args.name)}' if session.args.name else ''))
+        out.text(f'{broker.name} has no schedule{" " + line(name) if name else ""}')
     for one in found:
         if one.problem:
-            session.out.text(f'{one.name}: {one.problem}', 'red')
+            out.text(f'{line(one.name)}: {line(one.problem)}', 'red')
     return OK if found else NOTHING
 
 
-def state(one: Schedule) -> str:
+def state(one: Schedule, wide: bool = True) -> str:
     """When it runs next, or why it does not."""
     if one.problem:
         return 'broken'
     if one.paused:
         return f'paused by {one.paused}'
-    told = clock(one.next.timestamp()) if one.next else 'over'
+    if one.next is None:
+        return 'over'
+    told = f'late by {figures(one.late)}' if one.late > LATE else when(one.next, wide)
     return f'{told}, orphaned' if one.orphaned else told
+
+
+def when(at: datetime, wide: bool) -> str:
+    """A moment, on this machine's clock; or, where there is little room, how far it is away."""
+    if wide:
+        return clock(at.timestamp())
+    away = at.timestamp() - time.time()
+    return f'in {figures(away)}' if away > 0 else f'{figures(-away)} ago'
 
 
 def moment(text: str) -> datetime:

@@ -10,6 +10,7 @@ from worq.cli.session import Session
 from worq.cli.usage import OK, UNHEALTHY, Command, Parser, seconds
 from worq.cli.words import spell
 from worq.core import Broker
+from worq.printable import line
 from worq.view.records import Overview, PoolRow
 
 __all__ = ['AUDIT', 'CHECK', 'findings']
@@ -30,6 +31,8 @@ def check(session: Session) -> int:
         problems = list(problems_of(overview, pools, session.args))
         if session.args.audit:
             problems += [f'audit: {text}' for text in findings(broker)]
+        if session.args.late is not None:
+            problems += late_ones(broker, session.args.late)
         oldest = overview.waited
         session.out.object({'queue': name, 'healthy': not problems, 'problems': problems,
                             'oldest': oldest, 'pools': overview.pools, 'sizes': overview.sizes})
@@ -66,12 +69,24 @@ def problems_of(overview: Overview, pools: list[PoolRow], args: Any) -> Iterable
         yield from troubles(overview, [pool for pool in pools if pool.seen <= SILENT])
 
 
+def late_ones(broker: Broker, most: float) -> Iterable[str]:
+    """Schedules that are late by more than so many seconds, or cannot be put from here at all."""
+    for one in broker.schedules.list():
+        if one.problem:
+            yield f'the schedule {line(one.name)} is broken: {line(one.problem)}'
+        elif one.late > most:
+            yield (f'a run of the schedule {line(one.name)} is due for {spell(one.late)}, and no '
+                   'pool has put it')
+
+
 def check_arguments(parser: Parser) -> None:
     """Of ``check``."""
     parser.add_argument('--oldest', type=seconds, metavar='TIME',
                         help='no ready task has waited for longer')
     parser.add_argument('--pools', type=int, default=0, metavar='N', help='so many pools beat')
     parser.add_argument('--here', action='store_true', help='a pool of this host beats')
+    parser.add_argument('--late', type=seconds, metavar='TIME',
+                        help='no schedule is late by more, or broken')
     parser.add_argument('--no-audit', dest='audit', action='store_false',
                         help='do not look for damage, which reads the whole queue')
 

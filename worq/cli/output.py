@@ -14,7 +14,7 @@ from worq.cli.table import Column, cells, table
 from worq.printable import is_terminal, line, lines
 from worq.view import plain
 
-__all__ = ['Output', 'has_rich', 'width']
+__all__ = ['STYLES', 'Output', 'has_rich', 'width']
 
 STYLES = {'success': 'green', 'failed': 'red', 'expired': 'red', 'cancelled': 'yellow',
           'processing': 'cyan', 'running': 'cyan', 'waiting': 'yellow', 'pending': 'blue',
