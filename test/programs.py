@@ -38,10 +38,10 @@ def python(*args: str, cwd: Path = ROOT, **environ: str) -> str:
 
 
 @contextlib.contextmanager
-def running(*args: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
+def running(*args: str, cwd: Path = ROOT, **environ: str) -> Iterator[subprocess.Popen[str]]:
     """A Python program that runs meanwhile; SIGTERM ends it, and has to end it well."""
     with tempfile.TemporaryFile('w+') as log:
-        process = subprocess.Popen([sys.executable, *args], cwd=ROOT, text=True,
+        process = subprocess.Popen([sys.executable, *args], cwd=cwd, text=True,
                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                    env=environment(**environ))
         try:

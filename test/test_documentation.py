@@ -75,7 +75,7 @@ class Snippets(unittest.TestCase):
 
     def test_readers(self):
         """The pages for who comes from elsewhere, on grain and on pipelines run."""
-        for name in 'from_celery', 'from_futures', 'grain', 'pipelines':
+        for name in 'from_celery', 'from_beat', 'from_futures', 'grain', 'pipelines':
             with self.subTest(name):
                 self.check(f'doc/{name}.rst')
 
@@ -83,7 +83,7 @@ class Snippets(unittest.TestCase):
         """Each document that shows Python has a test here."""
         tested = {'README.rst', 'tutorial.rst', 'guide.rst', 'pools.rst', 'redis.rst', 'files.rst',
                   'reliability.rst', 'operations.rst', 'web.rst', 'from_celery.rst',
-                  'from_futures.rst', 'grain.rst', 'pipelines.rst',
+                  'from_beat.rst', 'from_futures.rst', 'grain.rst', 'pipelines.rst',
                   'commands.rst'}   # the last one in test/cli/test_document.py
         showing = {path.name for path in DOCUMENTS
                    if snippets.BLOCK.search(text := path.read_text('utf-8')) or '>>> ' in text}

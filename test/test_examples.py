@@ -1,6 +1,8 @@
 """The examples run as the README says, each in a process of its own."""
 import asyncio
 import contextlib
+from datetime import UTC, datetime, timedelta
+import io
 import os
 from pathlib import Path
 import re
@@ -9,9 +11,16 @@ import tempfile
 import threading
 import time
 import unittest
+from unittest import mock
+from zoneinfo import ZoneInfo
 
 from test.programs import ROOT, python, running, shown_redis
+from test.support import eventually
+from worq import get_broker, testing
 from worq.queue.sqlite import queue as sqlite
+
+DAY = 86_400
+SECRET = 'x' * 32
 
 
 class Site:
@@ -162,6 +171,71 @@ class Examples(unittest.TestCase):
                                          f'{sum(n % 7 + 200 for n in range(40))} words'))
         self.assertLessEqual(len(pages), left)
         self.assertEqual(q.audit(), [])
+
+    def test_nightly(self):
+        """Each night has its report, also the two on which clocks change, and after an outage; a
+        pool writes one when somebody asks for it."""
+        from examples import nightly
+        self.enterContext(contextlib.chdir(self.folder))
+        berlin = ZoneInfo('Europe/Berlin')
+        with testing.Bench(nightly.reports, start=datetime(2026, 3, 28, tzinfo=berlin)) as bench:
+            bench.run()
+            self.assertEqual(bench.advance(3 * DAY), 3)
+            self.assertEqual(sorted(os.listdir()),
+                             ['2026-03-27.txt', '2026-03-28.txt', '2026-03-29.txt'])
+            bench.broker.schedules.pause('reports.nightly')
+            bench.advance(3 * DAY)
+            bench.broker.schedules.resume('reports.nightly')
+            self.assertEqual(bench.advance(DAY), 1)
+            self.assertEqual(Path('2026-04-02.txt').read_text(),
+                             'sales of 2026-04-02\n3 nights before have no report\n')
+        url = f'sqlite:///{self.folder}/reports.db'
+        self.state['WORQ_SECRET'] = SECRET
+        with running(str(ROOT / 'examples/nightly.py'), url, cwd=self.folder, **self.state), \
+                get_broker(url, secret=SECRET) as broker:
+            eventually(lambda: broker.schedules.get('reports.nightly') is not None, True, 60)
+            written = broker.schedules.run('reports.nightly').result(60)
+            self.assertTrue((self.folder / written).exists())
+
+    def test_poll(self):
+        """Each file is loaded once, with the next look."""
+        from examples import poll
+        self.enterContext(mock.patch.dict(os.environ, INBOX=str(self.folder)))
+        with testing.Bench(poll.inbox) as bench, contextlib.redirect_stdout(io.StringIO()) as out:
+            bench.run()
+            (self.folder / 'a.txt').write_text('two words')
+            self.assertEqual(bench.advance(10), 2)
+            (self.folder / 'b.txt').write_text('one')
+            self.assertEqual(bench.advance(9), 0)
+            self.assertEqual(bench.advance(51), 7)
+        self.assertEqual(out.getvalue(), 'a.txt: 2 words\nb.txt: 1 words\n')
+        (self.folder / 'c.txt').write_text('and one more')
+        url = f'sqlite:///{self.folder}/inbox.db'
+        with running('examples/poll.py', str(self.folder), url, **self.state):
+            eventually(lambda: (self.folder / 'c.txt.done').exists(), True, 60)
+
+    def test_reminder(self):
+        """It is set, listed and comes, a year later; and late, if no pool was there."""
+        from examples import reminder
+        with testing.Bench(reminder.reminders, start=datetime(2030, 5, 1, tzinfo=UTC)) as bench, \
+                contextlib.redirect_stdout(io.StringIO()) as out:
+            reminder.set_reminder(bench.broker, 'renew', '2031-05-01T09:00', 'Europe/Berlin')
+            self.assertEqual(bench.advance(364 * DAY), 0)
+            reminder.set_reminder(bench.broker, 'renew', '2031-05-02T09:00')
+            self.assertEqual(bench.advance(3 * DAY), 1)
+            self.assertEqual(bench.broker.schedules.list(), [])
+        self.assertEqual(out.getvalue(), '2031-05-02 09:00: renew\n')
+        self.state['WORQ_URL'] = url = f'sqlite:///{self.folder}/reminders.db'
+        self.state['WORQ_SECRET'] = SECRET
+        told = python('examples/reminder.py', 'wake up', '2099-05-01T09:00', **self.state)
+        self.assertRegex(told, r'^<Schedule remind: wake up: reminders.remind once, at 2099-05-01')
+        self.assertEqual(python('examples/reminder.py', **self.state), told)
+        with get_broker(url, secret=SECRET) as broker:
+            soon = datetime.now(UTC) + timedelta(seconds=1)
+            reminder.set_reminder(broker, 'wake up', soon.replace(tzinfo=None).isoformat())
+            with running('examples/reminder.py', '--pool', **self.state):
+                eventually(lambda: broker.backend.stats()['succeeded'], 1, 60)
+            self.assertEqual(broker.schedules.list(), [])
 
     def test_database(self):
         """Two hundred tasks at a time share four connections, which are closed at the end."""

@@ -28,6 +28,7 @@ taken, decoded, run, settled), but one after the other, here, and only when the 
 """
 from __future__ import annotations
 
+from datetime import datetime
 from types import CoroutineType
 from typing import Any, Callable, Self
 from weakref import finalize
@@ -58,6 +59,7 @@ class Bench:
     :param tasks: TaskSpaces and functions to expose.
     :param name: of the queue.
     :param codec: 'pickle', 'json' or 'msgpack'.
+    :param start: what its clock shows at first, for schedules: a datetime with a time zone.
 
     :ivar broker: its `Broker`, to expose more, or to take up a result by its id.
     :ivar queue: its `Queue`, to call tasks: ``bench.queue.module.function(1)``. Tasks find it as
@@ -65,9 +67,13 @@ class Bench:
     """
 
     def __init__(self, *tasks: TaskSpace | Callable[..., Any], name: str = 'bench',
-                 codec: str = 'pickle') -> None:
+                 codec: str = 'pickle', start: datetime | None = None) -> None:
         self._now = 0.0
-        backend = BenchQueue('memory://', name, clock=lambda: EPOCH + round(self._now * 1000))
+        if start is not None and start.utcoffset() is None:
+            raise ValueError(f'invalid start: {start!r}; it is a datetime with a time zone')
+        begin = EPOCH if start is None else round(start.timestamp() * 1000)
+        backend = BenchQueue('memory://', name, clock=lambda: begin + round(self._now * 1000))
+        backend.begin = begin
         self.broker = Broker(backend, Codec(name, format=codec))
         self.broker.inbox = BenchInbox(backend)
         self.queue: Queue = self.broker.queue()
@@ -189,13 +195,15 @@ EPOCH = 1_000_000   # ms that the clock of a bench shows at first
 class BenchQueue(memory.TaskQueue):
     """A queue in memory whose time stands still between two steps of a test."""
 
+    begin = EPOCH   #: ms that its clock showed at first
+
     def due(self) -> float | None:
         """When something comes due, in seconds of the bench."""
         # As if there had been no tick in the last second: time stands still in between.
         self._store._ticked = None
         with self._lock:
             at = self._store.next_tick()
-        return None if at is None else (at - self._store.date(EPOCH)) / 1000
+        return None if at is None else (at - self._store.date(self.begin)) / 1000
 
 
 class BenchInbox(Inbox):
