@@ -213,7 +213,7 @@ class HostileContract(FiringCase):
         self.assertEqual(len(self.taken()), 60)
         self.assertEqual(calls[0], 61)
         for count in calls[1:]:
-            self.assertLess(count, 20)
+            self.assertLess(count, 40)   # each begins at a place that chance has chosen
 
 
 on_every_queue(globals(), HostileContract, file=True)
