@@ -146,8 +146,9 @@ class Readme(unittest.TestCase):
 
 
 def test_titles():
-    """Each page begins with its title, which the list of pages shows."""
+    """Each page begins with its title, which the list of pages shows, and no merge is half done."""
     for path in DOCUMENTS:
+        assert not re.search('^(<<<<<<<|>>>>>>>)', path.read_text('utf-8'), re.M), path
         if path.name != 'reliability_figures.rst':   # a part of a page
             assert re.match(r'(=+)\n.+\n\1\n', path.read_text('utf-8')), path
 
