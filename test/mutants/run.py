@@ -1,5 +1,8 @@
 """Tries mutants: ``python -m test.mutants.run`` tries all of them and writes ``results.rst``.
 
+A full run takes hours. So what each came to is kept in ``results.json``, with its date, and one
+that is there is not tried again as long as its line is as it was; ``--anew`` tries all.
+
 Each is tried in a copy of the checkout, by the tests that ``mutants.toml`` names for it. It is
 killed if one of them fails, or if they take far too long. A mutant that lives either shows a test
 that is missing, or changes nothing that anybody can see: then ``equivalent.toml`` says why.
@@ -11,6 +14,7 @@ from __future__ import annotations
 import argparse
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+import json
 import os
 from pathlib import Path
 from queue import SimpleQueue
@@ -21,13 +25,15 @@ import sys
 import tempfile
 import time
 import tomllib
-from typing import Sequence
+from threading import Lock
+from typing import Callable, Sequence
 
 from test.mutants.make import HERE, ROOT, Mutant, draws, mutants
 from test.support import die_with_parent
 
 LIMIT = 300     # seconds that the tests of one mutant may take ...
 LONGER = 4      # ... or as many times as long as they take in the code as it is
+KEPT = HERE / 'results.json'
 COPIED = 'worq', 'test', 'doc', 'bench', 'examples', 'setup.py', 'README.rst', 'pyproject.toml'
 
 
@@ -94,11 +100,14 @@ class Trial:
     """Tries mutants in so many folders at a time, until a moment.
 
     :param begin: whether the tests are tried without any mutant first.
+    :param tell: called with each mutant and whether it lives, at once.
     """
 
-    def __init__(self, root: Path, workers: int, until: float, begin: bool) -> None:
+    def __init__(self, root: Path, workers: int, until: float, begin: bool,
+                 tell: Callable[[Mutant, bool], None]) -> None:
         self.until = until
         self.begin = begin
+        self.tell = tell
         self.limits: dict[tuple[str, ...], float] = {}   # of these tests, in seconds
         self.threads = ThreadPoolExecutor(workers)
         self.folders: SimpleQueue[Folder] = SimpleQueue()
@@ -137,14 +146,38 @@ class Trial:
                 return None
             lives = folder.survives(mutant, mutant.tests, min(limit, self.until - begin))
         except TimeoutError:
-            if time.monotonic() - begin < limit:
-                return None
+            if time.monotonic() - begin < limit or mutant.tests not in self.limits:
+                return None   # it may be the machine
             lives = False
         finally:
             self.folders.put(folder)
         print(f'{"LIVES" if lives else "killed"} in {time.monotonic() - begin:.0f} s: '
               f'{mutant.name}', flush=True)
+        self.tell(mutant, lives)
         return lives
+
+
+class Results:
+    """What has come of mutants so far, by their names, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lock = Lock()
+        self.known: dict[str, dict[str, str]] = (
+            json.loads(path.read_text('utf-8')) if path.exists() else {})
+
+    def tell(self, mutant: Mutant, lives: bool) -> None:
+        """Enter one, and write all."""
+        with self.lock:
+            found = 'lives' if lives else 'killed'
+            self.known[mutant.name] = {'date': f'{date.today()}', 'found': found}
+            text = json.dumps(self.known, indent=0, sort_keys=True, ensure_ascii=False)
+            self.path.write_text(text + '\n', 'utf-8')
+
+    def of(self, mutants: Sequence[Mutant]) -> dict[Mutant, bool]:
+        """Which of these were found to live, of those that were tried."""
+        return {mutant: self.known[mutant.name]['found'] == 'lives'
+                for mutant in mutants if mutant.name in self.known}
 
 
 def excuses() -> dict[str, str]:
@@ -152,15 +185,15 @@ def excuses() -> dict[str, str]:
     return tomllib.loads((HERE / 'equivalent.toml').read_text('utf-8'))
 
 
-def table(mutants: Sequence[Mutant], found: dict[Mutant, bool], when: date) -> str:
-    """The results as a page: which of the mutants were found to live."""
+def table(mutants: Sequence[Mutant], found: dict[Mutant, bool], since: str) -> str:
+    """The results as a page: which of the mutants were found to live, and the day of the oldest."""
     excused = excuses()
     files = sorted({mutant.file for mutant in mutants})
     width = max(len(name) for name in [*files, 'all']) + 4
     rule = f'{"=" * width} ====== ====== ========== =========\n'
     text = ('=======\nMutants\n=======\n\n'
             'Made by ``make mutants``, see ``test/mutants/run.py``; do not edit.\n'
-            f'Of {when:%Y-%m-%d}: {len(found)} of {len(mutants)} mutants were tried.\n\n{rule}'
+            f'Since {since}: {len(found)} of {len(mutants)} mutants were tried.\n\n{rule}'
             f'{"file":{width}} killed living equivalent not tried\n{rule}')
     for name in [*files, 'all']:
         these = [mutant for mutant in mutants if name in (mutant.file, 'all')]
@@ -192,6 +225,7 @@ def main(argv: Sequence[str]) -> int:
                         help='try as many as there is time for in N minutes')
     parser.add_argument('--passed', action='store_true',
                         help='the tests have passed without any mutant: do not begin by that')
+    parser.add_argument('--anew', action='store_true', help='also those that were tried before')
     parser.add_argument('--tell', action='store_true',
                         help='0 is the exit status even if a mutant lives')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, metavar='N')
@@ -207,11 +241,19 @@ def main(argv: Sequence[str]) -> int:
     if options.list:
         print(*(mutant.name for mutant in made), sep='\n')
         return 0
+    results = Results(KEPT)
+    anew = options.anew or options.some   # which are tried each day to see whether they still die
+    left = [mutant for mutant in made if anew or mutant.name not in results.known]
     with tempfile.TemporaryDirectory() as root:
-        found = Trial(Path(root), options.workers, until, not options.passed).run(made)
+        tell = results.tell if not options.some else lambda mutant, lives: None
+        tried = Trial(Path(root), options.workers, until, not options.passed, tell).run(left)
+    found = tried if options.some else results.of(made)
     living = [mutant.name for mutant, lives in found.items() if lives]
     if not (options.only or options.some):
-        (HERE / 'results.rst').write_text(table(made, found, date.today()), 'utf-8')
+        names = {mutant.name for mutant in made}
+        since = min((told['date'] for name, told in results.known.items() if name in names),
+                    default=f'{date.today()}')
+        (HERE / 'results.rst').write_text(table(made, found, since), 'utf-8')
     bad = [name for name in living if name not in excuses()]
     print(f'{len(made)} mutants: {len(found) - len(living)} killed, {len(bad)} living, '
           f'{len(living) - len(bad)} equivalent, {len(made) - len(found)} not tried in time')
