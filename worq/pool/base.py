@@ -180,8 +180,11 @@ class Desk:
             raise
         if outcomes:
             self._settled(outcomes, turn.settled)
+        held_now = self.held
         for delivery in turn.deliveries:
-            self.held[delivery.token] = delivery
+            held_now[delivery.token] = delivery
+            if b'\n' not in delivery.header:   # it has no options
+                continue
             lease = task_lease(delivery.header)
             if lease is not None and lease < self.lease:
                 self.short[delivery.token] = lease

@@ -50,6 +50,24 @@ class Count:
         self.sums = [0, 0]   # µs of the runs, ms of the waits
         self.examples: dict[int, tuple[str, int]] = {}   # by bucket: an id, and its time
 
+    def enter(self, kind: int, many: int, bucket: int, micros: int, waited: int) -> None:
+        """Count so many of a kind, of one bucket: what they took in all, how long each waited."""
+        self.ends[kind] += many
+        self.runs[bucket] += many
+        self.sums[0] += micros
+        self.waits[bisect_left(BOUNDS, waited)] += many
+        self.sums[1] += many * waited
+
+    def enter_one(self, kind: int, micros: int | None, waited: int, id: str) -> None:
+        """Count one; None if it is not known how long it took."""
+        if micros is None:
+            self.ends[kind] += 1
+            return
+        bucket = bisect_left(MICROS, micros)
+        if not self.runs[bucket]:
+            self.examples[bucket] = id, micros
+        self.enter(kind, 1, bucket, micros, waited)
+
     def add(self, other: Count) -> None:
         """Add those of another header of the same name."""
         for mine, more in ((self.ends, other.ends), (self.runs, other.runs),
@@ -88,30 +106,26 @@ class Counts:
     def add(self, settled: list[tuple[Delivery | Late, Outcome]]) -> None:
         """Count what the queue has accepted, of deliveries that were ours."""
         with self._lock:
-            last: bytes | None = None
-            span = where = 0   # most tasks of a batch have waited for as long
+            count, header, waited = None, b'', 0
+            more = micros = 0   # short ones that followed one alike
             for delivery, outcome in settled:
-                _, _, word, _, _, _, begun, ended, _, _ = outcome
-                kind = 0 if word == 'value' else WORDS.get(word, -1)
-                if kind < 0:
+                took = outcome.ended - outcome.begun
+                if count and delivery.header == header and delivery.waited == waited \
+                        and took <= SHORT and outcome.word == 'value' and outcome.ended:
+                    more += 1
+                    micros += took
                     continue
-                header = delivery.header
-                if header != last:
-                    last, count = header, self._count(header)
-                    ends, runs, waits, sums = count.ends, count.runs, count.waits, count.sums
-                ends[kind] += 1
-                if ended:
-                    micros = ended - begun
-                    bucket = 0 if micros <= SHORT else bisect_left(MICROS, micros)
-                    if not runs[bucket]:
-                        count.examples[bucket] = outcome.id, micros
-                    runs[bucket] += 1
-                    waited = delivery.waited
-                    if waited != span:
-                        span, where = waited, bisect_left(BOUNDS, waited)
-                    waits[where] += 1
-                    sums[0] += micros
-                    sums[1] += waited
+                if count and more:
+                    count.enter(0, more, 0, micros, waited)
+                    more = micros = 0
+                header, waited, kind = delivery.header, delivery.waited, WORDS.get(outcome.word)
+                count = self._count(header) if kind is not None else None
+                if count and kind is not None:
+                    count.enter_one(kind, took if outcome.ended else None, waited, outcome.id)
+                    if took > SHORT or not outcome.ended:
+                        count = None
+            if count and more:
+                count.enter(0, more, 0, micros, waited)
             for delivery, outcome in settled[-LATELY:]:
                 if outcome.word == 'value':
                     self._lately.append((outcome.id, outcome.token, delivery.header, outcome.ended))

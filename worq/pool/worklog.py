@@ -53,7 +53,7 @@ class WorkLog:
         :param dropped: whether nobody wants to know any more what a delivery came to.
         """
         def run(delivery: Delivery) -> Outcome:
-            if not self.on:
+            if not log.isEnabledFor(logging.INFO):   # as `on`; for each task
                 return run_one(delivery)
             self.begun(delivery, worker)
             begin = time.monotonic()

@@ -134,6 +134,10 @@ class Outcome(NamedTuple):
     peak: int = 0        #: KiB of memory that its worker has had until then, at most; 0: not known
     skipped: int = 0     #: how many failed arguments were left out of its lists
 
+    def at(self, begun: int, ended: int) -> Outcome:
+        """The same, with these moments: `_replace`, in a quarter of its time."""
+        return Outcome._make((*self[:6], begun, ended, *self[8:]))
+
     def age(self, moment: int) -> str:
         """As it is stored: how many ms ago it was begun, and had ended, the peak, the skipped.
 

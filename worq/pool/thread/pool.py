@@ -354,8 +354,7 @@ class WorkerPool:
                 outcome = run_one(delivery)
                 now = time.monotonic()
                 if worker.interrupter.cancelled != token:
-                    worker.done.append(outcome._replace(begun=int(begin * 1e6),
-                                                        ended=int(now * 1e6)))
+                    worker.done.append(outcome.at(int(begin * 1e6), int(now * 1e6)))
                 self._seconds = smooth(self._seconds, now - begin, 0.1)
                 begin = now
                 if now - flushed > FLUSH and worker.buffer:
