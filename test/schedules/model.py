@@ -135,6 +135,7 @@ class Schedulers(RuleBasedStateMachine):
         self.put: set[tuple[str, int, int]] = set()   # name, life, slot: for which there was a run
         self.by_hand: Counter[str] = Counter()     # runs that people wanted, of the present life
         self.first: dict[str, int] = {}            # the first slot of the present life
+        self.faults: list[str] = []                # told later, not in the midst of a pool's look
         self.wrong = False                         # whether a clock was wrong, ever
         self.held: list[Any] = []                  # deliveries of what runs
 
@@ -189,8 +190,10 @@ class Schedulers(RuleBasedStateMachine):
         assert found is not None
         slot, _, _, name = found
         key = name, self.lives[name], slot
-        assert key not in self.put, f'two runs for {key}'
-        assert self.wrong or slot <= self.q.now, f'{key} before its moment'
+        if key in self.put:
+            self.faults.append(f'two runs for {key}')
+        if not self.wrong and slot > self.q.now:
+            self.faults.append(f'{key} before its moment')
         self.put.add(key)
 
     # -- time, workers ------------------------------------------------------------------
@@ -260,6 +263,7 @@ class Schedulers(RuleBasedStateMachine):
     @invariant()
     def none_is_left_out(self) -> None:
         """Each slot before the next had a run, was missed or was skipped."""
+        assert not self.faults, self.faults
         for name, first in self.first.items():
             record = self.record(name)
             runs = sum(key[:2] == (name, self.lives[name]) for key in self.put)
