@@ -245,17 +245,19 @@ class Pool:
 
     def await_ready(self) -> None:
         """Wait until its workers are ready; RuntimeError, with the log, if they are not."""
-        threads = self.options.get('kind') == 'thread'
-        wanted = 1 if threads else self.options.get('workers', 2)
         limit = time.monotonic() + START
-        while True:
-            ready = [e for e in self.rig.entries() if e.event == journal.READY
-                     and (e.pid == self.pid if threads else e.detail == str(self.pid))]
-            if len(ready) >= wanted:
-                return
+        while not self.ready:
             if self.program.poll() is not None or time.monotonic() > limit:
                 raise RuntimeError(f'a pool does not start:\n{self.rig.log[-4000:]}')
             time.sleep(0.02)
+
+    @property
+    def ready(self) -> bool:
+        """Whether its workers have begun."""
+        threads = self.options.get('kind') == 'thread'
+        found = [e for e in self.rig.entries() if e.event == journal.READY
+                 and (e.pid == self.pid if threads else e.detail == str(self.pid))]
+        return len(found) >= (1 if threads else self.options.get('workers', 2))
 
     @property
     def children(self) -> list[int]:
