@@ -7,6 +7,7 @@ from unittest import mock
 
 from test.queue.contract import message
 from worq import builder
+from worq.errors import QueueError
 from worq.queue.base import Refusal
 
 
@@ -36,3 +37,17 @@ class Steps(unittest.TestCase):
                     mock.patch.object(builder.const, 'PUT_LIMIT', 2):
                 builder.put_all(queue, [self.entry(20)], mend, lambda gate: b'')
             self.assertEqual(mended, [Refusal('x', 'unknown', f'a{unknown}')])
+
+    def test_puts_that_fail(self) -> None:
+        """Each call that cannot be put is told why. Others are put, but not where the queue is
+        away: they would wait as long for nothing."""
+        wide = builder.TASKS   # two of them go in two steps
+        for error, tried in [(ValueError('no'), 3), (QueueError('away'), 1)]:
+            entries = [self.entry(0) for _ in range(3)]
+            for entry, nonce in zip(entries, 'abc'):
+                entry.message = entry.message._replace(nonce=nonce)
+            queue = self.queue(**{'put.side_effect': [error, [], []]})
+            with mock.patch.object(builder.Entry, 'weight', wide):
+                errors = builder.put_each(queue, entries, mock.Mock(), 'me')
+            self.assertEqual(queue.put.call_count, tried)
+            self.assertEqual(errors, dict.fromkeys('a' if tried == 3 else 'abc', error))

@@ -165,6 +165,26 @@ class LostNewsContract(BrokerCase):
         thread.join(WAIT)
         self.assertEqual(none, [])
 
+    def test_news_of_another_life(self):
+        """News that is not of the life that is waited for is a reason to ask."""
+        deferred = self.q.identity(1)
+        listening, ended = threading.Event(), threading.Event()
+        hints = [(deferred.id, None)]
+
+        def wait(client, timeout):
+            listening.set()
+            ended.wait(WAIT)
+            self.lose_news()
+            return [hints.pop()] if hints else self.real.wait(client, min(timeout, 0.05))
+
+        self.stand_before(wait=wait)
+        thread, got = self.waiter(deferred)
+        self.assertTrue(listening.wait(WAIT))
+        self.work(self.worker)
+        ended.set()
+        thread.join(WAIT)
+        self.assertEqual(got, [True])
+
     def test_last_look(self):
         """Who waits in vain looks once more in the end: what has completed is never 'not done'."""
         deferred = self.q.identity(1)

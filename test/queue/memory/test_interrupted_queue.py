@@ -119,6 +119,8 @@ class EachStepTest(unittest.TestCase):
             q.watch('me', ['next', 'last'])
             in_time(scene.finish)
             self.assertEqual(q.audit(), [], f'{verb} at {step}')
+            node = next(one for one in q.family('next') if one.id == 'next')
+            self.assertEqual(node.width, 2, f'{verb} at {step}')
             told = {id for id, _ in q.wait('me', 0)}
             self.assertTrue({'next', 'last'} <= told or verb is VERBS[16], f'{verb} at {step}')
             if not more:
