@@ -9,8 +9,8 @@ from test import support
 from test.queue.contract import message, outcome
 from test.support import eq_
 from worq import const
-from worq.queue.base import Argument, Held, Outcome
-from worq.queue.sqlite import file, queue as sqlite, rows
+from worq.queue.base import Argument, Held, Outcome, unpack
+from worq.queue.sqlite import file, queue as sqlite, reading, rows
 
 
 class Steps(unittest.TestCase):
@@ -140,6 +140,39 @@ class Steps(unittest.TestCase):
         with mock.patch.object(rows, 'dump', wraps=rows.dump) as dump:
             self.steps('failure')
             self.assertLessEqual(dump.call_count, 6 * const.BUDGET + 20)
+
+    def wide(self, number: int) -> None:
+        """A task that is ready, and has so many arguments."""
+        ids = [f'a{n}' for n in range(number)]
+        for start in range(0, number, 500):
+            self.q.put([message(id) for id in ids[start:start + 500]])
+        while taken := self.q.take('p', 64):
+            self.q.settle('p', [outcome(one, data=one.id.encode()) for one in taken])
+        self.q.put([message('wide', *ids)])
+        self.q.put([message('thin', 'a0', 'a1')])
+
+    def test_wide_deliveries(self) -> None:
+        """What one with many arguments brings is read apart, in pages, while others may write."""
+        self.wide(1_000)
+        self.q.join('p', {})
+        with mock.patch.object(reading, 'PAGE', 300), \
+                mock.patch.object(self.q, '_write', wraps=self.q._write) as write:
+            turn = self.q.turn('p', limit=5)
+            eq_([one.id for one in turn.deliveries], ['thin'])
+            late, = turn.late
+            self.q.put([message('x')])
+            write.reset_mock()
+            whole = late.fetch()
+            eq_(write.call_count, 0)
+        assert whole is not None
+        eq_([unpack(raw).data for _, raw in whole.arguments],
+            [f'a{n}'.encode() for n in range(1_000)])
+        eq_(self.q.settle('p', [Outcome(late.id, late.token, 'release')]), ['ok'])
+        eq_(late.fetch(), None)   # it is nobody's now
+        again, = self.q.take('p', 1)
+        eq_((again.id, again.arguments), ('wide', whole.arguments))
+        self.q.cancel(['wide'])
+        eq_(self.q.audit(), [])
 
     def test_forgotten_by_statements(self) -> None:
         """What has expired goes without being read, but for what has left something elsewhere."""

@@ -290,12 +290,15 @@ class Store(Reviving):
             life.progress = b''
             self._lease(life, lease)
             self._move(life, PROCESSING)
-            arguments = tuple((a.id, a.record() or b'') for a in life.arguments) \
-                if life.arguments else ()
             taken.append(Delivery(
-                life.id, life.token, life.deliveries, life.header, life.body, arguments,
-                life.memo, max(self.now - life.ready, 0)))
+                life.id, life.token, life.deliveries, life.header, life.body,
+                self.records(life) if life.arguments else (), life.memo,
+                max(self.now - life.ready, 0)))
         return taken
+
+    def records(self, life: Life) -> tuple[tuple[str, bytes], ...]:
+        """What its arguments came to, as a delivery brings it. Of many rows that is read later."""
+        return tuple((one.id, one.record() or b'') for one in life.arguments)
 
     def beat(self, pool: str, held: Iterable[Held], lease: int) -> list[Lost]:
         lost = []

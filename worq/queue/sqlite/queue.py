@@ -18,7 +18,7 @@ from worq.const import COMPLETED
 from worq.lock import look_within
 from worq.queue import base
 from worq.queue.base import (
-    Argument, Delivery, Held, Lost, Message, Minute, Note, Outcome,
+    Argument, Delivery, Held, Late, Lost, Message, Minute, Note, Outcome,
     Recent, Refusal, Revival, Totals, Turn,
 )
 from worq.queue.machine.book import enter, minutes
@@ -344,14 +344,15 @@ class TaskQueue(Readers):
                 taken, pause = self._write(
                     partial(self._try, pool, limit, lease, until, doorbell), end=None)
                 if taken or doorbell is None or pause is None:
-                    return taken
+                    whole = (one.fetch() if isinstance(one, Late) else one for one in taken)
+                    return [one for one in whole if one is not None]   # else it is over by now
                 doorbell.wait(pause)
         finally:
             if doorbell is not None:
                 doorbell.close()
 
     def _try(self, pool: str, limit: int, lease: int, until: float, doorbell: Doorbell | None,
-             store: Rows) -> tuple[list[Delivery], float | None]:
+             store: Rows) -> tuple[list[Delivery | Late], float | None]:
         """What there is to take; or there is nothing, and for how long to wait."""
         store.hint = limit
         while True:
@@ -365,10 +366,10 @@ class TaskQueue(Readers):
         if taken or left <= 0 or doorbell is None:
             if doorbell is not None:
                 self._waiting.leave(doorbell.address)
-            return taken, None
+            return self._apart(store, taken), None
         pause = min(left, PAUSE, self._next_tick(store) or PAUSE)
         self._waiting.enter(doorbell.address, pause)
-        return taken, pause
+        return [], pause
 
     def _next_tick(self, store: Rows) -> float | None:
         """In how many seconds something may come due, or is to be done."""
@@ -411,7 +412,9 @@ class TaskQueue(Readers):
             store.end()
             if bell is not None and len(taken) < limit and (bell.prompt or not taken):
                 self._expect(store, bell)
-            return Turn(words, lost, taken)
+            brought = self._apart(store, taken)
+            return Turn(words, lost, [one for one in brought if isinstance(one, Delivery)],
+                        [one for one in brought if isinstance(one, Late)])
         return self._write(verb, [one.id for one in (*outcomes, *(beats or ()))], end=None)
 
     def reconcile(self, pool: str, known: Iterable[bytes]) -> int:

@@ -45,6 +45,7 @@ NEEDED_BY = """WITH RECURSIVE met(n) AS (SELECT :other UNION
   SELECT count(*), max(n=:{goal}) FROM met"""
 
 
+ARGUMENTS = 400     # that one verb brings with what it takes; the rest is read by who needs it
 #: Whether something is left over of a row that is forgotten, or kept apart from it.
 BESIDE = ('nargs OR ndeps OR ' + ' OR '.join(
     f"typeof({name})='integer'" for name in ('body', 'memo', 'data')))
@@ -116,6 +117,8 @@ class Rows(Store):
         self.met: dict[int, Row] = {}        # by number: an object for each
         self.fresh_rows: list[Row] = []      # to be inserted
         self.dead: list[Row] = []            # to be deleted
+        self.room = ARGUMENTS                # how many more are brought with what is taken
+        self.wide: set[bytes] = set()        # tokens of what is taken without them
         self._aside: deque[Row] = deque()    # purged, and about to end
         self.fresh, self.holder, self.noting, self.doomed = {}, None, None, []
         self._first.clear()
@@ -284,6 +287,14 @@ class Rows(Store):
         self.flush_new()
         self.db.execute('UPDATE worq_task SET header=?, put=? WHERE n=?',
                         (life.header, life.put, life.n))
+
+    def records(self, life: Life) -> tuple[tuple[str, bytes], ...]:
+        assert isinstance(life, Row)
+        if life.nargs > self.room:
+            self.wide.add(life.token)
+            return ()
+        self.room -= life.nargs
+        return super().records(life)
 
     def argue(self, life: Life, more: Iterable[Life]) -> None:
         assert isinstance(life, Row)

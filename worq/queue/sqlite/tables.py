@@ -372,6 +372,12 @@ class Edges:
             f'SELECT {JOINED} FROM worq_arg a JOIN worq_task t ON t.n=a.arg WHERE a.dep=? '
             f'ORDER BY a.pos {order} LIMIT ? OFFSET ?', (life.n, most, skip)))
 
+    def arguments_from(self, life: Row, start: int, most: int) -> list[Row]:
+        """Those of one that has let go of none of them, from a place on."""
+        return self.store.adopted(self.store.db.execute(
+            f'SELECT {JOINED} FROM worq_arg a JOIN worq_task t ON t.n=a.arg WHERE a.dep=? '
+            'AND a.pos>=? ORDER BY a.pos LIMIT ?', (life.n, start, most)))
+
     def dependents(self, life: Row, most: int = -1) -> list[Row]:
         self.store.flush_new()
         return self.store.adopted(self.store.db.execute(
