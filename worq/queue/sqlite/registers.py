@@ -12,6 +12,7 @@ class Noted(Registers):
 
     def __init__(self, store: Unit) -> None:
         self.store = store
+        self.known: dict[str, bytes] = {}   # in this unit: each failure asks for the same one
 
     def __len__(self) -> int:
         n: int
@@ -20,12 +21,16 @@ class Noted(Registers):
         return n
 
     def get(self, name: str) -> bytes:
-        found = self.store.db.execute('SELECT value FROM worq_note WHERE q=? AND name=?',
-                                      (self.store.q, name.encode())).fetchone()
-        return found[0] if found else b''
+        value = self.known.get(name)
+        if value is None:
+            found = self.store.db.execute('SELECT value FROM worq_note WHERE q=? AND name=?',
+                                          (self.store.q, name.encode())).fetchone()
+            value = self.known[name] = found[0] if found else b''
+        return value
 
     def set(self, name: str, value: bytes) -> None:
         key = self.store.q, name.encode()
+        self.known[name] = value
         if value:
             self.store.db.execute('INSERT OR REPLACE INTO worq_note VALUES(?,?,?)', (*key, value))
         else:

@@ -135,6 +135,8 @@ class Rows(Store):
         book.clear()
         traces: Any = self.traces
         traces.clear()
+        registers: Any = self.registers
+        registers.known.clear()
 
     def open(self, db: sqlite3.Connection, q: int, meta: str | None) -> None:
         """Begin a unit of work.
