@@ -6,9 +6,9 @@
     deferred = await aq.text.count('a line')    # it is put
     print(await deferred)                       # it is done
 
-Calls of one turn of the loop go to the queue as one put, from a thread. To wait for a result was
-possible all along: ``await deferred``. So there are a few names here, and all else is as it is
-elsewhere; what else asks the queue, as ``deferred.info()``, is called by ``asyncio.to_thread``.
+All calls that are made in one turn of the loop go to the queue together, from a thread. Deferreds
+can be awaited anywhere: ``await deferred``. What else asks the queue, as ``deferred.info()`` does,
+is called by ``asyncio.to_thread``.
 
 It works with asyncio, and so with uvloop, and with anyio on asyncio; not with Trio.
 """
@@ -39,23 +39,22 @@ SOME = 100   # Deferreds that are taken before the loop goes round
 
 
 class Queue(Unsendable):
-    """A handle on the tasks of a queue, whose calls are awaited.
+    """A queue whose calls are awaited.
 
-    Attributes extend the name, as those of any queue. A call returns a future, which comes to the
-    call's `Deferred` once it is put (to None if its result is ignored), or to what a call of any
-    queue raises. It begins at once, so calls can be made first and awaited later, or by
-    ``asyncio.gather``. Its arguments are encoded a moment later, in a thread: leave them as they
-    are until it is put. If the future is cancelled in time, nothing is put; later the task runs all
-    the same, and only a ``deferred.cancel()`` helps.
+    Attributes extend the name, as those of any queue. A call returns a future. Its result is the
+    `Deferred` of the call, once that is put (None if results are ignored); it raises what a call of
+    any queue does. A call begins at once, so calls can be made first and awaited later, for example
+    by ``asyncio.gather``. Its arguments are encoded a moment later, in a thread: do not change them
+    until the call is put. If the future is cancelled in time, nothing is put; later only
+    ``deferred.cancel()`` cancels the task.
 
     ::
 
         async with worq.aio.Queue(worq.get_queue(url)) as aq:
             deferreds = await asyncio.gather(*[aq.text.count(line) for line in lines])
 
-    It may be used by many event loops. As an asynchronous context manager it closes its broker at
-    the end; it need not be closed otherwise, for its thread ends by itself when there is nothing to
-    do.
+    Many event loops may use it. As an asynchronous context manager it closes its broker at the end.
+    Otherwise you need not close it: its thread ends when there is nothing to do.
 
     :param target: a queue, or a `Task` with options.
     """
@@ -173,10 +172,10 @@ def batch(target: Queue | PlainQueue | Task) -> Batch:
             report = await aq.report(parts)
         print(await report)
 
-    As ``worq.batch``, for what the block calls itself and in the asyncio tasks that it starts,
-    by this queue or any other of its broker, plain ones and ``worq.map`` among them. Nothing
-    asks the queue before the end, and the loop does not wait for that. Who is cancelled at
-    the end waits until the put is done, or has failed; then `word` of the batch tells which.
+    As ``worq.batch``. It collects all calls through the same broker that the block makes, and the
+    asyncio tasks that it starts, with ``worq.map`` too. Nothing asks the queue before the end, and
+    the loop is not blocked then. If the block is cancelled at its end, it waits until the put is
+    done or has failed; `word` of the batch tells which.
 
     :param target: any queue or `Task` of the broker.
     :returns: with ``as``, a `worq.batch.Batch`, whose methods wait for the queue: call them by
@@ -251,7 +250,7 @@ def as_completed(deferreds: Iterable[Deferred] | AsyncIterable[Deferred],
     :param deferreds: those, or an asynchronous iterable, which may be endless. What it raises
         comes when those before it are done.
     :param timeout: seconds from now, at most; None: as long as it takes.
-    :param ahead: how many to take that are not told of, at most; None: all that there are.
+    :param ahead: how many to take at a time, at most; None: all that there are.
     :raises ValueError: at once, for a timeout that is negative, no number, or more than ten years.
     :raises TypeError: for anything but Deferreds, when those before it are done.
     :raises TimeoutError: if they are not all done by then.

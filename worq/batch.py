@@ -45,8 +45,8 @@ def batch(target: Queue | Task) -> Batch:
     explained as a whole when the block has ended, see `Batch`.
 
     :param target: any queue or Task of the broker.
-    :raises DuplicateTask: at the end of the block, as a single call does, for the first task
-        that is refused; the same for its other errors. Then nothing has been put.
+    :raises DuplicateTask: at the end of the block, for the first task that is refused; other
+        errors of a call are raised there, too. Then nothing has been put.
     """
     broker, _, _ = parts(target)
     return Batch(broker)
@@ -161,10 +161,8 @@ class Batch(Collector):
     # -- all of them, once they are put --
 
     def cancel(self, upstream: bool = False) -> int:
-        """Cancel all its tasks that are not over, and what depends on them.
-
-        It takes several steps for many. The last ones that were called come first, so that none of
-        them fails by another one.
+        """Cancel all its tasks that are not over, and what depends on them, in several steps if there
+        are many.
 
         :param upstream: also what they wait for outside of the batch, see ``Deferred.cancel``.
         :returns: how many of them were cancelled.
@@ -180,8 +178,7 @@ class Batch(Collector):
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until all its tasks are over, however they end.
 
-        It asks for no results but those that no other call of the batch takes, so the others can be
-        let go.
+        Intermediate results may be deleted meanwhile, as they are without it.
 
         :param timeout: seconds, at most; None: as long as it takes.
         :returns: whether they are over.
@@ -200,7 +197,7 @@ class Batch(Collector):
         return self._all_over(left, until)
 
     def explain(self) -> str:
-        """How many of its tasks stand how, and why the first ones are not over, or have failed.
+        """How many of its tasks are in which state, and why the first ones are not over, or failed.
 
         :raises RuntimeError: if they are not put.
         """

@@ -51,8 +51,8 @@ def map(target: Queue | Task, *iterables: Iterable[Any], chunksize: int = 1,
     :param chunksize: how many calls one task makes. With more than one there is one
         Deferred for each chunk, and its value is the list of the chunk's results; if one
         call fails, the chunk does.
-    :param ahead: how many tasks are put and not yet told of at a time, at most. With it the
-        iterables may be endless, and a `Stream` of results is returned: not of Deferreds.
+    :param ahead: how many tasks are on their way at a time, at most. With it the iterables may be
+        endless, and a `Stream` of results is returned: not of Deferreds.
     :returns: a list of Deferreds in order (of None, if results are ignored); or a `Stream`.
     :raises: what a single call does. Calls that were put before have been put then.
     """
@@ -83,9 +83,9 @@ def reduce(target: Queue | Task, items: Iterable[Any]) -> Any:
     The order of the items is kept, so the task has to be associative, but need not be
     commutative: the tree is as deep as the logarithm of their number.
 
-    :param target: the task, called with two neighbours or what they came to. With
-        ``on_error=Task.SKIP`` one that failed is left out: it is not called then, but hands on
-        what the other one came to, and fails only if both have.
+    :param target: the task, called with two neighbours or their results. With
+        ``on_error=Task.SKIP`` one that failed is left out: the result is the other one then, without
+        a call, and it fails only if both have failed.
     :param items: Deferreds and plain values.
     :returns: the Deferred at the top of the tree. A single item comes back as it is.
     :raises ValueError: if there are no items.
@@ -145,10 +145,9 @@ def as_completed(deferreds: Iterable[Deferred], timeout: float | None = None, *,
             print(page.result())
 
     :param timeout: seconds from the call, at most; None: as long as it takes.
-    :param ahead: how many there are at a time, at most, that are not done or not yet told of.
-        So many are taken from `deferreds` at once, and the next one each time that one has been
-        told of: so a generator that makes the calls may be endless. What it raises
-        comes when those before it are done.
+    :param ahead: how many there are at a time, at most. So many are taken from `deferreds` at once,
+        and one more each time that you have taken one: so a generator that makes the calls may be
+        endless. What it raises comes when those before it are done.
     :raises TypeError: at once, for anything but Deferreds.
     :raises ValueError: at once, for a timeout that is negative, no number, or more than ten years.
     :raises TimeoutError: if they are not all done by then.

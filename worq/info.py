@@ -15,21 +15,21 @@ IGNORED = 'nothing will be known of it once it has ended, for its result is igno
 
 
 class Info(NamedTuple):
-    """What is known of a task, of which nothing changes any more once it has ended.
+    """What is known of a task. Nothing of it changes any more once the task has ended.
 
-    Moments are seconds since the epoch, by the clock of the queue; None: not yet, or not known.
+    Times are seconds since the epoch, by the clock of the queue; None: not yet, or not known.
     """
 
     id: str
     name: str                #: of the task
     status: str              #: as `Deferred.status`
     put: float | None        #: when it was put
-    ready: float | None      #: when it became ready, last: its arguments were there, it was due
-    begun: float | None      #: when a worker began it, last
-    ended: float | None      #: when it had ended
-    attempt: int             #: which attempt this is, or was the last, from 1; 0: not known
-    where: str               #: the pool that has it, or that ran it last, as its id in ``pools()``
-    peak: int | None         #: bytes of memory that its worker process has had until then, at most
+    ready: float | None      #: when it last became ready: its arguments were there, and it was due
+    begun: float | None      #: when a worker last began it
+    ended: float | None      #: when it ended
+    attempt: int             #: the number of the attempt, from 1; 0: not known
+    where: str               #: the id of the pool that has it or ran it last, see ``pools()``
+    peak: int | None         #: peak memory of its worker process until then, in bytes
     skipped: int             #: how many failed arguments ``on_error='skip'`` has left out
     note: str                #: why nothing is known, or will be; mostly empty
 

@@ -20,8 +20,8 @@ class Worker(NamedTuple):
     """What a worker of a pool does: a thread, or a child process."""
 
     number: int                   #: of the thread, or the process id of the child
-    #: ``'starting'``, ``'idle'``, ``'running'``; or ``'waiting'``, when what it runs waits for
-    #: another task by ``.result()`` or the like, so that this worker can do nothing else.
+    #: ``'starting'``, ``'idle'``, ``'running'``; or ``'waiting'``: its task waits for another one,
+    #: for example by ``.result()``, so the worker can do nothing else.
     state: str
     id: str = ''                  #: of the task that it runs
     name: str = ''                #: ... and its name

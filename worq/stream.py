@@ -23,17 +23,16 @@ class Stream:
     """The results of many calls in their order, of which a few are put at a time: an iterator.
 
     ``worq.map(..., ahead=N)`` makes it. The first N calls are put at once. ``next`` puts further
-    ones, as long as fewer than N are put and not yet told of, and then waits for the result that
-    is next. For that it takes items from the iterables, which may be slow; what they
-    raise comes after the results of the items before.
+    ones, so that N are on their way, and then waits for the next result. It takes items from the
+    iterables for that; an exception of theirs is raised after the results of the items before.
 
-    A call that fails raises its `TaskFailure`, and one that cannot be put what a single call
-    does; ``next`` then goes on with the one after it. `QueueError` says that the queue is out
-    of reach; ``next`` tries again. One thread at a time may use a stream.
+    If a call has failed, ``next`` raises its `TaskFailure`; if a call could not be put, what a
+    single call raises. The next ``next`` goes on with the call after it. After a `QueueError`, when
+    the queue is out of reach, it tries the same again. One thread at a time may use a stream.
 
-    ``close``, and the end of a ``with`` block, cancels what has been put and is not done. A stream
-    that nobody closes leaves that to be run. Results that it has told of are not kept, unless the
-    calls have an id, a `result_timeout` or ``keep='timeout'``; failures are.
+    ``close``, and the end of a ``with`` block, cancels what has been put and is not done. If nobody
+    closes the stream, that runs. A result is deleted once ``next`` has returned it, unless the calls
+    have an id, a `result_timeout` or ``keep='timeout'``; failures are kept.
 
     :param extra: lines of the header; with `CHUNK` a task has many calls, and a list of results.
     """

@@ -2,33 +2,29 @@
 
 **A schedule** has a name, a call (a task with its arguments and options) and a *timing*. The queue
 keeps it, in the register ``schedule:NAME``. Its *slots* are the moments that the timing means; a
-run of the schedule is the call, put for one slot. Which slot follows on another is a pure function
-of the timing (`worq.slots`), so all who ask come to the same.
+run of the schedule is the call, put for one slot. The next slot is a pure function of the timing
+and the slot before (`worq.slots`), so all pools compute the same.
 
-**A slot is put once.** The register holds the next slot. Who finds that it is due puts the task
-and the register, which now holds the slot after that, in one step of the queue, and only if the
-register still holds what it did. Any number of pools may try, none is the leader, and none is
-needed for the others. Who dies before that step has done nothing, and who dies after it has done
-all.
+**A slot is put once.** The register holds the next slot. A pool that finds it due puts the task,
+and the slot after that into the register, in one step of the queue, and only if the register has
+not changed. Any number of pools may try, and there is no leader. A pool that dies before that step
+has done nothing, and one that dies after it has done everything.
 
-**The clock is the queue's.** A pool asks for it, and counts on from the answer: so it is never
-ahead of the queue, whatever the clock of its machine shows. A slot is put within a second of its
-moment as long as a pool lives, and never before it.
+**The clock is that of the queue,** whatever the clock of a pool's machine shows. As long as a pool
+lives, a slot is put within a second after its moment, and never before.
 
 **Timings.** One of these:
 
 * ``cron='0 3 * * 1-5'``, in the `zone` of an IANA name, UTC by default; five fields, or six of
   which the first are seconds; also ``@daily`` and the like. When clocks change it is as in
-  Debian's cron: a job at fixed times runs once a day, of which those in an hour that is skipped
-  run right after it, and those in an hour that comes twice the first time. A job whose minute or
-  hour begins with ``*`` goes by the time that passes, and so does one with seconds.
-* ``every=10``: seconds. The slots are the multiples of it since the epoch: nothing drifts, and
-  nobody has to know when it began.
+  Debian's cron: a job at a fixed time runs once a day. If its hour is skipped, it runs right after
+  that; if its hour comes twice, it runs the first time. A job whose minute or hour begins with ``*``
+  goes by the time that passes, and so does one with seconds.
+* ``every=10``: seconds. The slots are the multiples of it since the epoch, so nothing drifts.
 * ``at=datetime``: once. It is forgotten when it has run, unless code declares it.
 
-**Spread.** Schedules with ``spread=300`` do not all run at the same moment, but each slot of them
-up to 300 seconds later. How much is a hash of name and slot, the same for all who ask. The slot
-itself, by which reports are named, stays.
+**Spread.** With ``spread=300`` each run is up to 300 seconds late, so that not all schedules run at
+the same moment. How late is a hash of name and slot. The slot itself stays.
 
 **Missed.** A slot that could not be put in time (no pool lived, the queue was away, the schedule
 was paused) is treated as `missed` says, when that is over:
@@ -43,9 +39,9 @@ missed                                                                          
                                                                                 at most 60 s
 ======== ====================================================================== ==========
 
-`grace` is how many seconds after its moment a slot is still worth a run; the table has what holds
-if nobody says. For what runs once, 'last' has none: a reminder comes late rather than never. What
-had no run counts as missed, and the next run knows of how many, as ``current_task().missed``.
+`grace` is how many seconds after its moment a slot is still worth a run; the table has the
+defaults. For what runs once, 'last' has no bound: a reminder comes late rather than never. Slots
+without a run count as missed; the next run has their number as ``current_task().missed``.
 
 **Overlap.** What becomes of a slot if the run before it is not done yet:
 
@@ -55,26 +51,25 @@ had no run counts as missed, and the next run knows of how many, as ``current_ta
 * ``'cancel'``: the run before it is cancelled.
 
 **Declared in code**, where a task is defined: ``@space.task(cron=..., zone=...)``; the name of the
-schedule is the task's. A pool that has the task declares it when it starts. What it declared
-before, or another did, changes nothing: a deploy never moves or fires a slot. If the code says
-something else than it said last, that holds at once; the next slot is then the first of the new
-timing from now on, or the one that was due and had no run yet. Where old and new code run side by
-side, the pool that started last decides.
+schedule is that of the task. A pool that has the task declares it when it starts. To declare the
+same again changes nothing: a deploy never moves or fires a slot. If the code says something else
+than before, that holds at once; the next slot is the first of the new timing from now on, or the
+one that was due and had no run yet. If old and new code run side by side, the pool that started
+last decides.
 
-**Declared by hand**: ``broker.schedules.set(name, call, every=...)``, and so ``worq cron set``. It
-also changes what code has declared, until the code says something new. What was declared by code,
-and by no pool that lived in the last hour, is *orphaned*: it is shown as such, and goes on until
-it is forgotten. So no run is lost in the gap of a deploy.
+**Declared by hand**: ``broker.schedules.set(name, call, every=...)``, or ``worq cron set``. This
+also changes a schedule that code has declared, until the code says something new. A schedule from
+code that no pool has declared in the last hour is *orphaned*: it is shown as such, and goes on until
+somebody forgets it. So no run is lost between two deploys.
 
-**Pause, resume, run now, forget** take effect at once. What is paused is as what nobody can fire:
-on resume its slots are missed ones. Run now puts a run beside the slots, whose slot is the moment;
-it moves none. What is forgotten, and code declares it, comes back with the next pool that starts:
-pause it rather.
+**Pause, resume, run now, forget** take effect at once. Slots that come while it is paused are
+missed. Run now puts a run beside the slots and moves none; its slot is that moment. If code declares
+a schedule that was forgotten, it comes back with the next pool that starts: pause it instead.
 
-**Many schedules** cost an idle pool next to nothing: one look, every five seconds, whether the
-number in the register ``schedules`` is another, as it is after each change. A pool knows all
-schedules by heart; of one that another pool has fired it learns when it tries the same, and is
-refused. Where many are due at a moment it then reads a hundred of them, and goes on with one that
-nobody has put. Once in a quarter of an hour it reads all of them again, should somebody have died
-between a change and its number.
+**Many schedules** cost an idle pool next to nothing. Every five seconds it looks whether the number
+in the register ``schedules`` has changed, as it does with each change. It keeps all schedules in
+memory. When another pool has fired one, it learns of that when it tries the same and is refused. If
+many are due at a moment, it then reads a hundred of them and goes on with one that nobody has put.
+Every quarter of an hour it reads all of them again, in case a pool died between a change and its
+number.
 """

@@ -39,14 +39,14 @@ class Overview(NamedTuple):
     sizes: dict[str, int]            #: how many tasks are in each state that is no end
     oldest: dict[str, float | None]  #: by priority: for how long the oldest has been ready
     due: float | None                #: in how many seconds the next one is due
-    drain: float | None              #: in how many seconds what is ready will be done, as it goes
+    drain: float | None              #: seconds until what is ready is done, at the present pace
     grows: float | None              #: ... or by how many tasks a minute it grows
     ended: dict[str, int]            #: how many ended in the last hour, by the word for how
     totals: dict[str, int]           #: since the queue began: ends, 'redelivered', 'stale'
     pools: int                       #: that are alive ...
     workers: int                     #: ... how many workers they have ...
     busy: int                        #: ... and how many of those run something
-    longest: Running | None          #: what has run for longest
+    longest: Running | None          #: the task that has run for longest
     paused: tuple[Paused, ...] = ()  #: what is paused, the oldest first
 
     @property
@@ -106,7 +106,7 @@ class Page(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """Failures of one name that came to the same."""
+    """Failures of one name with the same error."""
 
     name: str
     state: str                #: ``'failed'`` or ``'expired'``
