@@ -161,8 +161,8 @@ class Batch(Collector):
     # -- all of them, once they are put --
 
     def cancel(self, upstream: bool = False) -> int:
-        """Cancel all its tasks that are not over, and what depends on them, in several steps if there
-        are many.
+        """Cancel all its tasks that are not over, and what depends on them, in several steps if
+        there are many.
 
         :param upstream: also what they wait for outside of the batch, see ``Deferred.cancel``.
         :returns: how many of them were cancelled.

@@ -84,8 +84,8 @@ def reduce(target: Queue | Task, items: Iterable[Any]) -> Any:
     commutative: the tree is as deep as the logarithm of their number.
 
     :param target: the task, called with two neighbours or their results. With
-        ``on_error=Task.SKIP`` one that failed is left out: the result is the other one then, without
-        a call, and it fails only if both have failed.
+        ``on_error=Task.SKIP`` one that failed is left out: the result is the other one then,
+        without a call, and it fails only if both have failed.
     :param items: Deferreds and plain values.
     :returns: the Deferred at the top of the tree. A single item comes back as it is.
     :raises ValueError: if there are no items.

@@ -31,8 +31,8 @@ class Stream:
     the queue is out of reach, it tries the same again. One thread at a time may use a stream.
 
     ``close``, and the end of a ``with`` block, cancels what has been put and is not done. If nobody
-    closes the stream, that runs. A result is deleted once ``next`` has returned it, unless the calls
-    have an id, a `result_timeout` or ``keep='timeout'``; failures are kept.
+    closes the stream, that runs. A result is deleted once ``next`` has returned it, unless the
+    calls have an id, a `result_timeout` or ``keep='timeout'``; failures are kept.
 
     :param extra: lines of the header; with `CHUNK` a task has many calls, and a list of results.
     """

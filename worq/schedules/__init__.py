@@ -16,10 +16,10 @@ lives, a slot is put within a second after its moment, and never before.
 **Timings.** One of these:
 
 * ``cron='0 3 * * 1-5'``, in the `zone` of an IANA name, UTC by default; five fields, or six of
-  which the first are seconds; also ``@daily`` and the like. When clocks change it is as in
-  Debian's cron: a job at a fixed time runs once a day. If its hour is skipped, it runs right after
-  that; if its hour comes twice, it runs the first time. A job whose minute or hour begins with ``*``
-  goes by the time that passes, and so does one with seconds.
+  which the first are seconds; also ``@daily`` and the like. When clocks change it is as in Debian's
+  cron: a job at a fixed time runs once a day. If its hour is skipped, it runs right after that; if
+  its hour comes twice, it runs the first time. A job whose minute or hour begins with ``*`` goes by
+  the time that passes, and so does one with seconds.
 * ``every=10``: seconds. The slots are the multiples of it since the epoch, so nothing drifts.
 * ``at=datetime``: once. It is forgotten when it has run, unless code declares it.
 
@@ -59,12 +59,13 @@ last decides.
 
 **Declared by hand**: ``broker.schedules.set(name, call, every=...)``, or ``worq cron set``. This
 also changes a schedule that code has declared, until the code says something new. A schedule from
-code that no pool has declared in the last hour is *orphaned*: it is shown as such, and goes on until
-somebody forgets it. So no run is lost between two deploys.
+code that no pool has declared in the last hour is *orphaned*: it is shown as such, and goes on
+until somebody forgets it. So no run is lost between two deploys.
 
 **Pause, resume, run now, forget** take effect at once. Slots that come while it is paused are
-missed. Run now puts a run beside the slots and moves none; its slot is that moment. If code declares
-a schedule that was forgotten, it comes back with the next pool that starts: pause it instead.
+missed. Run now puts a run beside the slots and moves none; its slot is that moment. If code
+declares a schedule that was forgotten, it comes back with the next pool that starts: pause it
+instead.
 
 **Many schedules** cost an idle pool next to nothing. Every five seconds it looks whether the number
 in the register ``schedules`` has changed, as it does with each change. It keeps all schedules in
