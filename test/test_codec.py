@@ -342,9 +342,9 @@ class Formats(TestCase):
         """Without the package the error says what to install."""
         data = Codec('q', format='msgpack').encode_value('id', NONCE, 1)
         with mock.patch.object(codec, 'msgpack', None):
-            with self.assertRaisesRegex(ImportError, r'pip install WorQ\[msgpack\]'):
+            with self.assertRaisesRegex(ImportError, r'pip install "WorQ\[msgpack\]"'):
                 Codec('q', format='msgpack')
-            with self.assertRaisesRegex(DecodeError, r'pip install WorQ\[msgpack\]'):
+            with self.assertRaisesRegex(DecodeError, r'pip install "WorQ\[msgpack\]"'):
                 Codec('q').decode_value('id', NONCE, data)
 
     def test_tuples(self) -> None:

@@ -312,7 +312,7 @@ class Ends(unittest.TestCase):
         self.assertEqual(done.stdout, '0\n')
         self.assertRegex(done.stderr, r'EncodeError: no worker process could find f, .*pip install')
         with mock.patch.object(codec, 'find_spec', return_value=None), \
-                self.assertRaisesRegex(ImportError, r'pip install WorQ\[cloudpickle\]'):
+                self.assertRaisesRegex(ImportError, r'pip install "WorQ\[cloudpickle\]"'):
             worq.get_broker('memory://', 'x', codec='cloudpickle')
 
     def test_workers(self):

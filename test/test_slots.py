@@ -160,7 +160,7 @@ class Cron(unittest.TestCase):
     def test_without_cronsim(self):
         """The error names the extra; the other timings need none."""
         with mock.patch.dict(sys.modules, {'cronsim': None}):
-            with self.assertRaisesRegex(ImportError, r'pip install WorQ\[cron\]'):
+            with self.assertRaisesRegex(ImportError, r'pip install "WorQ\[cron\]"'):
                 checked(cron='0 3 * * *')
             self.assertEqual(slots.following(checked(every=10), 0), 10_000)
 

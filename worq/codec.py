@@ -230,7 +230,7 @@ def dump_msgpack(obj: object) -> bytes:
 
 def load_msgpack(payload: bytes) -> object:
     if msgpack is None:
-        raise ImportError('msgpack is not installed: pip install WorQ[msgpack]')
+        raise ImportError('msgpack is not installed: pip install "WorQ[msgpack]"')
     hook = msgpack.ExtType if _here.resolve is None else _from_extension
     return msgpack.unpackb(payload, ext_hook=hook, strict_map_key=False)
 
@@ -278,7 +278,8 @@ class Codec:
             raise ValueError(f'codec is one of {", ".join(FORMATS)}, not {format!r}')
         if format == 'msgpack' and msgpack is None \
                 or format == 'cloudpickle' and not find_spec(format):
-            raise ImportError(f'codec={format!r} needs a package: pip install WorQ[{format}]')
+            raise ImportError(f'codec={format!r} needs a package: '
+                              f'pip install "WorQ[{format}]"')
         max_payload = const.check_count('max_payload', max_payload, most=const.PAYLOAD)
         self.queue = queue
         self.format = format

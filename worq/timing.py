@@ -137,7 +137,7 @@ def cron(text: str, after: datetime) -> CronSim:
     try:
         from cronsim import CronSim, CronSimError   # an extra
     except ImportError:
-        raise ImportError('cron= needs a package: pip install WorQ[cron]; '
+        raise ImportError('cron= needs a package: pip install "WorQ[cron]"; '
                           'every= and at= need none') from None
     try:
         return CronSim(text, after)

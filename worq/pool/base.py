@@ -412,13 +412,13 @@ class Desk:
         self._courier.wait(patience)
         untold = len(self.untold) + self._courier.close()
         if untold:
-            log.error('%d outcomes could not be told to the queue %s, their tasks will run '
+            log.error('%d outcomes could not be settled in the queue %s, their tasks will run '
                       'again', untold, self.backend.safe_url)
         try:
             tell_counts(self.backend, self.pool, self.counts)
             self.backend.leave(self.pool)
         except QueueError as error:
-            log.warning('could not take leave of the queue: %s', error)
+            log.warning('could not deregister the pool: %s', error)
         self._joined = False
 
     # 3. -- alone -------------------------------------------------------------
