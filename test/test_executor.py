@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent import futures
+import contextlib
 from functools import partial
 import gc
 import os
@@ -18,6 +19,7 @@ from unittest import mock
 import weakref
 
 import worq
+from test.interrupts import at_steps, in_time, interrupted
 from test.support import eventually
 from worq import TaskFailure, codec
 from worq.executor import Executor
@@ -41,6 +43,10 @@ def wait_for_file(path):
 
 def square(n):
     return n * n
+
+
+def after(gate):
+    return gate
 
 
 def mark(word):
@@ -188,6 +194,36 @@ class ExecutorCase:
         for gate in gates:
             gate.wait(WAIT)
 
+    def test_calls_back(self):
+        """What is called when a future is done may call the executor, however that came about; and
+        whatever it raises, the others end."""
+        gate = self.run_(wait_for_file, self.file)
+        waits = [self.run_.submit(after, gate) for _ in range(3)]   # so no worker has them
+        made = []
+
+        def again(future):
+            made.append(self.run_.submit(square, 9))
+            if not future.cancelled():   # else it would be that of who cancels
+                raise SystemExit
+        for future in waits:
+            future.add_done_callback(again)
+        try:
+            self.assertTrue(in_time(lambda: [waits[0].cancel()], WAIT)[0])
+        finally:
+            with open(self.file, 'w'):
+                pass
+        eventually(lambda: len(made), 3, timeout=WAIT)
+        self.assertEqual([future.result(WAIT) for future in made], [81] * 3)
+        self.assertEqual(self.run_.submit(square, 2).result(WAIT), 4)
+
+    def test_in_a_batch(self):
+        """A batch collects what the executor is called for; a future can be had of none of it."""
+        with worq.batch(self.run_.broker.queue()):
+            made = self.run_(square, 3)
+            with self.assertRaisesRegex(RuntimeError, 'batch'):
+                self.run_.submit(square, 4)
+        self.assertEqual(made.result(WAIT), 9)
+
     def test_cancelled_elsewhere(self):
         """A task that somebody else cancels is a cancelled future."""
         gate = self.run_(wait_for_file, self.file)
@@ -277,6 +313,140 @@ class Ends(unittest.TestCase):
             pass
         self.assertIsNone(first.result(WAIT))
         run.shutdown()
+
+    def test_shutdown_beside_a_call(self):
+        """A call that was let through before a shutdown is run, however long it takes to put it."""
+        class Slow:
+            def __reduce__(self):
+                begun.set()
+                go.wait(WAIT)
+                return int, (7,)
+        begun, go = threading.Event(), threading.Event()
+        run = worq.local(1, threads=True)
+        made = []
+        thread = threading.Thread(target=lambda: made.append(run.submit(square, Slow())))
+        thread.start()
+        begun.wait(WAIT)
+        run.shutdown(wait=False)
+        eventually(run.broker.backend.size, 0)
+        go.set()
+        thread.join(WAIT)
+        self.assertEqual(made[0].result(WAIT), 49)
+        in_time(run.shutdown, WAIT)
+
+    def test_shutdown_twice_at_once(self):
+        """Several may shut it down, while the first still cancels."""
+        file = os.path.join(folder(self), 'go')
+        run = worq.local(1, threads=True)
+        first = run.submit(wait_for_file, file)
+        begun, go = threading.Event(), threading.Event()
+
+        def cancel():
+            begun.set()
+            go.wait(WAIT)
+        with mock.patch.object(first, 'cancel', cancel):
+            thread = threading.Thread(target=run.shutdown, kwargs={'cancel_futures': True})
+            thread.start()
+            begun.wait(WAIT)
+            run.shutdown(wait=False)
+            with open(file, 'w'):
+                pass
+            self.assertIsNone(in_time(lambda: run.shutdown() or [True], WAIT) and first.result(0))
+            go.set()
+            thread.join(WAIT)
+        self.assertFalse(thread.is_alive())
+
+    def test_shutdown_by_whom_it_would_wait_for(self):
+        """It says so at once, and ends all the same."""
+        run = worq.local(1, threads=True)
+        told = []
+
+        def end(future):
+            try:
+                run.shutdown()
+            except RuntimeError as error:
+                told.append(str(error))
+        future = run.submit(square, 1)
+        future.add_done_callback(end)
+        in_time(lambda: run.shutdown() or True, WAIT)
+        eventually(lambda: told, ['the executor ends after what calls this: use wait=False'])
+
+    def test_out_of_reach(self):
+        """If the queue cannot be asked any more, it ends, and what is open has that error."""
+        file = os.path.join(folder(self), 'go')
+        run = worq.local(1, threads=True)
+        first = run.submit(wait_for_file, file)
+        second = run.submit(after, first)   # so that no worker has it
+        eventually(first.running, True, timeout=WAIT)
+        away = worq.QueueError('away')
+        with mock.patch.object(run.broker.backend, 'size', side_effect=away), \
+                mock.patch.object(run.broker.backend, 'cancel', side_effect=away):
+            with self.assertLogs('worq.executor', 'ERROR'):
+                with contextlib.suppress(worq.QueueError):   # unless it has ended before that
+                    run.shutdown(wait=False, cancel_futures=True)
+                eventually(second.done, timeout=WAIT)
+            for future in first, second:
+                with self.assertRaisesRegex(worq.QueueError, 'away'):
+                    future.result(WAIT)
+            with open(file, 'w'):
+                pass
+            in_time(lambda: run.shutdown() or True, WAIT)
+        self.assertIn('stopped', repr(run._pool))
+
+    def test_interrupted(self):
+        """It works on after an exception at any step of a call, and so does a signal handler that
+        calls there, or shuts it down."""
+        for act, every in [(None, 3), (self.call_within, 7), (self.shut_within, 7)]:
+            self.run_, self.made = worq.local(1, threads=True), []
+            for step in at_steps(every):
+                with contextlib.suppress(RuntimeError, futures.CancelledError):   # shut down
+                    if not interrupted(self.call, step, act, 'executor.py', real=act is None):
+                        break
+                if self.run_._shut:
+                    self.shut()
+                    self.run_ = worq.local(1, threads=True)
+                self.assertEqual(in_time(lambda: self.run_.submit(square, 5).result(WAIT)), 25)
+            self.assertEqual([future.result(WAIT) for future in self.made], [81] * len(self.made))
+            self.shut()
+
+    def call(self):
+        self.run_.submit(square, 2).result(WAIT)
+        self.run_.submit(square, 3).cancel()
+
+    def call_within(self):
+        self.made.append(self.run_.submit(square, 9))
+
+    def shut_within(self):
+        self.run_.shutdown(wait=False, cancel_futures=True)
+
+    def shut(self):
+        in_time(lambda: self.run_.shutdown() or True, WAIT)
+
+    def test_fork(self):
+        """A fork has no part in it: it says so, and ends as it would without it."""
+        script = textwrap.dedent('''
+            import os, sys, time, worq
+            from test.test_executor import wait_for_file
+            run = worq.local(1)
+            future = run.submit(wait_for_file, sys.argv[1])
+            while not future.running():
+                time.sleep(0.01)
+            pid = os.fork()
+            if not pid:
+                try:
+                    run.submit(abs, 1)
+                except RuntimeError as error:
+                    print(error, flush=True)
+                sys.exit(7)
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+            open(sys.argv[1], 'w').close()
+            print(future.result())
+        ''')
+        done = subprocess.run([sys.executable, '-c', script, os.path.join(folder(self), 'go')],
+                              capture_output=True, text=True, timeout=120, cwd=ROOT)
+        told, *rest = done.stdout.splitlines()
+        self.assertIn('fork', told)
+        self.assertEqual((rest, done.returncode), (['7', 'None'], 0), done.stderr)
 
     def test_program(self):
         """At the end of a program what was submitted is run; functions may be of any script."""

@@ -3,33 +3,42 @@ from __future__ import annotations
 
 import atexit
 from concurrent import futures
+from concurrent.futures._base import CANCELLED
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from itertools import chain, islice
 import os
 from queue import SimpleQueue
 import re
-from threading import Lock, Thread
+from threading import Thread, current_thread, get_ident
 import time
 from types import TracebackType
 from typing import Any, Callable, Iterable, Iterator, Self
 
 from worq import get_broker
+from worq.builder import collector_of
 from worq.codec import FORMATS
 from worq.const import PROCESSING, WORKERS, check_count, check_timeout
 from worq.core import Broker
-from worq.errors import EncodeError, TaskCancelled, TaskFailure
+from worq.errors import EncodeError, QueueError, TaskCancelled
 from worq.ids import new_nonce
+from worq.latch import JoinableThread
+from worq.lock import Lock
 from worq.pool import process, thread
 from worq.pool.children.begin import main_script
-from worq.printable import line
+from worq.printable import line, logger
 from worq.task import Deferred
 
 __all__ = ['Executor', 'Future', 'call']
 
+log = logger(__name__)
+
 NAME = 100   # characters of the name of a call; longer ones are cut
 PACKAGE = 'pip install "WorQ[cloudpickle]", and functions are sent along'
 ARGUMENT = re.compile(r'^argument (\d+) of')
+SOON = 0.01   # seconds between two looks at what is still to be done
+
 
 
 def call(function: Callable[..., Any], /, *args: Any, **kw: Any) -> Any:
@@ -95,6 +104,7 @@ class Future(futures.Future[Any]):
         super().__init__()
         self.deferred = deferred   #: the task's result, as WorQ has it
         self._executor = executor
+        self._error: Exception | None = None   # the queue cannot be asked
 
     def cancel(self) -> bool:
         """Cancel the call, if no worker has it yet; whether that is so now.
@@ -105,8 +115,8 @@ class Future(futures.Future[Any]):
             return self.cancelled()
         if self.running() or not self.deferred.cancel():
             return False
-        self._end(cancelled=True)
-        return self.cancelled()
+        self._cancelled()
+        return True
 
     def running(self) -> bool:
         """Whether a worker has the call. It asks the queue."""
@@ -118,34 +128,36 @@ class Future(futures.Future[Any]):
         self.deferred.broker.inbox.subscribe(self.deferred, self._announce, self._fail)
 
     def _fail(self, error: Exception) -> None:
-        with self._executor._lock:
-            if not self.done():
-                self.set_exception(error)
-        self._executor._open.discard(self)
+        """It will not be known what it comes to; in some thread."""
+        self._error = error
+        self._executor._news.put(self)
 
-    def _end(self, cancelled: bool = False) -> None:
-        """Take the outcome over from the Deferred, once."""
-        value: Any = None
-        error: BaseException | None = None
-        if not cancelled:
-            try:
-                value = self.deferred.result(0)
-            except TaskCancelled:
-                cancelled = True
-            except TaskFailure as failure:
-                error = failure
-        with self._executor._lock:   # it may be cancelled meanwhile
-            if self.done():
-                return
-            if cancelled:
-                super().cancel()
-        if cancelled:
-            self.set_running_or_notify_cancel()
-        elif error is not None:
-            self.set_exception(error)
+    def _end(self) -> None:
+        """Take over what it has come to. Whoever is called then may do anything, so no lock is
+        held; and of several that do this each does the same."""
+        try:
+            if self._error is not None:
+                raise self._error
+            value = self.deferred.result(0)
+        except TaskCancelled:
+            self._cancelled()
+        except Exception as error:
+            self._set(self.set_exception, error)
         else:
-            self.set_result(value)
+            self._set(self.set_result, value)
+
+    def _set(self, setter: Callable[[Any], None], end: Any) -> None:
         self._executor._open.discard(self)
+        if not self.done():
+            with suppress(futures.InvalidStateError):   # it is over meanwhile
+                setter(end)
+
+    def _cancelled(self) -> None:
+        self._executor._open.discard(self)
+        if super().cancel():
+            with self._condition:   # that of all futures; their own code takes it again
+                if self._state == CANCELLED:
+                    self.set_running_or_notify_cancel()
 
     def __reduce__(self) -> Any:
         return self.deferred.__reduce__()
@@ -189,10 +201,13 @@ class Executor(futures.Executor):
         self._by_name = codec == 'pickle'   # functions go by name, and are looked for there
         self.broker = get_broker(url, name or f'local-{new_nonce()}', codec=codec)
         self.broker.tasks = _Any()
-        self._lock = Lock()
+        self._here = os.getpid()
         self._shut = False
-        self._open: set[Future] = set()     # that are not done
+        self._making: dict[object, int] = {}   # calls that are being put: by which thread
+        self._open: set[Future] = set()        # that are not done
         self._news: SimpleQueue[Future | None] = SimpleQueue()
+        self._lock = Lock()                    # around the next
+        self._ending: Thread | None = None     # sees to the end
         self._pool: thread.WorkerPool | process.WorkerPool
         if threads:
             self._pool = thread.WorkerPool(self.broker, self.workers)
@@ -219,25 +234,51 @@ class Executor(futures.Executor):
             raise EncodeError(
                 f'no worker process could find {_name(function)}, which was defined in a terminal, '
                 f'a notebook, by python -c or on standard input: {PACKAGE}')
-        with self._lock:
-            if self._shut:
-                raise RuntimeError('cannot schedule new futures after shutdown')
+        mine = object()
         try:
+            self._begin(mine)
             made: Deferred = self.broker.queue(_name(function))(function, *args, **kw)
+            return made
         except EncodeError as error:   # which counts the function as an argument
             text = ARGUMENT.sub(_without_function, str(error))
             if text.startswith('the function') and self._by_name:
                 text += f'; or {PACKAGE}'
             raise EncodeError(text) from error.__cause__
-        return made
+        finally:
+            self._making.pop(mine, None)
+
+    def _begin(self, mine: object) -> None:
+        """A call is about to be put. It is noted before it is asked whether there may be any: so
+        who shuts down waits for each that has been let through, and no lock is needed."""
+        self._making[mine] = get_ident()
+        if self._here != os.getpid():
+            raise RuntimeError('this process is a fork of the one that has the executor: '
+                               'it needs one of its own')
+        if self._shut:
+            raise RuntimeError('cannot schedule new futures after shutdown')
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
-        """Call a function on a worker; a future of its result. It raises what a call does."""
-        future = Future(self, self(fn, *args, **kwargs))
-        with self._lock:
-            self._open.add(future)
-        future._listen()
-        return future
+        """Call a function on a worker; a future of its result. It raises what a call does.
+
+        :raises RuntimeError: in a `worq.batch` of this executor's broker, too, for nobody could
+            wait for it before that ends.
+        """
+        if collector_of(self.broker) is not None:
+            raise RuntimeError('no future can be had of what a batch will put: call the executor '
+                               'itself there, for a Deferred')
+        mine = object()
+        try:
+            self._begin(mine)
+            future = Future(self, self(fn, *args, **kwargs))
+            try:
+                self._open.add(future)
+                future._listen()
+            except BaseException:   # nobody will have it
+                self._open.discard(future)
+                raise
+            return future
+        finally:
+            self._making.pop(mine, None)
 
     def map(self, fn: Callable[..., Any], *iterables: Iterable[Any],
             timeout: float | None = None, chunksize: int = 1) -> Iterator[Any]:
@@ -257,23 +298,42 @@ class Executor(futures.Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no further calls, and end when those that were made are done.
 
+        A fork of this process has no part in it, and nothing happens there.
+
         :param wait: until then; otherwise a thread does.
         :param cancel_futures: cancel those that no worker has yet.
+        :raises RuntimeError: if it would have to wait for who calls it: in what a future calls when
+            it is done, or in a signal handler that has interrupted a call. It ends all the same.
+        :raises QueueError: if they cannot be cancelled. It ends all the same.
         """
+        if self._here != os.getpid():
+            return
+        self._shut = True
         with self._lock:
-            first, self._shut = not self._shut, True
+            # One that is not alive was never begun, for that was interrupted; or is done.
+            if self._ending is None or not self._ending.is_alive():
+                self._ending = JoinableThread(target=self._stop, name='worq-executor-end',
+                                              daemon=True)
+                self._ending.start()
         if cancel_futures:
             for future in list(self._open):
                 future.cancel()
-        if first:
-            self._end = Thread(target=self._stop, name='worq-executor-end', daemon=True)
-            self._end.start()
         if wait:
-            self._end.join()
+            if current_thread() is self._thread or get_ident() in list(self._making.values()):
+                raise RuntimeError('the executor ends after what calls this: use wait=False')
+            self._ending.join()
 
     def _stop(self) -> None:
-        while self.broker.backend.size():
-            time.sleep(0.01)
+        """In a thread: wait until all is done, and end."""
+        while self._making:
+            time.sleep(SOON)
+        try:
+            while self.broker.backend.size():
+                time.sleep(SOON)
+        except QueueError as error:
+            log.error('%r ends though it does not know whether all is done: %s', self, error)
+            for future in list(self._open):
+                future._fail(error)
         self._pool.stop()
         futures.wait(list(self._open))
         self._news.put(None)
@@ -286,8 +346,8 @@ class Executor(futures.Executor):
             self.broker.inbox.unsubscribe(future.deferred, future._announce)
             try:
                 future._end()
-            except Exception as error:
-                future._fail(error)
+            except BaseException:   # that somebody called then has raised, as SystemExit
+                log.exception('what %r calls when it is done failed', future)
             del future   # its result is not ours to keep until the next one comes
 
     def __enter__(self) -> Self:
