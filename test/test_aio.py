@@ -12,6 +12,7 @@ import worq
 import worq.aio
 from test import leaks
 from test.broker_case import BrokerCase, MemoryMixin, on_every_queue
+from test.interrupts import interrupted
 from test.support import eq_, folder, forked
 from test.test_inbox import Counting
 from worq import Task, builder
@@ -175,6 +176,39 @@ class Calls(Aio):
             return good, [type(ends[at]) for at in (2, 3, 5)]
         eq_(self.run_(main()), ([1, 2, 4], [EncodeError, worq.DuplicateTask, TypeError]))
 
+    def test_odd_errors(self):
+        """Also where what an argument raises is no error that a future takes, or none at all."""
+        class Exits:
+            def __reduce__(self):
+                raise SystemExit(3)
+
+        stops = worq.aio.Queue(Task(self.b.queue().identity, id=lambda *_: next(iter(()))))
+
+        async def main():
+            calls = [self.aq.identity(1), stops(2), self.aq.identity(Exits()), self.aq.identity(4)]
+            await asyncio.wait(calls)
+            return [type(call.exception()) for call in calls]   # to await it would be to exit
+        eq_(self.run_(main()), [type(None), RuntimeError, SystemExit, type(None)])
+        eq_(self.work(self.worker), 2)
+
+    def test_from_within(self):
+        """A signal handler may call while a call is made: each gets its own."""
+        async def main():
+            first = step = 0
+            while more := first == step:
+                step += 1
+                made = []
+
+                def call(n):
+                    made.append((n, self.aq.identity(n)))   # noqa: B023
+                more = interrupted(lambda: [call(1), call(2)], step, lambda: call(3), 'aio.py')
+                for n, future in made:
+                    eq_((await future)._args, (n,))
+                first += more
+            self.assertGreater(step, 20)
+        self.run_(main())
+        self.b.discard_pending_tasks()
+
     def test_options(self):
         """Options are those of a Task; without a result there is no Deferred."""
         silent = worq.aio.Queue(Task(self.b.queue().identity, ignore_result=True))
@@ -289,6 +323,26 @@ class Calls(Aio):
         self.run_(main())
         eq_(forked(lambda: self.run_(main())), 0)
         eq_(self.work(self.worker), 2)
+
+    def test_fork_while_it_is_used(self):
+        """A fork can close a broker, though another thread of the parent was just calling."""
+        async def main():
+            await self.aq.identity(1)
+        self.run_(main())
+        used, over = threading.Event(), threading.Event()
+
+        def use():
+            with self.b.background._lock:
+                used.set()
+                over.wait(WAIT)
+        thread = threading.Thread(target=use)
+        thread.start()
+        try:
+            used.wait(WAIT)
+            eq_(forked(self.b.background.close), 0)
+        finally:
+            over.set()
+            thread.join()
 
 
 on_every_queue(globals(), Calls, file=True)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 import gc
 import weakref
 
@@ -99,6 +100,30 @@ class Batches(Aio):
         eq_(self.work(self.worker), 1)
 
 
+    def test_ends_elsewhere(self):
+        """A block that ends in another context than it has begun in, as that of a generator may,
+        is put, and collects no more; so with a plain one."""
+        async def block():
+            async with worq.aio.batch(self.aq):
+                yield await self.aq.identity(1)
+
+        def plain():
+            with worq.batch(self.b.queue()):
+                yield self.b.queue().identity(2)
+
+        async def main():
+            made = []
+            generator, other = block(), plain()
+            made.append(await asyncio.create_task(anext(generator)))
+            made.append(copy_context().run(next, other))
+            await anext(generator, None)
+            next(other, None)
+            await self.aq.identity(3)
+            async with self.working():
+                return [await deferred for deferred in made]
+        eq_(self.run_(main()), [1, 2])
+
+
 class Arriving(Aio):
     """as_completed and watch."""
 
@@ -166,6 +191,23 @@ class Arriving(Aio):
                         async for deferred in worq.aio.as_completed(made):
                             found.append(deferred)
                 eq_(len(found), 1)
+        self.run_(main())
+
+    def test_source_is_cancelled(self):
+        """What a source raises that is no `Exception`, since it has awaited what was cancelled,
+        comes as any other."""
+        async def source(error):
+            yield await self.aq.identity(1)
+            raise error
+
+        async def main():
+            for error in [asyncio.CancelledError('it'), BaseExceptionGroup('them', [
+                    ValueError(), asyncio.CancelledError()])]:
+                with self.assertRaises(type(error)):
+                    async with self.working():
+                        async for _ in worq.aio.as_completed(source(error)):
+                            pass
+                eq_(asyncio.current_task().cancelling(), 0)
         self.run_(main())
 
     def test_time_is_up(self):

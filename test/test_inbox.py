@@ -9,6 +9,7 @@ from unittest import mock
 import weakref
 
 import worq
+import worq.aio
 from test.broker_case import BrokerCase, on_every_queue
 from test.support import eventually
 from worq import Task, inbox
@@ -369,14 +370,36 @@ class InboxContract(BrokerCase):
         async def main():
             task = asyncio.ensure_future(_value(self.q.identity(1)))
             await asyncio.sleep(0)
-            self.b.close()
             task.cancel()
 
         async def _value(d):
             return await d
 
         asyncio.run(main())
+        self.b.close()
         self.assertNotIn('worq-inbox', [t.name for t in threading.enumerate()])
+
+    def test_close_while_coroutines_wait(self):
+        """Who waits while the broker is closed gets what comes, as a thread does."""
+        async def main():
+            deferred = self.q.identity(1)
+            watched = worq.Task(self.q.identity, delay=0.01)(2)
+            waits = [asyncio.ensure_future(each) for each in (_value(deferred), _watched(watched))]
+            await asyncio.sleep(0)
+            for _ in range(2):
+                await asyncio.to_thread(self.b.close)
+            for _ in range(2):
+                await asyncio.to_thread(self._work_one)
+            return await asyncio.wait_for(asyncio.gather(*waits), 30)
+
+        async def _value(d):
+            return await d
+
+        async def _watched(d):
+            async for _ in worq.aio.as_completed([d]):
+                return await d
+
+        self.assertEqual(asyncio.run(main()), [1, 2])
 
     def test_fork(self):
         """A forked child has an inbox of its own, so it takes no news of its parent's."""

@@ -124,21 +124,18 @@ class Turn:
     def __init__(self, loop: asyncio.AbstractEventLoop, broker: Broker) -> None:
         self.loop = loop
         self.broker = broker
-        self.requests: list[Request] = []
-        self.futures: list[asyncio.Future[Any]] = []
+        self.calls: list[tuple[Request, asyncio.Future[Any]]] = []
         loop.call_soon(self.end)
 
     def add(self, request: Request) -> asyncio.Future[Any]:
         future = self.loop.create_future()
-        self.requests.append(request)
-        self.futures.append(future)
+        self.calls.append((request, future))   # in one step: a signal handler may call, too
         return future
 
     def end(self) -> None:
         """In the next turn: put those of which somebody still wants to know."""
         turns.pop(self.key, None)
-        wanted = [(request, future) for request, future in zip(self.requests, self.futures)
-                  if not future.cancelled()]
+        wanted = [(request, future) for request, future in self.calls if not future.cancelled()]
         if wanted:
             requests, futures = map(list, zip(*wanted))
             self.broker.background.ask(
@@ -275,7 +272,7 @@ class Arrivals:
         self._source = aiter(deferreds) if isinstance(deferreds, AsyncIterable) \
             else each(iter(deferreds))
         self._fed = False                           # there are no more
-        self._error: Exception | None = None        # what the source has raised
+        self._error: BaseException | None = None    # what the source has raised
         self._seen: set[Deferred] = set()           # without `ahead`: each is told of once
         self._open: dict[Deferred, Arrival] = {}    # those that are waited for
         self._news: asyncio.Queue[tuple[Deferred, Exception | None] | None] = asyncio.Queue()
@@ -305,7 +302,7 @@ class Arrivals:
                     self._room.release()
         except StopAsyncIteration:
             pass
-        except Exception as error:
+        except BaseException as error:   # it may have awaited what is cancelled, in a group too
             self._error = error
         self._fed = True
         self._news.put_nowait(None)

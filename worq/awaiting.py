@@ -88,9 +88,18 @@ def tell(loop: asyncio.AbstractEventLoop, futures: list[asyncio.Future[Any]],
         for future, end in zip(futures, ends):
             if future.done():
                 pass   # it was cancelled
+            elif isinstance(end, StopIteration):
+                future.set_exception(not_to_be_set(end))
             elif isinstance(end, BaseException):
                 future.set_exception(end)
             else:
                 future.set_result(end)
     with suppress(RuntimeError):   # it has been closed: nobody is left to tell
         loop.call_soon_threadsafe(end)
+
+
+def not_to_be_set(error: StopIteration) -> RuntimeError:
+    """What a future takes in its place, as a coroutine would raise it."""
+    other = RuntimeError(f'what was asked raised {type(error).__name__}')
+    other.__cause__ = error
+    return other

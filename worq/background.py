@@ -94,8 +94,10 @@ class Background:
 
     def close(self) -> None:
         """End the thread, when what it has to do is done."""
+        if self._pid != os.getpid():   # a fork has not got it, and somebody may have had the lock
+            return
         with self._lock:
             thread, self._linger = self._thread, 0.0
-        if thread is not None and self._pid == os.getpid():
+        if thread is not None:
             self._more.set()
             thread.join(CLOSE)

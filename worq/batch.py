@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 import threading
 import time
@@ -116,8 +117,9 @@ class Batch(Collector):
         :param error: that it was left by.
         :returns: what puts its calls; None if there is nothing to be put now.
         """
-        collecting.reset(self._reset)
-        self._thread = 0
+        self._thread = 0   # it is at an end, wherever it is still in force
+        with suppress(ValueError):   # the block ends in another context, as generators may
+            collecting.reset(self._reset)
         entries, made = self._entries, self._made
         self._entries, self._made = [], []
         self._ids = [entry.deferred.id for entry in entries]

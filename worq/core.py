@@ -12,9 +12,7 @@ from worq.blame import Unsendable
 from worq.codec import ByValue, Codec
 from worq.const import PUT_BYTES, UNKNOWN, check_timeout
 from worq.deferred import LET_GO, Deferred
-from worq.errors import (
-    DecodeError, DuplicateTask, EncodeError, QueueError, TaskFailure,
-)
+from worq.errors import DecodeError, DuplicateTask, EncodeError, QueueError, TaskFailure
 from worq.explain import explain
 from worq.builder import Collector, Entry, Request, collector_of, put_all, put_each
 from worq.ids import new_nonce
@@ -231,13 +229,13 @@ class Broker(Keeping, Unsendable):
                     made[at] = self._promise([entry.deferred], bool(client))[0]
         return made
 
-    def _try_entry(self, request: Request) -> Entry | Exception:
+    def _try_entry(self, request: Request) -> Entry | BaseException:
         name, args, kw, options, _ = request
         try:
             if name not in self._called:
                 self._look_at(name)
             return self._entry(name, args, kw, options, b'', None)
-        except Exception as error:
+        except BaseException as error:   # whatever an argument raises, it is not the others' fault
             return error
 
     def _foresee(self, requests: Sequence[Request], entries: list[Entry]) -> str:
@@ -482,11 +480,13 @@ class Broker(Keeping, Unsendable):
     def close(self) -> None:
         """Let go of threads and connections. Tasks and results stay in the queue.
 
-        May be called twice. A broker that is used after it opens them anew.
+        May be called twice. A broker that is used after it opens them anew, and so does who still
+        waits for a result.
         """
         self.background.close()
         self.inbox.close()
         self.backend.close()
+        self.inbox.go_on()
 
     def __enter__(self) -> Self:
         return self

@@ -73,6 +73,7 @@ class Inbox(Fetching):
         self._rewatch_at = 0.0
         self._sure = True                             # no news has been taken and not handed out
         self._listener: Thread | None = None
+        self._closing = False                         # it is to end, whoever is subscribed
         self._asker: Thread | None = None
         self._unasked: list[Waiter] = []
         self._more = Latch()                          # there is something unasked
@@ -372,10 +373,7 @@ class Inbox(Fetching):
         with self._lock:
             self._enter(waiter)
             self._subscribed.add(waiter)
-            # One that is not alive was never begun, for that was interrupted.
-            if self._listener is None or not self._listener.is_alive():
-                self._listener = Thread(target=self._listen, name='worq-inbox', daemon=True)
-                self._listener.start()
+            self._have_listened()
         if deferred.has_value():
             announce()
         elif deferred.id in self._asked:
@@ -386,6 +384,14 @@ class Inbox(Fetching):
             self._look([deferred], False)
             if deferred.has_value():
                 announce()
+
+    def _have_listened(self) -> None:
+        """There are such as cannot lead: a thread does. Under the lock."""
+        self._closing = False
+        # One that is not alive was never begun, for that was interrupted.
+        if self._listener is None or not self._listener.is_alive():
+            self._listener = Thread(target=self._listen, name='worq-inbox', daemon=True)
+            self._listener.start()
 
     def _ask_for(self, deferred: Deferred, failed: Callable[[Exception], None]) -> None:
         with self._lock:
@@ -438,14 +444,14 @@ class Inbox(Fetching):
             self._idlers.append(me)
         while True:
             try:
-                self._follow(me, latch, lambda: not self._subscribed, None)
+                self._follow(me, latch, lambda: not self._subscribed or self._closing, None)
                 self._tidy()
             except Exception:
                 log.exception('the inbox of %r failed, and goes on', self.backend)
                 self._promote()   # if others wait they need not wait for us
                 time.sleep(PAUSE[0])
             with self._lock:
-                ended = not self._subscribed
+                ended = not self._subscribed or self._closing
                 if ended:
                     self._idlers.remove(me)
                     self._listener = None
@@ -454,12 +460,12 @@ class Inbox(Fetching):
                 return
 
     def close(self) -> None:
-        """End the background threads, if there are any; coroutines that wait go on waiting."""
+        """End the background threads, if there are any. What they were for goes on with `go_on`."""
         if self._lock._is_owned():
             self._not_within()
         with self._lock:
             listener, asker = self._listener, self._asker
-            self._subscribed.clear()
+            self._closing = True
             for waiter in self._idlers:
                 waiter.wake()
             self._more.set()
@@ -472,6 +478,14 @@ class Inbox(Fetching):
             listener.join(REWATCH)
         if asker is not None:
             asker.join(REWATCH)
+
+    def go_on(self) -> None:
+        """After a close: coroutines that wait cannot ask by themselves, as threads do. So there is
+        a thread again while there are any."""
+        self._tidy()
+        with self._lock:
+            if self._subscribed:
+                self._have_listened()
 
 
 def _after_fork() -> None:
