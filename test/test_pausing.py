@@ -37,6 +37,15 @@ class PausingContract(BrokerCase):
             [('bob', 'resume', 'report'), ('ann', 'resume', 'mail.*'), ('bob', 'pause', 'report'),
              ('ann', 'pause', 'mail.*')])
 
+    def test_what_others_wrote(self):
+        """What is no pattern, since others have written it there, is resumed as it is told."""
+        mine = self.mine
+        mine.backend.note(const.PAUSES, b'a*b\t1\tx\nok\t2\ty\n\xff.*\t3\tz\n')
+        told = [one.pattern for one in mine.pauses()]
+        eq_(told, ['a*b', 'ok', '\ufffd.*'])
+        eq_(mine.resume(told), told)
+        eq_(mine.pauses(), [])
+
     def test_whole_queue(self):
         """By default it is the whole queue."""
         self.q.x()
@@ -90,6 +99,12 @@ class PausingContract(BrokerCase):
         for wrong in ['', '.*', 'a*', '*.a', 'a\tb', 'a\nb', 'x' * 999, ['a', '*.*']]:
             with self.assertRaises(ValueError):
                 self.mine.pause(wrong)
+        with self.assertRaisesRegex(ValueError, 'invalid names of tasks'):
+            self.mine.pause('\udc80')
+        for wrong in 5, None, b'a', [5], [None], 1.5:
+            for act in self.mine.pause, self.mine.resume:
+                with self.assertRaises(TypeError):
+                    act(wrong)
         with self.assertRaisesRegex(ValueError, '900 names of tasks are too many'):
             self.mine.pause([f'module.function{n}' for n in range(900)])
         eq_(self.mine.pauses(), [])

@@ -1,7 +1,7 @@
 """Pause and resume a queue, or tasks by their names; and what is paused, in words."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 import time
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,8 @@ def pause(queue: TaskQueue, names: str | Sequence[str], who: str) -> list[str]:
 
 def resume(queue: TaskQueue, names: str | Sequence[str]) -> list[str]:
     """Resume; which of them were paused until now."""
-    asked = _patterns(names)
+    known = {one.pattern for one in pauses(queue)}   # whatever others have written there
+    asked = _patterns(names, known)
     before, after = _change(queue, lambda before: [
         one for one in before if one.pattern not in asked])
     return [one.pattern for one in before if one not in after]
@@ -57,9 +58,9 @@ def said(one: Pause) -> str:
     return f'{what} by {line(one.who)}' if one.who else what
 
 
-def _patterns(names: str | Sequence[str]) -> list[str]:
+def _patterns(names: str | Sequence[str], known: Collection[str] = ()) -> list[str]:
     every = [names] if isinstance(names, str) else names
-    return [check_pattern(name) for name in dict.fromkeys(every)]
+    return [name if name in known else check_pattern(name) for name in dict.fromkeys(every)]
 
 
 def _change(queue: TaskQueue, change: Callable[[list[Pause]], list[Pause]],

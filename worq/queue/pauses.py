@@ -66,9 +66,21 @@ def check_pattern(pattern: str) -> str:
     """A pattern as it is.
 
     :raises ValueError: if it is none.
+    :raises TypeError: if it is no text.
     """
-    if pattern == ALL or pattern and not set('\t\n*') & set(pattern.removesuffix('.*')) \
-            and pattern != '.*' and len(pattern.encode()) <= const.NOTE_NAME:
+    if not isinstance(pattern, str):
+        raise TypeError(f'names of tasks to pause are texts, not {pattern!r}')
+    bare = pattern.removesuffix('.*')
+    if pattern == ALL or bare and not set('\t\n*') & set(bare) \
+            and 0 < size(pattern) <= const.NOTE_NAME:
         return pattern
     raise ValueError(f"invalid names of tasks to pause: {pattern!r}; there are a name, as "
                      "'mail.send', a prefix with '.*', as 'mail.*', and '*' for all")
+
+
+def size(pattern: str) -> int:
+    """Its bytes in UTF-8; 0 if it cannot be told so."""
+    try:
+        return len(pattern.encode())
+    except UnicodeEncodeError:   # half a surrogate pair
+        return 0

@@ -9,7 +9,7 @@ local function pauses()
       if pattern == '*' then
         paused.all = true
       elseif pattern:sub(-2) == '.*' then
-        table.insert(paused.prefixes, pattern:sub(1, -2))
+        paused.prefixes[pattern:sub(1, -2)] = true
       end
     end
   end
@@ -21,8 +21,8 @@ local function is_paused(name)
   if all.all or all.names[name] then
     return true
   end
-  for _, prefix in ipairs(all.prefixes) do
-    if name:sub(1, #prefix) == prefix then
+  for at in name:sub(1, NOTE_NAME):gmatch('%.()') do   -- each prefix ends with a dot
+    if all.prefixes[name:sub(1, at - 1)] then
       return true
     end
   end
