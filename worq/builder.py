@@ -49,13 +49,22 @@ class Entry:
     @property
     def weight(self) -> int:
         """How many tasks it counts as in a put of several."""
-        return 1 + const.EDGE * len(self.message.arguments)
+        return weight(self.message)
 
     @property
     def size(self) -> int:
         """About how many bytes it takes in a put."""
-        message = self.message
-        return len(message.header) + len(message.body) + 200 + 600 * len(message.arguments)
+        return size(self.message)
+
+
+def weight(message: Message) -> int:
+    """How many tasks it counts as in a put of several."""
+    return 1 + const.EDGE * len(message.arguments)
+
+
+def size(message: Message) -> int:
+    """About how many bytes it takes in a put."""
+    return len(message.header) + len(message.body) + 200 + 600 * len(message.arguments)
 
 
 class Request(NamedTuple):

@@ -9,6 +9,7 @@ from worq.acts import KEPT, Act, acts, enter
 from worq.codec import Codec
 from worq.errors import QueueError
 from worq.inbox import Inbox
+from worq.moving import Moved, Side, forget_move, move, moving_to
 from worq.pausing import pause, pauses, resume
 from worq.pools import Pool, live
 from worq.printable import logger, unescaped
@@ -64,7 +65,7 @@ class Keeping:
         return words
 
     def revive(self, task_id: str, downstream: bool = False, timeout: float | None = None,
-               by: str = '') -> bool:
+               by: str = '', *, retries: int | None = None, priority: str | None = None) -> bool:
         """Run a task that has failed or expired again, as a person wants it: the same task, with
         the arguments that it had.
 
@@ -74,26 +75,36 @@ class Keeping:
         :param downstream: with all that failed because of it.
         :param timeout: seconds that an attempt may take from now on; None: as before.
         :param by: who does it, to be noted in ``acts()``; if empty, nothing is noted.
+        :param retries: how often it is tried again if it fails now; None: as before.
+        :param priority: 'high', 'normal' or 'low'; None: as before. What failed because of it has
+            the options that it had.
         :returns: whether it runs again; False if it has not failed, or its failure is not kept any
             more.
         :raises QueueError: if the queue cannot be reached.
-        :raises ValueError: for a timeout that makes no sense; with one, also for arguments that
-            are too long to be signed again.
+        :raises ValueError: for an option that makes no sense; with timeout or retries, also for
+            arguments that are too long to be signed again.
         """
-        return self.revive_all([own_id(task_id)], downstream, timeout, by)[0] == 'revived'
+        return self.revive_all([own_id(task_id)], downstream, timeout, by, retries=retries,
+                               priority=priority)[0] == 'revived'
 
     def revive_all(self, ids: Sequence[str], downstream: bool = False,
-                   timeout: float | None = None, by: str = '') -> list[str]:
-        """Run many again, as ``revive`` does with one, with the same `downstream`, `timeout` and
-        `by`; for each a word, see ``TaskQueue.revive``."""
+                   timeout: float | None = None, by: str = '', *, retries: int | None = None,
+                   priority: str | None = None) -> list[str]:
+        """Run many again, as ``revive`` does with one, with the same `downstream`, `timeout`, `by`,
+        `retries` and `priority`; for each a word, see ``TaskQueue.revive``."""
         words: list[str] = []
-        size = const.REVIVALS if timeout is None else const.CONTENTS
+        lines = new_lines(timeout, retries)
+        size = const.CONTENTS if lines else const.REVIVALS
+        if priority is not None and priority not in const.PRIORITIES:
+            raise ValueError(f'invalid priority: {priority!r}; '
+                             f'there are {", ".join(const.PRIORITIES)}')
+        number = -1 if priority is None else const.PRIORITIES[priority]
         try:
             for start in range(0, len(ids), size):
                 some = ids[start:start + size]
-                failures = [Revival(id) for id in some] if timeout is None \
-                    else self._with_timeout(some, timeout)
-                words += self.backend.revive(failures, downstream)
+                failures = self._with_lines(some, lines) if lines else map(Revival, some)
+                words += self.backend.revive(self._fenced(
+                    [one._replace(priority=number) for one in failures]), downstream)
         finally:
             self._enter(by, 'revive', words.count('revived'), ids)
         return words
@@ -103,9 +114,14 @@ class Keeping:
         if by and count:
             enter(self.backend, by, what, count, ' '.join(ids[:FEW]))
 
-    def _with_timeout(self, ids: Sequence[str], timeout: float) -> list[Revival]:
-        """Failures with another time limit."""
-        const.check_span('timeout', timeout, above=True)
+    def _fenced(self, failures: Sequence[Revival]) -> list[Revival]:
+        """The same, of this very end only: sent again after a reply that was lost, they revive
+        nothing that has failed once more."""
+        return [one if seen is None else one._replace(nonce=seen.nonce, ended=seen.times.ended)
+                for one, seen in zip(failures, self.backend.inspect([one.id for one in failures]))]
+
+    def _with_lines(self, ids: Sequence[str], lines: dict[bytes, bytes]) -> list[Revival]:
+        """Failures with other lines in their headers."""
         failures = []
         for id in ids:   # one at a time, for as many bytes as there may be
             content, = self.backend.message([id])
@@ -115,9 +131,9 @@ class Keeping:
             if len(content.body) < content.size:
                 raise ValueError(f'the arguments of {id!r} are too long to be signed anew here: '
                                  f'{content.size:,} bytes')
-            name, *lines = content.header.split(b'\n')
-            kept = [each for each in lines if not each.startswith(b'timeout ')]
-            new = b'\n'.join([name, *kept, b'timeout %d' % max(1, round(timeout * 1000))])
+            name, *others = content.header.split(b'\n')
+            kept = [each for each in others if each.partition(b' ')[0] not in lines]
+            new = b'\n'.join([name, *kept, *lines.values()])
             payload = self.codec.open(CALL, id, content.nonce, content.header, content.body)
             failures.append(Revival(
                 id, content.nonce, 0, new,
@@ -171,6 +187,26 @@ class Keeping:
         self.backend.delete()
         log.info('the queue %s at %s was deleted', self.backend.name, self.backend.safe_url)
 
+    def move_tasks(self, to: Side, timeout: float | None = 60, by: str = '') -> Moved:
+        """Move all that is queued, scheduled or pending into another queue, of whatever engine,
+        with edges, ids, and the results that it needs; each task is in one of them, and runs once.
+
+        The queue is paused for that, and what runs is waited for. It goes in bounded steps. When it
+        was interrupted, do it again, and it goes on. Who waits for one of these tasks here hears
+        that it was cancelled, and where it is. Not moved are results that nothing waits for, what
+        failed, schedules and pauses; nor what is put here afterwards: have those who call use the
+        other queue before.
+
+        :param to: the broker of the other queue.
+        :param timeout: seconds to wait for what runs, or is being put; None: for ever.
+        :param by: as for ``cancel``.
+        :returns: how many there were.
+        :raises ValueError: if it is the same queue.
+        :raises QueueError: if the other queue has a task with an id of one of them, and then all is
+            as it was; if what runs takes too long; if a queue cannot be reached.
+        """
+        return move(self, to, timeout, by)
+
     def pause(self, names: str | Sequence[str] = ALL, by: str = '') -> list[str]:
         """Have no pool take any of these tasks until they are resumed.
 
@@ -188,13 +224,23 @@ class Keeping:
             enter(self.backend, by, 'pause', 0, ' '.join(done))
         return done
 
-    def resume(self, names: str | Sequence[str] = ALL, by: str = '') -> list[str]:
+    def resume(self, names: str | Sequence[str] = ALL, by: str = '',
+               force: bool = False) -> list[str]:
         """End pauses.
 
         :param names: the very names that were paused; by default the whole queue.
         :param by: as for ``cancel``.
+        :param force: also while the queue is being moved, and will not be any more. What is in the
+            other queue by then, and was not taken from this one yet, may run in both.
         :returns: those that were paused until now.
+        :raises QueueError: if it is being moved, or that was interrupted and has to go on.
         """
+        whole = ALL in ([names] if isinstance(names, str) else names)
+        if whole and (to := moving_to(self.backend)):
+            if not force:
+                raise QueueError(f'{self.backend.name} is being moved to {to}. If that was '
+                                 'interrupted, do it again, and it goes on')
+            forget_move(self.backend)
         done = resume(self.backend, names)
         if done:
             enter(self.backend, by, 'resume', 0, ' '.join(done))
@@ -230,3 +276,17 @@ def own_id(id: object, args: tuple[Any, ...] = (), kw: dict[str, Any] | None = N
     except UnicodeEncodeError:  # half a surrogate pair
         pass
     raise ValueError(f'invalid task id: {id!r}; it is a string of 1 to {ID_BYTES} bytes in UTF-8')
+
+
+def new_lines(timeout: float | None, retries: int | None) -> dict[bytes, bytes]:
+    """The lines of a header that say so, by their first words.
+
+    :raises ValueError: for what makes no sense.
+    """
+    lines = {}
+    if timeout is not None:
+        const.check_span('timeout', timeout, above=True)
+        lines[b'timeout'] = b'timeout %d' % max(1, round(timeout * 1000))
+    if retries is not None:
+        lines[b'retries'] = b'retries %d' % const.check_count('retries', retries, 0)
+    return lines

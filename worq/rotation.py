@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from worq import const
 from worq.codec import HEAD, MAGIC, NO_KEY, Codec
-from worq.queue.records import FAILURE, VALUE, Content, unpack
+from worq.queue.records import FAILURE, VALUE, Content, Row, unpack
 
 if TYPE_CHECKING:   # it is above this
     from worq.queue.base import TaskQueue
@@ -41,8 +41,8 @@ def uses(queue: TaskQueue, codec: Codec) -> list[Use]:
     tasks, results = Counter[bytes](), Counter[bytes]()
     seen, needed = set[str](), set[str]()
     for state in const.LIVE:
-        for ids in pages(queue, state):
-            fresh = [id for id in ids if id not in seen]
+        for rows in pages(queue, state):
+            fresh = [row.id for row in rows if row.id not in seen]
             seen.update(fresh)
             for one, content in zip(queue.inspect(fresh), contents(queue, fresh)):
                 if content is not None:
@@ -51,7 +51,8 @@ def uses(queue: TaskQueue, codec: Codec) -> list[Use]:
                         memo = one.memo if one is not None else b''
                         tasks.update({key_of(data) for data in (content.body, memo) if data})
     for state in OVER:
-        for ids in pages(queue, state):
+        for rows in pages(queue, state):
+            ids = [row.id for row in rows]
             if state in ENDS:
                 needed.update(ids)
             if state != const.SUCCESS:   # which may be revived
@@ -87,12 +88,12 @@ def contents(queue: TaskQueue, ids: Sequence[str]) -> Iterator[Content | None]:
             yield found
 
 
-def pages(queue: TaskQueue, state: str) -> Iterator[list[str]]:
-    """The ids of the tasks in a state."""
+def pages(queue: TaskQueue, state: str) -> Iterator[list[Row]]:
+    """The tasks in a state."""
     cursor = ''
     while True:
         rows, cursor = queue.scan(state, (), False, cursor)
-        yield [row.id for row in rows]
+        yield rows
         if not cursor:
             return
 

@@ -28,8 +28,8 @@ from worq.queue.base import Argument, Hop, Record
 from worq.rotation import sealed_anew
 from worq.trust import ARGUMENT, TAIL, VALUE, hmac_halves
 
-__all__ = ['tail_call', 'sealed', 'is_seal', 'follow', 'sign_anew', 'read', 'is_value', 'opened',
-           'renew']
+__all__ = ['tail_call', 'sealed', 'is_seal', 'follow', 'check', 'sign_anew', 'read', 'is_value',
+           'opened', 'renew']
 
 
 def tail_call(codec: Codec, id: str, nonce: str, to: str, life: str) -> bytes:
@@ -82,7 +82,7 @@ def follow(codec: Codec, id: str, nonce: str, hops: Sequence[Hop], failed: bool)
         kind = hop.seal[1] if len(hop.seal) == SIGNED else 0
         if kind != TAIL and not (failed and kind == ARGUMENT):
             _distrust(codec, id, hop)
-        _check(codec, kind, id, nonce, hop)
+        check(codec, kind, id, nonce, hop)
         id, nonce = hop.id, hop.nonce
 
 
@@ -101,7 +101,11 @@ def _seal(codec: Codec, kind: int, id: str, nonce: str, to: str, life: str) -> b
     return codec.seal(head, id, nonce, life.encode(), to.encode())[:SIGNED]
 
 
-def _check(codec: Codec, kind: int, id: str, nonce: str, hop: Hop) -> None:
+def check(codec: Codec, kind: int, id: str, nonce: str, hop: Hop) -> None:
+    """Make sure that the seal of an edge is one of this kind.
+
+    :raises UntrustedMessage: if it is not.
+    """
     data = hop.seal + hop.id.encode()
     try:
         codec.open(kind, id, nonce, hop.nonce.encode(), data)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from worq.const import PUT_LIMIT
-from worq.queue.base import TaskQueue
+from worq.queue.base import Inspection, TaskQueue
 
-__all__ = ['cancel_upstream', 'waits_for']
+__all__ = ['cancel_upstream', 'open_arguments', 'waits_for']
 
 STEP = 100   # tasks that are looked at, and cancelled, at a time
 
@@ -46,17 +46,21 @@ def cancel_upstream(queue: TaskQueue, ids: Sequence[str], client: str,
 
 def waits_for(queue: TaskQueue, ids: Sequence[str]) -> dict[str, list[str]]:
     """What each task waits for: its open arguments, or the task that it has returned."""
-    found: dict[str, list[str]] = {}
-    for id, seen in zip(ids, queue.inspect(ids, 0)):
-        names: dict[str, None] = {}
-        start = 0
-        while seen is not None:
-            names.update(dict.fromkeys(seen.arguments))
-            if seen.target:
-                names[seen.target] = None
-            start += PUT_LIMIT
-            if len(names) >= seen.open or seen.lost:
-                break
-            seen, = queue.inspect([id], start)
-        found[id] = list(names)
-    return found
+    return {id: open_arguments(queue, id, seen) + ([seen.target] if seen and seen.target else [])
+            for id, seen in zip(ids, queue.inspect(ids, 0))}
+
+
+def open_arguments(queue: TaskQueue, id: str, seen: Inspection | None) -> list[str]:
+    """The open arguments of a task.
+
+    :param seen: what was told of it from its first argument on.
+    """
+    names: dict[str, None] = {}
+    start = 0
+    while seen is not None:
+        names.update(dict.fromkeys(seen.arguments))
+        start += PUT_LIMIT
+        if len(names) >= seen.open or seen.lost:
+            break
+        seen, = queue.inspect([id], start)
+    return list(names)

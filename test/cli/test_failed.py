@@ -1,6 +1,8 @@
 """Commands about what failed: failed, revive; and what brokers and views tell of it."""
 from __future__ import annotations
 
+from unittest import mock
+
 from worq import Task, TaskFailure
 from worq.queue.base import Outcome
 
@@ -129,8 +131,38 @@ class FailedContract(FailedCase):
             self.assertEqual(seen, [(1, 'x')] * 2)
             task.refresh()
             self.assertIsNone(task.result(5))
-            with self.assertRaises(ValueError):
-                broker.revive(task.id, timeout=-1)
+            for options in {'timeout': -1}, {'retries': -1}, {'priority': 'urgent'}:
+                with self.assertRaises(ValueError):
+                    broker.revive(task.id, **options)
+
+    def test_other_options(self):
+        """It may be tried more often, and at another priority."""
+        broker = self.shop()
+        Task(broker.queue().shop.fail, id='a', retries=0, timeout=5)('no')
+        self.work(broker)
+        self.ok('revive', 'a', '--retries', '3', '--priority', 'low')
+        content, = broker.backend.message(['a'])
+        self.assertEqual(sorted(content.header.split(b'\n')),
+                         [b'retries 3', b'shop.fail', b'timeout 5000'])
+        self.assertEqual(content.priority, 2)
+        self.refused(2, 'no such priority', 'revive', 'a', '--priority', 'urgent')
+        self.work(broker, 1)
+        self.assertEqual(broker.status('a'), 'scheduled')
+
+    def test_reply_that_is_lost(self):
+        """A revival that is sent again revives nothing that has failed once more."""
+        broker = self.shop()
+        Task(broker.queue().shop.fail, id='a')('no')
+        self.work(broker)
+        revive = broker.backend.revive
+
+        def twice(*args):
+            revive(*args)
+            self.work(broker)
+            return revive(*args)
+        with mock.patch.object(broker.backend, 'revive', twice):
+            self.assertFalse(broker.revive('a'))
+        self.assertEqual((len(broker), broker.status('a')), (0, 'failed'))
 
 
 on_every_queue(globals(), FailedContract, file=True)

@@ -5,6 +5,7 @@ from test.queue.contract import Contract, HEADER, held, message, outcome
 from worq import const
 from worq.queue import base
 from worq.queue.base import Argument, Content, Message, Outcome, Revival
+from worq.queue.records import now
 
 LONG = bytes(10_000)
 
@@ -308,6 +309,60 @@ class Revive(Failed):
             self.q.revive([Revival('a', '', 0, b'', b'body')])
         with self.assertRaises(ValueError):
             self.q.revive([Revival('a')] * (const.REVIVALS + 1))
+
+    def test_revive_with_another_priority(self) -> None:
+        """It may be given another priority, with its message and without, and keeps that."""
+        self.put(message('busy', priority=0))
+        for priority, header in [(2, b''), (0, b'other'), (1, b''), (2, HEADER)]:
+            self.put(message('a', priority=1), message('b', 'a'))
+            self.q.cancel(['busy'])
+            self.complete('a', word='failure')
+            self.put(message('busy', priority=1), message('low', priority=2))
+            self.tick()
+            body = b'x' if header else b''
+            self.assertEqual(self.q.revive([Revival('a', '', 0, header, body, priority)], True),
+                             ['revived'])
+            self.assertEqual(self.q.audit(), [])
+            taken = [one.id for one in self.take(3)]
+            self.assertEqual(taken.index('a'), {0: 0, 1: 1, 2: 2}[priority])
+            self.assertEqual((self.q.message(['a'])[0] or message('')).priority, priority)
+            self.assertEqual(self.q.reconcile('p1', []), 3)
+            self.q.cancel(['low', 'a', 'b'])
+            self.tick()
+            self.put(message('low', priority=2))
+            self.q.cancel(['low'])
+        self.q.cancel(['busy'])
+        for priority in 3, -2:
+            with self.assertRaises(ValueError):
+                self.q.revive([Revival('a', priority=priority)])
+
+    def test_revive_with_another_priority_what_expired(self) -> None:
+        """What expired while it was ready leaves its old place."""
+        self.put(message('a', expires=500, priority=0), message('c', priority=1))
+        self.tick(2_000)
+        self.assertEqual(self.q.status(['a']), ['expired'])
+        self.assertEqual(self.q.revive([Revival('a', priority=2)]), ['revived'])
+        self.assertEqual(self.q.audit(), [])
+        self.assertEqual([row.id for row in self.q.scan('enqueued')[0]], ['c', 'a'])
+        self.assertEqual(self.ids(), ['c', 'a'])
+
+    def test_revive_this_end_only(self) -> None:
+        """Of a failure that is told when it ended, by a row or its times, no later one is revived.
+        """
+        for told in 'row', 'times':
+            self.put(message('a'))
+            delivery = self.take_one('a')
+            self.settle(outcome(delivery, 'failure', begun=1, ended=now() - 40_000))
+            row, = self.q.scan('failed')[0]
+            seen, = self.q.inspect(['a'])
+            assert seen is not None
+            ended = row.since if told == 'row' else seen.times.ended
+            once = Revival('a', seen.nonce, ended)
+            self.assertEqual(self.q.revive([once]), ['revived'])
+            self.assertEqual(self.q.revive([once]), ['live'])
+            self.advance(100)
+            self.complete('a', word='failure')
+            self.assertEqual(self.q.revive([once]), ['gone'])
 
     def test_revive_downstream(self) -> None:
         """All that failed because of it is pending again, and nothing else."""

@@ -237,7 +237,7 @@ class Contents(Contract):
         self.put(short, message('short2'), long, message('later', delay=9_000, body=b''))
         ids = ['short', 'none', 'long', 'later', 'short2']
         found = self.q.message(ids)
-        self.assertEqual([one and one[1:] for one in found], [
+        self.assertEqual([one and one[1:5] for one in found], [
             (HEADER, b'body of short', 13, ()), None,
             (b'h' * 5_000, bytes(9_000), 9_000, ('short2',)), (HEADER, b'', 0, ()),
             (HEADER, b'body of short2', 14, ())])

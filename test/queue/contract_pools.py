@@ -9,12 +9,12 @@ from test.queue.contract import Contract, Put, held, message, outcome
 from test.queue.contract_expires import Expires
 from test.queue.contract_failed import Revive
 from test.queue.contract_family import Family
-from test.queue.contract_gates import Edges
 from test.queue.contract_inspect import Contents, Inspect, Memo
 from test.queue.contract_lanes import Lanes, Names
 from test.queue.contract_pauses import Pauses
 from test.queue.contract_lifetimes import LetGo, Upstream
 from test.queue.contract_moments import Moments
+from test.queue.contract_moving import Moving
 from test.queue.contract_readers import Cancel, Purge, Readers
 from test.queue.contract_registers import Registers
 from test.queue.contract_seals import Seals
@@ -515,6 +515,6 @@ class Keepers(Contract):
 
 
 class QueueContract(Put, Cancel, Purge, Readers, Inspect, Contents, Family, Take, Leases,
-                    Moments, Settle, Memo, Delegate, Lanes, Names, Pauses, Seals, Expires, Edges,
+                    Moments, Settle, Memo, Delegate, Lanes, Names, Pauses, Seals, Expires, Moving,
                     Keepers, LetGo, Upstream, Counting, Registers, Revive):
     """The whole contract of a task queue."""

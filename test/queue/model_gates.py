@@ -15,6 +15,7 @@ from worq.queue.base import Argument, Delivery, Held, Message, Outcome
 
 GATES = ['a gate', 'b gate']
 
+MOVED = ['value', 'failure', 'expire', 'delegate', 'delegate', 'retry']
 PLAIN = {'duplicate': True, 'arguments': [], 'priority': 0}
 
 gates = st.sampled_from(GATES)
@@ -74,6 +75,21 @@ class Builders(Users):
             self.edges[one.nonce] += [self.lives[id].nonce for id in fresh]
 
     @precondition(lambda self: self.held_gates())
+    @rule(gate=gates, pick=picks, word=st.sampled_from(MOVED), goal=st.integers(0, 9))
+    def settle_behind(self, gate: str, pick: int, word: str, goal: int) -> None:
+        """Something that a gate holds back was begun elsewhere, as whoever holds it tells."""
+        waiting = [one for one in self.lives.values() if one.nonce in self.behind]
+        if not waiting:
+            return
+        one = waiting[-1 - pick % len(waiting)]
+        to, = self.known([goal])
+        life = self.lives[to].nonce if pick % 2 and to in self.lives else ''
+        outcomes = [Outcome(one.id, f'{one.nonce}0'.encode(), word, b'moved', 0,
+                            Argument(to, life))]
+        self.held.setdefault(gate, {})
+        self.settled(gate, outcomes, self.q('settle', gate, outcomes))
+
+    @precondition(lambda self: self.held_gates())
     @rule(gate=gates, word=st.sampled_from(
         ['value'] * 6 + ['failure', 'release', 'retry', 'lost', 'refuse', 'delegate', 'expire']))
     def end_gate(self, gate: str, word: str) -> None:
@@ -102,13 +118,15 @@ class Builders(Users):
         for delivery in [*deliveries, *fetched]:
             life = delivery.token[:const.NONCE].decode()
             gate = self.lives_of.get(life)
-            assert gate is None or gate in self.opened, 'taken before its gate had ended'
+            assert gate is None or gate in self.opened or life in self.anew \
+                or life in self.delegated, 'taken before its gate had ended'
         super().received(pool, deliveries, lost, fetched)
 
     @invariant()
     def gates_agreed(self) -> None:
         """All queues show the same of gates, and who waits for one says so."""
         self.q('results', GATES)
+        self.q('message', IDS)
         lives = list(self.lives.values())
         found = self.q('inspect', [*GATES, *(one.id for one in lives)])
         for id, state, seen in zip(GATES, self.q('status', GATES), found):
@@ -116,7 +134,8 @@ class Builders(Users):
         for one, seen in zip(lives, found[len(GATES):], strict=True):
             if seen and seen.state not in ENDED and not self.lagging:
                 gate = self.lives_of.get(one.nonce)
-                waits = gate is not None and gate not in self.opened
+                waits = gate is not None and gate not in self.opened \
+                    and one.nonce not in self.anew   # that is signed, not begun
                 assert seen.gate == (self.behind[one.nonce] if waits else ''), (seen, gate)
                 assert not waits or seen.state == 'pending'
 

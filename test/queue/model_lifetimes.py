@@ -49,6 +49,20 @@ class Lenders(Builders):
                 assert not [one for one in live.values() if one.id not in ids
                             and self.lives[id].nonce in self.edges[one.nonce]], id
 
+    @rule(picks=some_ids, twice=st.booleans())
+    def withdraw(self, picks: list[int], twice: bool) -> None:
+        """Some that were moved elsewhere leave; nothing goes with them."""
+        ids = self.known(picks)
+        states = dict(zip(ids, self.q('status', ids), strict=True))
+        words = self.q('withdraw', ids, 'moved')
+        for id, word in zip(ids, words, strict=True):
+            if word == 'withdrawn':
+                assert states[id] not in (*OVER, 'processing'), id
+        if twice:
+            assert 'withdrawn' not in [
+                word for word, before in zip(self.q('withdraw', ids, 'moved'), words, strict=True)
+                if before != 'needed']
+
     @invariant()
     def nothing_goes_too_early(self) -> None:
         """What is gone that was there is needed by nothing, and nobody has asked for it."""

@@ -42,6 +42,8 @@ class Sides:
         if verb == 'inspect':   # how many are ahead is not exact: some may be dead
             answers = [[one and one._replace(ahead=one.ahead is None) for one in answer]
                        for answer in answers]
+        if verb == 'message':   # seals of one whose value was signed anew are of no use to it
+            answers = [[one and one._replace(seals=()) for one in answer] for answer in answers]
         if verb == 'totals':   # counts are in any order
             answers = [one._replace(cells=read(one.cells)) for one in answers]
         if verb == 'minutes':

@@ -12,7 +12,7 @@ from test.queue.redis.test_queue import RedisQueueTest
 from test.queue.sqlite.test_queue import SqliteQueueTest
 from worq import const
 from worq.const import COMPLETED, ENQUEUED, NEW, PENDING, PROCESSING, SCHEDULED
-from worq.queue.base import Argument, Delivery, Held, Message, Revival
+from worq.queue.base import Argument, Delivery, Held, Message, Outcome, Revival
 
 WORDS = ['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'unknown', 'lost', 'expire']
 WALKERS: dict[tuple[str, str], Callable[[Any], None]] = {}
@@ -100,6 +100,7 @@ class Life(Contract):
             (named('tick', lambda: q.tick()), set()),
             (named('cancel', lambda: q.q.cancel(['x'])), live),
             (named('purge', lambda: (q.q.purge(), q.drain())), live - {PROCESSING}),
+            (named('withdraw', lambda: q.q.withdraw(['x'], 'moved')), live - {PROCESSING}),
             (named('forget', lambda: q.q.forget(['x'])), {COMPLETED}),
             (named('revive', lambda: q.q.revive([Revival('x')], True)), set()),
             (named('reconcile', lambda: q.q.reconcile('p1', [])), {PROCESSING}),
@@ -296,6 +297,21 @@ for _state in [PENDING, SCHEDULED, ENQUEUED, PROCESSING]:
     @walks(_state, 'cancel')
     def _(q: Life) -> None:
         q.q.cancel(['x'])
+
+
+for _state in [PENDING, SCHEDULED, ENQUEUED]:
+    @walks(_state, 'withdrawn: it is in another queue')
+    def _(q: Life) -> None:
+        q.q.withdraw(['x'], 'moved')
+
+
+@walks(PENDING, 'settle, behind a gate: it had ended where it came from')
+def _(q: Life) -> None:
+    q.q.cancel(['x'])
+    q.put(message('gate', flags=const.GATE))
+    x = message('x')
+    q.assertEqual(q.q.put([x], 'gate'), [])
+    q.settle(Outcome('x', x.nonce.encode() + b'0', 'value'), pool='gate')
 
 
 @walks(COMPLETED, 'result_timeout over and no dependent left')

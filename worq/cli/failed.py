@@ -8,9 +8,9 @@ from worq.cli.lists import choice
 from worq.cli.one import check_id, hint
 from worq.cli.session import Session, person
 from worq.cli.table import Column
-from worq.cli.usage import NOTHING, OK, Command, Parser, Usage, seconds
+from worq.cli.usage import NOTHING, OK, Command, Parser, Usage, one_of, seconds
 from worq.cli.words import figures
-from worq.const import ENDED
+from worq.const import ENDED, PRIORITIES
 from worq.view.records import Failed
 
 __all__ = ['FAILED', 'REVIVE']
@@ -88,7 +88,8 @@ def revive(session: Session) -> int:
         also = f', and {more:,} that failed because of them' if more else ''
         session.confirm(f'Run {len(ids):,} failed tasks of {broker.name} again{also}?')
     counts = Counter[str]()
-    words = broker.revive_all(ids, args.downstream, args.timeout, by=person())
+    words = broker.revive_all(ids, args.downstream, args.timeout, person(), retries=args.retries,
+                              priority=args.priority)
     for id, word in zip(ids, words):
         counts[word] += 1
         session.out.object({'id': id, 'outcome': word})
@@ -110,6 +111,10 @@ def revive_arguments(parser: Parser) -> None:
     parser.add_argument('--downstream', action='store_true',
                         help='also what failed because of it')
     parser.add_argument('--timeout', type=seconds, metavar='TIME', help='how long each may run now')
+    parser.add_argument('--retries', type=int, metavar='N',
+                        help='how often each is tried again now, if it fails')
+    parser.add_argument('--priority', type=one_of('priority', PRIORITIES), metavar='WORD',
+                        help='high, normal or low; many that run again should not be in the way')
     parser.add_argument('-y', '--yes', action='store_true', help='do not ask')
 
 

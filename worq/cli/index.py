@@ -36,6 +36,7 @@ GROUPS = [
     ('keep', [
         ('check', 'keep', 'whether all is well, for probes'),
         ('audit', 'keep', 'look for damage in a queue, and repair it'),
+        ('move', 'move', 'move what has not begun into another queue'),
         ('delete', 'forget', 'delete a queue, with all that is in it'),
         ('secrets', 'secrets', 'how much is signed with which secret, before one is taken away'),
         ('metrics', 'metrics', 'what queues count, for Prometheus: printed, or served')]),

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 from worq.cli.look import said
 from worq.cli.session import Session, person
-from worq.cli.usage import NOTHING, OK, Command, Parser, Usage
+from worq.cli.usage import NOTHING, OK, Command, Parser, Refused, Usage
 from worq.core import Broker
+from worq.moving import moving_to
 from worq.printable import line
 from worq.queue.pauses import ALL, Pause, Patterns, written
 from worq.view.records import Paused
@@ -72,8 +73,11 @@ def resume(session: Session) -> int:
     if args.all and args.names:
         raise Usage('either names, or --all')
     names = [one.pattern for one in broker.pauses()] if args.all else args.names or [ALL]
+    if ALL in names and not args.force and (to := moving_to(broker.backend)):
+        raise Refused(f'{broker.name} is being moved to {to}. If that was interrupted, worq move '
+                      'goes on with it')
     try:
-        done = broker.resume(names, by=person())
+        done = broker.resume(names, by=person(), force=args.force)
     except ValueError as mistake:
         raise Usage(str(mistake)) from mistake
     for name in names:
@@ -92,6 +96,8 @@ def resume_arguments(parser: Parser) -> None:
     """Of ``resume``."""
     names_of(parser)
     parser.add_argument('--all', action='store_true', help='all that is paused of the queue')
+    parser.add_argument('--force', action='store_true', help='also while it is being moved, and '
+                        'will not be: what was put into the other queue may run in both')
 
 
 RESUME = Command(resume, 'End pauses, by the very names that were paused; the whole queue is one '

@@ -93,25 +93,23 @@ class Session(ExitStack):
         """The names of the queues that are meant."""
         return names(self.queue)
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """Of the backend."""
-        return {} if self.url.startswith('memory:') else {'retry_for': RETRY_FOR}
-
     def broker(self, name: str = '', codec: str = 'pickle', new: bool = False,
-               patient: bool = False) -> Broker:
+               patient: bool = False, url: str = '', secret: Any = None) -> Broker:
         """A broker of a queue, by default of the one that is meant.
 
         :param new: whether it may make the file that it is in.
         :param patient: whether it tries as long as programs do to reach a queue; of a command
             somebody sees the end.
+        :param url: the address, if it is not the usual one; and so for `secret`.
         """
+        url = url or self.url
+        options: dict[str, Any] = {} if patient or url.startswith('memory:') \
+            else {'retry_for': RETRY_FOR}
         try:
             if not new:
-                self._look_for_file()
+                self._look_for_file(url)
             return self.enter_context(worq.get_broker(
-                self.url, name or self.queue, secret=self.secret, codec=codec,
-                **({} if patient else self.options)))
+                url, name or self.queue, secret=secret or self.secret, codec=codec, **options))
         except (ValueError, TypeError, ImportError) as mistake:
             raise Usage(str(mistake)) from mistake
 
@@ -119,12 +117,13 @@ class Session(ExitStack):
         """A queue as people see it."""
         return self.broker(name).view()
 
-    def _look_for_file(self) -> None:
+    @staticmethod
+    def _look_for_file(url: str) -> None:
         """Nobody who only looks wants an empty file to be made of a misspelt name."""
-        if not self.url.startswith('sqlite:'):
+        if not url.startswith('sqlite:'):
             return
         address = import_module('worq.queue.sqlite.address')   # needs sqlite3, which not all have
-        path = Path(address.parse(self.url).path)
+        path = Path(address.parse(url).path)
         if not path.exists():
             try:
                 beside = [each.name for each in path.parent.iterdir() if each.suffix == path.suffix]

@@ -118,6 +118,7 @@ from worq import const
 from worq.const import GATE, IGNORE_RESULT, LENT, NEEDED, PASS   # flags of a message
 from worq.errors import QueueError
 from worq.queue.counting import Counting
+from worq.queue.moving import Moving
 from worq.queue.reading import Reading
 from worq.queue.records import (
     CANCELLED, EXPIRED, FAILURE, KINDS, VALUE, Argument, Bell, Content, Death, Delivery, Held, Hop,
@@ -136,7 +137,7 @@ __all__ = [
 ]
 
 
-class TaskQueue(Reading, Reviving, Counting, Registers):
+class TaskQueue(Reading, Reviving, Moving, Counting, Registers):
     """Queue and result store in one. Every method may be called from any thread.
 
     :param url: where the backend is.
@@ -398,7 +399,7 @@ class TaskQueue(Reading, Reviving, Counting, Registers):
         raise NotImplementedError
 
     def settle(self, pool: str, outcomes: Sequence[Outcome]) -> list[str]:
-        """Give outcomes back, see `Outcome`.
+        """Give outcomes back, see `Outcome`; and see `Moving` for what a gate holds back.
 
         With the outcome its dependents become enqueued or fail, its waiters are told, and
         its arguments are unpinned: at once as far as the budget reaches, else with the next
@@ -497,8 +498,7 @@ class TaskQueue(Reading, Reviving, Counting, Registers):
     def delete(self) -> None:
         """Delete the queue, whatever is in it: nothing of it is left, also not who waits at it.
 
-        In steps: meanwhile it may look damaged, and who puts something makes it anew. To be done
-        again, if it was interrupted.
+        In steps: it may look damaged meanwhile, and a put makes it anew. Interrupted, do it again.
         """
         raise QueueError('this queue cannot be deleted from here')
 

@@ -37,13 +37,16 @@ class Reading:
         """
         raise NotImplementedError
 
-    def message(self, ids: Sequence[str]) -> list[Content | None]:
+    def message(self, ids: Sequence[str], start: int = 0, argument: int = 0,
+                ) -> list[Content | None]:
         """What tasks were put with, as long as they are not completed, or are kept failures; None
         for all others.
 
         The bodies are `const.CONTENT` bytes in all, at most. One that would be more is cut.
 
         :param ids: at most `const.CONTENTS`.
+        :param start: from 0: of bodies tell what begins with this byte.
+        :param argument: from 0: of arguments tell those from this one on.
         """
         raise NotImplementedError
 

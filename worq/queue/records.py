@@ -65,6 +65,7 @@ class Revival(NamedTuple):
     ended: int = 0       #: when it ended, in ms, as its `Times` or a `Row` tell; 0: whenever
     header: bytes = b''  #: with which it is run now; empty: that which it had, and its body
     body: bytes = b''
+    priority: int = -1   #: that it has now; -1: that which it had
 
 
 class Refusal(NamedTuple):
@@ -271,9 +272,18 @@ class Content(NamedTuple):
 
     nonce: str
     header: bytes
-    body: bytes          #: the first of it, if it is long
+    body: bytes          #: that of it which was asked for; the first of it, if it is long
     size: int            #: bytes of all of it
-    arguments: tuple[str, ...]   #: the ids of the first `const.PUT_LIMIT` of its arguments
+    arguments: tuple[str, ...]   #: the ids of up to `const.PUT_LIMIT` of its arguments
+    flags: int = 0       #: these as in `Message`
+    priority: int = const.PRIORITIES['normal']
+    ttl: int = const.RESULT_TIMEOUT * 1000
+    lease: int = 0
+    max_deliveries: int = const.MAX_DELIVERIES
+    #: What signs its edges from these arguments, one each, where that is done; not of what has
+    #: failed, or has made a tail call ...
+    seals: tuple[bytes, ...] = ()
+    tail: bytes = b''    #: ... which this signs
 
 
 class Row(NamedTuple):

@@ -139,7 +139,7 @@ outcome = record(Outcome, text, data, text, data, number, nothing, number, numbe
                  number)
 held = record(Held, text, data, data)
 note = record(Note, text, data, data)
-revival = record(Revival, text, nonce, number, data, data)
+revival = record(Revival, text, nonce, number, data, data, whole)
 
 #: What a child may ask, and of what its arguments are made. All else is for pools.
 VERBS: dict[str, list[Reader]] = {
@@ -148,7 +148,7 @@ VERBS: dict[str, list[Reader]] = {
     'edges': [text, text, nonce, number, many(argument)],
     'cancel': [ids, perhaps(text)], 'purge': [], 'revive': [many(revival), boolean],
     'status': [ids],
-    'inspect': [ids, whole], 'message': [ids], 'results': [ids],
+    'inspect': [ids, whole], 'message': [ids, number, number], 'results': [ids],
     'scan': [text, many(text), boolean, text, number], 'family': [text, number, number, number],
     'watch': [text, ids], 'wait': [text], 'forget': [ids],
     'beat': [text, many(held), number], 'settle': [text, many(outcome)],
@@ -262,9 +262,10 @@ class TaskQueue(base.TaskQueue):
         return [None if found is None else _inspection(found)
                 for found in self._ask('inspect', list(ids), start)]
 
-    def message(self, ids: Sequence[str]) -> list[Content | None]:
-        return [None if found is None else Content(*found)._replace(arguments=tuple(found[-1]))
-                for found in self._ask('message', list(ids))]
+    def message(self, ids: Sequence[str], start: int = 0, argument: int = 0,
+                ) -> list[Content | None]:
+        return [None if found is None else _content(found)
+                for found in self._ask('message', list(ids), start, argument)]
 
     def scan(self, state: str, names: Sequence[str] = (), newest: bool = False, cursor: str = '',
              count: int = 100) -> tuple[list[Row], str]:
@@ -337,7 +338,7 @@ class TaskQueue(base.TaskQueue):
         raise QueueError('this process is the child of a pool, which has the memory queue: '
                          'tasks can be put and waited for here, but pools must be there')
 
-    join = tell = leave = take = turn = reconcile = abandon = bell = tally = _refuse
+    join = tell = leave = take = turn = reconcile = abandon = bell = tally = withdraw = _refuse
 
     # -- keepers --------------------------------------------------------------
 
@@ -362,6 +363,11 @@ class TaskQueue(base.TaskQueue):
     def audit(self, repair: bool = False) -> list[str]:
         lines: list[str] = self._ask('audit')
         return lines
+
+
+def _content(fields: list[Any]) -> Content:
+    found = Content(*fields)
+    return found._replace(arguments=tuple(found.arguments), seals=tuple(found.seals))
 
 
 def _inspection(fields: list[Any]) -> Inspection:

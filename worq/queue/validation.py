@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ['check_messages', 'check_edges', 'check_outcomes', 'check_held', 'check_limit',
            'check_wait', 'check_scan', 'check_family', 'check_contents', 'check_minutes',
-           'check_tally', 'check_note', 'check_page', 'check_revivals']
+           'check_tally', 'check_note', 'check_page', 'check_revivals', 'check_withdrawn']
 
 WORDS = frozenset(['value', 'failure', 'retry', 'delegate', 'release', 'refuse', 'unknown', 'lost',
                    'expire'])
@@ -199,9 +199,21 @@ def check_revivals(failures: Sequence[Revival]) -> None:
     for one in failures:
         if one.body and not one.header:
             raise ValueError(f'{one.id!r}: a body without a header')
+        if one.priority != -1 and one.priority not in PRIORITIES:
+            raise ValueError(f'not a priority: {one.priority!r}')
 
 
-def check_contents(ids: Sequence[str]) -> None:
-    """ValueError for more messages than can be told at a time."""
+def check_contents(ids: Sequence[str], start: int = 0, argument: int = 0) -> None:
+    """ValueError for more messages than can be told at a time, or parts that none has."""
     if len(ids) > const.CONTENTS:
         raise ValueError(f'{len(ids)} messages at a time; at most {const.CONTENTS}')
+    if not (type(start) is type(argument) is int and 0 <= start <= const.PAYLOAD
+            and 0 <= argument <= const.COUNT):
+        raise ValueError(f'no message has a byte {start!r}, or an argument {argument!r}')
+
+
+def check_withdrawn(reason: str) -> None:
+    """ValueError if that is not said of what is withdrawn."""
+    if not reason or len(reason.encode()) > const.PROGRESS:
+        raise ValueError(f'{reason!r} does not say where a task has gone; '
+                         f'that is 1 to {const.PROGRESS:,} bytes in UTF-8')

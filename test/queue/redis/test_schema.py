@@ -82,6 +82,7 @@ class Other(Case):
             'edges': lambda: q.edges('gate', 'waits', 'n' * 12, 0, [base.Argument('done', '')]),
             'cancel': lambda: q.cancel(['plain']), 'purge': q.purge,
             'revive': lambda: q.revive([base.Revival('done')]),
+            'withdraw': lambda: q.withdraw(['plain'], 'moved'),
             'status': lambda: q.status(['plain']), 'inspect': lambda: q.inspect(['plain']),
             'message': lambda: q.message(['plain']), 'scan': lambda: q.scan('enqueued'),
             'family': lambda: q.family('plain'),

@@ -10,7 +10,7 @@ from worq.queue.base import EXPIRED, FAILURE, GATE, IGNORE_RESULT, NEEDED, Argum
 from worq.queue.machine.life import Life
 from worq.queue.machine.registers import Registers
 from worq.queue.machine.traces import NOTHING, Kept, Trace
-from worq.queue.records import Hop
+from worq.queue.records import Hop, Revival
 
 __all__ = ['Failing', 'Failures']
 
@@ -82,12 +82,14 @@ class Failing:
         """The bytes of its body. Rows need not read it for that."""
         return len(life.body)
 
-    def renew(self, life: Life, header: bytes, body: bytes) -> None:
-        """Have it put now, with another message if there is a header. Rows write neither the header
-        nor that moment anew otherwise."""
+    def renew(self, life: Life, what: Revival | None) -> None:
+        """Have it put now, with another message or priority, if that is told. Rows write none of
+        this anew otherwise."""
         life.put = self.now
-        if header:
-            life.header, life.body = header, body
+        if what is not None and what.header:
+            life.header, life.body = what.header, what.body
+        if what is not None and what.priority >= 0:
+            life.priority = what.priority
 
     def kept(self, life: Life) -> Kept | None:
         """What is kept of it, if it has failed."""

@@ -104,6 +104,15 @@ class Graph(Failing):
         life.dependents = list(life.dependents[most:]) or ()
         return some
 
+    def seals_of(self, life: Life, some: Sequence[Life], start: int) -> list[bytes]:
+        """What signs its edges from some of its arguments, which begin with this one. Rows are
+        asked for all of them at once."""
+        return [life.sealed(one) for one in some]
+
+    def seal_of(self, life: Life, target: Life) -> bytes:
+        """What signs its tail call. It is in a row of its own."""
+        return life.sealed(target)
+
     def awaited(self, life: Life) -> bool:
         """Whether anything waits for it, of all that has done so. Rows can be asked for one."""
         return any(other.state == PENDING and other.late != PURGED for other in life.dependents)
@@ -368,14 +377,15 @@ class Graph(Failing):
 
     def _sign_anew(self, life: Life, source: Life, seal: bytes) -> None:
         """Its value has come along too many tail calls: whoever takes it signs it."""
+        life.seals = None
         if source not in life.arguments[-1:]:
             self.argue(life, [source])
             source.pins += 1
             source.expires = 0
         life.memo = seal
-        life.deliveries = 0
+        life.deliveries = life.open = 0
+        life.gate = None   # of one that has been moved: it is signed, not begun
         self._enqueue_first(life)
-        life.seals = None
 
     def verdict(self, life: Life, kind: bytes, text: str, owner: str | None = None) -> None:
         """Finish it with an outcome that the queue makes itself."""
@@ -455,6 +465,8 @@ class Graph(Failing):
 
     def _bring(self, dependent: Life, argument: Life) -> None:
         held = dependent.gate is argument
+        if not held and dependent.target not in (None, argument):
+            return   # it has been moved, and needed no gate any more
         failed = argument.kind != VALUE and (held or not dependent.flags & PASS)
         if dependent.target is argument or failed:
             self.inherit(dependent, argument, dependent.owner if dependent.target else None)
@@ -462,7 +474,7 @@ class Graph(Failing):
         if held:
             dependent.gate = None
         dependent.open -= 1
-        if not dependent.open:
+        if not dependent.open and dependent.target is None:   # else it has been moved, see `move`
             self._make_ready(dependent)
 
     def _let_expire(self, life: Life) -> None:

@@ -46,21 +46,33 @@ def inspect(graph: Keeping, life: Life, start: int = -1) -> Inspection:
         *(graph.sides.since(life, now) if state == ENQUEUED else (None, None)), deaths)
 
 
-def contents(graph: Graph, lives: Iterable[Life | None]) -> list[Content | None]:
+def contents(graph: Graph, lives: Iterable[Life | None], start: int = 0,
+             argument: int = 0) -> list[Content | None]:
     """What tasks were put with, see ``worq.queue.base``."""
     found: list[Content | None] = []
     room = const.CONTENT
+    last = argument + const.PUT_LIMIT
     for life in lives:
         kept = graph.kept(life) if life is not None and life.state == COMPLETED else None
         if life is None or life.state == COMPLETED and kept is None:
             found.append(None)
             continue
         body = life.body
-        arguments = [one.id for one in kept.arguments] if kept else []
-        arguments += [one.id for one in life.arguments[:const.PUT_LIMIT]]
-        found.append(Content(life.nonce, life.header, bytes(body[:room]), len(body),
-                             tuple(arguments)))
-        room = max(room - len(body), 0)
+        size, body = len(body), bytes(body[start:start + room])
+        if kept:   # it lets go of them one by one, and then all are known by this
+            arguments = [one.id for one in kept.arguments]
+            arguments += [one.id for one in life.arguments[:const.PUT_LIMIT]]
+            ids, seals = arguments[argument:last], []
+        else:
+            some = life.arguments[argument:last]
+            ids = [one.id for one in some]
+            seals = [] if life.target else graph.seals_of(life, some, argument)
+        tail = graph.seal_of(life, life.target) if not kept and life.target else b''
+        found.append(Content(life.nonce, life.header, body, size, tuple(ids),
+                             life.flags & ~const.LENT, life.priority, life.ttl, life.lease,
+                             life.max_deliveries,
+                             tuple(seals) if any(seals) else (), tail))
+        room -= len(body)
     return found
 
 
@@ -105,7 +117,7 @@ def audit(graph: Graph) -> list[str]:
         if life.state == COMPLETED:   # it has arguments as long as they are to be let go
             return []
         gate = [life.gate] if life.gate else []
-        return [one for one in ([life.target] if life.target else [*life.arguments, *gate])
+        return [one for one in ([life.target, *gate] if life.target else [*life.arguments, *gate])
                 if one.state != COMPLETED or life in untold.get(one, ())]
 
     left_over = set(graph._ended)   # they pin some yet, though they may be forgotten
@@ -115,7 +127,8 @@ def audit(graph: Graph) -> list[str]:
     scheduled = graph.schedule.lives()
     wrong = []
     for life in lives:
-        state, waits = life.state, len(sources(life))
+        state, waiting = life.state, sources(life)
+        waits = len(waiting)
         for what, one, other in [
             ('lease', life in graph.leased, state == PROCESSING),
             ('place in a lane', life in graph.lanes, state == ENQUEUED),
@@ -127,7 +140,7 @@ def audit(graph: Graph) -> list[str]:
                 life in left_over or bool(life.dependents or life.arguments))),
             ('something to wait for', waits > 0, state == PENDING),
             ('edges', edges[life], waits),
-            ('open arguments', life.open, 0 if life.target else waits),
+            ('open arguments', life.open, sum(one is not life.target for one in waiting)),
             ('pins', life.pins, pins[life]),
         ]:
             if one != other:

@@ -96,6 +96,9 @@ def connect(store: Store, lives: list[Life]) -> None:
                 life.target = None
         elif life.target is not None:
             life.target.tells(life)
+            if life.gate is not None:   # it has been moved, see `move`
+                life.gate.tells(life)
+                life.open = 1
         elif not life.kind:
             sources = [*life.arguments, life.gate] if life.gate else life.arguments
             for source in sources:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from worq import const
 from worq.const import COMPLETED, PENDING
 from worq.queue.base import GATE, IGNORE_RESULT, PASS, VALUE, Revival
+from worq.queue.machine.inspection import times
 from worq.queue.machine.keeping import Keeping
 from worq.queue.machine.life import Life
 from worq.queue.machine.traces import NOTHING, Kept, Trace
@@ -25,15 +26,15 @@ class Reviving(Keeping):
         if life.state != COMPLETED:
             return 'live'
         kept = self.kept(life)
-        if kept is None or what.ended not in (0, life.over):
+        if kept is None or what.ended not in (0, life.over, times(life).ended):
             return 'gone'
-        word, _ = self._try_again(life, kept, what.header, what.body)
+        word, _ = self._try_again(life, kept, what)
         if word == 'revived' and downstream:
             self.failed.begin(kept.number)
         return word
 
-    def _try_again(self, life: Life, kept: Kept, header: bytes = b'',
-                   body: bytes = b'') -> tuple[str, list[Life]]:
+    def _try_again(self, life: Life, kept: Kept,
+                   what: Revival | None = None) -> tuple[str, list[Life]]:
         """Run it again, if that is possible; its arguments that have failed, if they prevent it."""
         if life.pins or life.dependents or life.arguments:
             return 'pinned', []
@@ -55,15 +56,15 @@ class Reviving(Keeping):
                 target.nonce != kept.target.nonce or target.state == COMPLETED
                 or target.flags & NONE):
             target = None
-        self._restore(life, kept, arguments, target, header, body)
+        self._restore(life, kept, arguments, target, what)
         return 'revived', []
 
     def _restore(self, life: Life, kept: Kept, arguments: list[Life], target: Life | None,
-                 header: bytes, body: bytes) -> None:
+                 what: Revival | None) -> None:
         """It is as if it were put now, and keeps but the number of its deliveries."""
         self.delist(life)
         ended = life.over
-        self.renew(life, header, body)
+        self.renew(life, what)
         self.argue(life, arguments)
         # In one step, from which on it is live: see `redo`.
         life.kind, life.data, life.hops, life.owner, life.state = b'', b'', (), None, PENDING

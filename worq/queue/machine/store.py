@@ -12,7 +12,8 @@ from worq.queue.base import (
 )
 from worq.queue.machine.graph import BY_PURGE, PURGED
 from worq.queue.machine.life import Life, needed_by, needs, reach
-from worq.queue.machine.revival import NONE, Reviving
+from worq.queue.machine.moving import Moving
+from worq.queue.machine.revival import NONE
 from worq.queue.records import now
 from worq.queue.registers import too_many
 
@@ -22,7 +23,7 @@ LATER = 1_000   # ms until a refused task is offered again
 NO_LIVES: dict[str, Life] = {}
 
 
-class Store(Reviving):
+class Store(Moving):
     """The tasks of one queue, its pools and its clock.
 
     :param tell: see `Graph`, and so for `budget`.
@@ -195,9 +196,6 @@ class Store(Reviving):
         self._lease(gate, const.LEASE)
         self._move(gate, PROCESSING)
 
-    def _holds(self, gate: Life | None) -> bool:
-        return gate is not None and gate.state == PROCESSING and gate.flags & GATE != 0
-
     def edges(self, gate: str, id: str, nonce: str, start: int,
               arguments: Sequence[Argument]) -> list[Refusal]:
         holder, life = self.find(gate), self.find(id)
@@ -206,7 +204,7 @@ class Store(Reviving):
         if life is None or life.nonce != nonce or life.state == COMPLETED \
                 or self.width(life) > start:
             return []
-        if life.gate is not holder or self.width(life) < start:
+        if life.gate is not holder or self.width(life) < start or life.target:
             return [Refusal(id, 'unknown', id)]
         if life.pins or life.dependents:
             return [Refusal(id, 'pinned')]
@@ -331,12 +329,14 @@ class Store(Reviving):
         life = self.known(outcome.id)
         if life is None:
             return 'gone'
+        word = outcome.word
+        if not life.epoch and outcome.token == b'%b0' % life.nonce.encode():
+            return self.settle_held(life, pool, word, outcome)
         if life.token != outcome.token or life.owner != pool:
             self.counters['stale'] += 1
             return 'stale'
         if life.state != PROCESSING:
             return 'again'
-        word = outcome.word
         if life.flags & GATE and word not in ('value', 'failure'):
             word = 'lost'
         if not life.flags & IGNORE_RESULT:

@@ -25,6 +25,7 @@ from worq.queue.base import (
 from worq.queue.validation import (
     check_contents, check_edges, check_held, check_limit, check_messages, check_minutes, check_note,
     check_outcomes, check_page, check_revivals, check_scan, check_tally, check_wait,
+    check_withdrawn,
 )
 from worq.queue.machine.book import enter, minutes
 from worq.queue.machine.recovery import redo
@@ -149,6 +150,14 @@ class TaskQueue(base.TaskQueue):
         self._store.defer()
         self._wake()
 
+    def _each(self, verb: Callable[[Any], T], those: Iterable[Any],
+              changes: bool = True) -> list[T]:
+        """Do something to each of some tasks; whether that changes them."""
+        self._store.begin(self.clock())
+        answers = [verb(one) for one in those]
+        (self._end if changes else self._defer)()
+        return answers
+
     def _wake(self) -> None:
         """Something may be ready: wake as many as may get some.
 
@@ -194,10 +203,12 @@ class TaskQueue(base.TaskQueue):
 
     @whole
     def cancel(self, ids: Sequence[str], client: str | None = None) -> list[str]:
-        self._store.begin(self.clock())
-        words = [self._store.cancel(id, client) for id in ids]
-        self._end()
-        return words
+        return self._each(lambda id: self._store.cancel(id, client), ids)
+
+    @whole
+    def withdraw(self, ids: Sequence[str], reason: str) -> list[str]:
+        check_withdrawn(reason)
+        return self._each(lambda id: self._store.withdraw(id, reason), ids)
 
     @whole
     def purge(self) -> int:
@@ -209,33 +220,27 @@ class TaskQueue(base.TaskQueue):
     @whole
     def revive(self, failures: Sequence[Revival], downstream: bool = False) -> list[str]:
         check_revivals(failures)
-        self._store.begin(self.clock())
-        words = [self._store.revive(one, downstream) for one in failures]
-        self._end()
-        return words
+        return self._each(lambda one: self._store.revive(one, downstream), failures)
 
     # -- readers --------------------------------------------------------------
 
     @whole
     def status(self, ids: Sequence[str]) -> list[str | None]:
-        self._store.begin(self.clock())
-        states = [status(life) if life else None for life in map(self._store.find, ids)]
-        self._defer()
-        return states
+        return self._each(lambda life: status(life) if life else None,
+                          map(self._store.find, ids), False)
 
     @whole
     def inspect(self, ids: Sequence[str], start: int = -1) -> list[Inspection | None]:
         store = self._store
-        store.begin(self.clock())
-        seen = [inspect(store, life, start) if life else None for life in map(store.find, ids)]
-        self._defer()
-        return seen
+        return self._each(lambda life: inspect(store, life, start) if life else None,
+                          map(store.find, ids), False)
 
     @whole
-    def message(self, ids: Sequence[str]) -> list[Content | None]:
-        check_contents(ids)
+    def message(self, ids: Sequence[str], start: int = 0, argument: int = 0,
+                ) -> list[Content | None]:
+        check_contents(ids, start, argument)
         self._store.begin(self.clock())
-        found = contents(self._store, map(self._store.find, ids))
+        found = contents(self._store, map(self._store.find, ids), start, argument)
         self._defer()
         return found
 
@@ -255,10 +260,8 @@ class TaskQueue(base.TaskQueue):
 
     @whole
     def results(self, ids: Sequence[str], whole: bool = True) -> list[bytes | None]:
-        self._store.begin(self.clock())
-        records = [life.record() if life else None for life in map(self._store.find, ids)]
-        self._defer()
-        return records
+        return self._each(lambda life: life.record() if life else None,
+                          map(self._store.find, ids), False)
 
     @whole
     def watch(self, client: str, ids: Sequence[str]) -> list[tuple[str, bytes | None]]:
@@ -310,10 +313,7 @@ class TaskQueue(base.TaskQueue):
 
     @whole
     def forget(self, ids: Sequence[str]) -> list[str]:
-        self._store.begin(self.clock())
-        words = [self._store.forget(id) for id in ids]
-        self._defer()
-        return words
+        return self._each(self._store.forget, ids, False)
 
     # -- registers ------------------------------------------------------------
 

@@ -149,9 +149,14 @@ def deaths(raw: bytes) -> tuple[Death, ...]:
     return tuple(found[-const.DEATHS:])
 
 
-def content(nonce: bytes, header: bytes, body: bytes, size: int, *arguments: bytes) -> Content:
+def content(nonce: bytes, header: bytes, body: bytes, size: int, options: Sequence[bytes],
+            arguments: Sequence[bytes], seals: Sequence[bytes | None], tail: bytes) -> Content:
     """Read what `message.lua` answers."""
-    return Content(text(nonce), header, body, size, tuple(map(text, arguments)))
+    flags, priority, ttl, lease, most = [number(raw) if raw.isdigit() else usual
+                                         for raw, usual in zip(options, USUAL)]
+    return Content(text(nonce), header, body, size, tuple(map(text, arguments)),
+                   flags & ~const.LENT, priority, ttl, lease, most,
+                   tuple(seal or b'' for seal in seals) if any(seals) else (), tail)
 
 
 def number(raw: bytes) -> int:

@@ -29,7 +29,7 @@ from worq.queue.redis.counting import Counting
 from worq.queue.redis.deletion import delete
 from worq.queue.validation import (
     check_edges, check_held, check_limit, check_messages, check_note, check_page, check_revivals,
-    check_wait,
+    check_wait, check_withdrawn,
 )
 from worq.queue.redis.connect import Unreplicated, is_damage, sender
 from worq.queue.redis.encoding import (
@@ -168,7 +168,12 @@ class TaskQueue(Counting, Readers):
         # Who may need them is looked for, of each among a thousand others at most.
         spare, size = ('', ENDS) if client is None else (f':{client}', LOOKS)
         return [word.decode()
-                for word in self._chunked('cancel', ids, spare, durable=True, size=size)]
+                for word in self._chunked('cancel', ids, spare, '', durable=True, size=size)]
+
+    def withdraw(self, ids: Sequence[str], reason: str) -> list[str]:
+        check_withdrawn(reason)
+        return [word.decode()
+                for word in self._chunked('cancel', ids, '', reason, durable=True, size=LOOKS)]
 
     def purge(self) -> int:
         return int(self._run('purge', durable=True))

@@ -47,9 +47,10 @@ class Readers(base.TaskQueue):
             self._repairer.alarm()
         return seen
 
-    def message(self, ids: Sequence[str]) -> list[Content | None]:
-        check_contents(ids)
-        return [found and content(*found) for found in self._run('message', *ids)]
+    def message(self, ids: Sequence[str], start: int = 0, argument: int = 0,
+                ) -> list[Content | None]:
+        check_contents(ids, start, argument)
+        return [found and content(*found) for found in self._run('message', start, argument, *ids)]
 
     def scan(self, state: str, names: Sequence[str] = (), newest: bool = False, cursor: str = '',
              count: int = 100) -> tuple[list[Row], str]:

@@ -35,7 +35,7 @@ from worq.queue.sqlite.store import Rows, Writes
 from worq.queue.sqlite.waiting import Waiting
 from worq.queue.validation import (
     check_edges, check_held, check_limit, check_messages, check_minutes, check_note,
-    check_outcomes, check_page, check_revivals, check_tally, check_wait,
+    check_outcomes, check_page, check_revivals, check_tally, check_wait, check_withdrawn,
 )
 from worq.shield import unbroken
 from worq.tally import with_ends
@@ -212,6 +212,10 @@ class TaskQueue(Readers):
 
     def cancel(self, ids: Sequence[str], client: str | None = None) -> list[str]:
         return self._write(lambda store: [store.cancel(id, client) for id in ids], ids)
+
+    def withdraw(self, ids: Sequence[str], reason: str) -> list[str]:
+        check_withdrawn(reason)
+        return self._write(lambda store: [store.withdraw(id, reason) for id in ids], ids)
 
     def purge(self) -> int:
         return self._write(Rows.purge)

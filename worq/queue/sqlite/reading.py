@@ -58,9 +58,10 @@ class Readers(base.TaskQueue):
         return self._look(lambda store: [
             inspect(store, life, start) if life else None for life in map(store.find, ids)], ids)
 
-    def message(self, ids: Sequence[str]) -> list[Content | None]:
-        check_contents(ids)
-        return self._look(lambda store: contents(store, map(store.find, ids)), ids)
+    def message(self, ids: Sequence[str], start: int = 0, argument: int = 0,
+                ) -> list[Content | None]:
+        check_contents(ids, start, argument)
+        return self._look(lambda store: contents(store, map(store.find, ids), start, argument), ids)
 
     def scan(self, state: str, names: Sequence[str] = (), newest: bool = False, cursor: str = '',
              count: int = 100) -> tuple[list[Row], str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from worq import const
 from worq.const import COMPLETED, PENDING, PROCESSING
-from worq.queue.base import Message, Note, Refusal
+from worq.queue.base import Message, Note, Refusal, Revival
 from worq.queue.machine.life import Life
 from worq.queue.machine.sides import Sides
 from worq.queue.machine.store import Store
@@ -283,12 +283,12 @@ class Rows(Store):
         assert isinstance(life, Row)
         return self.longs.size(life.body_) if type(life.body_) is int else len(life.body_)
 
-    def renew(self, life: Life, header: bytes, body: bytes) -> None:
+    def renew(self, life: Life, what: Revival | None) -> None:
         assert isinstance(life, Row)
-        super().renew(life, header, body)
+        super().renew(life, what)
         self.flush_new()
-        self.db.execute('UPDATE worq_task SET header=?, put=? WHERE n=?',
-                        (life.header, life.put, life.n))
+        self.db.execute('UPDATE worq_task SET header=?, put=?, priority=? WHERE n=?',
+                        (life.header, life.put, life.priority, life.n))
 
     def records(self, life: Life) -> tuple[tuple[str, bytes], ...]:
         assert isinstance(life, Row)
@@ -304,6 +304,21 @@ class Rows(Store):
         self.links.add(life, life.nargs, some)
         life.nargs += len(some)
         life.args = None
+
+    def seals_of(self, life: Life, some: Sequence[Life], start: int) -> list[bytes]:
+        assert isinstance(life, Row)
+        self.flush_new()
+        return [seal or b'' for seal, in self.db.execute(
+            'SELECT seal FROM worq_arg WHERE dep=? ORDER BY pos LIMIT ? OFFSET ?',
+            (life.n, len(some), start))]
+
+    def seal_of(self, life: Life, target: Life) -> bytes:
+        assert isinstance(life, Row) and isinstance(target, Row)
+        self.flush_new()
+        found = self.db.execute(
+            'SELECT seal FROM worq_dep WHERE arg=? AND dep=? ORDER BY seq DESC LIMIT 1',
+            (target.n, life.n)).fetchone()
+        return found[0] or b'' if found else b''
 
     def shed(self, life: Life, most: int) -> Iterable[Life]:
         assert isinstance(life, Row)

@@ -1,13 +1,19 @@
--- cancel(P; spare, {id}, ...) -> {word, ...}
+-- cancel(P; spare, reason, {id}, ...) -> {word, ...}
 -- pending | scheduled | enqueued | processing -> completed
 -- With `spare`, a colon and a client, only what nothing live depends on and no other client watches.
+-- With a `reason`, withdraw: only what nothing live depends on, and no pool has.
 insist()
 
 -- Edges may lead to what is over; of very many some are looked at.
 local function needed(id, T)
-  if T.w and (T.w ~= spare:sub(2) or call('EXISTS', P .. 'w:' .. id) == 1) then
+  if reason ~= '' then
+    if T.s == PROCESSING then
+      return true
+    end
+  elseif T.w and (T.w ~= spare:sub(2) or call('EXISTS', P .. 'w:' .. id) == 1) then
     return true
-  elseif not T.k and (T.i or '0') == '0' then
+  end
+  if not T.k and (T.i or '0') == '0' then
     return false
   end
   local key = P .. 'd:' .. id
@@ -16,6 +22,10 @@ local function needed(id, T)
     if s == PENDING and n == edge:sub(1, NONCE) and not purged({s = s, g = g or nil}) then
       return true
     end
+  end
+  if reason ~= '' then   -- it will be asked again, and then finds others
+    call('LTRIM', key, PUT_LIMIT, -1)
+    return call('EXISTS', key) == 1
   end
   return call('LLEN', key) > PUT_LIMIT
 end
@@ -28,11 +38,11 @@ for at = rest, #ARGV do
     words[i] = 'unknown'
   elseif T.s == COMPLETED then
     words[i] = 'completed'
-  elseif spare ~= '' and needed(id, T) then
+  elseif spare .. reason ~= '' and needed(id, T) then
     words[i] = 'needed'
   else
-    words[i] = 'cancelled'
-    finish(id, T, verdict(id, T, 'c', 'cancelled'))
+    words[i] = reason == '' and 'cancelled' or 'withdrawn'
+    finish(id, T, verdict(id, T, 'c', reason == '' and 'cancelled' or reason))
     work()
   end
 end

@@ -11,7 +11,7 @@ local function add()
   local n = tonumber(T.a or 0)
   if n > start then   -- this has been sent before
     return {}
-  elseif T.G ~= gate or n < start then
+  elseif T.G ~= gate or n < start or T.x then
     return {id, 'unknown', id}
   elseif T.i or call('EXISTS', P .. 'd:' .. id) == 1 then
     return {id, 'pinned', ''}

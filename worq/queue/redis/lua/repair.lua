@@ -65,7 +65,7 @@ end
 -- What a pending task waits for: what it has returned, or its arguments and the gate.
 local function sources(id, T)
   if T.x then
-    return {T.x}
+    return {T.x, T.G}   -- both of one that has been moved
   end
   local found = call('LRANGE', P .. 'a:' .. id, 0, -1)
   table.insert(found, T.G)
@@ -78,13 +78,13 @@ end
 
 -- Whether what a pending task waits for knows of it, and it counts right.
 local function awaited(id, T)
-  local n = 0
-  for _, source in ipairs(sources(id, T)) do
+  local n, all = 0, sources(id, T)
+  for _, source in ipairs(all) do
     if knows(source, id, T) then
       n = n + 1
     end
   end
-  return n > 0 and (T.x or n == tonumber(T.u or 0))
+  return n > 0 and n == (T.x and #all or tonumber(T.u or 0))
 end
 
 -- All that a pending task waits for is made to know of it again. What is done or gone by now tells
@@ -105,9 +105,10 @@ local function rejoin(id, T)
       call('HSET', P .. 't:' .. source, 'k', 1)
     end
   end
-  if not T.x then
-    call('HSET', P .. 't:' .. id, 'u', n)
-  else   -- whoever wrote that may have closed a circle, and it is looked for as after a tail call
+  if not T.x or T.G then
+    call('HSET', P .. 't:' .. id, 'u', T.x and 1 or n)
+  end
+  if T.x then   -- whoever wrote that may have closed a circle, and it is looked for as after a tail call
     call('RPUSH', P .. 'loops', T.n .. id)
     call('HSET', KEYS[1], 'more', 1)
     meta[4] = '1'

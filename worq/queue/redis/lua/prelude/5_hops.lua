@@ -52,7 +52,8 @@ local function sign_anew(id, T, target, seal, raw)
     persist(P .. 'r:' .. target)
   end
   call('HSET', key, 'x', target, 'y', seal, 'd', '0')
-  call('HDEL', key, 'S')
+  call('HDEL', key, 'S', 'G', 'u')
+  T.G, T.u = nil, nil   -- of one that has been moved: it is signed, not begun
   enqueue(id, T, front)
   return true
 end

@@ -112,7 +112,7 @@ end
 
 -- Runs a failure again, if that is possible; a word, and with 'failed' the numbers of what prevents it.
 -- With `followers`, what failed because of it will be, too.
-local function revive(id, T, F, head, body, followers)
+local function revive(id, T, F, head, body, followers, priority)
   if T.i or call('EXISTS', P .. 'd:' .. id, P .. 'u:' .. T.n .. id) > 0 then
     return 'pinned'
   elseif not F.b and call('EXISTS', P .. 'fb:' .. T.K) == 0 then
@@ -135,6 +135,10 @@ local function revive(id, T, F, head, body, followers)
     leave_lane(id, T)
   end
   local n = #fields
+  if priority and priority ~= '-1' then
+    T.p, fields[n + 1], fields[n + 2] = priority, 'p', priority
+    n = n + 2
+  end
   fields[n + 1], fields[n + 2] = 's', PENDING
   if T.a then
     fields[n + 3], fields[n + 4] = 'a', T.a

@@ -20,18 +20,26 @@ local function work()
       return
     end
     local gate = T.G == id
-    heirs[#heirs + 1] = edge
-    if gone and not gate and T.x ~= id and not call('LPOS', P .. 'a:' .. dependent, id) then
+    local tail = T.x and not gate
+    if tail and T.x ~= id then   -- it has been moved, and needed no gate any more
       return
     end
-    if T.x and sign_anew(dependent, T, id, T.S or '', raw) then
+    heirs[#heirs + 1] = edge
+    if gone and not gate and not tail and not call('LPOS', P .. 'a:' .. dependent, id) then
+      return
+    end
+    if tail and sign_anew(dependent, T, id, T.S or '', raw) then
       met[#met + 1] = dependent
       return
-    elseif T.x or (failed and (gate or (tonumber(T.f or 0) or 0) % GATE < PASS)) then
-      local seal = T.x and T.S or not T.x and call('HGET', P .. 's:' .. dependent, id) or ''
+    elseif tail or (failed and (gate or (tonumber(T.f or 0) or 0) % GATE < PASS)) then
+      local seal = tail and T.S or not T.x and call('HGET', P .. 's:' .. dependent, id) or ''
       return finish(dependent, T, inherit(nonce, seal, id, raw), T.x and T.o)
     end
     local key = P .. 't:' .. dependent
+    if T.x then   -- it has been moved, and waits for its tail call now
+      T.u, T.G = nil, nil
+      return call('HDEL', key, 'u', 'G')
+    end
     local open = tonumber(T.u or 0)
     if open and open > 1 then
       T.u, T.G = add(key, 'u', '-1'), not gate and T.G or nil

@@ -118,6 +118,23 @@ local function apply(id, T, pool, word, data)
   end
 end
 
+-- What a gate holds back, and was begun elsewhere: by whoever holds that.
+local function settle_held(id, T, pool, word, data)
+  local G = T.s == PENDING and T.G == pool and not T.a and not T.x and not purged(T)
+    and ('value failure expire delegate'):find(word, 1, true) and read(pool)
+  if not (G and G.s == PROCESSING and is_gate(G)) then
+    count('stale')
+    return 'stale'
+  end
+  T.o = pool
+  call('HSET', P .. 't:' .. id, 'o', pool)
+  if word == 'delegate' then
+    delegate(id, T, pool, data)
+  else
+    finish(id, T, word == 'expire' and verdict(id, T, 'x', data) or data, pool)
+  end
+end
+
 -- Answers {index from 0, word, ...}, for nearly all of them are 'ok' and need none.
 local function settle(pool, from, n)
   local words = {}
@@ -128,8 +145,12 @@ local function settle(pool, from, n)
     if not T then
       word = 'gone'
     elseif T.n .. (T.e or 0) ~= token or T.o ~= pool then
-      word = 'stale'
-      count('stale')
+      if not T.e and T.n .. 0 == token then
+        word = settle_held(id, T, pool, ARGV[i + 2], ARGV[i + 3])
+      else
+        word = 'stale'
+        count('stale')
+      end
     elseif T.s ~= PROCESSING then
       word = 'again'
     else
