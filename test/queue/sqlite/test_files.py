@@ -271,6 +271,25 @@ class Files(unittest.TestCase):
             thread.join(30)
         eq_(turns, ['patient', 'busy'] * 20)
 
+    def test_bytes_of_a_task(self) -> None:
+        """A call that is queued takes no more of the file than is told of it."""
+        broker = worq.get_broker(f'sqlite:///{self.path}?sync=off')
+        self.addCleanup(broker.close)
+        queue = broker.queue()
+
+        def size() -> int:
+            with sqlite3.connect(self.path) as db:
+                pages, = db.execute('PRAGMA page_count').fetchone()
+                each, = db.execute('PRAGMA page_size').fetchone()
+            db.close()
+            return int(pages * each)
+        calls = [queue.text.count('some words', n) for n in range(100)]
+        before = size()
+        calls += [queue.text.count('some words', n) for n in range(400)]
+        each = (size() - before) / 400
+        eq_(broker.backend.stats()['enqueued'], len(calls))
+        self.assertTrue(100 < each <= 600, each)
+
     def test_not_ours(self) -> None:
         """A database of something else is left alone."""
         with sqlite3.connect(self.path) as db:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from worq.const import ENQUEUED, GATE, PENDING
+from worq.const import ENQUEUED, GATE, PENDING, SCHEDULED
 from worq.queue.records import Message
 from worq.queue.sqlite.rows import INLINE, Row
 from worq.queue.sqlite.schema import COLUMNS, SPAN
@@ -18,7 +18,7 @@ __all__ = ['are_plain', 'put']
 
 #: What varies between such tasks ...
 GIVEN = ['n', 'q', 'id', 'nonce', 'header', 'priority', 'lease', 'max_deliveries', 'put', 'flags',
-         'gen', 'place', 'body', 'ttl', 'watched', 'ready', 'state', 'open', 'gate']
+         'gen', 'place', 'body', 'ttl', 'watched', 'ready', 'state', 'open', 'gate', 'due', 'late']
 #: ... and what does not, in the words of SQL, where it is not 0.
 SAME = {'owner': 'NULL', 'progress': "x''", 'memo': "x''", 'target': 'NULL', 'kind': "x''",
         'data': "x''", 'hops': "''", 'age': "''", 'trace': 'NULL'}
@@ -28,11 +28,11 @@ INSERT = (f'INSERT INTO worq_task({", ".join(GIVEN + REST)}) VALUES({"?, " * len
 
 
 def are_plain(store: Unit, messages: Sequence[Message]) -> bool:
-    """Whether they are new, and wait for no argument or moment."""
+    """Whether they are new, and wait for no argument."""
     met = store.lives.met
     ids = set()
-    for (id, _, _, body, arguments, flags, _, delay, _, _, _, expires) in messages:
-        if arguments or delay or expires or flags & GATE or len(body) > INLINE \
+    for (id, _, _, body, arguments, flags, *_) in messages:
+        if arguments or flags & GATE or len(body) > INLINE \
                 or (met[id] if id in met else store.lives.get(id)) is not None:
             return False
         ids.add(id)
@@ -48,15 +48,27 @@ def put(store: Unit, messages: Sequence[Message], client: str, gate: Row | None)
     q, now, gen, n, place = store.q, store.now, store.generation, store.lives_n, store.back
     met, ready = store.lives.met, store.ready
     watched = int(client != '')
-    state, moment, step, number = (ENQUEUED, now, 1, None) if gate is None else \
-        (PENDING, 0, 0, gate.n)
+    held = None if gate is None else gate.n
     rows: list[Any] = []
-    for (id, nonce, header, body, _, flags, priority, _, ttl, lease, deliveries, _) in messages:
+    for (id, nonce, header, body, _, flags, priority, delay, ttl, lease, deliveries,
+         expires) in messages:
         n += 1
-        place += step
+        due, late = delay and now + delay, expires and now + expires
+        if late:
+            store._late.soon(late)
+        state, moment, at = ENQUEUED, now, 0
+        if held is not None:
+            state, moment = PENDING, 0
+        elif due:
+            state, moment = SCHEDULED, 0
+            store.scheduled += 1
+            store.schedule.soon(due)
+        else:
+            place = at = place + 1
+            ready[2 * priority + 1] += 1
         rows.append((q * SPAN + n, q, id.encode(), nonce, header, priority, lease, deliveries, now,
-                     flags, gen, place * step, body, ttl, watched, moment, state, 1 - step, number))
-        ready[2 * priority + 1] += step
+                     flags, gen, at, body, ttl, watched, moment, state, int(held is not None), held,
+                     due, late))
         del met[id]   # it is read if this verb asks for it
     store.db.executemany(INSERT, rows)
     if client:
@@ -65,4 +77,4 @@ def put(store: Unit, messages: Sequence[Message], client: str, gate: Row | None)
         store.links.tell_all(gate, [row[0] for row in rows])
     store.lives_n, store.back = n, place
     store.total += len(rows)
-    store.woken += step * len(rows)
+    store.woken += len(rows) if gate is None else 0

@@ -37,6 +37,9 @@ class Unit(Protocol):
     seq: int                    #: edges and news ever
     last: int                   #: places in the line of what has something left over
     left_over_n: int            #: how many stand there
+    scheduled: int              #: how many wait for a moment ...
+    schedule: Any               #: ... and which is the first
+    _late: Any                  #: ... at which one is too late to begin
     longs_n: int                #: long values ever
     lives_n: int                #: lives ever
     soon: dict[str, int | None]   #: by column: no moment of an agenda is before
