@@ -41,10 +41,15 @@ class Family(Scan):
         eq([*self.kin('d', 1, 0)], ['d', 'b', 'c'])
         eq([*self.kin('b', 3, 3)], ['b', 'a', 'd', 'e'])   # not what else waits for a
         eq([*self.kin('d', 9, 9, 3)], ['d', 'b', 'c'])
+        eq([(node.id, node.level) for node in self.q.family('b', 1, 0, 9, ['e', 'none', 'b'])],
+           [('b', 0), ('e', 0), ('a', -1), ('d', -1)])
+        eq([node.id for node in self.q.family('none', 0, 0, 2, ['c', 'a', 'b'])], ['c', 'a'])
         eq(self.q.family('none'), [])
         for wrong in [(-1, 0, 9), (0, -1, 9), (0, 0, 0), (0, 0, const.NODES + 1)]:
             with self.assertRaises(ValueError):
                 self.q.family('a', *wrong)
+        with self.assertRaises(ValueError):
+            self.q.family('a', 0, 0, 9, ['b'] * (const.NODES + 1))
 
     def test_nodes(self) -> None:
         """A node tells what it is, and how many edges it has."""

@@ -102,7 +102,7 @@ class FeedTest(unittest.TestCase):
 
     def test_first_looks(self):
         """Ten tabs that are opened at a time with something else each are looked at one after the
-        other, which takes a fifth of the time, and the first one that was opened comes first."""
+        other, which takes a tenth of the time, and the first one that was opened comes first."""
         self.slow, self.every = 0.01, 60.0
         self.feed = Feed(self.look, lambda topic: self.every, 10)
         topics = [Topic('q', 'task', (('id', f'{n}'),)) for n in range(10)]

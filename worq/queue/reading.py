@@ -83,7 +83,8 @@ class Reading:
         """
         raise NotImplementedError
 
-    def family(self, id: str, up: int = 3, down: int = 3, limit: int = 100) -> list[Node]:
+    def family(self, id: str, up: int = 3, down: int = 3, limit: int = 100,
+               also: Sequence[str] = ()) -> list[Node]:
         """The graph around a task, breadth first; empty if it is unknown.
 
         From the task upwards: its arguments and what its tail call waits for, what those wait
@@ -97,6 +98,7 @@ class Reading:
 
         :param up: how many levels upwards, from 0.
         :param down: how many levels downwards, from 0.
+        :param also: other tasks to begin with, at most `const.NODES`; their level is 0, too.
         :param limit: nodes at most, 1 to `const.NODES`. They tell some `const.FAMILY_EDGES` edges
             in all, the first ones more than the last.
         """

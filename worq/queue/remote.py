@@ -149,7 +149,8 @@ VERBS: dict[str, list[Reader]] = {
     'cancel': [ids, perhaps(text)], 'purge': [], 'revive': [many(revival), boolean],
     'status': [ids],
     'inspect': [ids, whole], 'message': [ids, number, number], 'results': [ids],
-    'scan': [text, many(text), boolean, text, number], 'family': [text, number, number, number],
+    'scan': [text, many(text), boolean, text, number],
+    'family': [text, number, number, number, ids],
     'watch': [text, ids], 'wait': [text], 'forget': [ids],
     'beat': [text, many(held), number], 'settle': [text, many(outcome)],
     'pools': [text], 'queues': [], 'size': [], 'stats': [], 'oldest': [], 'audit': [],
@@ -273,8 +274,9 @@ class TaskQueue(base.TaskQueue):
         rows, cursor = self._ask('scan', state, list(names), newest, cursor, count)
         return [Row(*row) for row in rows], cursor
 
-    def family(self, id: str, up: int = 3, down: int = 3, limit: int = 100) -> list[Node]:
-        nodes = [Node(*found) for found in self._ask('family', id, up, down, limit)]
+    def family(self, id: str, up: int = 3, down: int = 3, limit: int = 100,
+               also: Sequence[str] = ()) -> list[Node]:
+        nodes = [Node(*found) for found in self._ask('family', id, up, down, limit, list(also))]
         return [node._replace(arguments=tuple(node.arguments), dependents=tuple(node.dependents))
                 for node in nodes]
 

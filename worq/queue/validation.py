@@ -184,12 +184,14 @@ def check_scan(state: str, names: Sequence[str], cursor: str, count: int) -> Non
         raise ValueError(f'not a cursor: {cursor!r}')
 
 
-def check_family(up: int, down: int, limit: int) -> None:
+def check_family(up: int, down: int, limit: int, also: Sequence[str]) -> None:
     """ValueError if no such graph can be told."""
     if type(up) is not int or type(down) is not int or min(up, down) < 0:
         raise ValueError(f'{up!r} levels upwards and {down!r} downwards; they are numbers from 0')
     if type(limit) is not int or not 1 <= limit <= const.NODES:
         raise ValueError(f'{limit!r} nodes; 1 to {const.NODES}')
+    if len(also) > const.NODES:
+        raise ValueError(f'{len(also)} more tasks to begin with; at most {const.NODES}')
 
 
 def check_revivals(failures: Sequence[Revival]) -> None:

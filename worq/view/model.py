@@ -30,8 +30,8 @@ __all__ = ['View']
 LINES = 100     # of a header that are shown, at most ...
 OPTION = 1_000  # ... and characters of each
 TASKS = 2_000   # that are looked at for one graph, about ...
-GLANCE = 10     # ... those that one step has no room for, so many at a time
-STEPS = 25      # pages of the queue that are looked at for one page here
+GLANCE = 50     # ... those that one step has no room for, so many at a time
+STEPS = 50      # pages of the queue that are looked at for one page here
 OFTEN = 5_000   # ms for which the numbers of the last hour are kept
 LONG = 'it is long, and so it was not looked at'
 
@@ -234,10 +234,10 @@ class View:
             more = more[:TASKS - len(found)]
             asked.update(id for id, _ in more)
             for start in range(0, len(more), GLANCE):
-                some = more[start:start + GLANCE]
-                seen = backend.inspect([id for id, _ in some])
-                found += [glanced(id, level, each)
-                          for (id, level), each in zip(some, seen) if each]
+                some = dict(more[start:start + GLANCE])
+                first, *others = some
+                found += [node._replace(level=some[node.id])
+                          for node in backend.family(first, 0, 0, GLANCE, others)]
         return fold(found, open)
 
     # -- parts --
@@ -355,13 +355,6 @@ def pool_row(pool: pools.Pool) -> PoolRow:
 def shown_row(row: base.Row) -> Row:
     return Row(line(row.id), line(row.name, SHORT), row.state, moment(row.since), moment(row.due),
                line(row.pool), row.attempt)
-
-
-def glanced(id: str, level: int, seen: Inspection) -> base.Node:
-    """A task as one in a graph, by what there is to know of it alone."""
-    name = seen.header.partition(b'\n')[0].decode('utf-8', 'replace')
-    return base.Node(id, seen.nonce, name, seen.state, level, seen.open, seen.arguments,
-                     seen.target, gate=seen.gate, progress=seen.progress, pool=seen.pool)
 
 
 def span(ms: int | None) -> float | None:

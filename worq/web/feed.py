@@ -21,7 +21,7 @@ from typing import NamedTuple
 __all__ = ['Feed', 'Full', 'Look', 'Tab', 'Topic']
 
 SHARE = 1 / 20     # of the time, that looks may take ...
-BRISK = 1 / 5      # ... and while some have never been told anything
+BRISK = 1 / 10     # ... and while some have never been told anything
 SLOWEST = 60.0     # seconds between two looks, at most
 IDLE = 200         # topics that are remembered though nobody watches them
 AWAY = 2.0         # ... when the last one has failed: it took its time waiting

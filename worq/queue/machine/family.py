@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from worq import const
 from worq.const import COMPLETED, PENDING, PROCESSING
@@ -85,11 +85,12 @@ class Family:
                 if one.state == PENDING and self.graph.known(one.id) is one]
 
 
-def family(graph: Graph, id: str, up: int, down: int, limit: int) -> list[Node]:
-    """The nodes around a task."""
-    check_family(up, down, limit)
+def family(graph: Graph, id: str, up: int, down: int, limit: int,
+           also: Sequence[str] = ()) -> list[Node]:
+    """The nodes around a task, or some."""
+    check_family(up, down, limit, also)
     found = Family(graph, up, down)
-    found.enter([(id, '')], 0)
+    found.enter([(one, '') for one in (id, *also)], 0)
     nodes: list[Node] = []
     while found.line and len(nodes) < limit:
         name, nonce, level = found.line.popleft()

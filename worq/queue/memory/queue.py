@@ -45,7 +45,6 @@ elsewhere: Callable[[str, str], base.TaskQueue] | None = None
 
 PAUSE = 2.0   # seconds that a take sleeps at most: others' leases run out meanwhile
 
-
 #: What the clock of the machine was ahead of that which is never set, in ms, at the beginning.
 AHEAD = (time.time_ns() - time.monotonic_ns()) // 1_000_000
 
@@ -252,9 +251,10 @@ class TaskQueue(base.TaskQueue):
         return self._scans.page(state, names, newest, cursor, count)
 
     @whole
-    def family(self, id: str, up: int = 3, down: int = 3, limit: int = 100) -> list[Node]:
+    def family(self, id: str, up: int = 3, down: int = 3, limit: int = 100,
+               also: Sequence[str] = ()) -> list[Node]:
         self._store.begin(self.clock())
-        found = family(self._store, id, up, down, limit)
+        found = family(self._store, id, up, down, limit, also)
         self._defer()
         return found
 

@@ -61,11 +61,12 @@ class Readers(base.TaskQueue):
         last, *flat = self._run('scan', LETTERS[state], '1' if newest else '', last, count, *names)
         return page(state, flat), urlsafe_b64encode(last).decode()
 
-    def family(self, id: str, up: int = 3, down: int = 3, limit: int = 100) -> list[Node]:
-        check_family(up, down, limit)
+    def family(self, id: str, up: int = 3, down: int = 3, limit: int = 100,
+               also: Sequence[str] = ()) -> list[Node]:
+        check_family(up, down, limit, also)
         nodes: list[Node] = []
-        seen = {id.encode()}
-        line: list[tuple[bytes, bytes, int]] = [(id.encode(), b'', 0)]   # level of those to come
+        seen = dict.fromkeys(one.encode() for one in (id, *also))
+        line = [(one, b'', 0) for one in seen]   # id, nonce, level of those to come
         room = const.FAMILY_EDGES
         while line and len(nodes) < limit:
             some = [part for one in line[:min(limit - len(nodes), RELATED)] for part in one[:2]]
@@ -82,6 +83,6 @@ class Readers(base.TaskQueue):
                 for lives, beyond in ways:
                     for other, nonce in lives:
                         if other not in seen:
-                            seen.add(other)
+                            seen[other] = None
                             line.append((other, nonce, beyond))
         return nodes

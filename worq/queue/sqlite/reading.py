@@ -68,5 +68,6 @@ class Readers(base.TaskQueue):
         check_scan(state, names, cursor, count)
         return self._look(lambda store: page(store, state, names, newest, cursor, count))
 
-    def family(self, id: str, up: int = 3, down: int = 3, limit: int = 100) -> list[Node]:
-        return self._look(lambda store: family(store, id, up, down, limit))
+    def family(self, id: str, up: int = 3, down: int = 3, limit: int = 100,
+               also: Sequence[str] = ()) -> list[Node]:
+        return self._look(lambda store: family(store, id, up, down, limit, also))

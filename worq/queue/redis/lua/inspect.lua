@@ -34,7 +34,7 @@ local function ahead(id, T)
     local name = name_of(id, T)
     return call('ZLEXCOUNT', P .. 'aside:' .. side_of(T), '[' .. name .. '\n', '(' .. aside_member(id, T, name))
   end
-  looked = looked + AHEAD / 100
+  looked = looked + AHEAD / 1000
   local n = call('LPOS', P .. here, T.n .. id, 'MAXLEN', AHEAD)
   for p = 0, n and 2 or -1 do
     for _, lane in ipairs({'q:c' .. p, 'q:' .. p}) do
@@ -67,7 +67,7 @@ local function look(id, T)
     return {ending(id, T), T.n, T.h or '', false, false, 0, {}, '', false, T.o or '', false, 0, '', '',
             '', '', 0, moments(T), false, false, T.D or ''}
   end
-  local lost = astray(id, T)
+  local lost = astray(id, T, BUDGET)
   if lost then
     return {T.s or '?', T.n or '', header(id, T), false, false, 0, {}, '', false, '', false, 0, '', '',
             '', lost, ignored(T) and 1 or 0, moments(T), false, false, T.D or ''}
@@ -94,7 +94,7 @@ for i = rest, #ARGV do
   local T = task(ARGV[i])
   answers[i - rest + 1] = T and look(ARGV[i], T) or false
   -- whether what it waits for knows of it is two commands for each argument, or so
-  looked = looked + 5 + (T and T.s == PENDING and 2 * (tonumber(T.a or 0) or 0) or 0)
+  looked = looked + 5 + (T and T.s == PENDING and 2 * math.min(tonumber(T.a or 0) or 0, BUDGET) or 0)
   if looked > 2 * SCANNED then
     break
   end

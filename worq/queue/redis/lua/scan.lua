@@ -30,8 +30,15 @@ local function record(id)
   return T
 end
 
--- Tells a task if it is in this state, is this life, and stands there where it was put aside.
+-- Tells a task if it is in this state, is this life, and stands there where it was put aside. Of other names
+-- than those that are wanted nothing else is read.
 local function look(id, nonce, at, serial)
+  if rest <= #ARGV then
+    local h, c = unpack(attempt('HMGET', P .. 't:' .. id, 'h', 'c'))
+    if (h or c) and not wanted(header(id, {h = h or nil, c = c or nil}):match('^[^\n]*')) then
+      return true
+    end
+  end
   local T = record(id)
   local s, live = T.s, state:lower() == state
   local other = T.L ~= '-' and T.L or nil

@@ -11,31 +11,31 @@ local function listed(list, entry)
   return n > FAR and (n > 2 * FAR or call('LPOS', key, entry, 'RANK', '-1', 'MAXLEN', FAR))
 end
 
--- Whether what a pending task waits for knows of it. Of very many arguments some are looked at.
-local function forgotten(id, T)
+-- Whether what a pending task waits for knows of it. Of more arguments than `most` some are looked at.
+local function forgotten(id, T, most)
   local entry, n, open = T.n .. id, tonumber(T.a or 0) or -1, 0
   if T.x then
     return not listed('d:' .. T.x, entry) and 'what it waits for does not know of it'
   elseif n ~= call('LLEN', P .. 'a:' .. id) then
     return 'its arguments are lost'
   end
-  local from = n > PUT_LIMIT and now % (n - PUT_LIMIT) or 0
-  for _, argument in ipairs(call('LRANGE', P .. 'a:' .. id, from, from + PUT_LIMIT - 1)) do
+  local from = n > most and now % (n - most) or 0
+  for _, argument in ipairs(call('LRANGE', P .. 'a:' .. id, from, from + most - 1)) do
     if listed('d:' .. argument, entry) then
       open = open + 1
-    elseif n > PUT_LIMIT and call('HGET', P .. 't:' .. argument, 's') ~= COMPLETED then
+    elseif n > most and call('HGET', P .. 't:' .. argument, 's') ~= COMPLETED then
       return 'an argument does not know of it'
     end
   end
   if T.G and listed('d:' .. T.G, entry) then
     open = open + 1
   end
-  if n <= PUT_LIMIT and open ~= tonumber(T.u or 0) or open == 0 and T.u == '0' then
+  if n <= most and open ~= tonumber(T.u or 0) or open == 0 and T.u == '0' then
     return 'what it waits for does not know of it'
   end
 end
 
-local function astray(id, T)
+local function astray(id, T, most)
   local s = T.s
   if not T.n or #T.n ~= NONCE or not s or not s:match('^[pseac]$')
       or (tonumber(T.g or 0) or 0) > purges then
@@ -58,7 +58,7 @@ local function astray(id, T)
   elseif at > now + REACH then
     return 'it is listed for a time that never comes'
   end
-  return s == PENDING and forgotten(id, T) or nil
+  return s == PENDING and forgotten(id, T, most or PUT_LIMIT) or nil
 end
 
 -- A task that is done or gone, and of which others still wait to hear.
