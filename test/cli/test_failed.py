@@ -5,6 +5,7 @@ from unittest import mock
 
 from worq import Task, TaskFailure
 from worq.queue.base import Outcome
+from worq.view.failed import shape
 
 from test.broker_case import on_every_queue
 from test.cli.support import CommandCase
@@ -58,6 +59,32 @@ class FailedContract(FailedCase):
         self.assertRegex(text, r'2 +shop.fail +failed .* bad-\d +ValueError: again')
         self.assertEqual(self.worq('failed', '--json').objects[0]['ids'], ['root'])
         self.refused(1, 'nothing has failed', 'failed', '--name', 'other')
+
+    def test_alike(self):
+        """Errors that differ by numbers and the like are one group, with an ellipsis there; each is
+        found by its own error all the same."""
+        broker = self.shop()
+        q = broker.queue()
+        for n in range(3):
+            Task(q.shop.fail, id=f'mail-{n}')(f'smtp:25: refused for bad{n}@example.org')
+        Task(q.shop.fail, id='other')('smtp:25: no such user "ann"')
+        self.work(broker)
+        groups = broker.view().failed()
+        self.assertEqual([(group.tasks, group.error) for group in groups], [
+            (3, 'ValueError: smtp:…: refused for …'),
+            (1, 'ValueError: smtp:25: no such user "ann"')])
+        self.refused(1, 'Run 3 failed tasks', 'revive', '--error', 'refused for')
+        self.assertEqual(self.ok('revive', '--error', 'for bad2@'), '1 tasks run again\n')
+        self.assertEqual([broker.status(f'mail-{n}') for n in range(3)],
+                         ['failed', 'failed', 'enqueued'])
+        narrow, wide = [self.ok('failed', columns=columns) for columns in (80, 200)]
+        self.assertEqual(['FIRST' in narrow, 'FIRST' in wide, 'STATE' in wide],
+                         [False, True, False])
+        for error, expected in [
+                ('KeyError: 17', 'KeyError: …'), ("KeyError: 'a b'", 'KeyError: …'),
+                ('no 0x7f3a object, a1b2-c3', 'no … object, …'), ('ann@x.org: full', '…: full'),
+                ('a @ b', 'a @ b'), ('x' * 2_000 + '1', 'x' * 2_000 + '1'), ('', '')]:
+            self.assertEqual(shape(error), expected)
 
     def test_revive(self):
         """One is run again at once, more only if somebody says yes; it is noted who did so."""

@@ -104,6 +104,14 @@ class Folding(TestCase):
         found[0] = found[0]._replace(dependents=('d', 'e'))
         eq_(len(fold(found).edges), 4)
 
+    def test_failed(self):
+        """What failed stands apart from its like: it is what is looked for."""
+        states = ['success'] * 6 + ['failed']
+        parts = [task(f'p{n}', 'load', state=state) for n, state in enumerate(states)]
+        found = [task('sum', arguments=[each.id for each in parts]), *parts]
+        eq_([(node.key[0], node.size, node.states) for node in fold(found).nodes[1:]],
+            [('+', 6, {'success': 6}), ('p', 1, {'failed': 1})])
+
     def test_bound(self):
         """Of too many the farthest are left out, and how many is told."""
         chain = [task(f't{n}', level=-n, arguments=[f't{n + 1}']) for n in range(50)]

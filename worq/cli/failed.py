@@ -4,16 +4,19 @@ from __future__ import annotations
 from collections import Counter
 import time
 
+from worq import const
 from worq.cli.lists import choice
 from worq.cli.one import check_id, hint
 from worq.cli.session import Session, person
 from worq.cli.table import Column
 from worq.cli.usage import NOTHING, OK, Command, Parser, Usage, one_of, seconds
 from worq.cli.words import figures
-from worq.const import ENDED, PRIORITIES
 from worq.view.records import Failed
 
 __all__ = ['FAILED', 'REVIVE']
+
+
+WIDE = 120     # columns of a terminal
 
 
 def ago(moment: float | None) -> str:
@@ -41,15 +44,17 @@ def failed(session: Session) -> int:
     if not groups:
         session.out.note(f'nothing has failed lately on {session.queue}')
         return NOTHING
-    session.out.rows(groups, COLUMNS)
+    hidden = ['STATE'] * all(group.state == const.FAILED for group in groups) \
+        + ['FIRST'] * (0 < session.out.room < WIDE)   # there is little room for the error
+    session.out.rows(groups, [column for column in COLUMNS if column.head not in hidden])
     return OK
 
 
 def failed_arguments(parser: Parser) -> None:
     """Of ``failed``."""
     choice(parser)
-    parser.add_argument('-n', '--number', type=int, default=ENDED, metavar='N',
-                        help=f'of the last N failures; {ENDED:,} by default')
+    parser.add_argument('-n', '--number', type=int, default=const.ENDED, metavar='N',
+                        help=f'of the last N failures; {const.ENDED:,} by default')
 
 
 FAILED = Command(failed, 'What failed or expired, by name and error, the largest group first. '
@@ -78,7 +83,7 @@ def revive(session: Session) -> int:
     if not args.ids and not args.name and not args.error:
         raise Usage('which tasks? Name ids, or --name NAME, or --error TEXT; worq failed has both')
     groups: list[Failed] = [] if args.ids else [
-        group for group in view.failed(args.name) if args.error in group.error and not group.origin]
+        group for group in view.failed(args.name, error=args.error) if not group.origin]
     ids = list(dict.fromkeys(args.ids)) or [id for group in groups for id in group.ids]
     if not ids:
         session.out.note(f'no such failure on {broker.name}')
@@ -113,7 +118,7 @@ def revive_arguments(parser: Parser) -> None:
     parser.add_argument('--timeout', type=seconds, metavar='TIME', help='how long each may run now')
     parser.add_argument('--retries', type=int, metavar='N',
                         help='how often each is tried again now, if it fails')
-    parser.add_argument('--priority', type=one_of('priority', PRIORITIES), metavar='WORD',
+    parser.add_argument('--priority', type=one_of('priority', const.PRIORITIES), metavar='WORD',
                         help='high, normal or low; many that run again should not be in the way')
     parser.add_argument('-y', '--yes', action='store_true', help='do not ask')
 

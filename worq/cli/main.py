@@ -16,13 +16,13 @@ from typing import Sequence
 import worq
 from worq.cli.help import general
 from worq.cli.index import command
-from worq.cli.output import Output
+from worq.cli.output import Output, tell
 from worq.cli.session import Session
 from worq.cli.usage import (
     AWAY, INTERRUPTED, NOTHING, OK, PIPE, USAGE, Parser, Refused, Usage, common,
 )
 from worq.errors import QueueError, WorqError
-from worq.printable import lines, logger
+from worq.printable import logger
 
 __all__ = ['main']
 
@@ -116,7 +116,7 @@ def _first() -> Parser:
 
 
 def _tell(text: str, status: int) -> int:
-    print(lines(f'worq: {text}'), file=sys.stderr, flush=True)
+    tell(f'worq: {text}')
     return status
 
 

@@ -14,7 +14,7 @@ from worq.cli.table import Column, cells, table
 from worq.printable import is_terminal, line, lines
 from worq.view import plain
 
-__all__ = ['STYLES', 'Output', 'has_rich', 'width']
+__all__ = ['STYLES', 'Output', 'has_rich', 'tell', 'width']
 
 STYLES = {'success': 'green', 'failed': 'red', 'expired': 'red', 'cancelled': 'yellow',
           'processing': 'cyan', 'running': 'cyan', 'waiting': 'yellow', 'pending': 'blue',
@@ -74,7 +74,7 @@ class Output:
 
     def note(self, text: str) -> None:
         """Tell something beside, on the standard error."""
-        print(lines(text), file=sys.stderr, flush=True)
+        tell(text)
 
     def rows(self, items: Sequence[Any], columns: Sequence[Column]) -> None:
         """Print a table, or an object for each item."""
@@ -121,6 +121,15 @@ class Output:
             file=self.file, highlight=False, markup=False, emoji=False, width=self.room or None)
 
 
+def tell(text: str) -> None:
+    """Print a text on the standard error, where people may read it on a terminal."""
+    text = lines(text)
+    if is_terminal(sys.stderr):
+        room = width(sys.stderr)
+        text = '\n'.join(wrapped(each, room) for each in text.split('\n'))
+    print(text, file=sys.stderr, flush=True)
+
+
 def wrapped(text: str, room: int) -> str:
     """One line as several, as wide as there is room for; ids and the like are left whole."""
     if len(text) <= room:
@@ -130,12 +139,12 @@ def wrapped(text: str, room: int) -> str:
                           break_long_words=False, break_on_hyphens=False))
 
 
-def width() -> int:
-    """Columns of the terminal."""
+def width(file: Any = None) -> int:
+    """Columns of the terminal: that of the standard output, or of another file."""
     told = os.environ.get('COLUMNS', '')
     if told.isdecimal() and int(told):
         return int(told)
     try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+        return os.get_terminal_size((file or sys.stdout).fileno()).columns or 80
     except (OSError, ValueError, AttributeError):
         return 80

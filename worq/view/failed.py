@@ -1,6 +1,7 @@
 """What failed lately, and why: by names and errors."""
 from __future__ import annotations
 
+import re
 from typing import Any, Iterable, NamedTuple, Sequence
 
 from worq import const
@@ -14,6 +15,8 @@ __all__ = ['failed']
 
 STATES = [const.FAILED, const.EXPIRED]
 MANY = 200      # outcomes that are asked for at a time
+SHAPED = 1_000  # characters of an error that are looked at for what varies
+VARIES = re.compile(r"""'[^']*'|"[^"]*"|[\w.+-]*(?:\d|\b@)[\w.+@-]*""")
 
 
 class One(NamedTuple):
@@ -24,7 +27,7 @@ class One(NamedTuple):
     origin: str          #: the id of what it failed because of; empty: its own failure
 
 
-def failed(broker: Any, names: Sequence[str], most: int) -> list[Failed]:
+def failed(broker: Any, names: Sequence[str], most: int, error: str = '') -> list[Failed]:
     """The last failures in groups, the largest first."""
     ones = [one for state in STATES for one in told(broker, list(rows(broker, state, most)))]
     followers: dict[str, int] = {}
@@ -33,25 +36,32 @@ def failed(broker: Any, names: Sequence[str], most: int) -> list[Failed]:
             followers[one.origin] = followers.get(one.origin, 0) + 1
     here = {one.row.id for one in ones if not one.origin}
     groups: dict[tuple[str, str, str, str], list[One]] = {}
+    shapes = {one.error: shape(one.error) for one in ones}
     is_wanted = wanted(names)
     for one in ones:
-        if not is_wanted(one.row.name.encode()):
+        like = shapes[one.error]
+        if not is_wanted(one.row.name.encode()) or error not in one.error and error not in like:
             continue
-        if not one.origin:
-            key = one.row.name, one.row.state, one.error, ''
-        elif one.origin in here:
+        if one.origin in here:
             continue   # it is told with that one
-        else:
-            key = one.row.name, one.row.state, one.error, one.origin
+        key = one.row.name, one.row.state, like, one.origin
         groups.setdefault(key, []).append(one)
     found = [group(key, some, followers) for key, some in groups.items()]
     return sorted(found, key=lambda one: (-one.tasks - one.followers, -(one.last or 0)))
+
+
+def shape(error: str) -> str:
+    """An error without what may differ from one task to the next: numbers, words with digits in
+    them, addresses, and what is in quotes are an ellipsis."""
+    return VARIES.sub('…', error[:SHAPED]) + error[SHAPED:]
 
 
 def group(key: tuple[str, str, str, str], some: list[One], followers: dict[str, int]) -> Failed:
     """One group as it is told; those in it are in any order."""
     name, state, error, origin = key
     some.sort(key=lambda one: one.row.since, reverse=True)
+    if len({one.error for one in some}) == 1:
+        error = some[0].error
     return Failed(line(name, SHORT), state, error, line(origin), len(some),
                   sum(followers.get(one.row.id, 0) for one in some),
                   some[-1].row.since / 1000 or None, some[0].row.since / 1000 or None,

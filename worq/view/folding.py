@@ -17,6 +17,8 @@ __all__ = ['fold', 'missing']
 LEAST = 5       # tasks in a stack
 OPENED = 100    # of them that are shown one by one for each time that it is opened
 
+BAD = const.FAILED, const.EXPIRED   # what is looked for stands apart
+
 Edges = dict[str, dict[str, str]]   # by the one that waits: what it waits for, and how
 
 
@@ -48,7 +50,8 @@ def fold(found: Sequence[base.Node], open: Iterable[str] = (),
                                 for target, kind in waiting.get(id, {}).items()
                                 if target in group})
             alike: tuple[object, ...] = (id,) if id == root else \
-                (tasks[id].name, tuple(consumers), 0 if consumers else tasks[id].level)
+                (tasks[id].name, tuple(consumers), 0 if consumers else tasks[id].level,
+                 tasks[id].state in BAD)
             stacks.setdefault(alike, []).append(id)
         for of, ids in stacks.items():
             key = '+' + blake2b(repr(of).encode('utf-8', 'replace'), digest_size=6).hexdigest()

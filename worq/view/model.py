@@ -155,7 +155,7 @@ class View:
                 break
         return Page(tuple(map(shown_row, rows)), cursor)
 
-    def failed(self, name: str = '', most: int = const.ENDED) -> list[Failed]:
+    def failed(self, name: str = '', most: int = const.ENDED, error: str = '') -> list[Failed]:
         """What failed or expired lately, by name, state and error: the largest group first.
 
         What failed because of another counts as a follower of that one. Each outcome is read, so
@@ -163,8 +163,9 @@ class View:
 
         :param name: as for ``tasks``; followers may have any.
         :param most: of how many of the last ones, of each state.
+        :param error: only those whose error has this in it.
         """
-        return failed(self.broker, patterns(name), most)
+        return failed(self.broker, patterns(name), most, error)
 
     # -- one task -------------------------------------------------------------
 

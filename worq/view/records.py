@@ -106,11 +106,11 @@ class Page(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """Failures of one name with the same error."""
+    """Failures of one name with the same error, but for numbers and what is in quotes."""
 
     name: str
     state: str                #: ``'failed'`` or ``'expired'``
-    error: str                #: in one line
+    error: str                #: in one line; an ellipsis where that of one differs from another's
     origin: str               #: the id of what they failed because of, if that is not told itself
     tasks: int                #: how many they are
     followers: int            #: how many more failed because of one of these
