@@ -91,10 +91,11 @@ class Looks(CommandCase):
         self.assertRegex(self.ok('show', 'later'), 'due +in 1 h')
         Task(q.shop.add, id='hard')(1, b=[2])
         delivery, = broker.backend.take('here:1:x', 1)
+        broker.backend.beat('here:1:x', [Held('hard', delivery.token, b'[3, 4, "pages"]')])
         broker.backend.settle('here:1:x', [Outcome('hard', delivery.token, 'lost', b'SIGKILL')])
         text = self.ok('show', 'hard')
         self.assertRegex(text, r'argument 1 +1\n  b = +\[2\]\n')
-        self.assertRegex(text, r'lost +\d.* ago  SIGKILL  \(here:1:x\)\n')
+        self.assertRegex(text, r'lost +\d.* ago  SIGKILL  \(here:1:x\)  at .* 75 %  3 of 4 pages\n')
         done = self.worq('show', 'good', 'none', '--json')
         self.assertEqual((done.status, [each['state'] for each in done.objects]),
                          (1, ['success', 'unknown']))

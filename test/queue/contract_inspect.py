@@ -265,6 +265,20 @@ class Contents(Contract):
         self.assertEqual(found, [(b'a' * half, half), (b'b' * half, half + 5), (b'', 1)])
         self.q.purge()
 
+    def test_progress_at_death(self) -> None:
+        """Of a delivery that was lost it is told how far it had come, as long as its failure is."""
+        self.put(message('a', max_deliveries=3))
+        for progress in b'[1, 2, ""]', b'', b'3 \xff\n' * 200:
+            delivery = self.take_one('a')
+            self.q.beat('p1', held(delivery, progress=progress))
+            self.settle(outcome(delivery, 'lost', b'killed'))
+            self.tick(4_000)
+        seen, = self.q.inspect(['a'])
+        assert seen is not None
+        self.assertEqual((seen.state, [one.progress for one in seen.deaths]),
+                         ('expired', [b'[1, 2, ""]', b'', b'3 \xff\n' * 200]))
+        self.assertEqual({one[1:3] for one in seen.deaths}, {('p1', 'killed')})
+
     def test_deaths(self) -> None:
         """How deliveries were lost is told, the last of them, also when it has ended."""
         self.put(message('a', max_deliveries=99))
@@ -273,7 +287,7 @@ class Contents(Contract):
         def deaths() -> list[tuple[int, str, str]]:
             seen, = self.q.inspect(['a'])
             assert seen is not None
-            return [(moment - start, pool, text) for moment, pool, text in seen.deaths]
+            return [(moment - start, pool, text) for moment, pool, text, _ in seen.deaths]
         eq = self.assertEqual
         eq(deaths(), [])
         self.settle(outcome(self.take_one('a'), 'lost', 'shot: é'.encode() + b'x' * 300))

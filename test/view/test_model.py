@@ -167,7 +167,7 @@ class ViewContract(BrokerCase):
         delivery, = backend.take('p\x1b', 1)
         backend.settle('p\x1b', [Outcome(delivery.id, delivery.token, 'lost', EVIL.encode())])
         found = self.v.task(delivery.id)
-        eq_([death[1:] for death in found.deaths], [(r'p\x1b', SHOWN)])
+        eq_([death[1:] for death in found.deaths], [(r'p\x1b', SHOWN, None)])
         self.assertGreaterEqual(found.deaths[0].moment, found.put)
 
     def test_live(self):

@@ -99,7 +99,8 @@ def told(found: Details) -> list[str]:
         ('left out', found.skipped and f'{found.skipped:,} failed arguments'),
         ('options', ', '.join(found.options)),
         *(('attempt failed', text) for text in found.errors),
-        *(('lost', f'{clock(each.moment)}  {each.text}  ({each.pool})') for each in found.deaths),
+        *(('lost', f'{clock(each.moment)}  {each.text}  ({each.pool})' + (
+            f'  at {bar(**each.progress)}' if each.progress else '')) for each in found.deaths),
         *_arguments(found),
         ('result', found.result), ('error', found.error),
         ('comes from', found.origin), ('note', found.note)]

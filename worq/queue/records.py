@@ -235,6 +235,7 @@ class Death(NamedTuple):
     moment: int          #: when the queue knew of it, in ms since the epoch by its clock
     pool: str            #: which had it
     text: str            #: how it died, the first `const.CAUSE` bytes
+    progress: bytes = b''   #: the last that was told of it
 
 
 class Inspection(NamedTuple):

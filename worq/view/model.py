@@ -186,7 +186,6 @@ class View:
         name = line(found.header.partition(b'\n')[0].decode('utf-8', 'replace'), SHORT)
         header = found.header.decode('utf-8', 'replace').split('\n')
         begun, worker, seconds = self._run(id, found)
-        progress = Progress.decode(found.progress) if found.progress else None
         times = found.times
         outcome = self._outcome(id, name, found, arguments)
         size, args, sources = self._message(id, name, found, arguments)
@@ -194,11 +193,12 @@ class View:
             line(id), name, found.state, moment(times.put), moment(times.ready), begun,
             moment(times.ended), span(found.due), span(found.expires), times.attempt,
             found.deliveries, line(found.pool), worker, seconds,
-            None if progress is None else progress._replace(text=line(progress.text))._asdict(),
+            said(found.progress),
             found.open, tuple(map(line, [found.target] if found.target else found.arguments)),
             line(found.target), line(found.gate), times.peak or None, times.skipped,
             tuple(line(option, OPTION) for option in header[1:LINES + 1]), size, args, sources,
-            tuple(Death(moment(at), line(pool), line(text)) for at, pool, text in found.deaths),
+            tuple(Death(moment(at), line(pool), line(text), said(raw))
+                  for at, pool, text, raw in found.deaths),
             self._errors(id, found), *outcome,
             explain(self.broker, id, name),
             line(IGNORED if found.ignored else found.lost))
@@ -366,3 +366,9 @@ def span(ms: int | None) -> float | None:
 def moment(ms: int) -> float | None:
     """In seconds since the epoch."""
     return ms / 1000 or None
+
+
+def said(raw: bytes) -> dict[str, Any] | None:
+    """How far a task had come, as it told last."""
+    progress = Progress.decode(raw) if raw else None
+    return None if progress is None else progress._replace(text=line(progress.text))._asdict()

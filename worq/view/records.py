@@ -125,6 +125,7 @@ class Death(NamedTuple):
     moment: float | None
     pool: str                 #: that had it
     text: str                 #: how it died
+    progress: dict[str, Any] | None = None   #: how far it had come, as in `Details`
 
 
 class Arguments(NamedTuple):

@@ -71,7 +71,8 @@ class Keeping(Graph):
         if life.flags & GATE:
             self.verdict(life, EXPIRED, 'whoever was putting it has gone', owner)
             return
-        self.traces[life] = self.traces.get(life, NOTHING).died(self.now, life.owner or '', cause)
+        self.traces[life] = self.traces.get(life, NOTHING).died(
+            self.now, life.owner or '', cause, life.progress)
         if number >= most:
             self.verdict(life, EXPIRED, f'{cause} (delivery {number} of {most})', owner)
             return

@@ -38,10 +38,10 @@ class Trace(NamedTuple):
     fan: int = 0                        # how many waited for it when it ended ...
     dependents: tuple[Name, ...] = ()   # ... and the first of them
 
-    def died(self, moment: int, pool: str, cause: str) -> Trace:
+    def died(self, moment: int, pool: str, cause: str, progress: bytes) -> Trace:
         """With one delivery more that was lost."""
         text = cause.encode(errors='replace')[:const.CAUSE].decode(errors='replace')
-        deaths = (*self.deaths, Death(moment, pool, text))
+        deaths = (*self.deaths, Death(moment, pool, text, progress))
         return self._replace(deaths=deaths[-const.DEATHS:])
 
 
@@ -56,7 +56,8 @@ def named(lives: Iterable[Life]) -> tuple[Name, ...]:
 def dump(trace: Trace) -> str:
     """As JSON: deaths, what is kept of a failure, edges; without what is empty at the end."""
     deaths, kept, *edges = trace
-    rows: list[Any] = [deaths, None if kept is None else [
+    died = [[*one[:3], one.progress.decode('latin-1')] for one in deaths]
+    rows: list[Any] = [died, None if kept is None else [
         *kept[:4], [*map(_row, kept.arguments)], kept.target and _row(kept.target)], edges]
     if not any(edges):
         del rows[1 if kept is None else 2:]
@@ -68,7 +69,9 @@ def load(text: str) -> Trace:
     rows: list[Any] = json.loads(text)
     deaths, kept, edges = [*rows, None, None][:3]
     width, arguments, target, fan, dependents = edges or (0, (), (), 0, ())
-    return Trace(tuple(Death(*death) for death in deaths), _kept(*kept) if kept else None, width,
+    died = [Death(moment, pool, text, progress.encode('latin-1'))
+            for moment, pool, text, progress in deaths]
+    return Trace(tuple(died), _kept(*kept) if kept else None, width,
                  tuple(map(tuple, arguments)), tuple(target), fan, tuple(map(tuple, dependents)))
 
 

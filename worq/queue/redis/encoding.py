@@ -31,7 +31,7 @@ RECORDED = {'value': base.VALUE, 'failure': base.FAILURE, 'refuse': base.FAILURE
             'unknown': base.FAILURE}
 PLAIN = Message('', '', b'', b'')[4:]
 LENDABLE = Message('', '', b'', b'', flags=const.NEEDED)[4:]
-DEATH = re.compile(rb'(\d{1,15}) (\d{1,4}) (\d{1,3}) ')
+DEATH = re.compile(rb'(\d{1,15}) (\d{1,4}) (\d{1,3}) (\d{1,4}) ')
 USUAL = [PLAIN[1], PLAIN[2], PLAIN[4], PLAIN[5], PLAIN[6]]
 
 News = list[tuple[str, bytes | None]]
@@ -143,9 +143,12 @@ def deaths(raw: bytes) -> tuple[Death, ...]:
     """Read what `7_lost.lua` keeps of deliveries that were lost."""
     found, at = [], 0
     while told := DEATH.match(raw, at):
-        moment, p, c = map(int, told.groups())
-        at = told.end() + p + c
-        found.append(Death(moment, text(raw[at - p - c:at - c]), text(raw[at - c:at])))
+        moment, *sizes = map(int, told.groups())
+        parts, at = [], told.end()
+        for size in sizes:
+            parts.append(raw[at:at + size])
+            at += size
+        found.append(Death(moment, text(parts[0]), text(parts[1]), parts[2]))
     return tuple(found[-const.DEATHS:])
 
 

@@ -144,7 +144,13 @@ function deaths(found) {
     h('thead', {}, h('tr', {}, ['When', 'Pool', 'How'].map((text) => h('th', { scope: 'col' }, text)))),
     h('tbody', {}, found.deaths.map((death) => h('tr', {},
       h('td', { 'data-label': 'When' }, time(death.moment)), h('td', { 'data-label': 'Pool', class: 'mono' }, death.pool),
-      h('td', { 'data-label': 'How', class: 'wrap' }, death.text))))));
+      h('td', { 'data-label': 'How', class: 'wrap' }, death.text, reached(death.progress)))))));
+}
+
+function reached(progress) {
+  if (!progress) return '';
+  const { done, total, text } = progress;
+  return `; at ${done}${total ? ` of ${total}` : ''}${text ? ` ${text}` : ''}`;
 }
 
 // -- acts --

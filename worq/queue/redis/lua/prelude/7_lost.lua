@@ -1,18 +1,19 @@
 -- A delivery that came to nothing.
 
--- The last of these are kept for people: when, lengths of the pool and the cause, and both.
+-- The last of these are kept for people: when, lengths of the pool, the cause and the progress, and
+-- all three.
 local function mourn(id, T, cause)
-  local pool, kept, at = T.o or '', {}, 1
+  local pool, progress, kept, at = T.o or '', (T.j or ''):sub(1, PROGRESS), {}, 1
   cause = cause:sub(1, CAUSE)
   while T.D do
-    local p, c, text_at = T.D:match('^%d+ (%d%d?%d?%d?) (%d%d?%d?) ()', at)
+    local p, c, j, text_at = T.D:match('^%d+ (%d%d?%d?%d?) (%d%d?%d?) (%d%d?%d?%d?) ()', at)
     if not p then
       break
     end
-    kept[#kept + 1] = T.D:sub(at, text_at + p + c - 1)
-    at = text_at + p + c
+    kept[#kept + 1] = T.D:sub(at, text_at + p + c + j - 1)
+    at = text_at + p + c + j
   end
-  kept[#kept + 1] = ('%d %d %d '):format(now, #pool, #cause) .. pool .. cause
+  kept[#kept + 1] = ('%d %d %d %d '):format(now, #pool, #cause, #progress) .. pool .. cause .. progress
   T.D = table.concat(kept, '', math.max(#kept - DEATHS + 1, 1))
   call('HSET', P .. 't:' .. id, 'D', T.D)
 end
