@@ -135,6 +135,17 @@ class KilledHarnessTest(unittest.TestCase):
 class CheckTest(unittest.TestCase):
     """What the journals are taken to say."""
 
+    def test_until_now(self):
+        """What is written while they are read does not count: what came before it might not be
+        there."""
+        with tempfile.TemporaryDirectory() as folder:
+            mine = journal.Journal(folder)
+            self.addCleanup(mine.close)
+            mine.write(journal.BEGIN, 'a', 'run')
+            later = Path(folder, 'later.journal')
+            later.write_text(f'{time.monotonic() + 1000}\t{journal.BEGIN}\tb\t1\trun\n')
+            self.assertEqual([entry.key for entry in journal.read(folder)], ['a'])
+
     def test_after(self):
         """A wait counts from the put, and after the last fault from there."""
         entries = [journal.Entry(time, event, key, 1, '') for time, event, key in [

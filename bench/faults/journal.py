@@ -75,8 +75,14 @@ def new_run() -> str:
 
 
 def read(folder: str | os.PathLike[str]) -> list[Entry]:
-    """All that has been written, in order of time."""
-    return sorted(entry for path in Path(folder).glob('*.journal') for entry in lines(path))
+    """All that has been written until now, in order of time.
+
+    Not what is written meanwhile: else, of a task and one that it waited for, the beginning of the
+    one may be there without the end of the other, whose journal was read before it.
+    """
+    now = time.monotonic() + 1e-6   # lines are rounded
+    return sorted(entry for path in Path(folder).glob('*.journal') for entry in lines(path)
+                  if entry.time <= now)
 
 
 def lines(path: Path) -> Iterator[Entry]:
