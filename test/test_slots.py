@@ -199,7 +199,8 @@ class Timings(unittest.TestCase):
                 ({'every': 86400, 'spread': 60}, 'every day, up to 1 minute later'),
                 ({'cron': '0 3 * * 1-5', 'zone': 'Europe/Berlin'},
                  'at 03:00 on Monday through Friday, Europe/Berlin'),
-                ({'at': datetime(2030, 1, 1, 9, tzinfo=UTC)}, 'once, at 2030-01-01 09:00:00')):
+                ({'cron': '0 3 * * *'}, 'at 03:00 every day, UTC'),
+                ({'at': datetime(2030, 1, 1, 9, tzinfo=UTC)}, 'once, at 2030-01-01 09:00:00, UTC')):
             self.assertEqual(timing.words(checked(**options)), words)
 
     def test_spread(self):

@@ -165,7 +165,7 @@ def zone_of(name: str) -> tzinfo:
 
 def words(timing: Timing) -> str:
     """A timing in words."""
-    tail = '' if timing.zone == 'UTC' else f', {timing.zone}'
+    tail = f', {timing.zone}'
     if timing.every:
         text = f'every {_span(timing.every).removeprefix("1 ")}'
         tail = ''

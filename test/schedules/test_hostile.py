@@ -29,6 +29,7 @@ class FiringCase(BrokerCase):
         self.mine = self.broker()
         self.q = self.mine.queue()
         self.now = self.mine.backend.totals().now
+        self.enterContext(mock.patch('worq.schedules.table.Schedules._now', lambda _: self.now))
 
     def pool(self, queue=None, **timings):
         one = Firing(queue or self.mine.backend, self.mine.codec, lambda: self.now)
@@ -120,6 +121,22 @@ class HostileContract(FiringCase):
         self.now += 60_000
         pool.look()
         self.assertEqual(new.schedules.get('report').fired, 1)
+
+    def test_all_is_lost(self):
+        """What code declares is back when the queue has lost all registers, in each pool."""
+        pools = [self.pool(report={'every': 600}), self.pool(other={'every': 60})]
+        for pool in pools:
+            pool.look()
+        for name, _ in self.mine.backend.notes():
+            self.mine.backend.note(name, b'')
+        with self.assertLogs('worq.schedules', 'WARNING'):
+            for pool in pools:
+                pool.look()
+        self.assertEqual([one.name for one in self.mine.schedules.list()], ['other', 'report'])
+        self.mine.schedules.forget('other')
+        for pool in pools:
+            pool.look()
+        self.assertEqual([one.name for one in self.mine.schedules.list()], ['report'])
 
     def test_too_many_registers(self):
         """What cannot be declared keeps nothing else from its runs."""
@@ -303,7 +320,7 @@ class Definitions(unittest.TestCase):
                 pool.look()
             self.assertEqual(len(logs.output), 1)
             self.assertEqual(repr(broker.schedules.get('f')),
-                             '<Schedule f: f once, at 2001-01-01 00:00:00; over>')
+                             '<Schedule f: f once, at 2001-01-01 00:00:00, UTC; over>')
 
     def test_far_away(self):
         from datetime import UTC, datetime

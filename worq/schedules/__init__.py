@@ -67,6 +67,9 @@ missed. Run now puts a run beside the slots and moves none; its slot is that mom
 declares a schedule that was forgotten, it comes back with the next pool that starts: pause it
 instead.
 
+**If all is lost**, as by a Redis that keeps nothing on disk, live pools declare again what their
+code says. Schedules that were set by hand are gone.
+
 **Many schedules** cost an idle pool next to nothing. Every five seconds it looks whether the number
 in the register ``schedules`` has changed, as it does with each change. It keeps all schedules in
 memory. When another pool has fired one, it learns of that when it tries the same and is refused. If

@@ -87,6 +87,7 @@ class Firing:
         self.codec = codec
         self._now = now or Clock(queue).now
         self._number: bytes | None = None       # as it was when all were read
+        self._birth: bytes | None = None        # what it began with
         self._all_again = 0.0                   # monotonic
         self._held: dict[str, bytes] = {}       # what the registers hold, as far as is known ...
         self._known: dict[str, Known] = {}      # ... and what that means, unless it is not usable
@@ -134,8 +135,14 @@ class Firing:
     def _read(self) -> bool:
         """Know what has changed; whether all were read."""
         number, now = store.number(self.queue), time.monotonic()
-        if number == self._number and now < self._all_again:
+        birth = store.born(number)
+        if number == self._number and birth == self._birth and now < self._all_again:
             return False
+        if self._birth not in (None, birth):   # nobody has forgotten them: all is lost
+            log.warning('the schedules of the queue are lost: what code declares is declared anew')
+            self._told.clear()
+            self._declared = {}
+        self._birth = birth
         held = store.read_all(self.queue)
         for name in self._held.keys() - held.keys():
             self._learn(name, b'')
@@ -229,7 +236,7 @@ class Firing:
         value = store.change(self.queue, name, to, before)
         if fresh and value != before:
             log.info('the schedule %s is declared', name)
-            store.announce(self.queue)
+            self._birth = store.born(store.announce(self.queue))
         self._learn(name, value)
         self._told[name] = code
 

@@ -10,7 +10,7 @@ from worq.queue.base import TaskQueue
 from worq.queue.registers import held, those
 from worq.schedules.record import NUMBER, PREFIX, Damaged, Record, decode, encode
 
-__all__ = ['announce', 'change', 'check_name', 'number', 'read', 'read_all', 'value_of']
+__all__ = ['announce', 'born', 'change', 'check_name', 'number', 'read', 'read_all', 'value_of']
 
 TRIES = 50        # times that others may be quicker
 RESERVE = 1_024   # bytes of a register for how a schedule stands
@@ -41,9 +41,18 @@ def number(queue: TaskQueue) -> bytes:
     return held(queue, NUMBER)
 
 
-def announce(queue: TaskQueue) -> None:
-    """After a change: have all pools look. Who dies before it is found out a few minutes later."""
-    queue.note(NUMBER, new_nonce().encode())
+def born(number: bytes) -> bytes:
+    """What a number begins with: another one only if all registers have been lost since."""
+    return number.partition(b'.')[0]
+
+
+def announce(queue: TaskQueue) -> bytes:
+    """After a change: have all pools look. Who dies before it is found out some minutes later.
+
+    :returns: the number now.
+    """
+    birth = born(number(queue)) or new_nonce().encode()
+    return queue.note(NUMBER, birth + b'.' + new_nonce().encode())
 
 
 def read(queue: TaskQueue, name: str) -> bytes:
