@@ -286,9 +286,10 @@ class Users(RuleBasedStateMachine):
         """Its tail call has ended, and it is to be signed anew."""
         call = self.delegated.pop(life)
         assert call.target and call.data
-        self.anew.setdefault(life, []).append(call.target.id)
-        self.edges[life] = [*self.edges[life], self.lives[call.target.id].nonce]
-        self.memos[life] = call.data
+        self.memos[life], nonce = call.data, self.lives[call.target.id].nonce
+        if nonce not in self.edges[life][-1:]:   # it may return that once more
+            self.anew.setdefault(life, []).append(call.target.id)
+            self.edges[life] = [*self.edges[life], nonce]
 
     def settle(self, pool: str, endings: list[tuple[Any, ...]], twice: bool,
                other: bool) -> None:
