@@ -73,6 +73,19 @@ class Expires(Contract):
         self.complete('i', b'y')
         self.assertEqual(self.outcome_of('o'), (b'v', b'y'))
 
+    def test_expires_after_it_came_back(self) -> None:
+        """What came back from a pool in time, and waits, expires by a tick though meanwhile others
+        have expired."""
+        self.put(message('x', expires=9_000))
+        delivery = self.take_one('x')
+        self.put(message('first', expires=1_000))
+        self.tick(2_000)   # nothing else is left that may expire
+        self.settle(outcome(delivery, 'release'))
+        self.tick(2_000)
+        self.assertEqual(self.q.stats()['expired'], 1)
+        self.tick(6_000)
+        self.assertEqual(self.q.stats()['expired'], 2)
+
     def test_expires_not_begun_again(self) -> None:
         """What was begun in time is not begun again too late, however the delivery ended."""
         for n, (word, options) in enumerate([

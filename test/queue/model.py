@@ -291,8 +291,7 @@ class Users(RuleBasedStateMachine):
             self.anew.setdefault(life, []).append(call.target.id)
             self.edges[life] = [*self.edges[life], nonce]
 
-    def settle(self, pool: str, endings: list[tuple[Any, ...]], twice: bool,
-               other: bool) -> None:
+    def settle(self, pool: str, endings: list[tuple[Any, ...]], twice: bool, other: bool) -> None:
         """Outcomes of deliveries that are in force, or were some time ago."""
         outcomes = self.outcomes(endings)
         if outcomes and not other:   # mostly it is the pool's own

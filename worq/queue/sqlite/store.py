@@ -367,6 +367,10 @@ class Rows(Store):
         self.db.execute('UPDATE worq_pool SET seen=? WHERE q=? AND pool=?',
                         (self.now, self.q, pool))
 
+    def _expect(self, life: Life) -> None:
+        if life.late:   # the agenda does not count what is processed
+            self._late.add(life, 0)
+
     def _end_late(self, life: Life) -> bool:
         if self.looking and life.late and life.late <= self.now and life.target is None \
                 and life.state not in (PROCESSING, COMPLETED):
