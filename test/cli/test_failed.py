@@ -51,6 +51,17 @@ class FailedContract(FailedCase):
         alone, = broker.view().failed('shop.add', 1)
         self.assertTrue(alone.tasks == 1)
 
+    def test_changed_meanwhile(self):
+        """What has its value by the time that it is looked at is left out, and not loaded."""
+        broker, q = self.make()
+        done = q.shop.add(1)
+        self.work(broker)
+        value, = broker.backend.results([done.id])
+        with mock.patch.object(broker.backend, 'results',
+                               lambda ids, whole=True: [value] * len(ids)), \
+                mock.patch.object(broker, 'decode', side_effect=AssertionError):
+            self.assertEqual(broker.view().failed(), [])
+
     def test_failed(self):
         """They are shown as a table, the largest group first."""
         self.make()

@@ -417,6 +417,28 @@ class Revive(Failed):
         self.assertEqual(self.revive('c'), ['revived'])
         self.complete('c')
 
+    def test_revive_downstream_once(self) -> None:
+        """What somebody has run again before its turn came, and failed once more by itself, is not
+        run again with the others."""
+        many = 1_000
+        self.failing(message('a'))
+        for start in range(0, many, 100):
+            self.put(*[message(f'b{n}', 'a', priority=2) for n in range(start, start + 100)])
+        self.put(message('z', 'a', priority=0))
+        self.assertEqual(self.q.revive([Revival('a')], True), ['revived'])
+        word, = self.q.revive([Revival('z')])
+        if word == 'live':
+            return   # this engine does all of it in one step
+        self.complete('a')
+        found: list[base.Delivery] = []
+        while 'z' not in {one.id for one in found}:
+            found += self.take(1)
+        self.settle(*(outcome(one, 'failure' if one.id == 'z' else 'release') for one in found))
+        for _ in range(200):
+            self.tick()
+        self.assertEqual(self.q.status(['z', 'b0', f'b{many - 1}']),
+                         ['failed', 'enqueued', 'enqueued'])
+
     def test_revive_is_watched(self) -> None:
         """Who watches it afterwards hears how it ends then."""
         self.failing(message('a'))

@@ -12,7 +12,7 @@ from test.interrupts import Interrupt, at_steps, in_time, interrupted
 from test.queue.contract import message, outcome
 from test.support import eq_
 from worq import const
-from worq.queue.base import GATE, IGNORE_RESULT, PASS, Argument, Held, Message
+from worq.queue.base import GATE, IGNORE_RESULT, PASS, VALUE, Argument, Held, Message, Revival
 from worq.queue.memory import queue as memory
 
 EVERY = int(os.environ.get('WORQ_TEST_STEPS', 59))   # 1: at each of some ten thousand
@@ -28,6 +28,7 @@ class Scene:
         self.news: list[str] = []
         q.join('p', {})
         self.put(message('done'), message('failed'), message('soon', ttl=1_000))
+        self.put(message('heir', 'failed', 'done'), message('heir too', 'heir', 'failed'))
         done, failed, soon = q.take('p', 3)
         q.settle('p', [outcome(done), outcome(failed, 'failure'), outcome(soon)])
         self.put(message('run'), message('lost', lease=1_000), message('tail'), message('again'))
@@ -95,6 +96,8 @@ VERBS: list[Callable[[Scene], object]] = [
     lambda s: s.q.reconcile('p', [s.run.token]),
     lambda s: s.q.abandon('p', 'killed'),
     lambda s: s.q.wait('me', 0.001),
+    lambda s: s.q.revive([Revival('failed'), Revival('heir too')], True),
+    lambda s: (s.q.note(const.PAUSES, b'x.*\t\n'), s.q.note(const.PAUSES, b'')),
     lambda s: (s.q.stats(), s.q.size(), s.q.pools(), s.q.inspect(['next']), s.q.audit()),
 ]
 
@@ -121,6 +124,9 @@ class EachStepTest(unittest.TestCase):
             self.assertEqual(q.audit(), [], f'{verb} at {step}')
             node = next(one for one in q.family('next') if one.id == 'next')
             self.assertEqual(node.width, 2, f'{verb} at {step}')
+            values = [life.id for life in q._store.lives.values() if life.kind == VALUE]
+            self.assertEqual({*q.revive([Revival(id) for id in values])}, {'gone'},
+                             f'{verb} at {step}')
             told = {id for id, _ in q.wait('me', 0)}
             self.assertTrue({'next', 'last'} <= told or verb is VERBS[16], f'{verb} at {step}')
             if not more:

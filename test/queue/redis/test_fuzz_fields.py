@@ -24,6 +24,7 @@ from test.support import eq_, eventually
 from worq import QueueError, TaskExpired, const
 from worq.pool.thread import pool as thread
 from worq.progress import Progress
+from worq.queue.base import Revival
 
 LETTERS = 'snfhcbptlmzvgauGedoqjyxikwr'
 META = ['version', 'tick', 'skew', 'calm', 'purges', 'more', 'dead', 'redelivered', 'stale', 'v',
@@ -109,6 +110,24 @@ class Fields(Case):
                     self.readers(broker)
                 self.served()
                 self.ends()
+
+    def test_kept_failures(self) -> None:
+        """Of what is kept of a failure no more is read than a put could have left there."""
+        def calls() -> int:
+            stats: dict[str, Any] = self.client.info('commandstats')
+            found: int = stats['cmdstat_hgetall']['calls']
+            return found
+        self.q.put([message('done'), message('f', body=bytes(9000))])
+        done, failed = self.q.take('p', 2)
+        self.q.settle('p', [outcome(done), outcome(failed, 'failure')])
+        entry = self.client.hget(self.key('t:done'), 'n') + b'done'
+        self.client.rpush(self.key('fa:1'), *[entry] * MANY)
+        self.client.hset(self.key('fh:1'), 'a', MANY)
+        before = calls()
+        eq_(self.q.revive([Revival('f')]), ['arguments'])
+        self.assertLess(calls() - before, 100)
+        self.client.hset(self.key('fh:1'), mapping={f'x{n}': n for n in range(MANY)})
+        eq_((self.q.message(['f']), self.q.revive([Revival('f')])), ([None], ['gone']))
 
     def readers(self, broker: worq.Broker) -> None:
         """Who only asks is told something that can be printed, whatever there is."""

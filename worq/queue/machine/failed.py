@@ -26,8 +26,8 @@ class Failures:
     def __init__(self) -> None:
         self._line: deque[tuple[int, Life]] = deque()
         # What failed because of another, by the number of that one; and those to be run again.
-        self._followers: dict[int, deque[Life]] = {}
-        self._waiting: deque[deque[Life]] = deque()
+        self._followers: dict[int, deque[tuple[int, Life]]] = {}
+        self._waiting: deque[deque[tuple[int, Life]]] = deque()
         self.number = 0     # of the last one
         self.bytes = 0      # of all
 
@@ -36,9 +36,9 @@ class Failures:
 
     def add(self, life: Life, size: int, origin: int) -> None:
         """One more, because of another, or 0."""
-        if origin:
-            self._followers.setdefault(origin, deque()).append(life)
         self.number += 1
+        if origin:
+            self._followers.setdefault(origin, deque()).append((self.number, life))
         self.bytes += size
         self._line.append((size, life))
 
@@ -59,12 +59,13 @@ class Failures:
         """Whether there is anything left to be run again."""
         return bool(self._waiting)
 
-    def next(self) -> Life | None:
-        """The next of these, in the order in which they failed; None if it is forgotten."""
-        life = self._waiting[0].popleft()
+    def next(self) -> tuple[int, Life | None]:
+        """The next of these, in the order in which they failed, and the number that it had then;
+        None if it is forgotten."""
+        found = self._waiting[0].popleft()
         if not self._waiting[0]:
             self._waiting.popleft()
-        return life
+        return found
 
 
 class Failing:

@@ -88,6 +88,8 @@ def connect(store: Store, lives: list[Life]) -> None:
             life.target = life.gate = life.seals = None
             life.progress = life.memo = b''
             continue
+        if not life.kind and (kept := store.kept(life)) is not None:   # it was being run again
+            store.begin_anew(life, kept)
         for argument in life.arguments:
             argument.lend()
         if life.state != PENDING:

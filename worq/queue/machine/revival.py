@@ -66,14 +66,10 @@ class Reviving(Keeping):
         ended = life.over
         self.renew(life, what)
         self.argue(life, arguments)
-        # In one step, from which on it is live: see `redo`.
-        life.kind, life.data, life.hops, life.owner, life.state = b'', b'', (), None, PENDING
+        # In one step, from which on it is live: see `redo`. Live with a kind it would end so again.
+        life.state, life.kind, life.data, life.hops, life.owner = PENDING, b'', b'', (), None
         self.completed -= 1
-        self.traces[life] = Trace(self.traces.get(life, NOTHING).deaths)
-        life.expires = life.due = life.deliveries = life.tries = 0
-        life.over = life.ready = life.taken = 0
-        life.age = ''
-        life.late = kept.expires and self.now + kept.expires
+        self.begin_anew(life, kept)
         self._move(life, PENDING)   # rows note of which purge it is not
         if life.late:
             self._late.add(life, len(self.lives))
@@ -87,6 +83,14 @@ class Reviving(Keeping):
         self._bind(life, arguments, ended)
         if not life.open:
             self._make_ready(life)
+
+    def begin_anew(self, life: Life, kept: Kept) -> None:
+        """It has nothing of its earlier deliveries, and is kept as a failure no more."""
+        life.expires = life.due = life.deliveries = life.tries = 0
+        life.over = life.ready = life.taken = 0
+        life.age = ''
+        life.late = kept.expires and self.now + kept.expires
+        self.traces[life] = Trace(self.traces.get(life, NOTHING).deaths)   # the last, see `redo`
 
     def _bind(self, life: Life, arguments: Iterable[Life], ended: int | None = None) -> None:
         """Pin arguments, and wait for those that are open.
@@ -110,8 +114,9 @@ class Reviving(Keeping):
         failed = self.failed
         while failed.waiting and not self._ended and (not self.budget or self.left > 0):
             self.left -= 1
-            life = failed.next()
-            if life is not None:
+            number, life = failed.next()
+            # One that has been run again, and failed once more, did so on its own.
+            if life is not None and self._number(life) == number:
                 self._revive_with_arguments(life)
         if failed.waiting:
             self.woken += 1   # somebody should go on

@@ -55,7 +55,7 @@ class FailedRows(Failures):
     def waiting(self) -> bool:
         return self.store.again_n > 0
 
-    def next(self) -> Life | None:
+    def next(self) -> tuple[int, Life | None]:
         store = self.store
         number, after = store.db.execute(
             'SELECT number, after FROM worq_again WHERE q=? LIMIT 1', (store.q,)).fetchone()
@@ -65,8 +65,8 @@ class FailedRows(Failures):
         if found is None:
             store.again_n -= 1
             store.db.execute('DELETE FROM worq_again WHERE q=? AND number=?', (store.q, number))
-            return None
+            return 0, None
         store.db.execute('UPDATE worq_again SET after=? WHERE q=? AND number=?',
                          (found[0], store.q, number))
         follower: Row | None = store.by_number(found[1])
-        return follower
+        return found[0], follower

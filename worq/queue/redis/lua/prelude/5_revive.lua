@@ -4,12 +4,12 @@
 -- numbers of the failures that prevent it. `open` are those of them that are live.
 local function arguments_again(id, T, F)
   local names, open, failures = {}, {}, {}
-  local list = call('LRANGE', P .. 'fa:' .. T.K, '0', '-1')
+  local n = attempt('LLEN', P .. 'fa:' .. T.K)
   budget = budget - 1
-  if #list ~= positive(F.a) then
+  if n ~= positive(F.a) or n > PUT_LIMIT then
     return nil, 'arguments'
   end
-  for i, entry in ipairs(list) do
+  for i, entry in ipairs(call('LRANGE', P .. 'fa:' .. T.K, '0', '-1')) do
     local name = entry:sub(NONCE + 1)
     local A = task(name)
     local letter = A and A.s == COMPLETED and kind(name, A):lower()
