@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -162,6 +163,43 @@ async def kill_in_a_call(begun):
     await asyncio.sleep(PATIENCE)
 
 
+async def leave():
+    sys.exit(5)
+
+
+@loops.task
+async def end_the_loop(how, value):
+    """Do what ends an event loop, as a careless program may."""
+    loop = asyncio.get_running_loop()
+    if how == 'task':
+        await asyncio.create_task(leave())
+    elif how == 'group':
+        async with asyncio.TaskGroup() as group:
+            group.create_task(leave())
+    elif how == 'callback':
+        loop.call_soon(sys.exit, 5)
+    elif how == 'interrupt':
+        await asyncio.ensure_future(interrupt())
+    elif how == 'stop':
+        loop.stop()
+    elif how == 'threads':
+        await loop.shutdown_default_executor()
+    await asyncio.sleep(0.01)
+    return value
+
+
+async def interrupt():
+    raise KeyboardInterrupt
+
+
+@loops.task
+async def cancel_all():
+    """Cancel whatever there is in the loop, as if it were a program that ends."""
+    for task in asyncio.all_tasks():
+        task.cancel()
+    await asyncio.sleep(PATIENCE)
+
+
 @loops.task
 async def count_deliveries(begun, go):
     """Which delivery it is, when `go` exists."""
@@ -182,6 +220,22 @@ def function(begun, go):
 def made(value):
     """No coroutine function, and returns a coroutine."""
     return same(value)
+
+
+@loops.task
+def made_nap(begun, seen):
+    """No coroutine function, and returns one that tells how it ends."""
+    return nap_and_tell(begun, seen)
+
+
+async def nap_and_tell(begun, seen):
+    touch(begun)
+    try:
+        await asyncio.sleep(PATIENCE)
+    except BaseException as error:
+        await asyncio.sleep(0.01)
+        halts.note(seen, error)
+        raise
 
 
 @loops.task
@@ -216,6 +270,12 @@ async def init_in_the_loop(url, name, path):
         assert asyncio.get_running_loop() is kept['loop']
         await asyncio.sleep(0)
         touch(path)
+
+
+@contextlib.asynccontextmanager
+async def init_cannot_close(url, name):
+    yield init(url, name)
+    raise RuntimeError('it cannot be closed')
 
 
 async def init_awaited(url, name):

@@ -149,6 +149,18 @@ class HaltsInLoopsOnMemory(MemoryMixin, LoopHalts, Ways):
         self.assertEqual(self.q.loop.same(1).result(WAIT), 1)
         self.assertEqual(len(lines(self.path('c'))), 1)
 
+    def test_made_by_functions(self):
+        """A coroutine that a function returns, as one with a decorator does, is cancelled, at its
+        limit too, and waited for while it cleans up."""
+        self.start()
+        gone = self.q.loop.made_nap(self.path('a'), self.path('saw-a'))
+        eventually(lambda: len(lines(self.path('a'))), 1, timeout=WAIT)
+        gone.cancel()
+        eventually(lambda: words(self.path('saw-a')), ['CancelledError', 'True'], timeout=WAIT)
+        late = Task(self.q.loop.made_nap, timeout=3)(self.path('b'), self.path('saw-b'))
+        self.assertIsInstance(late.exception(WAIT), TaskTimeout)
+        self.assertEqual(words(self.path('saw-b')), ['CancelledError', 'False'])
+
     def test_functions(self):
         """A function in a thread is not stopped; its limit is told all the same."""
         self.start()

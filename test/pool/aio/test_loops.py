@@ -143,6 +143,35 @@ class Beside(Loops):
         self.open('go')
         wait(both, WAIT)
 
+    def test_loop_is_ended(self):
+        """What ends an event loop, as an exit in one of its tasks, ends nothing but its own task:
+        all others in that child go on."""
+        pool = self.start()
+        held = [self.q.loop.hold(self.path('begun'), self.path('go'), n) for n in range(10)]
+        eventually(lambda: len(lines(self.path('begun'))), 10, timeout=WAIT)
+        pids = pool.pids
+        failed = {how: str(self.q.loop.end_the_loop(how, how).exception(WAIT)) for how in
+                  ['task', 'group', 'interrupt']}
+        for how, error in failed.items():
+            self.assertIn('KeyboardInterrupt' if how == 'interrupt' else 'SystemExit', error)
+        for how in 'callback', 'stop', 'threads':
+            self.assertEqual(self.q.loop.end_the_loop(how, how).result(WAIT), how)
+        self.assertEqual(self.q.loop.large(bytes(100_000)).result(WAIT), bytes(200_000))
+        self.open('go')
+        self.assertEqual([d.result(WAIT) for d in held], list(range(10)))
+        self.assertEqual((pool.pids, len(lines(self.path('begun')))), (pids, 10))
+
+    def test_all_are_cancelled(self):
+        """Who cancels all tasks of the loop cancels itself, and nobody else."""
+        pool = self.start()
+        held = [self.q.loop.hold(self.path('begun'), self.path('go'), n) for n in range(10)]
+        eventually(lambda: len(lines(self.path('begun'))), 10, timeout=WAIT)
+        pids = pool.pids
+        self.assertIn('CancelledError', str(self.q.loop.cancel_all().exception(WAIT)))
+        self.open('go')
+        self.assertEqual([d.result(WAIT) for d in held], list(range(10)))
+        self.assertEqual((pool.pids, len(lines(self.path('begun')))), (pids, 10))
+
     def test_stop(self):
         """A pool that stops lets all end that run; one that may not wait gives them back."""
         pool = self.start()
@@ -200,6 +229,16 @@ class Begins(MemoryMixin, Loops):
         self.assertIsNone(held.result(WAIT))
         pool.join()
         self.assertEqual(len(lines(self.path('closed'))), 1)
+
+    def test_cannot_be_closed(self):
+        """What ended before is told, however long it is, though what init opened raises then."""
+        pool = self.start(init=aio_tasks.init_cannot_close)
+        held = self.q.loop.hold(self.path('begun'), self.path('go'), bytes(20_000_000))
+        eventually(lambda: len(lines(self.path('begun'))), 1, timeout=WAIT)
+        pool.stop(join=False)
+        self.open('go')
+        pool.join()
+        self.assertEqual(held.status, 'success')
 
     def test_awaited(self):
         """Or it is a coroutine."""

@@ -19,18 +19,19 @@ import signal
 import threading
 import time
 from time import monotonic_ns
-from typing import Any, Iterable, NoReturn
+from typing import Any, Coroutine, Iterable, NoReturn
 
 from worq.core import Broker
 from worq.pool.aio.hold import Hold, of_this_code
 from worq.pool.aio.page import LoopPage
 from worq.pool.aio.protocol import ABANDON, ORDER, unpack_order
 from worq.pool.aio.run import Runner, is_coroutine
-from worq.pool.aio.steps import Step, task_factory
+from worq.pool.aio.steps import Main, Step, task_factory
 from worq.pool.children import child
 from worq.pool.children.begin import checked, made
 from worq.pool.children.child import Child, peak_memory
 from worq.pool.children.frames import Outlet
+from worq.pool.children.respawn import one_line
 from worq.pool.children.protocol import OUTCOMES, Page, pack_outcome, unpack_tasks
 from worq.pool.interrupt import rouse
 from worq.pool.run import contexts
@@ -81,10 +82,29 @@ class LoopChild(Child):
     # 1. -- begin ---------------------------------------------------------------
 
     def live(self, first: list[bytes], asks: bool) -> int:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            code: int = runner.run(self._live(first, asks))
-        self._drain()
-        return code
+        try:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                return self._go_round(runner.get_loop(), self._live(first, asks))
+        finally:
+            self._drain()   # also if what init_func has opened cannot be closed
+
+    @staticmethod
+    def _go_round(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, int]) -> int:
+        """Run the loop until this is done, whatever a task does to stop it.
+
+        An event loop ends with the first ``sys.exit()`` in a callback, or in an asyncio task that
+        one of ours has started; and it has a method for that. It is as it was between two callbacks
+        then, and can go on: for the others, and whoever awaits that task has the exception.
+        """
+        task = loop.create_task(main)
+        while True:
+            try:
+                return loop.run_until_complete(task)
+            except (SystemExit, KeyboardInterrupt, RuntimeError) as error:
+                if task.done() or loop.is_closed():
+                    raise
+                log.error('something in the event loop has tried to end it, and it goes on: %s',
+                          one_line(error), exc_info=error)
 
     async def _live(self, first: list[bytes], asks: bool) -> int:
         self.loop = asyncio.get_running_loop()
@@ -111,9 +131,12 @@ class LoopChild(Child):
             self._refuse_functions(broker)
             self.tell_ready(broker)
             self._fresh = contexts()
-            self._runner = Runner(broker, functions)
+            self._runner = Runner(broker, functions, calls.counted(ThreadPoolExecutor(
+                thread_name_prefix='worq-codec')))
             threading.Thread(target=self._read, name='worq-child-reader', daemon=True).start()
-            await self._over
+            while not self._over.done():
+                with suppress(asyncio.CancelledError):   # by a task that cancels all there are
+                    await asyncio.wait([self._over])
             if self.running:   # what does not let go; nobody waits for it
                 await asyncio.wait([hold.main for hold in self.running.values() if hold.main],
                                    timeout=BYE)
@@ -189,8 +212,8 @@ class LoopChild(Child):
                 continue
             room -= 1
             hold = self.running[delivery.token] = Hold(self, number)
-            hold.main = asyncio.Task(Step(self._run(delivery, hold), numbers, number),
-                                     loop=self.loop, context=self._fresh())
+            hold.main = Main(Step(self._run(delivery, hold), numbers, number),
+                             loop=self.loop, context=self._fresh())
 
     async def _run(self, delivery: Delivery, hold: Hold) -> None:
         begun = monotonic_ns()

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextvars import copy_context
 import functools
 import inspect
@@ -28,11 +28,14 @@ class Runner:
     """Runs the deliveries of one child.
 
     :param functions: where functions run that are no coroutines; None: nowhere.
+    :param codec: where what is large is decoded and encoded. Not in the threads of the loop: a task
+        may have shut these down.
     """
 
-    def __init__(self, broker: Broker, functions: Executor | None) -> None:
+    def __init__(self, broker: Broker, functions: Executor | None, codec: Executor) -> None:
         self.broker = broker
         self.functions = functions
+        self.codec = codec
         self._large: set[str] = set()   # names of tasks whose last result was so
         self._kinds: dict[str, bool] = {}
 
@@ -86,12 +89,20 @@ class Runner:
             return [await function(*each) for each in args]
         # A coroutine that it returns is awaited here, and not in that thread.
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self.functions, copy_context().run, this.call, Meanwhile(loop), function, args, kw)
+        meanwhile = Meanwhile(loop)
+        made = loop.run_in_executor(
+            self.functions, copy_context().run, this.call, meanwhile, function, args, kw)
+        try:
+            return await asyncio.shield(made)
+        except asyncio.CancelledError:
+            if meanwhile.cancel():   # what can be stopped is waited for, as any coroutine is
+                return await made
+            made.cancel()
+            raise
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         """Not interrupted: what comes late, for a task that has just ended, is for nobody."""
-        future = asyncio.get_running_loop().run_in_executor(None, function)
+        future = asyncio.get_running_loop().run_in_executor(self.codec, function)
         while True:
             try:
                 return await asyncio.shield(future)
@@ -105,9 +116,34 @@ class Meanwhile:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._cancelled = False
+        self._task: asyncio.Task[Any] | None = None
 
     def complete(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        """In that thread: what it comes to."""
+        end = Future[Any]()
+        self._loop.call_soon_threadsafe(self._begin, coroutine, end)
+        return end.result()
+
+    def _begin(self, coroutine: Any, end: Future[Any]) -> None:
+        self._task = self._loop.create_task(coroutine)
+        self._task.add_done_callback(functools.partial(self._tell, end))
+        if self._cancelled:   # before there was anything to be cancelled
+            self._task.cancel()
+
+    @staticmethod
+    def _tell(end: Future[Any], task: asyncio.Task[Any]) -> None:
+        try:
+            end.set_result(task.result())
+        except BaseException as error:
+            end.set_exception(error)
+
+    def cancel(self) -> bool:
+        """Cancel the coroutine, which may clean up then; whether there is one yet."""
+        self._cancelled = True
+        if self._task is not None:
+            self._task.cancel()
+        return self._task is not None
 
 
 def is_coroutine(function: Callable[..., Any]) -> bool:

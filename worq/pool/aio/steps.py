@@ -12,7 +12,7 @@ from typing import Any, Callable, Coroutine, Generator
 from worq.pool.aio.page import TOGGLE, LoopPage
 from worq.shield import running
 
-__all__ = ['Step', 'task_factory']
+__all__ = ['Main', 'Step', 'task_factory']
 
 AT = LoopPage.AT
 
@@ -61,6 +61,23 @@ class Step(Coroutine[Any, Any, Any]):
 
     def __repr__(self) -> str:
         return repr(self._coroutine)
+
+
+class Main(asyncio.Task[Any]):
+    """The asyncio task of a delivery: its own code may cancel it, and we may.
+
+    Code of others may not. Where it cancels all that there is in the loop, as a program does that
+    ends, it does not know with whom it shares that.
+    """
+
+    __slots__ = ()
+
+    def cancel(self, msg: Any = None) -> bool:
+        step: Any = self.get_coro()
+        runs = step._numbers[AT] % TOGGLE   # 0: a callback of the loop
+        if runs and runs != step._key % TOGGLE:
+            return False
+        return super().cancel(msg)
 
 
 def task_factory(numbers: memoryview[int]) -> Callable[..., asyncio.Task[Any]]:
