@@ -61,7 +61,7 @@ FOREVER = const.SPAN * 1_000   # ms
 STEP = 100              # ids that are asked for, or withdrawn, at a time
 SHORTEST, LONGEST = 0.05, 1.0   # seconds between two looks at what others do
 SHOWN = 3               # ids in an error
-COPY, TAKE, OPEN = 'copy', 'take', 'open'   # how far it is
+COPY, TAKE = 'copy', 'take'   # how far it is: whether something was withdrawn
 
 
 class Side(Protocol):
@@ -210,12 +210,9 @@ class Mover:
         if self.note and self.note.get('to') != self.where:
             raise Conflict(f'{place(self.source)} is being moved to {self.note.get("to")}: that '
                            'has to be done first')
-        if self.note.get('phase') == OPEN:
-            self._settle_gate()
         if not self.note:
-            self.note = {'to': self.where, 'paused': self._is_paused()}
-        if self.note.get('phase') not in (COPY, TAKE):
-            self.note |= {'phase': COPY, 'gate': new_nonce()}
+            self.note = {'to': self.where, 'paused': self._is_paused(), 'phase': COPY,
+                         'gate': new_nonce()}
         self._write()
         if held(self.target, REGISTER) == self.held:
             self.source.note(REGISTER, b'')
@@ -361,14 +358,10 @@ class Mover:
     def _open(self) -> None:
         """Open the gate: all that is behind it is in the target only."""
         if self.note['phase'] == TAKE:
-            self._write(phase=OPEN)
-            self._settle_gate()
+            gate = self.note['gate']
+            self.target.settle(gate, [Outcome(gate, f'{gate}1'.encode(), 'value',
+                                              self.codec.encode_value(gate, gate, None))])
             self._write(phase=COPY, gate=new_nonce())
-
-    def _settle_gate(self) -> None:
-        gate = self.note['gate']
-        self.target.settle(gate, [Outcome(gate, f'{gate}1'.encode(), 'value',
-                                          self.codec.encode_value(gate, gate, None))])
 
     # 5. -- put back ------------------------------------------------------------------
 
@@ -435,6 +428,7 @@ def register(value: bytes) -> dict[str, Any]:
     """What the register says; nothing, if others have written there what makes no sense."""
     try:
         found = json.loads(value or b'{}')
-        return found if isinstance(found, dict) and isinstance(found.get('gate', ''), str) else {}
+        return found if isinstance(found, dict) and isinstance(found.get('gate'), str) \
+            and found.get('phase') in (COPY, TAKE) else {}
     except ValueError:
         return {}
