@@ -162,6 +162,40 @@ class Waking(unittest.TestCase):
         self.assertFalse(bell.clear())
         eq_([one.id for one in self.here.turn('p', limit=1).deliveries], ['a'])
 
+    def test_prompt_bell(self) -> None:
+        """One whose pool arms it after each turn that took too little is entered by that very turn,
+        once for a while, and to arm it takes no transaction; another one is not."""
+        self.there.put([message('a')])
+        bell = self.here.bell('p')
+        self.addCleanup(bell.close)
+        eq_(len(self.here.turn('p', limit=2).deliveries), 1)
+        eq_(self.idle(), 0)
+        self.there.put([message('b')])
+        bell.prompt = True
+        eq_(len(self.here.turn('p', limit=2).deliveries), 1)
+        eq_(self.idle(), 1)
+        with mock.patch.object(self.here, '_write', side_effect=AssertionError):
+            bell.arm()
+        with mock.patch.object(self.here._waiting, 'enter', side_effect=AssertionError):
+            eq_(self.here.turn('p', limit=2).deliveries, [])
+        self.there.put([message('c')])
+        self.assertTrue(bell.doorbell.wait(30))
+        eq_(self.idle(), 0)
+
+    def test_bell_sooner(self) -> None:
+        """An armed bell rings sooner by itself if something comes due before its time is over."""
+        self.there.put([message('a')])
+        bell = self.here.bell('p')
+        bell.prompt = True
+        self.addCleanup(bell.close)
+        one, = self.here.turn('p', limit=2).deliveries
+        bell.arm()
+        until = bell.until
+        with mock.patch.object(self.here._alarm, 'set', wraps=self.here._alarm.set) as alarm:
+            self.here.turn('p', [outcome(one, 'retry', delay=300)], limit=2)
+            alarm.assert_called_once_with(bell)
+        self.assertLess(bell.until, until)
+
     def test_bell_armed_late(self) -> None:
         """A bell that is armed with no turn before it rings at once if there is something."""
         self.there.put([message('a')])
