@@ -15,6 +15,7 @@ from worq.tally import BOUNDS
 
 from bench.figures import Run
 from bench.figures.cost import connect
+from bench.figures.server import spent
 
 FILL = 50_000     # calls that are made before their Deferreds are dropped
 TIMES = 5         # each view is looked at, of which the median counts: others use the machine, too
@@ -29,8 +30,8 @@ FULL = ' '.join([*(f'{key}:999999' for key in 'vfrdtu'),
 
 def looks(run: Run) -> dict[str, float]:
     """Milliseconds of the longest step of each view, and of the fullest tally: on Redis of a
-    script, by the clock of the server; else of a verb, by that of the processor, which in memory
-    holds up all others, and in a file nobody but who looks."""
+    script, else of a verb, which in memory holds up all others, and in a file nobody but who looks;
+    both by the time of the processor."""
     broker, backend = run.peer.broker, run.peer.broker.backend
     backend.join('bench', {'tasks': '\n'.join(NAMES)})
     missing = run.count(1_000_000, 2_000)
@@ -76,19 +77,25 @@ def looks(run: Run) -> dict[str, float]:
 
 @contextmanager
 def by_redis(run: Run) -> Iterator[Callable[[], list[float]]]:
-    """Tells the ms of the scripts since it was asked before."""
+    """Tells the ms of the scripts since it was asked before; a little more, for they are asked for
+    before and after each."""
+    backend = run.peer.broker.backend
+    script = backend._run
+    took: list[float] = []
     with connect(run.url) as client:
-        client.config_set('slowlog-log-slower-than', 0)
-        client.config_set('slowlog-max-len', 10_000)
+        def call(*args: Any, **kw: Any) -> Any:
+            begin = spent(client)
+            try:
+                return script(*args, **kw)
+            finally:
+                took.append((spent(client) - begin) / 1e3)
 
         def steps() -> list[float]:
-            found = [entry['duration'] / 1e3 for entry in client.slowlog_get(10_000)
-                     if b'EVALSHA' in entry['command'].upper()]
-            client.slowlog_reset()
+            found, took[:] = took.copy(), []
             return found
-        steps()
+        backend._run = call
         yield steps
-        client.config_set('slowlog-log-slower-than', 10_000)
+        del backend._run
 
 
 @contextmanager

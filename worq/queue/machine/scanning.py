@@ -22,7 +22,7 @@ __all__ = ['Scans', 'Seen', 'row', 'stands']
 
 KEPT = 4          # scans that may go on at a time ...
 UNUSED = 60_000   # ms: ... if they do so in time
-FIRST = 5         # steps for which no copy is made
+FIRST = 60        # steps for which no copy is made
 CURSOR = re.compile(r'(\d{1,15}):(\d{1,15})')
 
 
@@ -94,7 +94,7 @@ class Standing:
         self.walk = walk
         self.place = place
         self.lives = list(islice(walk(), FIRST * const.SCANNED + 1))
-        self.places = [(life, place(life)) for life in self.lives]
+        self.places: list[tuple[Life, object]] = []   # of those that were asked for
         self.whole = len(self.lives) <= FIRST * const.SCANNED
 
     def __getitem__(self, part: slice) -> list[Life]:
@@ -104,17 +104,22 @@ class Standing:
             # behind the last of the first ones that has not moved: others may have come before it
             last = next((life for life, place in reversed(self.places)
                          if place is not None and place == self.place(life)), None)
-            every[:0 if last is None else every.index(last) + 1] = self.lives
+            told = self.lives[:len(self.places)]
+            every[:0 if last is None else every.index(last) + 1] = told
             self.lives = every
-        return self.lives[part]
+        found = self.lives[part]
+        if not self.whole:
+            self.places += [(life, self.place(life))
+                            for life in self.lives[len(self.places):part.stop]]
+        return found
 
 
 class Scans:
     """The scans of a graph in memory.
 
     Most of what it keeps has no order in which one could go on, so a scan that has more pages is a
-    list of lives, as they were when the sixth step of it was asked for. It costs some milliseconds
-    for a million. It is kept for a while, for the last few that began.
+    list of lives, as they were when more than some first steps were asked for. It costs some
+    milliseconds for a million. It is kept for a while, for the last few that began.
     """
 
     def __init__(self, graph: Graph) -> None:
