@@ -7,6 +7,7 @@ from typing import Any
 from worq import const
 from worq.acts import KEPT, Act, acts, enter
 from worq.codec import Codec
+from worq.downstream import follow
 from worq.errors import QueueError
 from worq.inbox import Inbox
 from worq.moving import Moved, Side, forget_move, move, moving_to
@@ -105,6 +106,8 @@ class Keeping:
                 failures = self._with_lines(some, lines) if lines else map(Revival, some)
                 words += self.backend.revive(self._fenced(
                     [one._replace(priority=number) for one in failures]), downstream)
+            if downstream and len(ids) > 1:
+                follow(self.backend, {id for id, word in zip(ids, words) if word != 'gone'})
         finally:
             self._enter(by, 'revive', words.count('revived'), ids)
         return words

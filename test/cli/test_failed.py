@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from unittest import mock
 
+import worq
 from worq import Task, TaskFailure
 from worq.queue.base import Outcome
 from worq.view.failed import shape
@@ -121,6 +122,31 @@ class FailedContract(FailedCase):
 
     def tick(self, broker):
         broker.backend.beat('ticker')
+
+    def test_downstream_of_many(self):
+        """What failed because of any of several that are run again runs again, too, though some of
+        its arguments failed because of others of them."""
+        broken = [True]
+
+        def part(n):
+            if broken:
+                raise ValueError(n)
+            return n
+        broker = self.shop()
+        broker.expose(part)
+        q = broker.queue()
+        parts = worq.map(q.part, range(7))
+        total = worq.reduce(q.shop.add, parts)
+        self.work(broker)
+        self.assertIsInstance(total.exception(0), TaskFailure)
+        broken.clear()
+        self.assertEqual(broker.revive_all([one.id for one in parts], downstream=True),
+                         ['revived'] * 7)
+        while self.work(broker):
+            pass
+        total.refresh()
+        self.assertEqual(total.result(0), sum(range(7)))
+        self.assertEqual(broker.backend.stats()['pending'], 0)
 
     def test_refresh(self):
         """A Deferred that has read a failure keeps it until it is asked anew."""
