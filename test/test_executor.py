@@ -366,8 +366,10 @@ class Ends(unittest.TestCase):
                 run.shutdown()
             except RuntimeError as error:
                 told.append(str(error))
-        future = run.submit(square, 1)
-        future.add_done_callback(end)
+        file = os.path.join(folder(self), 'go')
+        run.submit(wait_for_file, file).add_done_callback(end)   # before it is done
+        with open(file, 'w'):
+            pass
         in_time(lambda: run.shutdown() or True, WAIT)
         eventually(lambda: told, ['the executor ends after what calls this: use wait=False'])
 
