@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import random
 
+import worq
 from test.broker_case import BrokerCase, on_every_queue
 from worq import Task, TaskFailure
 
@@ -88,6 +89,20 @@ class GraphContract(BrokerCase):
                 self.assertEqual(len(broker), 0)
                 self.assertEqual(broker.backend.audit(), [])
                 self.name += os.urandom(2).hex()
+
+    def test_waits_for_a_batch_within_another(self):
+        """It can be waited for as soon as the one that it has joined is put."""
+        broker = self.broker()
+        broker.expose(join)
+        q = broker.queue()
+        with worq.batch(q):
+            with worq.batch(q) as inner:
+                q.join('x', [], False)
+            with self.assertRaisesRegex(RuntimeError, 'not put before'):
+                inner.wait(0)
+        self.assertFalse(inner.wait(0))
+        self.work(broker)
+        self.assertTrue(inner.wait(10))
 
 
 on_every_queue(globals(), GraphContract)

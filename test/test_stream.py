@@ -172,6 +172,9 @@ class StreamContract(BrokerCase):
         self.assertEqual(len(self.q), 0)
         self.assertEqual(list(results), [])
         results.close()
+        with worq.map(self.q.double, [1, threading.Lock(), 2], ahead=3):
+            self.assertEqual(len(self.q), 2)   # one of them cannot be put
+        self.assertEqual(len(self.q), 0)
 
     def test_senseless(self):
         """What makes no sense is refused before anything is put."""

@@ -91,6 +91,20 @@ class DeskTest(unittest.TestCase):
         self.desk._drop(short.token)
         self.assertEqual(longest(), 2)
 
+    def test_says_less_and_less_of_another_schema(self):
+        """Of a queue that another WorQ must upgrade the log tells at growing intervals."""
+        error, told = QueueError('other'), []
+        error.schemas = (2, 1)
+        clock = mock.Mock()
+        with mock.patch('worq.pool.base.time.monotonic', clock), \
+                mock.patch('worq.pool.base.log.error', lambda *text: told.append(clock())):
+            for moment in range(0, 20_000, 10):
+                clock.return_value = moment
+                self.desk._gone(error)
+        gaps = [later - one for one, later in zip(told, told[1:])]
+        self.assertEqual(gaps[:8], [30, 60, 120, 240, 480, 960, 1920, 3600])
+        self.assertEqual(set(gaps[8:]), {3600})
+
     def test_beats_go_on_after_an_outage(self):
         """A beat that failed is followed by others, though no worker makes a turn."""
         self.desk.beat_at = 0

@@ -127,8 +127,8 @@ class Beside(Loops):
             self.assertEqual(deferred.result(WAIT), data + data)
 
     def test_progress(self):
-        """The progress of each can be seen, and who runs."""
-        self.start()
+        """The progress of each can be seen, and who runs; how many may, also after a reload."""
+        running = self.start()
         both = [self.q.loop.progress(self.path('begun'), self.path('go')) for _ in range(2)]
 
         def seen():
@@ -142,6 +142,10 @@ class Beside(Loops):
         self.assertIn(f'Worker {pool.workers[0].number} has run it for', both[1].explain())
         self.open('go')
         wait(both, WAIT)
+        old = running.pids
+        running.reload()
+        eventually(lambda: running.pids not in ([], old), timeout=WAIT)
+        eventually(lambda: [pool.size for pool in self.broker.pools()], [50], timeout=WAIT)
 
     def test_loop_is_ended(self):
         """What ends an event loop, as an exit in one of its tasks, ends nothing but its own task:
