@@ -73,7 +73,7 @@ class Terminals(Filled):
 
     def test_all_are_here(self):
         """No command is forgotten."""
-        left = {'worker', 'web', 'completion', 'help'}   # they have tests of their own
+        left = {'worker', 'web', 'move', 'completion', 'help'}   # they have tests of their own
         eq_({words[0] for words in LOOKS + ACTS} | left, set(index.NAMES))
 
     def test_narrow(self):
