@@ -375,6 +375,36 @@ class Moves(unittest.TestCase):
         self.work(target)
         eq_(RUNS, ['b'])
 
+    def test_cancelled_after_an_interruption(self):
+        """What is cancelled at the source before an interrupted move goes on ends there, too."""
+        source, target = self.brokers
+        for id in 'ab':
+            Task(source.queue().slow.join, id=id)(id)
+        with mock.patch.object(source.backend, 'withdraw', side_effect=Dead), \
+                self.assertRaises(Dead):
+            move(source, target, 5)
+        source.cancel('a')
+        eq_(source.move_tasks(target).tasks, 1)
+        self.work(target)
+        eq_(RUNS, ['b'])
+
+    def test_gate_is_ended(self):
+        """If somebody ends the gate, nothing is withdrawn of what has ended with it."""
+        source, target = self.brokers
+        Task(source.queue().slow.join, id='a')('a')
+        note = source.backend.note
+
+        def note_then_cancel(name, value, *args):
+            if b'"phase": "take"' in value:
+                target.backend.cancel([moving.register(value)['gate']])
+            return note(name, value, *args)
+        with mock.patch.object(source.backend, 'note', note_then_cancel), \
+                self.assertRaisesRegex(QueueError, 'was ended by somebody: do it again'):
+            source.move_tasks(target)
+        eq_(source.move_tasks(target).tasks, 1)
+        self.work(target)
+        eq_(RUNS, ['a'])
+
     def test_many(self):
         """Ten thousand, in steps that are bounded."""
         source, target = self.brokers

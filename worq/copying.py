@@ -109,15 +109,14 @@ class Copying:
 
     def _arguments(self, id: str, content: Content) -> list[tuple[str, bytes]] | None:
         """The ids of all its arguments, with seals."""
-        ids, sealed = list(content.arguments), list(content.seals)
+        found = sealed(content)
         more: Content | None = content
         while more is not None and len(more.arguments) == const.PUT_LIMIT:
-            more, = self.source.message([id], content.size, len(ids))
+            more, = self.source.message([id], content.size, len(found))
             if more is None or more.nonce != content.nonce:
                 return None
-            ids += more.arguments
-            sealed += more.seals
-        return list(zip(ids, sealed or [b''] * len(ids)))
+            found += sealed(more)
+        return found
 
     def _edge(self, name: str, seal: bytes) -> Argument | None:
         """An edge from an argument that is there, or is put now; None if it cannot be."""
@@ -129,6 +128,7 @@ class Copying:
 
     def _bring(self, name: str) -> str:
         """Put a completed task; its life, or '' if it is not completed."""
+        self.beat()
         raw, = self.source.results([name])
         seen, = self.source.inspect([name])
         if not raw or seen is None:
@@ -230,6 +230,11 @@ class Copying:
 def token(message: Message) -> bytes:
     """By which whoever holds the gate ends one."""
     return f'{message.nonce}0'.encode()
+
+
+def sealed(content: Content) -> list[tuple[str, bytes]]:
+    """The arguments that it tells, with seals; of a part that has none it tells no seals."""
+    return list(zip(content.arguments, content.seals or [b''] * len(content.arguments)))
 
 
 def parts(things: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -22,7 +22,8 @@ The register `REGISTER` of the source says how far that is: which gate, and whet
 withdrawn. So it can be interrupted anywhere: done again, it goes on. What was put stays as it is
 when it is put once more. What is put behind a gate was read after that gate was there, and a gate
 that is open takes nothing more; so even two that move at a time would put nothing twice. But they
-do not: who moves holds a gate at the source, too, and beats for it.
+do not: who moves holds a gate at the source, too, and beats for it. What somebody cancels at the
+source meanwhile is cancelled in the target, too, unless it ignores its result.
 
 If it cannot be done, for a task of the target has an id that is moved, say, all is put back,
 unless something was withdrawn before.
@@ -135,7 +136,7 @@ class Mover:
         self.held = b''                  # ... as it says it
         self.beaten = time.monotonic()
         self.rows: dict[str, Row] = {}      # what was there when we looked last
-        self.gone: set[str] = set()         # of them: withdrawn since
+        self.lives: dict[str, str] = {}     # what may be at both, by id: which life
         self.moved = self.results = 0
 
     def run(self) -> Moved:
@@ -164,8 +165,8 @@ class Mover:
             if self.moved > before:
                 pauses = Pauses(self.timeout)
             else:
-                self._wait(pauses, f'{len(self.rows):,} tasks are still being put, or are needed, '
-                           f'as {named(self.rows)}')
+                self._wait(pauses, f'{len(self.lives):,} tasks are still being put, or are needed, '
+                           f'as {named(self.lives)}')
         self._open()
 
     # 1. -- hold it -----------------------------------------------------------------
@@ -213,6 +214,8 @@ class Mover:
         if not self.note:
             self.note = {'to': self.where, 'paused': self._is_paused(), 'phase': COPY,
                          'gate': new_nonce()}
+        else:
+            self.lives = self._held_back()
         self._write()
         if held(self.target, REGISTER) == self.held:
             self.source.note(REGISTER, b'')
@@ -244,13 +247,40 @@ class Mover:
         while running := [row for rows in pages(self.source, const.PROCESSING) for row in rows]:
             self._wait(pauses, f'{len(running):,} tasks still run, as '
                        f'{named([row.id for row in running])}')
-        self.rows, self.gone = {}, set()
+        self.rows = {}
         for state in const.ENQUEUED, const.SCHEDULED, const.PENDING:
             for rows in pages(self.source, state):
                 for row in rows:
                     self.rows.setdefault(row.id, row)
                 self._beat()
-        return bool(self.rows)
+        self._end_there()
+        return bool(self.lives)
+
+    def _held_back(self) -> dict[str, str]:
+        """What whoever began it has put behind the gate; it may have ended here since."""
+        found: dict[str, str] = {}
+        for rows in pages(self.target, const.PENDING):
+            ids = [row.id for row in rows]
+            found.update((id, seen.nonce) for id, seen in zip(ids, self.target.inspect(ids, 0))
+                         if seen is not None and seen.gate == self.note['gate'])
+            self._beat()
+        return found
+
+    def _end_there(self) -> None:
+        """What was put there, and somebody has cancelled here since, is cancelled there, too."""
+        lives = {id: row.nonce for id, row in self.rows.items()}
+        over = [id for id, nonce in self.lives.items() if lives.get(id) != nonce]
+        for some in parts(over, STEP):
+            there = self._copied(some)
+            for id, state, raw in zip(there, self.source.status(there), self.source.results(there)):
+                if state == const.CANCELLED:   # else it is a result that was about to be put
+                    self._is_ours(id, raw)
+                elif state in const.LIVE and id in lives:   # another life
+                    self.target.cancel([id])
+                elif state in const.LIVE:   # it went from one state to another as we looked
+                    lives[id] = self.lives[id]
+            self._beat()
+        self.lives = lives
 
     def _sources(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
         """What pending tasks wait for: their open arguments, and what they have returned."""
@@ -314,7 +344,7 @@ class Mover:
 
     def _copied(self, ids: Sequence[str]) -> list[str]:
         """Those of which the target has this very life."""
-        return [id for id, seen in self._there(ids) if seen.nonce == self.rows[id].nonce]
+        return [id for id, seen in self._there(ids) if seen.nonce == self.lives[id]]
 
     # 4. -- withdraw ------------------------------------------------------------------
 
@@ -328,28 +358,32 @@ class Mover:
                 break
             left = needed
         # What this turn has not put may have been put by one that was interrupted.
-        others = [id for id in self.rows if id not in self.gone]
-        return not any(self._copied(some) for some in parts(others, STEP))
+        for some in parts(list(self.lives), STEP):
+            if self._copied(some):
+                return False
+            self._beat()
+        return True
 
     def _withdraw_some(self, ids: Sequence[str]) -> list[str]:
         """Withdraw some, if the target has them; those that something needs still."""
         self._beat()
         there = self._copied(ids)
+        if self.target.status([self.note['gate']]) != [const.PROCESSING]:
+            raise Conflict(f'the gate in {self.where} was ended by somebody: do it again')
         needed = []
         for id, word in zip(there, self.source.withdraw(there, self.reason)):
             if word == 'needed':
                 needed.append(id)
                 continue
-            self.moved += word == 'withdrawn' or self._is_ours(id)
-            self.gone.add(id)
+            self.moved += word == 'withdrawn' or self._is_ours(id, *self.source.results([id]))
+            del self.lives[id]
         return needed
 
-    def _is_ours(self, id: str) -> bool:
-        """Whether one that was over has been withdrawn by us. If it has ended otherwise, it ends in
-        the target, too."""
-        raw, = self.source.results([id])
+    def _is_ours(self, id: str, raw: bytes | None) -> bool:
+        """Whether one that was over has been withdrawn by us, as its outcome tells. If it has ended
+        otherwise, it ends in the target, too."""
         record = unpack(raw) if raw else None
-        if record is None or record.nonce != self.rows[id].nonce or record.kind == CANCELLED \
+        if record is None or record.nonce != self.lives[id] or record.kind == CANCELLED \
                 and record.data.endswith(self.reason.encode()):
             return True
         self.target.cancel([id])
@@ -370,7 +404,8 @@ class Mover:
         if self.note['phase'] != COPY:
             return
         gate = self.note['gate']
-        for some in parts(list(self.rows)[::-1], STEP):
+        for some in parts(list(self.lives)[::-1], STEP):
+            self._beat()
             copies = [id for id, seen in self._there(some) if seen.gate == gate]
             if copies:
                 self.target.cancel(copies)
