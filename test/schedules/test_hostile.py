@@ -138,6 +138,33 @@ class HostileContract(FiringCase):
             pool.look()
         self.assertEqual([one.name for one in self.mine.schedules.list()], ['report'])
 
+    def test_none_is_lost(self):
+        """The first schedule of a queue is no alarm to pools that were there before it."""
+        pool = self.pool()
+        pool.look()
+        self.mine.schedules.set('first', self.q.f, every=10)
+        with self.assertNoLogs('worq.schedules', 'WARNING'):
+            pool.look()
+
+    def test_first_at_a_time(self):
+        """Of several that say for the first time that something has changed, none is misled."""
+        with mock.patch.object(store, 'number', return_value=b''):
+            births = {store.born(store.announce(self.mine.backend)) for _ in range(3)}
+        self.assertEqual(births, {store.born(store.number(self.mine.backend))})
+
+    def test_looks_again_at_what_others_have_put(self):
+        """What others have put is looked at when it is due again: they may be gone by then."""
+        hour = 60 * MINUTE
+        for n in range(12):
+            self.mine.schedules.set(f'hourly {n}', self.q.f, every=3600)
+        self.mine.schedules.set('often', self.q.f, every=1)
+        self.now = (self.now // hour + 1) * hour
+        pools = [self.pool(), self.pool()]
+        for pool in pools:
+            pool.due()   # knows all
+        with mock.patch('worq.schedules.firing.os.urandom', bytes):
+            self.assertEqual([pool.look() for pool in pools], [1.0, 1.0])
+
     def test_too_many_registers(self):
         """What cannot be declared keeps nothing else from its runs."""
         self.mine.schedules.set('s', self.q.f, every=10)

@@ -87,7 +87,7 @@ class Firing:
         self.codec = codec
         self._now = now or Clock(queue).now
         self._number: bytes | None = None       # as it was when all were read
-        self._birth: bytes | None = None        # what it began with
+        self._birth = b''                       # what it began with
         self._all_again = 0.0                   # monotonic
         self._held: dict[str, bytes] = {}       # what the registers hold, as far as is known ...
         self._known: dict[str, Known] = {}      # ... and what that means, unless it is not usable
@@ -138,7 +138,7 @@ class Firing:
         birth = store.born(number)
         if number == self._number and birth == self._birth and now < self._all_again:
             return False
-        if self._birth not in (None, birth):   # nobody has forgotten them: all is lost
+        if self._birth and birth != self._birth:   # nobody has forgotten them: all is lost
             log.warning('the schedules of the queue are lost: what code declares is declared anew')
             self._told.clear()
             self._declared = {}
@@ -255,9 +255,8 @@ class Firing:
         All pools do so at the same moment. So each begins somewhere else, and if many are due, who
         was not the first with one of them looks what else is done, and goes on somewhere else.
         """
-        now, dues = self._now(), self._dues()
-        names = deque(sorted(name for name, due in dues.items() if due <= now))
-        again = min([LOOK, *((due - now) / 1000 for due in dues.values() if due > now)])
+        now = self._now()
+        names = deque(sorted(name for name, due in self._dues().items() if due <= now))
         elsewhere = True
         while names and not stopping():
             if elsewhere:
@@ -265,7 +264,7 @@ class Firing:
             name = names.popleft()
             self._beaten = False
             try:
-                again = min(again, self._fire(name, stopping))
+                self._fire(name, stopping)
             except QueueError:
                 raise
             except Exception as error:   # others have written what is no schedule: the rest goes on
@@ -276,26 +275,25 @@ class Firing:
                 self._catch_up(name)
                 dues = self._dues()
                 names = deque(one for one in names if dues.get(one, now + 1) <= now)
-        return again
+        now = self._now()   # others have put some of it, and may be gone when the next is due
+        return min([LOOK, *(max(0.0, (due - now) / 1000) for due in self._dues().values())])
 
-    def _fire(self, name: str, stopping: Callable[[], bool]) -> float:
-        """Put the slots of a schedule that are due; seconds until there is another."""
+    def _fire(self, name: str, stopping: Callable[[], bool]) -> None:
+        """Put the slots of a schedule that are due, some of them if there are many."""
         for _ in range(STEPS):
             known = self._known.get(name)
             if known is None or known.record.paused or known.record.next is None or stopping():
-                return LOOK
+                return
             record, plan, payload = known
             now = self._now()
             try:
                 step = slots.step(name, plan.timing, known.record.next, now)
-                if step is None:
-                    due = slots.due_at(name, plan.timing, known.record.next)
-                    return max(0.001, (due - now) / 1000)
             except (ValueError, ImportError) as error:
                 self._give_up(name, error)
-                return LOOK
+                return
+            if step is None:
+                return
             self._step(name, record, plan, payload, step, now)
-        return 0.0
 
     def _step(self, name: str, record: Record, plan: Plan, payload: bytes, step: Step,
               now: int) -> None:

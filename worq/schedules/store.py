@@ -51,8 +51,10 @@ def announce(queue: TaskQueue) -> bytes:
 
     :returns: the number now.
     """
-    birth = born(number(queue)) or new_nonce().encode()
-    return queue.note(NUMBER, birth + b'.' + new_nonce().encode())
+    before = number(queue)
+    if not before:   # of several that are the first at a time, one is
+        before = queue.note(NUMBER, new_nonce().encode(), b'')
+    return queue.note(NUMBER, born(before) + b'.' + new_nonce().encode())
 
 
 def read(queue: TaskQueue, name: str) -> bytes:
