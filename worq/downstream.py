@@ -6,10 +6,11 @@ which has failed. So what is left then is tried once more, as long as that helps
 """
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from worq import const
 from worq.queue.base import Revival, TaskQueue, unpack
+from worq.rotation import pages
 
 __all__ = ['follow']
 
@@ -30,7 +31,8 @@ def follow(queue: TaskQueue, ids: Collection[str]) -> None:
 def failures(queue: TaskQueue) -> list[tuple[str, str]]:
     """What failed or expired, and because of which other task; in the order in which it ended."""
     found = []
-    for ids in (page for state in (const.FAILED, const.EXPIRED) for page in pages(queue, state)):
+    for rows in (page for state in (const.FAILED, const.EXPIRED) for page in pages(queue, state)):
+        ids = [row.id for row in rows]
         for id, raw in zip(ids, queue.results(ids, False)):
             try:
                 origin = unpack(raw).origin if raw else None
@@ -39,12 +41,3 @@ def failures(queue: TaskQueue) -> list[tuple[str, str]]:
             if origin is not None:
                 found.append((id, origin[0]))
     return found
-
-
-def pages(queue: TaskQueue, state: str) -> Iterator[list[str]]:
-    """The ids of all in a state."""
-    cursor, more = '', True
-    while more:
-        page, cursor = queue.scan(state, (), False, cursor, const.ROWS)
-        yield [row.id for row in page]
-        more = bool(cursor)
