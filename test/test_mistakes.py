@@ -118,6 +118,15 @@ class MistakesContract(BrokerCase):
         self.b.tasks['other'] = lambda timeout: int(None)
         self.assertNotIn('option', self.failure(self.q.other(timeout=5)))
 
+    def test_ids(self):
+        """What is no list of texts is no list of ids, whatever the queue."""
+        for verb in self.b.cancel_all, self.b.revive_all, self.b.forget_all:
+            for bad in 'abc', ['a', 5], [None], [b'a'], [self.q.identity(1)]:
+                with self.subTest(verb=verb.__name__, bad=bad), \
+                        self.assertRaisesRegex(TypeError, 'list of ids|is a string'):
+                    verb(bad)
+            self.assertEqual(len(verb(id for id in ['a', 'b'])), 2)
+
     def test_waited_in_vain(self):
         """Who has waited for a second or more is told how the task stands; sooner, where to ask."""
         d = Task(self.q.identity, delay=3600)(1)

@@ -50,7 +50,9 @@ class Keeping:
         """Cancel many tasks, as ``cancel`` does with one, with the same `upstream` and `by`.
 
         :returns: for each id ``'cancelled'``, ``'completed'`` or ``'unknown'``.
+        :raises TypeError: for ids that are no strings.
         """
+        ids = texts(ids)
         words = cancel_upstream(self.backend, ids, self.inbox.client, self.inbox.awaited) \
             if upstream else self.backend.cancel(ids)
         self._enter(by, 'cancel', words.count('cancelled'), ids)
@@ -92,7 +94,11 @@ class Keeping:
                    timeout: float | None = None, by: str = '', *, retries: int | None = None,
                    priority: str | None = None) -> list[str]:
         """Run many again, as ``revive`` does with one, with the same `downstream`, `timeout`, `by`,
-        `retries` and `priority`; for each a word, see ``TaskQueue.revive``."""
+        `retries` and `priority`; for each a word, see ``TaskQueue.revive``.
+
+        :raises TypeError: for ids that are no strings.
+        """
+        ids = texts(ids)
         words: list[str] = []
         lines = new_lines(timeout, retries)
         size = const.CONTENTS if lines else const.REVIVALS
@@ -170,7 +176,9 @@ class Keeping:
         ``TaskQueue.forget`` says.
 
         :param by: as for ``cancel``.
+        :raises TypeError: for ids that are no strings.
         """
+        ids = texts(ids)
         words = self.backend.forget(ids)
         self._enter(by, 'forget', words.count('forgotten'), ids)
         return words
@@ -279,6 +287,20 @@ def own_id(id: object, args: tuple[Any, ...] = (), kw: dict[str, Any] | None = N
     except UnicodeEncodeError:  # half a surrogate pair
         pass
     raise ValueError(f'invalid task id: {id!r}; it is a string of 1 to {ID_BYTES} bytes in UTF-8')
+
+
+def texts(ids: Sequence[str]) -> list[str]:
+    """The ids of several tasks, as they are; a queue may know them or not.
+
+    :raises TypeError: if one is no text, or there is but a text.
+    """
+    if isinstance(ids, str):
+        raise TypeError(f'a list of ids is needed, not the text {ids!r}')
+    found = list(ids)
+    for id in found:
+        if not isinstance(id, str):
+            raise TypeError(f'the id of a task is a string, not {id!r}')
+    return found
 
 
 def new_lines(timeout: float | None, retries: int | None) -> dict[bytes, bytes]:
