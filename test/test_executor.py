@@ -494,6 +494,12 @@ class Ends(unittest.TestCase):
                     worq.local(threads=True) as run:
                 self.assertEqual(run.workers, count or 1)
 
+    def test_initializer_raises(self):
+        """A call of a worker that could not begin fails, and says so."""
+        with worq.local(1, initializer=int, initargs=('x',)) as run:
+            error = run.submit(square, 2).exception(WAIT)
+            self.assertRegex(error.error, 'BrokenExecutor: the initializer failed: ValueError: inv')
+
     def test_nonsense(self):
         """Options that make no sense are refused before anything is started."""
         for workers in 0, -1, 1.5, True:

@@ -73,24 +73,40 @@ def _without_function(found: re.Match[str]) -> str:
 
 class _Any(dict[str, Callable[..., Any]]):
     """The tasks of an executor's broker. Each name is one, which runs the function that comes with
-    the call. There are no names to tell the queue of, so it gives its pool what no other has."""
+    the call. There are no names to tell the queue of, so it gives its pool what no other has.
+
+    :param function: that is called with it.
+    """
+
+    def __init__(self, function: Callable[..., Any] = call) -> None:
+        super().__init__()
+        self.function = function
 
     def get(self, name: str, default: object = None) -> Callable[..., Any]:
-        return call
+        return self.function
 
     def __contains__(self, name: object) -> bool:
         return True
 
 
 def _init(url: str, name: str, codec: str, first: bytes) -> Broker:
-    """In a child."""
-    given: Any = FORMATS[codec].load(first)
-    initializer, initargs = given
-    if initializer is not None:
-        initializer(*initargs)
+    """In a child. If it cannot begin, each of its calls fails: nobody is to wait for ever."""
+    tasks = _Any()
+    try:
+        given: Any = FORMATS[codec].load(first)
+        initializer, initargs = given
+        if initializer is not None:
+            initializer(*initargs)
+    except (Exception, SystemExit) as error:
+        tasks = _Any(partial(_refuse, error))
     broker = get_broker(url, name, codec=codec)
-    broker.tasks = _Any()
+    broker.tasks = tasks
     return broker
+
+
+def _refuse(error: BaseException, /, *args: Any, **kw: Any) -> None:
+    raise futures.BrokenExecutor(
+        f'the initializer failed: {type(error).__name__}: {error}') from error
 
 
 class Future(futures.Future[Any]):
@@ -184,7 +200,8 @@ class Executor(futures.Executor):
     :param threads: run in threads of this process instead.
     :param name: of the queue; by default one of its own. Where a queue lasts, on Redis say, another
         executor of that name may run what this one has left.
-    :param initializer: called in each child before it runs anything, with `initargs`.
+    :param initializer: called in each child before it runs anything, with `initargs`. If it raises,
+        the calls of that child fail, and say so.
     """
 
     def __init__(self, workers: int | None = None, url: str = 'memory://', *,
