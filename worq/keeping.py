@@ -125,8 +125,9 @@ class Keeping:
 
     def _fenced(self, failures: Sequence[Revival]) -> list[Revival]:
         """The same, of this very end only: sent again after a reply that was lost, they revive
-        nothing that has failed once more."""
-        return [one if seen is None else one._replace(nonce=seen.nonce, ended=seen.times.ended)
+        nothing that has failed once more. What was signed for one life stays that life's."""
+        return [one if seen is None or one.nonce not in ('', seen.nonce)
+                else one._replace(nonce=seen.nonce, ended=seen.times.ended)
                 for one, seen in zip(failures, self.backend.inspect([one.id for one in failures]))]
 
     def _with_lines(self, ids: Sequence[str], lines: dict[bytes, bytes]) -> list[Revival]:

@@ -5,7 +5,7 @@ from unittest import mock
 
 import worq
 from worq import Task, TaskFailure
-from worq.queue.base import Outcome
+from worq.queue.base import Outcome, Revival
 from worq.view.failed import shape
 
 from test.broker_case import on_every_queue
@@ -198,6 +198,13 @@ class FailedContract(FailedCase):
             for options in {'timeout': -1}, {'retries': -1}, {'priority': 'urgent'}:
                 with self.assertRaises(ValueError):
                     broker.revive(task.id, **options)
+
+    def test_another_life(self):
+        """Nothing is run again with what was signed for an earlier life of its id."""
+        broker, _ = self.make()
+        signed = Revival('root', 'x' * 12, 0, b'shop.fail', b'body')
+        with mock.patch.object(broker, '_with_lines', return_value=[signed]):
+            self.assertEqual(broker.revive_all(['root'], timeout=5), ['gone'])
 
     def test_other_options(self):
         """It may be tried more often, and at another priority."""
