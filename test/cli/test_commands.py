@@ -313,6 +313,11 @@ class Acts(CommandCase):
         self.refused(1, 'no such task', 'cancel', '--state', 'pending')
         self.refused(2, 'either ids, or', 'cancel', 'x', '--state', 'pending')
         self.refused(2, 'which tasks', 'cancel')
+        Task(q.shop.add, id='again')(1)
+        with mock.patch('worq.core.Broker.cancel_shown', lambda *args: ['completed']):
+            done = self.worq('cancel', '--name', 'shop.*')
+        self.assertEqual((done.status, done.out), (
+            1, '0 tasks cancelled\n1 not, as again: had ended already\n'))
 
     def test_purge(self):
         """All that has not begun is cancelled, if somebody says yes."""

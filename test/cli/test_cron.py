@@ -81,6 +81,10 @@ class Cron(CommandCase):
                      '--every', '5')
         self.refused(2, 'invalid cron', 'cron', 'set', 'x', '--call', 'f', '--cron', 'x')
         self.refused(2, 'no moment', 'cron', 'set', 'x', '--call', 'f', '--at', 'soon')
+        self.refused(2, 'no moment', 'cron', 'set', 'x', '--call', 'f', '--at',
+                     '0001-01-01T00:00+14:00')
+        self.refused(2, 'run takes the name only', 'cron', 'run', 'x', '5')
+        self.refused(2, 'pause takes the name only', 'cron', 'pause', 'x', '--every', '5')
 
 
 broker_case.on_every_queue(globals(), Cron, file=True)

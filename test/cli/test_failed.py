@@ -119,6 +119,19 @@ class FailedContract(FailedCase):
         self.refused(2, 'which tasks', 'revive')
         self.refused(2, 'either ids', 'revive', 'a', '--name', 'b')
         self.refused(1, 'no such failure', 'revive', '--name', 'other', '--yes')
+        self.refused(2, 'invalid retries', 'revive', 'bad-1', '--retries', '-3')
+        self.refused(2, "no number: '0'", 'failed', '-n', '0')
+
+    def test_revive_by_name(self):
+        """Of those that were not named it is told how many do not run again, and why."""
+        self.make()
+        for words, status in (['revived', 'pinned'], 0), (['pinned', 'pinned'], 1):
+            with mock.patch('worq.core.Broker.revive_all', lambda *args, **kw: words):
+                done = self.worq('revive', '--error', 'again', '--yes')
+            self.assertEqual(done.status, status)
+            self.assertRegex(done.out, rf'^{words.count("revived")} tasks run again\n'
+                             rf'{words.count("pinned")} not, as bad-\d: something that is live has '
+                             r'its failure as an argument\n$')
 
     def tick(self, broker):
         broker.backend.beat('ticker')

@@ -22,7 +22,7 @@ class Forgets(CommandCase):
         self.refused(1, 'did you mean', 'forget', 'latre')
         self.refused(1, 'Forget what 2 tasks of .* came to', 'forget', '--state', 'expired')
         self.refused(1, 'no such task', 'forget', '--state', 'expired', '--older', '1h')
-        self.assertEqual(self.ok('forget', '--state', 'expired', '--yes'), '2 forgotten\n')
+        self.assertEqual(self.ok('forget', '--state', 'expired', '--yes'), '2 tasks forgotten\n')
         self.refused(1, 'no such task', 'forget', '--state', 'expired')
         self.refused(2, 'which results', 'forget')
         self.refused(2, 'either ids, or', 'forget', 'a', '--state', 'failed')

@@ -71,6 +71,7 @@ class Targets(Words):
                 ('has no task', f'{module}:empty'),
                 (f'as {module}:space', f'./{module}.py'),
                 ('as app.jobs:init', 'app/jobs.py:init'),
+                ("no module 'no'. It was looked for in ", 'no.such:space'),
                 ('names no module', ''),
                 ('names no module', ':x')]:
             with self.subTest(name):
@@ -112,6 +113,8 @@ class Targets(Words):
         self.wrong('it is a whole number from 1', f'{self.module}:space', '--kind', 'aio',
                    '--workers', '0')
         self.wrong('for --kind process', f'{self.module}:space', '--kind', 'thread', '--reload')
+        self.wrong('for --kind process', f'{self.module}:space', '--kind', 'thread', '--max-tasks',
+                   '5')
         self.wrong('did you mean thread', f'{self.module}:space', '--kind', 'threads')
 
     def test_no_cron(self):

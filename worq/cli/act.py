@@ -1,15 +1,14 @@
 """Commands that change something: call, cancel, purge."""
 from __future__ import annotations
 
-from collections import Counter
 import json
 import re
 from typing import Any
 
 from worq import Task
 from worq.cli.lists import LIVE, all_of, choice, states_of
-from worq.cli.one import check_id, hint
 from worq.cli.session import Session, person
+from worq.cli.several import in_steps, named, several, told
 from worq.cli.usage import (
     NOTHING, OK, Command, Parser, Refused, Usage, nearest, one_of, seconds,
 )
@@ -23,7 +22,6 @@ __all__ = ['CALL', 'CANCEL', 'PURGE']
 
 WORD = re.compile(r'([^\W\d]\w*)=(.*)', re.DOTALL)
 FOREVER = -1.0
-STEP = 1000   # ids that are cancelled in one step
 
 
 # -- call --
@@ -122,36 +120,19 @@ def cancel(session: Session) -> int:
     """Cancel tasks."""
     args = session.args
     broker = session.broker()
-    view = broker.view()
-    for id in args.ids:
-        check_id(id)
-    if args.ids and (args.name or args.state):
-        raise Usage('either ids, or --name and --state')
-    if not args.ids and not args.name and not args.state:
-        raise Usage('which tasks? Name ids, or --name NAME, or --state STATE; '
-                    'worq purge cancels all that have not begun')
-    ids = list(dict.fromkeys(args.ids)) or [
-        row.id for state in states_of(args.state) for row in all_of(view, state, args.name)]
+    chosen = bool(args.name or args.state)
+    ids = named(session, '--name and --state', chosen, chosen,
+                'which tasks? Name ids, or --name NAME, or --state STATE; '
+                'worq purge cancels all that have not begun') or [
+        row.id for state in states_of(args.state)
+        for row in all_of(broker.view(), state, args.name)]
     if not ids:
         session.out.note(f'no such task on {broker.name}')
         return NOTHING
     if len(ids) > 1:
         session.confirm(f'Cancel {len(ids):,} tasks of {broker.name}, and all that depend on them?')
-    status, counts = OK, Counter[str]()
-    for start in range(0, len(ids), STEP):
-        some = ids[start:start + STEP]
-        for id, word in zip(some, broker.cancel_shown(some, args.upstream, person())):
-            counts[word] += 1
-            session.out.object({'id': id, 'outcome': word})
-            if args.ids or word != 'cancelled':
-                session.out.text(f'{id}: {SAYS.get(word, word)}')
-            if word == 'unknown':
-                hint(session, view, id)
-            if word != 'cancelled' and args.ids:
-                status = NOTHING
-    if not args.ids:
-        session.out.text(f'{counts["cancelled"]:,} tasks cancelled')
-    return status
+    outcomes = in_steps(ids, lambda some: broker.cancel_shown(some, args.upstream, person()))
+    return told(session, broker, outcomes, 'cancelled', 'cancelled', SAYS)
 
 
 SAYS = {'completed': 'had ended already', 'unknown': 'the queue does not know it',
@@ -160,13 +141,12 @@ SAYS = {'completed': 'had ended already', 'unknown': 'the queue does not know it
 
 def cancel_arguments(parser: Parser) -> None:
     """Of ``cancel``."""
-    parser.add_argument('ids', nargs='*', metavar='ID', help='of a task')
+    several(parser)
     choice(parser)
     parser.add_argument('--state', type=one_of('state', LIVE), metavar='STATE',
                         help=f'all that are {", ".join(LIVE[:-1])} or {LIVE[-1]}')
     parser.add_argument('--upstream', action='store_true',
                         help='also what it waits for, as far as nothing else needs that')
-    parser.add_argument('-y', '--yes', action='store_true', help='do not ask')
 
 
 CANCEL = Command(cancel, 'Cancel tasks, with all that depends on them. It asks before it cancels '

@@ -59,6 +59,8 @@ def cron(session: Session) -> int:
         return listed(session, broker)
     if not args.name:
         raise Usage(f'which schedule? worq cron {args.act} NAME')
+    if args.act != 'set' and (args.args or args.call or options(args)):
+        raise Usage(f'{args.act} takes the name only; set has the arguments and options of a call')
     try:
         told = act(broker, args)
     except LookupError as error:
@@ -81,12 +83,16 @@ def act(broker: Broker, args: Any) -> str:
         return f'{args.name} is resumed, next {state(table.resume(args.name, by=person()))}'
     if args.act == 'forget':
         return f'{args.name} is forgotten' if table.forget(args.name, by=person()) else ''
-    when = {option: value for option in OPTIONS if (value := getattr(args, option)) is not None}
     if not args.call:
         raise Usage('which task? Add --call TASK')
     one = table.set(args.name, broker.queue(args.call), args=arguments_of(args.args),
-                    by=person(), **when)
+                    by=person(), **options(args))
     return f'{one.name} calls {one.task} {one.when}, next {state(one)}'
+
+
+def options(args: Any) -> dict[str, Any]:
+    """When it is to run, as far as that was typed."""
+    return {option: value for option in OPTIONS if (value := getattr(args, option)) is not None}
 
 
 def arguments_of(texts: list[str]) -> list[Any]:
@@ -141,7 +147,7 @@ def moment(text: str) -> datetime:
     """The type of an argument that is a moment: by this machine's clock, if no zone is said."""
     try:
         return datetime.fromisoformat(text).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):   # a zone may move it out of all years
         raise Usage(f'no moment: {text!r}; write it as 2030-01-31T09:00') from None
 
 

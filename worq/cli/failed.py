@@ -1,20 +1,18 @@
 """Commands about what failed: failed, revive."""
 from __future__ import annotations
 
-from collections import Counter
 import time
 
 from worq import const
 from worq.cli.lists import choice
-from worq.cli.one import check_id, hint
 from worq.cli.session import Session, person
+from worq.cli.several import named, several, told
 from worq.cli.table import Column
-from worq.cli.usage import NOTHING, OK, Command, Parser, Usage, one_of, seconds
+from worq.cli.usage import NOTHING, OK, Command, Parser, Usage, count, one_of, seconds
 from worq.cli.words import figures
 from worq.view.records import Failed
 
 __all__ = ['FAILED', 'REVIVE']
-
 
 WIDE = 120     # columns of a terminal
 
@@ -53,7 +51,7 @@ def failed(session: Session) -> int:
 def failed_arguments(parser: Parser) -> None:
     """Of ``failed``."""
     choice(parser)
-    parser.add_argument('-n', '--number', type=int, default=const.ENDED, metavar='N',
+    parser.add_argument('-n', '--number', type=count, default=const.ENDED, metavar='N',
                         help=f'of the last N failures; {const.ENDED:,} by default')
 
 
@@ -75,16 +73,12 @@ def revive(session: Session) -> int:
     """Run failed tasks again."""
     args = session.args
     broker = session.broker()
-    view = broker.view()
-    for id in args.ids:
-        check_id(id)
-    if args.ids and (args.name or args.error):
-        raise Usage('either ids, or --name and --error')
-    if not args.ids and not args.name and not args.error:
-        raise Usage('which tasks? Name ids, or --name NAME, or --error TEXT; worq failed has both')
-    groups: list[Failed] = [] if args.ids else [
-        group for group in view.failed(args.name, error=args.error) if not group.origin]
-    ids = list(dict.fromkeys(args.ids)) or [id for group in groups for id in group.ids]
+    chosen = bool(args.name or args.error)
+    ids = named(session, '--name and --error', chosen, chosen,
+                'which tasks? Name ids, or --name NAME, or --error TEXT; worq failed has both')
+    groups: list[Failed] = [] if ids else [
+        group for group in broker.view().failed(args.name, error=args.error) if not group.origin]
+    ids = ids or [id for group in groups for id in group.ids]
     if not ids:
         session.out.note(f'no such failure on {broker.name}')
         return NOTHING
@@ -92,24 +86,17 @@ def revive(session: Session) -> int:
         more = sum(group.followers for group in groups) if args.downstream else 0
         also = f', and {more:,} that failed because of them' if more else ''
         session.confirm(f'Run {len(ids):,} failed tasks of {broker.name} again{also}?')
-    counts = Counter[str]()
-    words = broker.revive_all(ids, args.downstream, args.timeout, person(), retries=args.retries,
-                              priority=args.priority)
-    for id, word in zip(ids, words):
-        counts[word] += 1
-        session.out.object({'id': id, 'outcome': word})
-        if args.ids or word != 'revived':
-            session.out.text(f'{id}: {SAYS.get(word, word)}')
-        if word == 'gone' and broker.status(id) == 'unknown':
-            hint(session, view, id)
-    if not args.ids:
-        session.out.text(f'{counts["revived"]:,} tasks run again')
-    return OK if counts['revived'] and (not args.ids or len(counts) == 1) else NOTHING
+    try:
+        words = broker.revive_all(ids, args.downstream, args.timeout, person(),
+                                  retries=args.retries, priority=args.priority)
+    except ValueError as mistake:
+        raise Usage(str(mistake)) from mistake
+    return told(session, broker, zip(ids, words), 'revived', 'run again', SAYS)
 
 
 def revive_arguments(parser: Parser) -> None:
     """Of ``revive``."""
-    parser.add_argument('ids', nargs='*', metavar='ID', help='of a task')
+    several(parser)
     choice(parser)
     parser.add_argument('--error', default='', metavar='TEXT',
                         help='those whose error has this in it')
@@ -120,7 +107,6 @@ def revive_arguments(parser: Parser) -> None:
                         help='how often each is tried again now, if it fails')
     parser.add_argument('--priority', type=one_of('priority', const.PRIORITIES), metavar='WORD',
                         help='high, normal or low; many that run again should not be in the way')
-    parser.add_argument('-y', '--yes', action='store_true', help='do not ask')
 
 
 REVIVE = Command(revive, 'Run failed tasks again: the same tasks, with the arguments that they '

@@ -1,17 +1,14 @@
 """Commands that take away what a queue keeps: forget, delete."""
 from __future__ import annotations
 
-from collections import Counter
 import time
 
 from worq.cli.lists import OVER, all_of, choice
-from worq.cli.one import check_id, hint
 from worq.cli.session import Session, person
+from worq.cli.several import in_steps, named, several, told
 from worq.cli.usage import NOTHING, OK, Command, Parser, Refused, Usage, one_of, seconds
 
 __all__ = ['DELETE', 'FORGET']
-
-STEP = 1000   # ids that are forgotten in one step
 
 
 # -- forget --
@@ -20,52 +17,32 @@ def forget(session: Session) -> int:
     """Drop what tasks came to."""
     args = session.args
     broker = session.broker()
-    view = broker.view()
-    for id in args.ids:
-        check_id(id)
-    if args.ids and (args.name or args.state or args.older is not None):
-        raise Usage('either ids, or --state, --name and --older')
-    if not args.ids and not args.state:
-        raise Usage('which results? Name ids, or --state STATE, as --state failed')
+    chosen = bool(args.name or args.state or args.older is not None)
     before = time.time() - (args.older or 0.0)
-    ids = list(dict.fromkeys(args.ids)) or [
-        row.id for row in all_of(view, args.state, args.name)
+    ids = named(session, '--state, --name and --older', chosen, bool(args.state),
+                'which results? Name ids, or --state STATE, as --state failed') or [
+        row.id for row in all_of(broker.view(), args.state, args.name)
         if args.older is None or row.since is not None and row.since <= before]
     if not ids:
         session.out.note(f'no such task on {broker.name}')
         return NOTHING
     if len(ids) > 1:
         session.confirm(f'Forget what {len(ids):,} tasks of {broker.name} came to?')
-    status, counts = OK, Counter[str]()
-    for start in range(0, len(ids), STEP):
-        some = ids[start:start + STEP]
-        for id, word in zip(some, broker.forget_all(some, by=person())):
-            counts[word] += 1
-            session.out.object({'id': id, 'outcome': word})
-            if args.ids:
-                session.out.text(f'{id}: {SAYS.get(word, word)}')
-                status = status if word == 'forgotten' else NOTHING
-            if word == 'unknown' and args.ids:
-                hint(session, view, id)
-    if not args.ids:
-        session.out.text(f'{counts["forgotten"]:,} forgotten')
-        if counts['pinned']:
-            session.out.text(f'{counts["pinned"]:,} {SAYS["pinned"]}')
-    return status
+    outcomes = in_steps(ids, lambda some: broker.forget_all(some, by=person()))
+    return told(session, broker, outcomes, 'forgotten', 'forgotten', SAYS)
 
 
 SAYS = {'live': 'is not over; worq cancel ends it', 'unknown': 'the queue does not know it',
-        'pinned': 'still needed, as arguments of other tasks'}
+        'pinned': 'is still needed, as an argument of another task'}
 
 
 def forget_arguments(parser: Parser) -> None:
     """Of ``forget``."""
-    parser.add_argument('ids', nargs='*', metavar='ID', help='of a task that is over')
+    several(parser, 'of a task that is over')
     choice(parser)
     parser.add_argument('--state', type=one_of('state', OVER), metavar='STATE',
                         help=f'all that are listed as {", ".join(OVER[:-1])} or {OVER[-1]}')
     parser.add_argument('--older', type=seconds, metavar='TIME', help='only what ended before that')
-    parser.add_argument('-y', '--yes', action='store_true', help='do not ask')
 
 
 FORGET = Command(forget, 'Drop what tasks came to, before its time: results, and failures with all '

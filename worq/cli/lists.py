@@ -8,7 +8,7 @@ from typing import Any, Iterator
 from worq import const
 from worq.cli.session import Session
 from worq.cli.table import Column
-from worq.cli.usage import NOTHING, OK, Command, Parser, one_of, seconds
+from worq.cli.usage import NOTHING, OK, Command, Parser, count, one_of, seconds
 from worq.cli.words import figures
 from worq.printable import line
 from worq.view import View
@@ -120,7 +120,7 @@ def arguments(parser: Parser) -> None:
     parser.add_argument('--older', type=seconds, metavar='TIME',
                         help='those that have been in their state for longer')
     parser.add_argument('--oldest', action='store_true', help='the oldest first, not the newest')
-    parser.add_argument('-n', '--number', type=int, default=MANY, metavar='N',
+    parser.add_argument('-n', '--number', type=count, default=MANY, metavar='N',
                         help=f'how many at most; {MANY} by default')
 
 

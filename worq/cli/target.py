@@ -88,8 +88,8 @@ def loaded(path: str) -> ModuleType:
     places = ', '.join(entry or os.getcwd() for entry in sys.path[:4])
     more = f' and {len(sys.path) - 4} more' if len(sys.path) > 4 else ''
     close = nearest(missing, modules_here())
-    raise Usage(f'there is no module {missing!r}; {close + " " if "mean" in close else ""}'
-                f'It was looked for in {places}{more} (PYTHONPATH adds to these)') from None
+    raise Usage(f'there is no module {missing!r}{f"; {close}" if "mean" in close else "."} It was'
+                f' looked for in {places}{more} (PYTHONPATH adds to these)') from None
 
 
 def modules_here() -> list[str]:

@@ -12,7 +12,7 @@ from worq.cli.look import paced
 from worq.cli.panel import Panel
 from worq.cli.redact import redact, redacting
 from worq.cli.session import Session
-from worq.cli.usage import OK, Command, Parser, seconds
+from worq.cli.usage import OK, Command, Parser, count, seconds
 from worq.errors import QueueError
 
 __all__ = ['TOP']
@@ -73,7 +73,7 @@ def arguments(parser: Parser) -> None:
     parser.add_argument('--interval', type=seconds, default=INTERVAL, metavar='TIME',
                         help='between two looks; 1 s by default')
     redacting(parser)
-    parser.add_argument('-n', '--times', type=int, metavar='N', help='without a terminal, or with '
+    parser.add_argument('-n', '--times', type=count, metavar='N', help='without a terminal, or with '
                         '--json: how many looks; by default one, or with --json without end')
 
 

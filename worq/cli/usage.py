@@ -9,8 +9,8 @@ from typing import Callable, Iterable, NamedTuple, NoReturn
 from worq.printable import line
 
 __all__ = ['OK', 'NOTHING', 'USAGE', 'AWAY', 'UNHEALTHY', 'PIPE', 'INTERRUPTED', 'Command',
-           'HOST', 'Parser', 'Usage', 'Refused', 'common', 'nearest', 'one_of', 'place', 'seconds',
-           'names']
+           'HOST', 'Parser', 'Usage', 'Refused', 'common', 'count', 'nearest', 'one_of', 'place',
+           'seconds', 'names']
 
 OK = 0
 NOTHING = 1         # nothing was found, or what was asked for is refused, or a task did not succeed
@@ -117,6 +117,13 @@ def seconds(text: str) -> float:
         pass
     raise argparse.ArgumentTypeError(f'no time: {text!r}; write seconds as 90 or 1.5, or 10m, 2h, '
                                      '1d')
+
+
+def count(text: str) -> int:
+    """The type of an argument that says how many are shown, or how often."""
+    if not text.isdecimal() or len(text) > 9 or not int(text):
+        raise argparse.ArgumentTypeError(f'no number: {text!r}; write 1, 2, 3 ...')
+    return int(text)
 
 
 def names(text: str) -> list[str]:

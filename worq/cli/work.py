@@ -40,6 +40,8 @@ def worker(session: Session) -> int:
     args = session.args
     if args.reload and args.kind == 'thread':
         raise Usage('--reload replaces worker processes: it is for --kind process or aio')
+    if args.max_tasks is not None and args.kind == 'thread':
+        raise Usage('--max-tasks replaces worker processes: it is for --kind process or aio')
     if args.concurrency is not None and args.kind != 'aio':
         raise Usage('--concurrency is of an event loop: it is for --kind aio')
     url = session.url
