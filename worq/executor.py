@@ -40,7 +40,6 @@ ARGUMENT = re.compile(r'^argument (\d+) of')
 SOON = 0.01   # seconds between two looks at what is still to be done
 
 
-
 def call(function: Callable[..., Any], /, *args: Any, **kw: Any) -> Any:
     """Call a function that comes with the call: what an executor's workers run.
 

@@ -117,6 +117,19 @@ class FeedTest(unittest.TestCase):
         self.assertGreater(time.monotonic() - began, 9 * 0.01 / feed.BRISK)
         eq_(self.looks, topics[::-1])
 
+    def test_asked(self):
+        """What somebody has just asked for is known for its time, though it was asked for the first
+        time long ago."""
+        self.every = 30.0
+        for passed in 59, 2:
+            self.feed.ask(ONE)
+            watched = self.feed._watched[ONE]
+            watched.left -= passed
+            watched.due -= passed
+        self.feed.ask(TWO)
+        self.feed.ask(ONE)
+        eq_(self.looks, [ONE, ONE, TWO])
+
     def test_away(self):
         """What has failed is asked again soon, however long it took to fail."""
         self.slow, self.well = 0.2, False

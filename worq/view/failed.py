@@ -16,7 +16,8 @@ __all__ = ['failed']
 STATES = [const.FAILED, const.EXPIRED]
 MANY = 200      # outcomes that are asked for at a time
 SHAPED = 1_000  # characters of an error that are looked at for what varies
-VARIES = re.compile(r"""'[^']*'|"[^"]*"|[\w.+-]*(?:\d|\b@)[\w.+@-]*""")
+# A word is looked at from its beginning only, or a long one would take the square of its length.
+VARIES = re.compile(r"""'[^']*'|"[^"]*"|(?<![\w.+-])[\w.+-]*(?:\d|\b@)[\w.+@-]*""")
 
 
 class One(NamedTuple):

@@ -174,7 +174,7 @@ class Feed:
                 return known
             with self._changed:
                 self._forget()
-                self._watched.setdefault(topic, Watched())
+                self._watched.setdefault(topic, Watched()).left = time.monotonic()
             return self._look_at(topic)
         finally:
             self._asking.release()
