@@ -326,6 +326,9 @@ class Acts(CommandCase):
         for _ in range(3):
             broker.queue().x()
         self.refused(1, 'Cancel all 3 tasks', 'purge')
+        done = worq('purge', '--url', self.url(), '-q', '', '--yes')
+        self.assertEqual((done.status, done.err.splitlines()[0]),
+                         (2, 'worq: the name of the queue is empty: write -q NAME'))
         self.assertEqual(len(broker), 3)
         self.assertEqual(self.ok('purge', '--yes'), f'{self.name}: 3 tasks cancelled\n')
         self.assertEqual(len(broker), 0)

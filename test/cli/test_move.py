@@ -51,6 +51,9 @@ class MovesByCommand(CommandCase):
         self.assertEqual(done.status, 2)
         self.assertRegex(done.err, 'cannot be moved to itself')
         self.assertEqual(self.worq('move', 'x', 'y').status, 2)
+        done = worq('move', '', self.there, '--url', self.url(), '--yes')
+        self.assertEqual((done.status, done.err.splitlines()[0]),
+                         (2, 'worq: the name of a queue is empty'))
         done = worq('move', self.here(), self.there, '--to-secret', 'NO_SUCH', '--yes')
         self.assertRegex(done.err, 'NO_SUCH is not set')
         broker.backend.take('p', 1)

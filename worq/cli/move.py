@@ -6,6 +6,7 @@ import os
 from worq.cli.session import Session, person
 from worq.cli.usage import NOTHING, OK, Command, Parser, Refused, Usage, seconds
 from worq.cli.words import spell
+from worq.const import DEFAULT
 from worq.core import Broker
 from worq.moving import Conflict, moving_to, place
 from worq.trust import UNSIGNED, Unsigned
@@ -49,10 +50,12 @@ def move(session: Session) -> int:
 
 def queue_at(session: Session, where: str, new: bool = False, secret: object = None) -> Broker:
     """The queue of an argument: its name, or an address with the name behind a ``#``."""
+    if not where:
+        raise Usage('the name of a queue is empty')
     if '://' not in where:
         return session.broker(where, new=new, secret=secret)
     url, _, name = where.partition('#')
-    return session.broker(name or 'default', new=new, url=url, secret=secret)
+    return session.broker(name or DEFAULT, new=new, url=url, secret=secret)
 
 
 def target_secret(variable: str, unsigned: bool) -> str | Unsigned | None:

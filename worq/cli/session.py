@@ -14,6 +14,7 @@ from typing import Any, Callable, Protocol, TypeVar
 import worq
 from worq.cli.output import Output
 from worq.cli.usage import OK, Refused, Usage, names, nearest
+from worq.const import DEFAULT
 from worq.core import Broker
 from worq.printable import is_terminal
 from worq.trust import UNSIGNED, without_password
@@ -85,8 +86,15 @@ class Session(ExitStack):
 
     @property
     def queue(self) -> str:
-        """The name of the one queue that is meant."""
-        return getattr(self.args, 'queue', '') or 'default'
+        """The name of the one queue that is meant.
+
+        :raises Usage: if it is empty, as a variable of a script that has no value: the usual queue
+            was not meant.
+        """
+        name: str = getattr(self.args, 'queue', DEFAULT)
+        if not name:
+            raise Usage('the name of the queue is empty: write -q NAME')
+        return name
 
     @property
     def queues(self) -> list[str]:
