@@ -18,8 +18,8 @@ from worq.schedules.table import Schedule
 __all__ = ['CRON', 'moment']
 
 ACTS = 'list', 'run', 'pause', 'resume', 'set', 'forget'
-WIDE = 140   # characters of a line, in which moments have room beside how far away they are
-LATE = 5.0   # seconds after which that is told
+WIDE = 140   # characters of a line that has room for moments beside how far away they are
+LATE = 5.0   # seconds by which a run may be behind before it is shown as late
 
 
 class Row(NamedTuple):
@@ -47,7 +47,7 @@ def columns(wide: bool) -> list[Column]:
 
 
 def many(count: int) -> str:
-    """What is not there needs no column."""
+    """A count, or nothing for zero: a column with nothing in it is left out."""
     return f'{count:,}' if count else ''
 
 

@@ -1,4 +1,4 @@
-"""What commands show of arguments and results: a function of the program's says it."""
+"""What commands show of arguments and results, as a function of the program decides."""
 from __future__ import annotations
 
 import os
@@ -15,7 +15,7 @@ ENVIRONMENT = 'WORQ_REDACT'
 
 
 def redact(session: Session) -> Redact | None:
-    """The function that says it, see `worq.view.View`; None: all of it is shown.
+    """The function that decides it, see `worq.view.View`; None: all of it is shown.
 
     :raises Usage: if there is none of this name.
     """

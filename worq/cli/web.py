@@ -33,6 +33,7 @@ def web(session: Session) -> int:
 
     app = page.app(*(session.broker(name) for name in session.queues),
                    allow=lambda request: rights, who=who, redact=redact(session))
+
     def make() -> page.Server:
         try:
             return page.Server(app, host, port, token)

@@ -142,7 +142,7 @@ def empty(pools: Sequence[Any], brokers: Sequence[Broker]) -> bool:
 
 
 def pool_is_alive(pool: Any) -> bool:
-    """Whether it has begun. (Of threads one that runs tells it.)"""
+    """Whether it has begun; a pool of threads has, if it has threads."""
     alive: bool = pool.alive if hasattr(pool, 'alive') else bool(pool.threads)
     return alive
 

@@ -52,7 +52,7 @@ class Glance:
 
 
 def add_schedules(queue: str, known: list[Schedule], found: dict[str, Any]) -> None:
-    """What became of their slots; of those that have no labels the one that is late most."""
+    """What became of their slots; of those without labels only how late the latest one is."""
     states = Counter(state(one) for one in known)
     for word in STATES:
         found['schedules'].add_metric([queue, word], states[word])

@@ -107,7 +107,7 @@ class Counts:
         """Count what the queue has accepted, of deliveries that were ours."""
         with self._lock:
             count, header, waited = None, b'', 0
-            more = micros = 0   # short ones that followed one alike
+            more = micros = 0   # short ones that followed and are like it: how many, and their µs
             for delivery, outcome in settled:
                 took = outcome.ended - outcome.begun
                 if count and delivery.header == header and delivery.waited == waited \

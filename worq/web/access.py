@@ -72,7 +72,7 @@ def name_of(request: Request) -> str:
 def foreign(headers: Mapping[str, str]) -> bool:
     """Whether a browser says that a page of another origin has sent this request.
 
-    What is asked from the page itself has no ``Origin``, unless it is to change something.
+    The page's own requests have no ``Origin``, unless they change something.
     """
     site = headers.get('sec-fetch-site')
     return site not in OWN if site is not None else bool(headers.get('origin')) and not own(headers)

@@ -40,7 +40,7 @@ STATIC = Path(__file__).parent / 'static'
 VIEWS = ['', 'tasks', 'task', 'graph', 'failed', 'pools', 'schedules', 'log']
 STREAMS = 64        # tabs that are open at a time
 WATCHED = 8         # topics of a tab
-ASKED = 16_000      # letters of one of them: an id may have many, each written as three
+ASKED = 16_000      # characters of one of them: an id may be long, and takes three for each byte
 BODY = 1 << 20      # bytes of what an act is told
 PATIENCE = 2.0      # seconds for which a queue that is out of reach is tried
 

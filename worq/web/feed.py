@@ -5,7 +5,8 @@
 2. Looks are rare enough to be harmless: what took long is looked at less often, so that all of them
    together take at most a `SHARE` of the time, however many there are. First looks, as of tabs that
    are opened, may take more for a while: `BRISK`, at most, in any stretch of time.
-3. Who asks, and watches nothing, shares these looks: what is known is told until its time is over.
+3. Whoever asks without watching shares these looks: the last answer is given until the next look is
+   due.
 4. A tab gets what has changed since it was told last. One that is slow gets less, and never a
    queue of old news.
 """
@@ -22,9 +23,9 @@ __all__ = ['Feed', 'Full', 'Look', 'Tab', 'Topic']
 
 SHARE = 1 / 20     # of the time, that looks may take ...
 BRISK = 1 / 10     # ... and while some have never been told anything
-SLOWEST = 60.0     # seconds between two looks, at most
+SLOWEST = 60.0     # seconds between two looks, at most ...
+AWAY = 2.0         # ... and when the last one has failed, which mostly took its time waiting
 IDLE = 200         # topics that are remembered though nobody watches them
-AWAY = 2.0         # ... when the last one has failed: it took its time waiting
 BEAT = 5.0         # seconds after which a tab that gets no news is told that all is well
 LIFE = 20.0        # ... after which it has to ask again, and its rights are looked up again
 AGAIN = 500        # ms until it does so

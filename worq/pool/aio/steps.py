@@ -66,8 +66,8 @@ class Step(Coroutine[Any, Any, Any]):
 class Main(asyncio.Task[Any]):
     """The asyncio task of a delivery: its own code may cancel it, and we may.
 
-    Code of others may not. Where it cancels all that there is in the loop, as a program does that
-    ends, it does not know with whom it shares that.
+    The code of other deliveries may not: it may cancel everything in the loop, as a program does
+    when it ends, and does not know that it shares the loop.
     """
 
     __slots__ = ()
