@@ -69,6 +69,16 @@ class Cron(CommandCase):
                                    'put it; the schedule x is broken: no schedule')
         self.ok('check', '--no-audit')
 
+    def test_unknown_zone(self):
+        """A schedule in a zone that this machine does not know is broken, and it is told why."""
+        broker = self.shop()
+        broker.backend.purge()
+        broker.schedules.set('night', broker.queue().shop.add, args=[1], cron='0 3 * * *',
+                             zone='Europe/Berlin')
+        value = store.read(broker.backend, 'night')
+        broker.backend.note('schedule:night', value.replace(b'Europe/Berlin', b'Mars/Olympus'))
+        self.assertRegex(self.ok('cron'), "night .* broken.*\nnight: invalid zone: 'Mars/Olympus'")
+
     def test_mistakes(self):
         """They are told, and nothing is done."""
         self.shop().backend.purge()

@@ -215,6 +215,8 @@ def shown(codec: Codec, name: str, value: bytes, now: int) -> Schedule:
         problem = str(error)
     try:
         words = timing.words(when)
+        if when.cron:
+            timing.zone_of(when.zone)   # which pools need for the next slot
     except (ImportError, ValueError) as error:
         words, problem = when.cron, str(error)
     late = 0.0
