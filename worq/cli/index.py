@@ -24,7 +24,7 @@ GROUPS = [
         ('graph', 'one', 'what a task waits for, and what waits for it'),
         ('web', 'web', 'a page in a browser: the queue live, its tasks, and what to do'),
         ('watch', 'watch', 'the progress of tasks, until they end'),
-        ('log', 'log', 'who cancelled, purged, paused or revived what, and when')]),
+        ('log', 'log', 'who did what to a queue, and when')]),
     ('act', [
         ('cron', 'cron', 'schedules: list, run, pause, resume, set, forget'),
         ('cancel', 'act', 'cancel tasks'),
