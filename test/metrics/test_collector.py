@@ -275,6 +275,17 @@ class SchedulesTest(Case):
         eq_([one.name for one in known],
             [f'{number:03}' for number in range(NAMED + 49) if number != 7])
 
+    def test_name_of_others(self):
+        """A schedule that is named as the others are labelled is one of them."""
+        for name in OTHER, *(f'a{number}' for number in range(NAMED)):
+            self.broker.schedules.set(name, self.task, every=10)
+        registry = CollectorRegistry()
+        registry.register(metrics.Collector(self.broker))
+        for _ in range(4):
+            text = generate_latest(registry).decode()
+        eq_(text.count(f'worq_schedule_lag_seconds{{queue="{self.broker.name}",'
+                       f'schedule="{OTHER}"}}'), 1)
+
     def test_labels(self):
         """However many there are; of those without labels the one that is late most is told."""
         for number in range(NAMED + 50):

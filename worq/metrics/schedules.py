@@ -56,6 +56,7 @@ def add_schedules(queue: str, known: list[Schedule], found: dict[str, Any]) -> N
     states = Counter(state(one) for one in known)
     for word in STATES:
         found['schedules'].add_metric([queue, word], states[word])
+    known = sorted(known, key=lambda one: one.name == OTHER)   # a label that others have, too
     for one in known[:NAMED]:
         labels = [queue, line(one.name)]
         found['schedule_lag_seconds'].add_metric(labels, one.late)
