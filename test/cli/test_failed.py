@@ -126,7 +126,7 @@ class FailedContract(FailedCase):
         """Of those that were not named it is told how many do not run again, and why."""
         self.make()
         for words, status in (['revived', 'pinned'], 0), (['pinned', 'pinned'], 1):
-            with mock.patch('worq.core.Broker.revive_all', lambda *args, **kw: words):
+            with mock.patch('worq.core.Broker.revive_all', return_value=words):
                 done = self.worq('revive', '--error', 'again', '--yes')
             self.assertEqual(done.status, status)
             self.assertRegex(done.out, rf'^{words.count("revived")} tasks run again\n'

@@ -134,8 +134,9 @@ class CollectorTest(Case):
 
     def test_labels_do_not_explode(self):
         """However many names, pools and hosts there are."""
-        for number in range(8):
-            self.q.tally('p', number + 1, {f'{number}-{n}': 'v:1 a1:1 t:1' for n in range(50)})
+        for number in range(2 * const.TALLIED // const.TELLS):
+            self.q.tally('p', number + 1,
+                         {f'{number}-{n}': 'v:1 a1:1 t:1' for n in range(const.TELLS)})
         for n in range(3 * collector.HOSTS):
             self.q.join(f'pool-{n}', {'host': f'h{n}', 'kind': 'process', 'size': '1'})
         found = self.families()

@@ -73,8 +73,9 @@ def arguments(parser: Parser) -> None:
     parser.add_argument('--interval', type=seconds, default=INTERVAL, metavar='TIME',
                         help='between two looks; 1 s by default')
     redacting(parser)
-    parser.add_argument('-n', '--times', type=count, metavar='N', help='without a terminal, or with '
-                        '--json: how many looks; by default one, or with --json without end')
+    parser.add_argument('-n', '--times', type=count, metavar='N',
+                        help='without a terminal, or with --json: how many looks; by default one, '
+                        'or with --json without end')
 
 
 TOP = Command(top, 'A queue, live: numbers, what runs, what waits, what failed. Keys: arrows '
