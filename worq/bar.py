@@ -102,10 +102,11 @@ class Bar:
 
     def __enter__(self) -> Self:
         if self._thread is None:
+            drawing = self._begin()   # here: what a thread displays a notebook shows in no cell
             self._arrivals = Arrivals(self._deferreds, self._timeout)
             self._arrivals.__enter__()
-            self._thread = Thread(target=self._go_on, args=(self._arrivals,), daemon=True,
-                                  name='worq-progress')
+            self._thread = Thread(target=self._go_on, args=(self._arrivals, drawing),
+                                  daemon=True, name='worq-progress')
             self._thread.start()
         return self
 
@@ -129,15 +130,19 @@ class Bar:
 
     # -- parts --
 
-    def _go_on(self, arrivals: Arrivals) -> None:
-        for _ in self._drawn(every(arrivals)):
-            pass
-
-    def _drawn(self, come: Iterator[Deferred]) -> Iterator[Deferred]:
-        """The same, and each is counted."""
+    def _begin(self) -> Drawing:
         self._began = time.monotonic()
         self.count = Count(len(self._deferreds))
-        drawing = begin(self._label, self.count, self._file)
+        return begin(self._label, self.count, self._file)
+
+    def _go_on(self, arrivals: Arrivals, drawing: Drawing) -> None:
+        for _ in self._drawn(every(arrivals), drawing):
+            pass
+
+    def _drawn(self, come: Iterator[Deferred],
+               drawing: Drawing | None = None) -> Iterator[Deferred]:
+        """The same, and each is counted."""
+        drawing = drawing or self._begin()
         try:
             for deferred in come:
                 self._told(deferred)

@@ -45,7 +45,7 @@ class Halts(PoolCase):
 
     def grace(self, seconds):
         """Tasks have so many seconds to let go."""
-        for module in 'children.worker', 'thread.pool', 'thread.interrupt':
+        for module in 'children.worker', 'thread.workers', 'thread.interrupt':
             self.enterContext(mock.patch(f'worq.pool.{module}.GRACE', seconds))
 
     def begun(self, target, *args, **options):
