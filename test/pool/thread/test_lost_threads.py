@@ -30,7 +30,8 @@ class LostThreads(MemoryMixin, Threads):
         super().setUp()
         self.go = threading.Event()
         self.addCleanup(self.go.set)     # before the pool is stopped, and leaks are counted
-        for name in 'thread.interrupt.GRACE', 'thread.pool.GRACE', 'base.BEAT', 'thread.pool.WATCH':
+        for name in ('thread.interrupt.GRACE', 'thread.workers.GRACE', 'base.BEAT',
+                     'thread.pool.WATCH'):
             self.enterContext(mock.patch(f'worq.pool.{name}', 0.1))
         self.broker.expose(tasks)
         self.begun = []

@@ -222,6 +222,13 @@ class File:
         number: int = self._reader.execute('PRAGMA data_version').fetchone()[0]
         return number
 
+    def has_content(self) -> bool:
+        """Whether anybody has written to it, be it not in the log only."""
+        try:
+            return os.stat(self.path).st_size > 0
+        except FileNotFoundError:
+            return False
+
     def check_room(self) -> None:
         """QueueError if nothing more should be queued on this disk."""
         disk.check_room(self.path)

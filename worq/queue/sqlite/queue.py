@@ -28,6 +28,7 @@ from worq.queue.sqlite.bell import Alarm, Bell
 from worq.queue.sqlite.check import check
 from worq.queue.sqlite.deletion import delete
 from worq.queue.sqlite.doorbell import Doorbell, ring
+from worq.queue.sqlite.application import connection_of
 from worq.queue.sqlite.file import File
 from worq.queue.sqlite.joined import Brought, Joined
 from worq.queue.sqlite.reading import Readers
@@ -201,6 +202,8 @@ class TaskQueue(Readers):
 
     def using(self, connection: object) -> base.TaskQueue:
         self._look_around()
+        if not self._file.has_content() and not connection_of(connection).in_transaction:
+            self._locked(lambda db, q, meta: None)   # nobody has begun with it, so it is our own
         return Joined(self, self._file, self._key, self.clock, const.BUDGET, connection,
                       lambda: self._look(lambda store: store.lives_n), self._brought)
 

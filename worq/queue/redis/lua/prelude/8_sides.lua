@@ -69,7 +69,7 @@ local function next_of_side(pool, mine, side, skips)
           return skips, {side = side, lane = lane}, id, nonce, T
         end
         put_aside(id, T, name)
-        skips = skips - 1   # it takes twice as long
+        skips = skips - 1   -- it takes twice as long
       else
         count('dead', -1)
       end
