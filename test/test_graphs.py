@@ -6,7 +6,9 @@ import random
 
 import worq
 from test.broker_case import BrokerCase, on_every_queue
+from test.support import eq_
 from worq import Task, TaskFailure
+from worq.batch import cut
 
 
 def join(name, parts, fails):
@@ -53,6 +55,12 @@ class Node:
             else:
                 test.assertEqual(part[0], 'failure')
                 test.assertIn(part[1], source.causes)
+
+
+def test_cut():
+    """Lists of some, in order, and nothing twice."""
+    eq_(list(cut([1, 2, 3, 4, 5], 2)), [[1, 2], [3, 4], [5]])
+    eq_(list(cut([], 2)), [])
 
 
 class GraphContract(BrokerCase):

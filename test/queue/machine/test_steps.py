@@ -112,6 +112,14 @@ class StepsTest(unittest.TestCase):
         record = unpack(self.q.results(['x34'])[0] or b'')
         eq_((record.kind, record.origin and record.origin[0]), (b'f', 'x0'))
 
+    def test_what_failed_is_let_go(self) -> None:
+        """Of a failure that is forgotten nothing is kept for who asks what failed."""
+        self.put(message('x'), message('y', 'x'))
+        self.settle('failure')
+        eq_(sum(map(len, self.q._store.failures.values())), 2)
+        eq_(self.q.forget(['y', 'x']), ['forgotten'] * 2)
+        eq_(sum(map(len, self.q._store.failures.values())), 0)
+
     def test_cancel_travels(self) -> None:
         """So does the end of a task that is cancelled."""
         chain = [f'x{n}' for n in range(35)]
