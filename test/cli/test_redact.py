@@ -35,18 +35,19 @@ class Redact(broker_case.MemoryMixin, CommandCase):
         Path(folder, 'worq_test_hide.py').write_text(HIDE)
         self.addCleanup(sys.modules.pop, 'worq_test_hide', None)
         self.enterContext(mock.patch.object(sys, 'path', [folder, *sys.path]))
-        self.id = self.shop().queue('shop').add('first', 'second', password='third').id
+        self.one = self.shop().queue('shop').add('first', 'second', password='third').id
 
     def test_show(self):
         """An option for one command, a variable for all; without them all is shown."""
-        eq_([word in self.ok('show', self.id) for word in ('first', 'second', 'third')], [True] * 3)
+        shown = self.ok('show', self.one)
+        eq_([word in shown for word in ('first', 'second', 'third')], [True] * 3)
         for options, environ in [(['--redact', 'worq_test_hide:secrets'], {}),
                                  ([], {'WORQ_REDACT': 'worq_test_hide:secrets'})]:
             for form in [], ['--json']:
-                shown = self.ok('show', self.id, *options, *form, **environ)
+                shown = self.ok('show', self.one, *options, *form, **environ)
                 eq_([word in shown for word in ('first', 'second', 'third')], [True, False, False])
                 self.assertIn('(hidden)', shown)
-        shown = self.ok('show', self.id, '--redact', 'worq_test_hide:Rules.all',
+        shown = self.ok('show', self.one, '--redact', 'worq_test_hide:Rules.all',
                         WORQ_REDACT='worq_test_hide:secrets')
         eq_([word in shown for word in ('first', 'second', 'third')], [False] * 3)
 
@@ -66,6 +67,6 @@ class Redact(broker_case.MemoryMixin, CommandCase):
                                  ('worq_test_hid:x', 'there is no module'),
                                  ('worq_test_hide:none', 'has no none'),
                                  ('worq_test_hide:WORD', "is no function, but 'no function'")]:
-            done = self.refused(USAGE, expected, 'show', self.id, WORQ_REDACT=target)
+            done = self.refused(USAGE, expected, 'show', self.one, WORQ_REDACT=target)
             eq_(done.out, '')
             self.refused(USAGE, expected, 'web', '--listen', '0', '--redact', target)
