@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import unittest
+import urllib.error
+import urllib.request
 
 from test import broker_case, support
 from test.cli.support import CommandCase, worq
@@ -29,6 +32,17 @@ ACTS = [['cancel', 'ready'], ['pause', 'mail.*'], ['resume', 'mail.*'], ['revive
         ['forget', 'good'], ['call', 'mail.send', '1'], ['cron', 'pause', 'nightly'],
         ['purge', '--yes'], ['delete', '--yes', '--force']]
 BROKEN = '\udcff\udcfe'   # bytes of a command line that are no text
+
+
+def answers(url):
+    """Whether a server answers there, be it with an error."""
+    try:
+        urllib.request.urlopen(url, timeout=10).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+    except OSError:
+        return False
+    return True
 
 
 class Filled(broker_case.MemoryMixin, CommandCase):
@@ -180,8 +194,9 @@ class Programs(unittest.TestCase):
             process = self.begin(*words)
             line = (process.stdout if sign == 'out' else process.stderr).readline()
             self.assertTrue(line, words)
-            if words[0] in ('web', 'metrics'):
-                time.sleep(0.5)   # it has told where it listens, and begins to
+            if words[0] in ('web', 'metrics'):   # it has told where it listens, and begins to
+                url = re.search(r'http://\S+', line)[0]
+                support.eventually(lambda: answers(url), True)   # noqa: B023
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=60)
             self.assertNotIn('Traceback', err, words)
