@@ -236,6 +236,21 @@ class Lines:
         self.write(f'{self.label}{count}\n')
 
 
+class Often:
+    """Shows how far it is, time and again."""
+
+    def __init__(self, label: str) -> None:
+        self.label = f'{label}: ' if label else ''
+        self.again = Seldom(OFTEN)
+
+    def draw(self, count: Count) -> None:
+        if self.again(count):
+            self.show(count)
+
+    def show(self, count: Count) -> None:
+        raise NotImplementedError
+
+
 class Terminal(Lines):
     """One line, which is written over."""
 
@@ -260,10 +275,11 @@ class Terminal(Lines):
         self.show(count, '\n')
 
 
-class Rich:
+class Rich(Often):
     """A bar of rich, which has a thread of its own that goes on counting the time."""
 
     def __init__(self, label: str, count: Count, file: Any) -> None:
+        super().__init__(label)
         of = import_module('rich.progress')
         console = import_module('rich.console').Console(file=file)
         self.bar = of.Progress(
@@ -271,12 +287,7 @@ class Rich:
             of.MofNCompleteColumn(), of.TextColumn('{task.fields[failed]}', style='red'),
             of.TimeElapsedColumn(), of.TimeRemainingColumn(), console=console)
         self.task = self.bar.add_task(label, total=count.total, failed='')
-        self.again = Seldom(OFTEN)
         self.bar.start()
-
-    def draw(self, count: Count) -> None:
-        if self.again(count):
-            self.show(count)
 
     def show(self, count: Count) -> None:
         failed = f'{count.failed:,} failed' if count.failed else ''
@@ -305,13 +316,12 @@ class Tqdm:
         self.bar.close()
 
 
-class Widget:
+class Widget(Often):
     """A bar of ipywidgets, in a notebook."""
 
     def __init__(self, label: str, count: Count) -> None:
+        super().__init__(label)
         of = import_module('ipywidgets')
-        self.label = f'{label}: ' if label else ''
-        self.again = Seldom(OFTEN)
         self.bar = of.IntProgress(max=count.total or 1)
         self.text = of.Label()
         self.show(count)
@@ -322,23 +332,18 @@ class Widget:
         self.bar.bar_style = 'danger' if count.failed else ''
         self.text.value = f'{self.label}{count}'
 
-    def draw(self, count: Count) -> None:
-        if self.again(count):
-            self.show(count)
-
     def end(self, count: Count) -> None:
         self.show(count)
         if count.done == count.total and not count.failed:
             self.bar.bar_style = 'success'
 
 
-class Markup:
+class Markup(Often):
     """The same in a notebook that has no ipywidgets: markup, which is written over."""
 
     def __init__(self, label: str, count: Count) -> None:
+        super().__init__(label)
         self.of = import_module('IPython.display')
-        self.label = f'{label}: ' if label else ''
-        self.again = Seldom(OFTEN)
         self.handle = self.of.display(self.markup(count), display_id=True)
 
     def markup(self, count: Count) -> Any:
@@ -346,9 +351,8 @@ class Markup:
         return self.of.HTML(f'<progress max="{count.total or 1}" value="{count.done}" '
                             f'style="width: 20em"></progress> {text}')
 
-    def draw(self, count: Count) -> None:
-        if self.again(count):
-            self.handle.update(self.markup(count))
+    def show(self, count: Count) -> None:
+        self.handle.update(self.markup(count))
 
     def end(self, count: Count) -> None:
-        self.handle.update(self.markup(count))
+        self.show(count)

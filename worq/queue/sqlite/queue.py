@@ -24,11 +24,11 @@ from worq.queue.base import (
 from worq.queue.machine.book import enter, minutes
 from worq.queue.machine.inspection import audit
 from worq.queue.sqlite.address import parse
+from worq.queue.sqlite.application import connection_of
 from worq.queue.sqlite.bell import Alarm, Bell
 from worq.queue.sqlite.check import check
 from worq.queue.sqlite.deletion import delete
 from worq.queue.sqlite.doorbell import Doorbell, ring
-from worq.queue.sqlite.application import connection_of
 from worq.queue.sqlite.file import File
 from worq.queue.sqlite.joined import Brought, Joined
 from worq.queue.sqlite.reading import Readers

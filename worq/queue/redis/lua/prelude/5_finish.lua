@@ -7,7 +7,7 @@ local todo, at = {}, 1   -- completed tasks whose dependents are to be told; the
 -- at once; but a failure is named by what has failed with it.
 local function end_moment(id, T)
   local ms = T.t and sensible(T.t)
-  if T.f and needed_only(T.f) and lent(T.f) and kind(id, T):match('[vV]') then
+  if needed_only(T.f) and lent(T.f) and kind(id, T):match('[vV]') then
     return text(now + math.min(ms or TICK, TICK))
   end
   return ms and text(now + ms) or usual_end
