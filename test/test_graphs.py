@@ -8,7 +8,7 @@ import worq
 from test.broker_case import BrokerCase, on_every_queue
 from test.support import eq_
 from worq import Task, TaskFailure
-from worq.batch import cut
+from worq.pieces import pieces
 
 
 def join(name, parts, fails):
@@ -57,10 +57,10 @@ class Node:
                 test.assertIn(part[1], source.causes)
 
 
-def test_cut():
+def test_pieces():
     """Lists of some, in order, and nothing twice."""
-    eq_(list(cut([1, 2, 3, 4, 5], 2)), [[1, 2], [3, 4], [5]])
-    eq_(list(cut([], 2)), [])
+    eq_(list(pieces([1, 2, 3, 4, 5], 2)), [[1, 2], [3, 4], [5]])
+    eq_(list(pieces([], 2)), [])
 
 
 class GraphContract(BrokerCase):

@@ -7,17 +7,17 @@ from functools import partial
 import threading
 import time
 from types import TracebackType
-from typing import Any, Callable, Iterator, Self, TypeVar
+from typing import Any, Callable, Self
 from weakref import ref
 
 from worq.builder import Collecting, Collector, Entry, collecting, collector_of
 from worq.const import LIVE, STATES, SUCCESS, UNKNOWN, check_timeout
 from worq.options import Options
+from worq.pieces import pieces
 from worq.task import Deferred, Queue, Task, parts
 
 __all__ = ['batch', 'Batch']
 
-T = TypeVar('T')
 
 STEP = 500    # tasks that are asked for, or cancelled, at a time
 SHOWN = 3     # that are explained
@@ -174,7 +174,7 @@ class Batch(Collector):
         self._check_put()
         ids = self._ids[::-1]
         size = len(ids) if upstream else STEP
-        return sum(word == 'cancelled' for some in cut(ids, size)
+        return sum(word == 'cancelled' for some in pieces(ids, size)
                    for word in self.broker.cancel_all(some, upstream))
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -194,7 +194,7 @@ class Batch(Collector):
             return False
         # What these were made of is over, too. But one that failed has not waited for all of it.
         ends = {id for id, *_ in self._ends}
-        left = [(id, '?', '') for some in cut([id for id in self._ids if id not in ends], STEP)
+        left = [(id, '?', '') for some in pieces([id for id in self._ids if id not in ends], STEP)
                 for id, state in zip(some, self.broker.backend.status(some)) if state in LIVE]
         return self._all_over(left, until)
 
@@ -204,7 +204,7 @@ class Batch(Collector):
         :raises RuntimeError: if they are not put.
         """
         self._check_put()
-        states = {id: state or UNKNOWN for some in cut(self._ids, STEP)
+        states = {id: state or UNKNOWN for some in pieces(self._ids, STEP)
                   for id, state in zip(some, self.broker.backend.status(some))}
         counts = Counter(states.values())
         told = ', '.join(f'{counts[word]:,} {word}' for word in STATES if counts[word])
@@ -221,7 +221,7 @@ class Batch(Collector):
         return Deferred(self.broker, id, name, None, None, Options(), nonce)
 
     def _all_over(self, those: list[tuple[str, str, str]], until: float | None) -> bool:
-        for some in cut(those, STEP):   # with them go the results that have come
+        for some in pieces(those, STEP):   # with them go the results that have come
             deferreds = [self._later(*one) for one in some]
             self.broker.inbox.note(deferreds)   # so that many are asked for at a time
             while deferreds:
@@ -269,9 +269,3 @@ class Batch(Collector):
         """Whether it will put this Deferred's task, before what is collected next."""
         return deferred._batch is self._lot \
             or self._joined is not None and self._joined.holds(deferred)
-
-
-def cut(those: list[T], size: int) -> Iterator[list[T]]:
-    """Lists of some of them, in order."""
-    for start in range(0, len(those), max(size, 1)):
-        yield those[start:start + size]

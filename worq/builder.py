@@ -16,6 +16,7 @@ from worq import const
 from worq.errors import QueueError, TooLarge
 from worq.ids import new_nonce
 from worq.latch import Latch
+from worq.pieces import pieces
 from worq.options import Options
 from worq.queue.base import Held, Message, Outcome, Refusal, TaskQueue
 
@@ -254,8 +255,7 @@ class Builder:
         for entry in entries:
             if len(entry.message.arguments) > WIDE:
                 ids = [id for id, *_ in entry.message.arguments[WIDE:] if id not in mine]
-                for start in range(0, len(ids), const.PUT_LIMIT):
-                    part = ids[start:start + const.PUT_LIMIT]
+                for part in pieces(ids, const.PUT_LIMIT):
                     for id, status in zip(part, self.queue.status(part)):
                         if status is None:
                             self.mend(entry, Refusal(entry.message.id, 'unknown', id))

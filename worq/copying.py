@@ -1,21 +1,19 @@
 """Tasks of one queue put into another, behind a gate that is held there; see ``worq.moving``."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
 
 from worq import const, seals
 from worq.builder import TASKS, WIDE, size, trimmed, weight
 from worq.errors import DecodeError, QueueError
+from worq.pieces import pieces
 from worq.queue.base import (
     CANCELLED, EXPIRED, FAILURE, Argument, Content, Inspection, Message, Outcome, Refusal, Row,
     TaskQueue, unpack,
 )
 from worq.resealing import Resealing
 
-__all__ = ['Conflict', 'Copying', 'parts']
-
-T = TypeVar('T')
+__all__ = ['Conflict', 'Copying']
 
 
 class Conflict(QueueError):
@@ -52,14 +50,14 @@ class Copying:
 
         :param order: each behind its arguments.
         """
-        for some in parts(order, const.CONTENTS):
+        for some in pieces(order, const.CONTENTS):
             for id, content, seen in zip(some, self.source.message(some),
                                          self.source.inspect(some)):
                 self._add(self.rows[id], content, seen)
             self.beat()
         self._flush()
         there = set(self.copies)
-        for tails in parts(self.tails, const.CONTENTS):
+        for tails in pieces(self.tails, const.CONTENTS):
             self.target.settle(self.gate, [one for one in tails if self._target_of(one) in there])
             there -= {one.id for one in tails if self._target_of(one) not in there}
             self.beat()
@@ -235,9 +233,3 @@ def token(message: Message) -> bytes:
 def sealed(content: Content) -> list[tuple[str, bytes]]:
     """The arguments that it tells, with seals; of a part that has none it tells no seals."""
     return list(zip(content.arguments, content.seals or [b''] * len(content.arguments)))
-
-
-def parts(things: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """So many at a time."""
-    for start in range(0, len(things), size):
-        yield things[start:start + size]

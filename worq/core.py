@@ -24,6 +24,7 @@ from worq.printable import logger
 from worq.progress import Progress
 from worq.queue import base
 from worq.queue.base import Argument, Delivery, Message, TaskQueue
+from worq.pieces import pieces
 from worq.retry import Policy
 from worq.space import TaskSpace, definition, header_of
 from worq.task import Queue
@@ -454,8 +455,7 @@ class Broker(Keeping, Unsendable):
 
     def progress_each(self, ids: Sequence[str]) -> list[Progress | None]:
         """The same of several tasks, some at a time: it is not cheap."""
-        found = [one for start in range(0, len(ids), FEW)
-                 for one in self.backend.inspect(ids[start:start + FEW])]
+        found = [one for some in pieces(ids, FEW) for one in self.backend.inspect(some)]
         return [Progress.decode(one.progress) if one and one.progress else None for one in found]
 
     def info(self, deferred: Deferred) -> Info:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from worq import const
+from worq.pieces import pieces
 from worq.queue.base import Revival, TaskQueue, unpack
 from worq.rotation import pages
 
@@ -24,8 +25,8 @@ def follow(queue: TaskQueue, ids: Collection[str]) -> None:
     while 'revived' in words:
         left = [id for id, origin in failures(queue) if origin in ids]
         words = []
-        for start in range(0, len(left), const.REVIVALS):
-            words += queue.revive([Revival(id) for id in left[start:start + const.REVIVALS]])
+        for some in pieces(left, const.REVIVALS):
+            words += queue.revive(list(map(Revival, some)))
 
 
 def failures(queue: TaskQueue) -> list[tuple[str, str]]:

@@ -10,8 +10,9 @@ from worq.codec import Codec
 from worq.downstream import follow
 from worq.errors import QueueError
 from worq.inbox import Inbox
-from worq.moving import Moved, Side, forget_move, move, moving_to
+from worq.moving import Conflict, Moved, Side, forget_move, move, moving_to
 from worq.pausing import pause, pauses, resume
+from worq.pieces import pieces
 from worq.pools import Pool, live
 from worq.printable import logger, unescaped
 from worq.queue.base import Revival, TaskQueue
@@ -107,8 +108,7 @@ class Keeping:
                              f'there are {", ".join(const.PRIORITIES)}')
         number = -1 if priority is None else const.PRIORITIES[priority]
         try:
-            for start in range(0, len(ids), size):
-                some = ids[start:start + size]
+            for some in pieces(ids, size):
                 failures = self._with_lines(some, lines) if lines else map(Revival, some)
                 words += self.backend.revive(self._fenced(
                     [one._replace(priority=number) for one in failures]), downstream)
@@ -250,8 +250,8 @@ class Keeping:
         whole = ALL in ([names] if isinstance(names, str) else names)
         if whole and (to := moving_to(self.backend)):
             if not force:
-                raise QueueError(f'{self.backend.name} is being moved to {to}. If that was '
-                                 'interrupted, do it again, and it goes on')
+                raise Conflict(f'{self.backend.name} is being moved to {to}. If that was '
+                               'interrupted, do it again, as by worq move, and it goes on')
             forget_move(self.backend)
         done = resume(self.backend, names)
         if done:

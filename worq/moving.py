@@ -39,8 +39,9 @@ from typing import Any, NamedTuple, Protocol
 
 from worq import acts, const, pausing
 from worq.codec import Codec
-from worq.copying import Conflict, Copying, parts
+from worq.copying import Conflict, Copying
 from worq.ids import new_nonce
+from worq.pieces import pieces
 from worq.printable import logger
 from worq.queue.base import CANCELLED, Held, Inspection, Message, Outcome, Row, TaskQueue, unpack
 from worq.queue.pauses import ALL
@@ -270,7 +271,7 @@ class Mover:
         """What was put there, and somebody has cancelled here since, is cancelled there, too."""
         lives = {id: row.nonce for id, row in self.rows.items()}
         over = [id for id, nonce in self.lives.items() if lives.get(id) != nonce]
-        for some in parts(over, STEP):
+        for some in pieces(over, STEP):
             there = self._copied(some)
             for id, state, raw in zip(there, self.source.status(there), self.source.results(there)):
                 if state == const.CANCELLED:   # else it is a result that was about to be put
@@ -287,7 +288,7 @@ class Mover:
         arguments: dict[str, list[str]] = {}
         targets: dict[str, list[str]] = {}
         ids = [id for id, row in self.rows.items() if row.state == const.PENDING]
-        for some in parts(ids, STEP):
+        for some in pieces(ids, STEP):
             for id, seen in zip(some, self.source.inspect(some, 0)):
                 arguments[id] = open_arguments(self.source, id, seen)
                 if seen is not None and seen.target:
@@ -324,7 +325,7 @@ class Mover:
     def _check(self) -> None:
         """See that nothing else has these ids there. What has a life of ours that was cancelled,
         as by an earlier move back, makes room."""
-        for some in parts(list(self.rows), STEP):
+        for some in pieces(list(self.rows), STEP):
             stale = []
             for id, seen in self._there(some):
                 ours = seen.nonce == self.rows[id].nonce
@@ -353,12 +354,12 @@ class Mover:
         self._write(phase=TAKE)
         left = list(reversed(order))
         while left:
-            needed = [id for some in parts(left, STEP) for id in self._withdraw_some(some)]
+            needed = [id for some in pieces(left, STEP) for id in self._withdraw_some(some)]
             if len(needed) == len(left):
                 break
             left = needed
         # What this turn has not put may have been put by one that was interrupted.
-        for some in parts(list(self.lives), STEP):
+        for some in pieces(list(self.lives), STEP):
             if self._copied(some):
                 return False
             self._beat()
@@ -404,7 +405,7 @@ class Mover:
         if self.note['phase'] != COPY:
             return
         gate = self.note['gate']
-        for some in parts(list(self.lives)[::-1], STEP):
+        for some in pieces(list(self.lives)[::-1], STEP):
             self._beat()
             copies = [id for id, seen in self._there(some) if seen.gate == gate]
             if copies:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from worq import const
 from worq.codec import HEAD, MAGIC, NO_KEY, Codec
+from worq.pieces import pieces
 from worq.queue.records import FAILURE, VALUE, Content, Row, unpack
 
 if TYPE_CHECKING:   # it is above this
@@ -80,8 +81,7 @@ def sealed_anew(codec: Codec, data: bytes, id: str, nonce: str, header: bytes,
 
 def contents(queue: TaskQueue, ids: Sequence[str]) -> Iterator[Content | None]:
     """What tasks were put with, at least the first bytes of it."""
-    for start in range(0, len(ids), const.CONTENTS):
-        some = ids[start:start + const.CONTENTS]
+    for some in pieces(ids, const.CONTENTS):
         for id, found in zip(some, queue.message(some)):
             if found is not None and found.size and len(found.body) < HEAD:
                 found, = queue.message([id])   # others before it have taken all the room

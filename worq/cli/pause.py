@@ -5,7 +5,7 @@ from worq.cli.look import said
 from worq.cli.session import Session, person
 from worq.cli.usage import NOTHING, OK, Command, Parser, Refused, Usage
 from worq.core import Broker
-from worq.moving import moving_to
+from worq.moving import Conflict
 from worq.printable import line
 from worq.queue.pauses import ALL, Pause, Patterns, written
 from worq.view.records import Paused
@@ -73,13 +73,12 @@ def resume(session: Session) -> int:
     if args.all and args.names:
         raise Usage('either names, or --all')
     names = [one.pattern for one in broker.pauses()] if args.all else args.names or [ALL]
-    if ALL in names and not args.force and (to := moving_to(broker.backend)):
-        raise Refused(f'{broker.name} is being moved to {to}. If that was interrupted, worq move '
-                      'goes on with it')
     try:
         done = broker.resume(names, by=person(), force=args.force)
     except ValueError as mistake:
         raise Usage(str(mistake)) from mistake
+    except Conflict as conflict:
+        raise Refused(str(conflict)) from conflict
     for name in names:
         session.out.object({'queue': broker.name, 'names': name, 'done': name in done})
         how = 'is resumed' if name in done else 'is not paused'

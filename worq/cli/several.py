@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Callable, Iterable, Iterator, Mapping
+from typing import Callable, Iterable, Iterator, Mapping, Sequence
 
 from worq.cli.one import check_id, hint
 from worq.cli.session import Session
 from worq.cli.usage import NOTHING, OK, Parser, Usage
 from worq.const import UNKNOWN
 from worq.core import Broker
+from worq.pieces import pieces
 
 __all__ = ['in_steps', 'named', 'several', 'told']
 
@@ -34,10 +35,10 @@ def named(session: Session, options: str, chosen: bool, enough: bool, which: str
     return list(dict.fromkeys(ids))
 
 
-def in_steps(ids: list[str], act: Callable[[list[str]], list[str]]) -> Iterator[tuple[str, str]]:
+def in_steps(ids: Sequence[str],
+             act: Callable[[Sequence[str]], list[str]]) -> Iterator[tuple[str, str]]:
     """Act on some tasks at a time; each id, with the word for what came of it."""
-    for start in range(0, len(ids), STEP):
-        some = ids[start:start + STEP]
+    for some in pieces(ids, STEP):
         yield from zip(some, act(some))
 
 

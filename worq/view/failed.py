@@ -6,6 +6,7 @@ from typing import Any, Iterable, NamedTuple, Sequence
 
 from worq import const
 from worq.errors import DecodeError, TaskFailure
+from worq.pieces import pieces
 from worq.printable import SHORT, line
 from worq.queue import base
 from worq.queue.reading import wanted
@@ -84,8 +85,7 @@ def rows(broker: Any, state: str, most: int) -> Iterable[base.Row]:
 
 def told(broker: Any, some: list[base.Row]) -> Iterable[One]:
     """They, and why they failed; without those that have changed meanwhile."""
-    for start in range(0, len(some), MANY):
-        part = some[start:start + MANY]
+    for part in pieces(some, MANY):
         for row, raw in zip(part, broker.backend.results([row.id for row in part], False)):
             if raw is not None and raw[const.NONCE:const.NONCE + 1].lower() != base.VALUE:
                 yield One(row, *why(broker, row.id, raw))

@@ -8,6 +8,7 @@ from worq.errors import DecodeError, QueueError, TaskFailure
 from worq.explain import explain
 from worq.info import IGNORED, begun_at
 from worq.pausing import pauses
+from worq.pieces import pieces
 from worq.printable import SHORT, line, lines, unescaped
 from worq.progress import Progress
 from worq.queue import base
@@ -234,8 +235,7 @@ class View:
                 break
             more = more[:TASKS - len(found)]
             asked.update(id for id, _ in more)
-            for start in range(0, len(more), GLANCE):
-                some = dict(more[start:start + GLANCE])
+            for some in map(dict, pieces(more, GLANCE)):
                 first, *others = some
                 found += [node._replace(level=some[node.id])
                           for node in backend.family(first, 0, 0, GLANCE, others)]
