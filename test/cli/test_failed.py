@@ -10,6 +10,7 @@ from worq.view.failed import shape
 
 from test.broker_case import on_every_queue
 from test.cli.support import CommandCase
+from test.support import eventually
 
 
 class FailedCase(CommandCase):
@@ -241,7 +242,9 @@ class FailedContract(FailedCase):
         revive = broker.backend.revive
 
         def twice(*args):
+            now = broker.backend.totals().now
             revive(*args)
+            eventually(lambda: broker.backend.totals().now > now)   # it fails at another moment
             self.work(broker)
             return revive(*args)
         with mock.patch.object(broker.backend, 'revive', twice):
